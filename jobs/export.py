@@ -9,7 +9,7 @@ import kinesweep as ks
 
 
 def main(arguments: argparse.Namespace) -> None:
-    bundle = ks.export(arguments.run, arguments.bundle, arguments.overwrite)
+    bundle = ks.export_bundle(arguments.run, arguments.bundle, arguments.overwrite)
     print(f"bundle: {bundle.folder}; {bundle.num_verified} texts are identical after loading")
 
 

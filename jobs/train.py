@@ -19,7 +19,7 @@ def main(arguments: argparse.Namespace) -> None:
     for metric, score in evaluation.scores.items():
         print(f"{arguments.split} {metric}: {score:.4g}")
     if arguments.bundle:
-        bundle = ks.export(result.folder, arguments.bundle, arguments.overwrite)
+        bundle = ks.export_bundle(result.folder, arguments.bundle, arguments.overwrite)
         print(f"bundle: {bundle.folder}")
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.config.loading import validate_config
-from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
 from skeletons import write_rows

@@ -13,7 +13,7 @@ from kinesweep.sweeps.search.ask_tell import RunEnd
 from kinesweep.sweeps.search.budget import Budget
 from kinesweep.sweeps.search.finals import FinalsPolicy, list_final_runs, select_finalists
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
-from kinesweep.sweeps.space.loading import load_space
+from kinesweep.sweeps.space.loading import compute_base_values, load_space
 from kinesweep.sweeps.space.space import SearchSpace
 
 SPACE = {
@@ -60,7 +60,7 @@ def search(
 
 def finals(space: SearchSpace, recipe: Recipe, journal: Journal, **kwargs: Any) -> FinalsPolicy:
     """The policy of its finals."""
-    chosen = select_finalists(space, recipe, journal.trials)
+    chosen = select_finalists(space, compute_base_values(space, recipe), journal.trials)
     return FinalsPolicy(
         list_final_runs(chosen, lambda v, s: f"{sorted(v.items())}-s{s}"), journal, **kwargs
     )

@@ -19,13 +19,14 @@ from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.store import Store
 from kinesweep.store.format.reader import open_store
 from kinesweep.sweeps.feature_stores import FeatureStores
+from kinesweep.sweeps.job_factory import JobFactory
 from kinesweep.sweeps.journal.journal import Journal
 from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest, SweepPolicy
 from kinesweep.sweeps.search.budget import Budget
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.space import SearchSpace
-from kinesweep.sweeps.sweep import JobFactory, Sweep, run_sweep
+from kinesweep.sweeps.sweep import Sweep, run_sweep
 from kinesweep.training.loop.run import train_run
 
 RATE = "training.learning_rate"
@@ -81,7 +82,7 @@ class Lab:
     @property
     def stores(self) -> FeatureStores:
         """The same as a sweep takes it."""
-        return FeatureStores.from_store(self.recipe, self.store)
+        return FeatureStores.from_store(self.recipe.features, self.store)
 
     def space(self, **changes: Any) -> SearchSpace:
         """A space over the learning rate."""
@@ -151,7 +152,7 @@ def _train(policy: SweepPolicy, request: RunRequest, make_job: JobFactory) -> Ru
     )
     seconds = time.monotonic() - began
     if result.status == "finished":
-        return RunEnd("finished", result.objectives, seconds=seconds)
+        return RunEnd("finished", result.objective_values, seconds=seconds)
     return RunEnd("pruned" if result.reason == "reported" else "failed", {}, "", seconds)
 
 
@@ -191,7 +192,9 @@ def run_whole(folder: Path, recipe: Path, space: Path) -> None:
     log = OpenTimed(folder / "times")
     write_sweep_outcome(
         folder,
-        run_sweep(Sweep(asked, made, FeatureStores.from_store(made, store), folder, log, print)),
+        run_sweep(
+            Sweep(asked, made, FeatureStores.from_store(made.features, store), folder, log, print)
+        ),
     )
 
 

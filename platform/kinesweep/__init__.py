@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kinesweep.api import (
         check,
         evaluate,
-        export,
+        export_bundle,
         extract,
         load_bundle,
         load_embedding_recipe,
@@ -42,7 +42,7 @@ __all__ = [
     "__version__",
     "check",
     "evaluate",
-    "export",
+    "export_bundle",
     "extract",
     "load_bundle",
     "load_embedding_recipe",

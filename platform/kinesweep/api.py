@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kinesweep.config.embedding_recipe import EmbeddingRecipe
     from kinesweep.config.recipe import Recipe
-    from kinesweep.config.recipe.embedding import EmbeddingRecipe
     from kinesweep.evaluation.evaluate import Evaluation
     from kinesweep.export import Bundle
     from kinesweep.pipelines.bundle_export import ExportedBundle
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from kinesweep.pipelines.sweeps.sweep_data import SweepData
     from kinesweep.sources.synthetic import SampleSummary
     from kinesweep.store import Store
-    from kinesweep.sweeps.planning.cost_estimate import SweepPlan
+    from kinesweep.sweeps.planning.sweep_plan import SweepPlan
     from kinesweep.sweeps.space.space import SearchSpace
     from kinesweep.training.run_records.result import RunResult
 
@@ -96,8 +96,8 @@ def load_embedding_recipe(
     path: PathLike, overrides: Sequence[str] = (), base: PathLike = "."
 ) -> "EmbeddingRecipe":
     """Read the recipe of a frame embedder; see `load_recipe`."""
+    from kinesweep.config.embedding_recipe import EmbeddingRecipe
     from kinesweep.config.loading import load_config
-    from kinesweep.config.recipe.embedding import EmbeddingRecipe
 
     return load_config(EmbeddingRecipe, Path(path), overrides).resolve_paths(Path(base).absolute())
 
@@ -213,7 +213,7 @@ def train_embedder(
     return train_embedding_recipe(recipe, run_dir, overwrite, on_ray)
 
 
-def export(model: PathLike, folder: PathLike, overwrite: bool = False) -> "ExportedBundle":
+def export_bundle(model: PathLike, folder: PathLike, overwrite: bool = False) -> "ExportedBundle":
     """Export a finished run as a bundle and verify the bundle's texts in a fresh process.
 
     Args:

@@ -18,9 +18,9 @@ import ray.train
 from ray import tune
 from ray.train.torch import TorchTrainer
 
+from kinesweep.sweeps.job_factory import JobFactory
 from kinesweep.sweeps.journal.journal import Journal
 from kinesweep.sweeps.search.ask_tell import RunRequest
-from kinesweep.sweeps.sweep import JobFactory
 from kinesweep.sweeps.workers.tune_runner import TuneRunner
 from kinesweep.training.distributed.ray_train import TrainingTask
 from kinesweep.training.loop.run import train_run

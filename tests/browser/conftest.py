@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.cli import app
 from kinesweep.pipelines.sweeps import sweep as sweeps
+from kinesweep.pipelines.sweeps import winner
 from kinesweep.pipelines.sweeps.sweep import SweepRequest
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.sweeps.sweep import Sweep
@@ -56,7 +57,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setattr(sweeps, "Sweep", partial(Sweep, open_runner=Here))
             patch.setattr(sweeps, "extract_features", extract_locally)
             # Reads the bundle in a new process; nobody looks at the bundle here.
-            patch.setattr(sweeps, "verify_bundle", lambda *_: 0)
+            patch.setattr(winner, "verify_bundle", lambda *_: 0)
             sweeps.run_requested_sweep(SweepRequest(folder / "space.yaml", (), "space", folder))
         yield folder
     finally:

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from kinesweep.tracking import server
-from kinesweep.tracking.links import RunOrdering, SweepLinks, find_mlflow_links
+from kinesweep.tracking.links import RunOrdering, SweepLinks, find_sweep_links
 from kinesweep.tracking.mlflow_client import PARENT_TAG, RUN_KEY_TAG
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def links(home: Path) -> SweepLinks:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(make, range(RUNS)))
-    return find_mlflow_links(uri, "many", "sweep", RunOrdering("bleu"))
+    return find_sweep_links(uri, "many", "sweep", RunOrdering("bleu"))
 
 
 def test_300_runs_beside_each_other(links: SweepLinks, look: "Look") -> None:

@@ -76,22 +76,22 @@ def test_the_keyboard_reaches_all(look: "Look", tmp_path: Path) -> None:
         assert tab.locator(pressed).inner_text().split("\n")[0] == expected
     assert tab.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
     before = painted(tab, "skeleton")
-    tab.locator("#scrub").focus()
+    tab.locator("#frame-slider").focus()
     tab.keyboard.press("End")
-    assert "frame 10 of 10" in tab.locator("#clock").inner_text()
+    assert "frame 10 of 10" in tab.locator("#frame-label").inner_text()
     assert painted(tab, "skeleton") != before
     tab.locator("#map").focus()
     tab.keyboard.press("ArrowUp")
     tab.keyboard.press("ArrowLeft")
     assert tab.locator(pressed).inner_text().split("\n")[0] == "he"
-    assert "frame 9 of 10" in tab.locator("#clock").inner_text()
+    assert "frame 9 of 10" in tab.locator("#frame-label").inner_text()
     assert look.errors == []
 
 
 def test_numbers_are_the_models(look: "Look", tmp_path: Path) -> None:
     """What is told of a layer's head, by the table and under the mouse, is its weights."""
     page = made_up(PLACES)
-    weights = page.attended.attention.weights_AHLM.numpy()
+    weights = page.translation.attention.weights_AHLM.numpy()
     tab = open_page(look, tmp_path, page)
     tab.select_option("#layer", label="2")
     tab.select_option("#head", label="3")
@@ -104,7 +104,7 @@ def test_numbers_are_the_models(look: "Look", tmp_path: Path) -> None:
     assert box is not None
     left, across = (tab.evaluate(f"mapLayout.{name}") for name in ("left", "plotWidth"))
     tab.mouse.move(box["x"] + left + 0.5 * across, box["y"] + 6 + 20 * 3.4)  # frames 5 and 6
-    said = tab.locator("#tip").inner_text().split("\n")
+    said = tab.locator("#tooltip").inner_text().split("\n")
     assert said[0] == "“he runs”" and said[1].startswith("frames 5–6")
     assert float(said[2].split()[0]) == pytest.approx(100 * row[4], abs=0.06)
 
@@ -142,7 +142,7 @@ def test_it_is_readable_in_light_and_dark(look: "Look", tmp_path: Path, scheme: 
 
 def test_a_clip_without_points(look: "Look", tmp_path: Path) -> None:
     page = made_up([frames(0, 3, 1, "video")])
-    bare = AttentionPage(page.clip, page.model, page.attended, page.rates_hz, page.lengths)
+    bare = AttentionPage(page.clip, page.model, page.translation, page.rates_hz, page.lengths)
     tab = open_page(look, tmp_path, bare)
     assert not tab.locator("#skeleton").is_visible() and painted(tab, "map")
     tab.locator("#tokens button").nth(1).click()

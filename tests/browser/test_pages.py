@@ -53,13 +53,13 @@ def test_leafing_through_translations(links: dict[str, str], look: "Look") -> No
     scores = page.locator("#samples td:nth-child(4)")
     worst = [float(text) for text in scores.all_inner_texts()]
     assert worst == sorted(worst)
-    page.select_option("#order", "best")
+    page.select_option("#sort-order", "best")
     best = [float(text) for text in scores.all_inner_texts()]
     assert best == sorted(best, reverse=True)
     signers = page.locator("#signer option").all_inner_texts()[1:]
     page.select_option("#signer", signers[0])
     assert set(page.locator("#samples td:nth-child(2)").all_inner_texts()) == {signers[0]}
-    page.fill("#words", "no clip says this")
+    page.fill("#search-text", "no clip says this")
     assert page.locator("#position").inner_text() == "no matches"
 
 

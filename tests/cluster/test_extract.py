@@ -6,7 +6,7 @@ import pytest
 
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.core.errors import StoreError
-from kinesweep.core.hashing import compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.extraction.extract import extract_on_ray
 
@@ -20,7 +20,7 @@ def test_ray_gives_the_same_bytes(corpus: Path, tmp_path: Path, cluster: None) -
     told: list[tuple[int, int]] = []
     on_ray = extract_on_ray(tiny_recipe(corpus, tmp_path / "a"), progress=lambda *x: told.append(x))
     here = extract_locally(tiny_recipe(corpus, tmp_path / "b"))
-    assert compute_folder_sha256(on_ray.folder) == compute_folder_sha256(here.folder)
+    assert compute_file_hashes(on_ray.folder) == compute_file_hashes(here.folder)
     assert on_ray.fingerprint == here.fingerprint
     assert told[-1][0] == told[-1][1]
     again = extract_on_ray(tiny_recipe(corpus, tmp_path / "a"))

@@ -6,7 +6,7 @@ import pytest
 
 from corpus import tiny_recipe
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.hashing import compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.extraction.extract import extract_on_ray
 from shards import h5_corpus
@@ -30,7 +30,7 @@ def test_ray_gives_the_same_bytes(tmp_path: Path, cluster: None) -> None:
     assert len(told) > 1 and told[-1][0] == told[-1][1]
     here = extract_locally(recipe, root=tmp_path / "b")
     assert sum(len(on_ray.get_records(split)) for split in on_ray.splits) == 63
-    assert compute_folder_sha256(on_ray.folder) == compute_folder_sha256(here.folder)
+    assert compute_file_hashes(on_ray.folder) == compute_file_hashes(here.folder)
     assert on_ray.fingerprint == here.fingerprint
     again = extract_on_ray(recipe)
     assert again.extraction is not None

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ray.util.state import list_actors
 
-from kinesweep.core.hashing import compute_fingerprint, compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes, compute_fingerprint
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.extraction.extract import extract_on_ray
 from vision import film_corpus, film_recipe, follow_block, vision_model
@@ -61,7 +61,7 @@ def test_any_number_of_actors_gives_the_bytes_of_one(  # type: ignore[no-untyped
     corpus: Path, tmp_path: Path, whole
 ) -> None:
     store, _ = extracted(corpus, tmp_path / "three", 3)
-    assert compute_folder_sha256(store.folder) == compute_folder_sha256(whole.folder)
+    assert compute_file_hashes(store.folder) == compute_file_hashes(whole.folder)
     here = extract_locally(
         film_recipe(
             corpus,
@@ -87,7 +87,7 @@ def test_dead_actors_change_nothing(  # type: ignore[no-untyped-def]
 
     def kill_one_of_each() -> None:
         # Each at its own first work: decoders may be gone before watchers have loaded their model.
-        for kind, began in (("_VideoDecoder", "piece"), ("_WindowEncoder", "batch")):
+        for kind, began in (("VideoDecoder", "piece"), ("WindowEncoder", "batch")):
             while kind not in killed and not over.wait(0.02):
                 if not any((tmp_path / "killed").glob(f".building-*/shards/.attempts-{began}*")):
                     continue
@@ -102,8 +102,8 @@ def test_dead_actors_change_nothing(  # type: ignore[no-untyped-def]
     store, _ = extracted(corpus, tmp_path / "killed", 2)
     over.set()
     thread.join()
-    assert killed == ["_VideoDecoder", "_WindowEncoder"]
-    assert compute_folder_sha256(store.folder) == compute_folder_sha256(whole.folder)
+    assert killed == ["VideoDecoder", "WindowEncoder"]
+    assert compute_file_hashes(store.folder) == compute_file_hashes(whole.folder)
 
 
 def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
@@ -121,8 +121,8 @@ def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
         corpus, root = Path({str(corpus)!r}), Path({str(tmp_path / "gpu")!r})
         store, notes = extracted(corpus, root, 2, gpus=1)
         print([note for note in notes if note][-1])
-        from kinesweep.core.hashing import fingerprint, folder_sha256
-        print(fingerprint(folder_sha256(store.folder)))
+        from kinesweep.core.hashing import compute_fingerprint, compute_folder_sha256
+        print(compute_fingerprint(compute_folder_sha256(store.folder)))
     """)
     (tmp_path / "run.py").write_text(script)
     environment = dict(os.environ)
@@ -134,7 +134,7 @@ def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "gpu 0 " in done.stdout and "gpu 1 " in done.stdout
-    assert done.stdout.split()[-1] == compute_fingerprint(compute_folder_sha256(whole.folder))
+    assert done.stdout.split()[-1] == compute_fingerprint(compute_file_hashes(whole.folder))
     shutil.rmtree(tmp_path / "gpu")
 
 

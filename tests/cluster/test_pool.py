@@ -17,9 +17,9 @@ from ray.util.state import list_actors
 
 from kinesweep.checkpoints.model_dir import read_recipe
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
+from kinesweep.sweeps.job_factory import JobFactory
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.search.ask_tell import RunRequest
-from kinesweep.sweeps.sweep import JobFactory
 from kinesweep.sweeps.workers.tune_runner import TrainingJob, TuneRunner
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run

@@ -6,7 +6,7 @@ import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_training
-from kinesweep.training.reproducibility.repetition import compare_runs
+from kinesweep.training.reproducibility.run_comparison import compare_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -273,9 +274,18 @@ def test_one_run_without_a_job(home: Home) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("observed")
 def test_more_trials_later(home: Home) -> None:
-    """`--extend` goes on with the search and settles everything anew; test is no longer unseen."""
-    done = home.run("submit", "space.yaml", "--extend", "1")
+    """`--extend` goes on with the search and settles everything anew; test is no longer unseen.
+
+    The job is that of `jobs`, which calls the public API.
+    """
+    script = str(Path(__file__).resolve().parents[2] / "jobs/sweep.py")
+    command = [sys.executable, script, "space.yaml", "--extend", "1"]
+    done = subprocess.run(command, cwd=home.folder, env=home.env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert (
+        "gap_to_best" in done.stdout and f"bundle: {home.folder / 'exports/space'}" in done.stdout
+    )
+    assert_no_ray_lines(done.stdout + done.stderr)
     assert "2 already finished" in done.stderr or "1 already finished" in done.stderr
     result = home.result("space")
     assert sum(result["trials"].values()) == 3

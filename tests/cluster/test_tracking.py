@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from kinesweep.tracking import server, system
+from kinesweep.tracking import server, system_monitor
 from kinesweep.tracking.backends import QUEUE_FILE, MlflowTracker
 from kinesweep.tracking.mlflow_client import RUN_KEY_TAG, MlflowServerClient
-from kinesweep.tracking.runlog import RunIdentifiers
+from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
 
 KEYS = ("loss", "bleu")
 
@@ -73,7 +73,7 @@ WRITER = textwrap.dedent(
     import sys, time
     from pathlib import Path
     from kinesweep.tracking.backends import MlflowTracker
-    from kinesweep.tracking.runlog import RunIdentifiers
+    from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
 
     uri, experiment, lock, folder, key, first, last, pause, parent = sys.argv[1:]
     log = MlflowTracker(uri, experiment, Path(lock)).open_run_logger(
@@ -375,7 +375,7 @@ def test_the_machine_is_watched(logs, tmp_path):
             log._log_system_metrics(values)
             noted.append(values)
 
-        monitor = system.SystemMonitor(note, interval_s=0.2)
+        monitor = system_monitor.SystemMonitor(note, interval_s=0.2)
         while len(noted) < 2:
             time.sleep(0.1)
         monitor.stop()

@@ -150,8 +150,8 @@ def alike(first: Media, second: Media) -> bool:
         return list(first) == list(second) and all(alike(first[n], second[n]) for n in first)
     if isinstance(first, SkeletonMotion) and isinstance(second, SkeletonMotion):
         pairs = [(first.pose, second.pose)]
-        if first.reference is not None and second.reference is not None:
-            pairs.append((first.reference, second.reference))
+        if first.reference_pose is not None and second.reference_pose is not None:
+            pairs.append((first.reference_pose, second.reference_pose))
         return all(alike(one, other) for one, other in pairs)
     return first == second
 
@@ -167,7 +167,7 @@ def check_media(media: Media) -> int:
         assert media.x_TD.dtype == np.float32 and media.x_TD.ndim == 2 and media.rate_hz > 0
         return len(media.x_TD)
     if isinstance(media, SkeletonMotion):
-        assert media.reference is None or check_media(media.reference) == 3
+        assert media.reference_pose is None or check_media(media.reference_pose) == 3
         return check_media(media.pose)
     assert media.points_TPJC.dtype == media.confidence_TPJ.dtype == np.float32
     assert media.points_TPJC.shape[:3] == media.confidence_TPJ.shape

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.config.loading import load_config
-from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.evaluation.kendall_tau import compute_mean_tau, select_clip_pairs
 from kinesweep.features.frame_embedder_io import read_embedder
 from kinesweep.sources.splitting.cross_validation import write_folds
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.frame_embedding.training import EmbedderSpec, train_embedder
+from kinesweep.training.frame_embedding.run import EmbedderSpec, train_embedder
 from real.test_boxing import BOXING, ROOT, config, pytestmark  # noqa: F401
 
 STEPS, SIGHT = 60, 12

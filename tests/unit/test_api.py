@@ -73,6 +73,9 @@ def test_every_name_is_public_and_described() -> None:
         if inspect.isfunction(value) and not name.startswith("_")
     }
     assert set(ks.__all__) <= set(dir(ks))
+    # An imported sub-package becomes an attribute of the package and would hide the function.
+    packages = {path.name for path in Path(ks.__file__).parent.iterdir()}
+    assert not packages & {*ks.__all__, *(f"{name}.py" for name in ks.__all__)}
     for name in set(ks.__all__) - {"__version__"}:
         assert inspect.getdoc(getattr(ks, name)), name
 

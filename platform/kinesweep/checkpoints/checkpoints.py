@@ -13,21 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.checkpoints.progress import TrainingProgress
-from kinesweep.config.recipe.training import CheckpointsConfig, TrainingConfig
-from kinesweep.core.errors import ResourceError
-from kinesweep.core.hashing import compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.core.io import fsync_path, fsync_tree, read_json, remove_folder, write_json
-from kinesweep.core.units import format_bytes
 
-MANIFEST = "manifest.json"
-PROGRESS = "progress.json"
-WEIGHTS = "model.safetensors"
+MANIFEST_FILENAME = "manifest.json"
+PROGRESS_FILENAME = "progress.json"
 # Version of the checkpoint layout; a checkpoint of another version does not verify.
 _FORMAT_VERSION = 1
-# Size of configuration, RNG states, scheduler and manifest (about 40 KB per worker), with a margin.
-_SMALL_FILES_BYTES = 200_000
-# AdamW keeps two float32 moments for each trained parameter.
-_ADAM_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -46,11 +38,16 @@ class Checkpoint:
 
 
 def create_checkpoint_folder(root: Path, step: int) -> Path:
-    """Create an empty folder for a new checkpoint, ignored until `publish_checkpoint`.
+    """Create an empty temporary folder in which the files of a new checkpoint are written.
+
+    The folder does not count as a checkpoint until `publish_checkpoint` renames it.
 
     Args:
-        root: Checkpoint folder of the run.
+        root: Folder of all checkpoints of the run.
         step: Number of optimizer steps done.
+
+    Returns:
+        Path of the temporary folder.
     """
     # The name does not start with `step-`: a restart removes an unpublished folder as a leftover.
     folder = root / f".saving-{step:08d}"
@@ -66,17 +63,20 @@ def publish_checkpoint(temporary_dir: Path, step: int, progress: TrainingProgres
         temporary_dir: Folder from `create_checkpoint_folder`, with all files written.
         step: Number of optimizer steps done.
         progress: State of the run, saved with the checkpoint.
+
+    Returns:
+        The published checkpoint in its final folder.
     """
-    write_json(temporary_dir / PROGRESS, progress.to_json())
+    write_json(temporary_dir / PROGRESS_FILENAME, progress.to_json())
     # The order matters: data reaches the disk before the manifest that vouches for it, and the
     # rename comes last. A kill in between leaves an unpublished folder.
     fsync_tree(temporary_dir)
     manifest = {
         "format": _FORMAT_VERSION,
         "step": step,
-        "files": compute_folder_sha256(temporary_dir),
+        "files": compute_file_hashes(temporary_dir),
     }
-    write_json(temporary_dir / MANIFEST, manifest)
+    write_json(temporary_dir / MANIFEST_FILENAME, manifest)
     checkpoint_dir = get_checkpoint_folder(temporary_dir.parent, step)
     # A rename cannot replace a folder that is not empty.
     remove_folder(checkpoint_dir)
@@ -87,17 +87,25 @@ def publish_checkpoint(temporary_dir: Path, step: int, progress: TrainingProgres
 
 
 def get_checkpoint_folder(root: Path, step: int) -> Path:
-    """Return the folder of the checkpoint of a step."""
+    """Return the folder of the checkpoint of a step, whether or not it exists.
+
+    Args:
+        root: Folder of all checkpoints of the run.
+        step: Number of optimizer steps done.
+    """
     return root / f"step-{step:08d}"
 
 
 def find_newest_checkpoint(root: Path, needs_best: bool = True) -> Checkpoint | None:
-    """Return the newest complete checkpoint and remove all that fail verification.
+    """Remove all incomplete or damaged checkpoints and return the newest one that remains.
 
     Args:
-        root: Checkpoint folder of the run.
+        root: Folder of all checkpoints of the run; it may be missing.
         needs_best: Whether the best checkpoint must be complete too. A checkpoint whose best one is
             damaged cannot produce the run's result; it is removed.
+
+    Returns:
+        The newest usable checkpoint; None if there is none.
     """
     verified: dict[int, Checkpoint] = {}
     for path in sorted(root.iterdir()) if root.is_dir() else []:
@@ -116,162 +124,115 @@ def find_newest_checkpoint(root: Path, needs_best: bool = True) -> Checkpoint | 
 
 
 def verify_checkpoint(folder: Path) -> Checkpoint | None:
-    """Return the checkpoint in a folder, or None if any file differs from what was written."""
+    """Verify the checkpoint in a folder by the hashes in its manifest.
+
+    Args:
+        folder: Checkpoint folder.
+
+    Returns:
+        The checkpoint; None if a file is missing, cannot be read or differs from what was written,
+        if the folder has an additional file, or if the checkpoint has another format version.
+    """
     try:
-        manifest: dict[str, Any] = read_json(folder / MANIFEST)
-        hashes = compute_folder_sha256(folder)
+        manifest: dict[str, Any] = read_json(folder / MANIFEST_FILENAME)
+        hashes = compute_file_hashes(folder)
         # The manifest cannot contain its own hash.
-        hashes.pop(MANIFEST)
+        hashes.pop(MANIFEST_FILENAME)
         if manifest["format"] != _FORMAT_VERSION or manifest["files"] != hashes:
             return None
         step = int(manifest["step"])
         # Pruning reads the step from the folder name, so name and manifest must agree.
         if get_checkpoint_folder(folder.parent, step) != folder:
             return None
-        return Checkpoint(folder, step, TrainingProgress(**read_json(folder / PROGRESS)))
+        return Checkpoint(folder, step, TrainingProgress(**read_json(folder / PROGRESS_FILENAME)))
     except (OSError, ValueError, KeyError, TypeError):
         # Every kind of read error means the same: this is not a checkpoint.
         return None
 
 
 def should_write_checkpoint(keep: str, is_best: bool) -> bool:
-    """Return whether the policy `keep` requires a new checkpoint to be written."""
+    """Return whether the policy for old checkpoints needs a checkpoint of the current step.
+
+    Args:
+        keep: Policy, from `checkpoints.keep`.
+        is_best: Whether the current step is the best one so far.
+    """
     return keep != "best" or is_best
 
 
-def prune_checkpoints(root: Path, keep: str, last: int, best: int | None, count: int = 1) -> None:
+def prune_checkpoints(
+    root: Path, keep: str, last_step: int, best_step: int | None, num_averaged: int = 1
+) -> None:
     """Remove the checkpoints that the policy does not keep, after a new one was published.
 
     Args:
-        root: Checkpoint folder of the run.
+        root: Folder of all checkpoints of the run.
         keep: Policy, from `checkpoints.keep`.
-        last: Step of the newest checkpoint.
-        best: Step of the best checkpoint so far.
-        count: Number of checkpoints to keep up to and including each kept step, for averaging.
+        last_step: Step of the newest checkpoint.
+        best_step: Step of the best checkpoint so far; None if no step has been evaluated.
+        num_averaged: Number of checkpoints that are averaged: each kept step is kept together with
+            the `num_averaged - 1` checkpoints before it.
     """
     if keep == "all":
         return
     policies: dict[str, set[int | None]] = {
-        "best+last": {last, best},
-        "best": {best},
-        "last": {last},
+        "best+last": {last_step, best_step},
+        "best": {best_step},
+        "last": {last_step},
     }
     steps = [_parse_step(path) for path in root.glob("step-*")]
     kept_steps = {
         step
-        for end in policies[keep]
-        if end is not None
-        for step in select_last_steps(steps, end, count)
+        for end_step in policies[keep]
+        if end_step is not None
+        for step in select_last_steps(steps, end_step, num_averaged)
     }
     # Oldest first. A kill in between leaves extra checkpoints, which the next call removes.
     for step in sorted(set(steps) - kept_steps):
         remove_folder(get_checkpoint_folder(root, step))
 
 
-def find_last_checkpoints(root: Path, step: int, count: int) -> list[Path]:
-    """Return the last `count` checkpoints up to and including a step, oldest first.
+def find_last_checkpoints(root: Path, end_step: int, max_checkpoints: int) -> list[Path]:
+    """Find the folders of the last checkpoints up to and including a step.
 
-    Fewer are returned if there are fewer.
+    Args:
+        root: Folder of all checkpoints of the run.
+        end_step: Step after which checkpoints are ignored.
+        max_checkpoints: Maximum number of folders; fewer are returned if there are fewer.
+
+    Returns:
+        Checkpoint folders in ascending order of their steps.
     """
     steps = [_parse_step(path) for path in root.glob("step-*")]
     return [
-        get_checkpoint_folder(root, kept_step)
-        for kept_step in select_last_steps(steps, step, count)
+        get_checkpoint_folder(root, step)
+        for step in select_last_steps(steps, end_step, max_checkpoints)
     ]
 
 
-def select_last_steps(steps: Sequence[int], end: int, count: int) -> list[int]:
-    """Return the last `count` steps up to and including `end`, in ascending order."""
-    return sorted(step for step in steps if step <= end)[-count:]
+def select_last_steps(steps: Sequence[int], end_step: int, max_steps: int) -> list[int]:
+    """Select the last `max_steps` steps up to and including `end_step`, in ascending order."""
+    return sorted(step for step in steps if step <= end_step)[-max_steps:]
 
 
 def _parse_step(folder: Path) -> int:
-    """Parse the step from the name of a checkpoint folder."""
+    """Parse the number of optimizer steps from the name of a checkpoint folder, `step-NNNNNNNN`."""
     return int(folder.name.removeprefix("step-"))
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove all checkpoints of a run; best model, result and records stay.
+    """Remove all checkpoints of a run; its best model, result and records stay.
 
-    For finished runs, and for pruned ones that will not be resumed.
+    Call this function for finished runs, and for pruned ones that will not be resumed.
+
+    Args:
+        folder: Run folder.
     """
     remove_folder(folder / "checkpoints")
 
 
-def estimate_checkpoint_bytes(weight_bytes: int, num_trainable: int, num_workers: int = 1) -> int:
-    """Estimate the size of one checkpoint in bytes.
-
-    Args:
-        weight_bytes: Size of all weights.
-        num_trainable: Number of parameters with optimizer state.
-        num_workers: Number of workers; each saves its own RNG states.
-    """
-    return weight_bytes + _ADAM_BYTES * num_trainable + _SMALL_FILES_BYTES * num_workers
-
-
-def estimate_run_bytes(
-    bytes_per_checkpoint: int,
-    weight_bytes: int,
-    checkpoints: CheckpointsConfig,
-    training: TrainingConfig,
-) -> int:
-    """Estimate the peak disk use of a run in bytes.
-
-    The peak includes the kept checkpoints, the one being written, and the best model.
-
-    Args:
-        bytes_per_checkpoint: Size of one checkpoint.
-        weight_bytes: Size of all weights.
-        checkpoints: Retention policy.
-        training: Numbers of steps, evaluations and averaged checkpoints.
-    """
-    # Ceiling division: the last step is always evaluated.
-    num_evaluations = -(-training.max_steps // training.eval_steps)
-    num_kept_ends = {"best+last": 2, "best": 1, "last": 1, "all": num_evaluations}[checkpoints.keep]
-    num_kept = min(num_evaluations, num_kept_ends * training.average_checkpoints)
-    # One more than are kept: a new checkpoint is published before old ones are pruned.
-    return min(num_kept + 1, num_evaluations) * bytes_per_checkpoint + weight_bytes
-
-
-def check_checkpoint_space(
-    folder: Path,
-    needed_bytes: int,
-    bytes_per_checkpoint: int,
-    checkpoints: CheckpointsConfig,
-    existing_bytes: int = 0,
-) -> None:
-    """Check that the checkpoints of a run fit on the disk.
-
-    Args:
-        folder: Run folder; must exist.
-        needed_bytes: Peak disk use of the run in bytes.
-        bytes_per_checkpoint: Size of one checkpoint in bytes.
-        checkpoints: Retention policy and disk limit.
-        existing_bytes: Bytes that an earlier part of the run occupies in `folder`.
-
-    Raises:
-        ResourceError: If `needed_bytes` exceeds `checkpoints.max_disk` or the free space.
-    """
-    # A resumed run replaces its own files, so their space counts as free.
-    free_bytes = shutil.disk_usage(folder).free + existing_bytes
-    amount = f"checkpoints of this run need up to {format_bytes(needed_bytes)}"
-    amount += (
-        f" ({format_bytes(bytes_per_checkpoint)} each, `checkpoints.keep: {checkpoints.keep}`)"
-    )
-    if needed_bytes > checkpoints.max_disk_bytes:
-        raise ResourceError(
-            f"{amount}, but `checkpoints.max_disk` allows {checkpoints.max_disk};"
-            " raise it, or set `checkpoints.keep=last`"
-        )
-    if needed_bytes > free_bytes:
-        raise ResourceError(
-            f"{amount}, but `{folder}` has {format_bytes(free_bytes)} left;"
-            " free up space, or move the run to another disk (`KINESWEEP_HOME`)"
-        )
-
-
 def _remove_path(path: Path) -> None:
-    """Remove a leftover file or folder."""
+    """Remove a file, or a folder with its content."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

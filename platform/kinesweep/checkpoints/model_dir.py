@@ -6,7 +6,7 @@ they were stored, so that raw files can be processed in the same way years later
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from kinesweep.checkpoints.checkpoint_averaging import write_averaged_weights
-from kinesweep.checkpoints.checkpoints import MANIFEST, PROGRESS, WEIGHTS
+from kinesweep.checkpoints.checkpoints import MANIFEST_FILENAME, PROGRESS_FILENAME
 from kinesweep.checkpoints.model_dir_files import (
-    FEATURES,
+    FEATURES_FILENAME,
     check_model_folder,
     describe_features,
     read_features,
@@ -24,13 +24,15 @@ from kinesweep.checkpoints.model_dir_files import (
     write_recipe,
 )
 from kinesweep.config.recipe import Recipe
+from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
 from kinesweep.core.io import write_folder, write_json
+from kinesweep.core.schema import StreamSchema
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 
 # JSON files of a checkpoint that serve resumption only.
-_TRAINING_FILES = frozenset({MANIFEST, PROGRESS, "trainer_state.json"})
+_TRAINING_FILES = frozenset({MANIFEST_FILENAME, PROGRESS_FILENAME, "trainer_state.json"})
 
 
 @dataclass(frozen=True)
@@ -40,82 +42,102 @@ class LoadedModel:
     Attributes:
         model: Translator in evaluation mode, float32. A 4-bit language model stays in 4 bits where
             the hardware supports it.
-        text: Tokenizer of the model.
+        tokenizer: Tokenizer of the model.
         recipe: Recipe of its training.
         features: Content of `features.json`.
     """
 
     model: Translator
-    text: TextTokenizer
+    tokenizer: TextTokenizer
     recipe: Recipe
     features: dict[str, Any]
 
 
 def write_model_folder(
-    folder: Path, checkpoints: Sequence[Path], text: TextTokenizer, recipe: Recipe, store: Store
+    folder: Path,
+    checkpoint_dirs: Sequence[Path],
+    tokenizer: TextTokenizer,
+    recipe: Recipe,
+    store: Store,
 ) -> None:
-    """Write a model folder from one checkpoint or the mean of several, atomically.
+    """Write a model folder with the weights of one checkpoint or the mean of several, atomically.
 
     Args:
         folder: Output folder.
-        checkpoints: Checkpoints to average; the configuration is taken from the last one.
-        text: Tokenizer.
-        recipe: Recipe of the run.
+        checkpoint_dirs: Folders of the checkpoints to average; the configuration of the model is
+            taken from the last one.
+        tokenizer: Tokenizer of the model.
+        recipe: Recipe of the run; it is written to the folder as a whole.
         store: Feature store of the run.
     """
-    *others, checkpoint = checkpoints
+    last_checkpoint_dir = checkpoint_dirs[-1]
 
-    def copy_weights(temporary_dir: Path) -> None:
-        for path in sorted(checkpoint.iterdir()):
+    def write_weights(temporary_dir: Path) -> None:
+        """Copy the files of the last checkpoint, then average the weights of all checkpoints."""
+        for path in sorted(last_checkpoint_dir.iterdir()):
             if path.suffix in {".json", ".safetensors"} and path.name not in _TRAINING_FILES:
                 shutil.copyfile(path, temporary_dir / path.name)
-        if others:
+        if len(checkpoint_dirs) > 1:
             # Overwrites the copied weights of the last checkpoint.
-            write_averaged_weights(checkpoints, temporary_dir / WEIGHTS)
+            write_averaged_weights(checkpoint_dirs, temporary_dir / WEIGHTS_FILENAME)
 
-    write_model_folder_with_callback(folder, copy_weights, text, recipe, store)
+    write_model_folder_with_callback(
+        folder, write_weights, tokenizer, recipe, store.fingerprint, store.schema.streams
+    )
 
 
 def write_model_folder_with_callback(
     folder: Path,
     write_weights: Callable[[Path], None],
-    text: TextTokenizer,
+    tokenizer: TextTokenizer,
     recipe: Recipe,
-    store: Store,
+    store_fingerprint: str,
+    streams: Mapping[str, StreamSchema],
 ) -> None:
     """Write a model folder atomically, with weights from a callback.
 
     Args:
         folder: Output folder.
-        write_weights: Function that writes Hugging Face's files into a folder.
-        text: Tokenizer.
-        recipe: Recipe of the run.
-        store: Feature store of the run.
+        write_weights: Function that writes Hugging Face's files (configuration and weights) into
+            the folder that it gets.
+        tokenizer: Tokenizer of the model.
+        recipe: Recipe of the run; it is written to the folder as a whole.
+        store_fingerprint: Fingerprint of the feature store; empty if the store is not known.
+        streams: Name of each feature stream that the model was trained on → its schema.
     """
+    features = describe_features(
+        recipe.to_portable().features,
+        getattr(recipe.corpora[0], "person", 0),
+        recipe.store.dtype,
+        store_fingerprint,
+        streams,
+    )
 
     def write_files(temporary_dir: Path) -> None:
+        """Write all files of the model folder into a temporary folder."""
         write_weights(temporary_dir)
-        text.save(temporary_dir)
+        tokenizer.save(temporary_dir)
         write_recipe(temporary_dir, recipe)
-        write_json(temporary_dir / FEATURES, describe_features(recipe, store))
+        write_json(temporary_dir / FEATURES_FILENAME, features)
 
     write_folder(folder, write_files)
 
 
 def read_model_folder(folder: Path, device: torch.device | str | None = None) -> LoadedModel:
-    """Load a model folder.
+    """Load the model of a model folder with its tokenizer, recipe and description of features.
 
     Args:
         folder: Folder from `write_model_folder`, or a bundle.
-        device: Device for the model; None: see `Translator.from_pretrained`.
+        device: Device for the model; None: the device that `Translator.from_pretrained` chooses.
 
     Raises:
         CheckpointError: If a file is missing or the weights do not match the model exactly.
+        ConfigError: If the recipe is not valid.
     """
     check_model_folder(folder)
     return LoadedModel(
         model=Translator.from_pretrained(folder, device=device, dtype=torch.float32).eval(),
-        text=TextTokenizer.load(folder),
+        tokenizer=TextTokenizer.load(folder),
         recipe=read_recipe(folder),
         features=read_features(folder),
     )

@@ -1,4 +1,4 @@
-"""The files of a model folder that describe a model without its weights.
+"""The files of a model folder that describe a model, without its weights.
 
 `recipe.yaml` holds the training recipe; `features.json` describes how the features of each clip
 were computed. This module imports neither PyTorch nor transformers, which take seconds to load: a
@@ -6,6 +6,7 @@ command that only reads these files, or rejects a folder, responds immediately. 
 and writes complete model folders.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +14,57 @@ import yaml
 
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json, write_text
-from kinesweep.store.format.reader import Store
+from kinesweep.core.schema import StreamSchema
 
-RECIPE = "recipe.yaml"
-FEATURES = "features.json"
+RECIPE_FILENAME = "recipe.yaml"
+FEATURES_FILENAME = "features.json"
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
     """Write a recipe to `recipe.yaml` in a model folder."""
-    write_text(folder / RECIPE, format_recipe_yaml(recipe))
+    write_text(folder / RECIPE_FILENAME, format_recipe_yaml(recipe))
 
 
 def format_recipe_yaml(recipe: Recipe) -> str:
-    """Format a recipe as YAML text."""
+    """Format a recipe as YAML text, with all fields in the order of the schema."""
     recipe_values = recipe.model_dump(mode="json")
     return str(yaml.safe_dump(recipe_values, sort_keys=False, allow_unicode=True))
 
 
 def read_recipe(folder: Path) -> Recipe:
-    """Read the recipe from `recipe.yaml` in a model folder."""
-    return load_config(Recipe, folder / RECIPE)
+    """Read the recipe from `recipe.yaml` in a model folder.
+
+    Raises:
+        ConfigError: If the file cannot be read or is not a valid recipe.
+    """
+    return load_config(Recipe, folder / RECIPE_FILENAME)
 
 
-def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
-    """Describe the features on which a model was trained, as plain values for `features.json`."""
+def describe_features(
+    features: FeaturesConfig,
+    person: int,
+    store_dtype: str,
+    store_fingerprint: str,
+    streams: Mapping[str, StreamSchema],
+) -> dict[str, Any]:
+    """Describe the features on which a model was trained, as plain values for `features.json`.
+
+    Args:
+        features: The `features` section, without folders of this machine.
+        person: Index of the person whose pose is read from files with several people.
+        store_dtype: Type in which the features were stored (`store.dtype`).
+        store_fingerprint: Fingerprint of the feature store; empty if the store is not known.
+        streams: Name of each feature stream → its schema.
+    """
     return {
-        "features": recipe.to_portable().features.model_dump(mode="json"),
-        "person": getattr(recipe.corpora[0], "person", 0),
-        "store_dtype": recipe.store.dtype,
-        "store_fingerprint": store.fingerprint,
-        "streams": {name: stream.to_json() for name, stream in store.schema.streams.items()},
+        "features": features.model_dump(mode="json"),
+        "person": person,
+        "store_dtype": store_dtype,
+        "store_fingerprint": store_fingerprint,
+        "streams": {name: stream.to_json() for name, stream in streams.items()},
     }
 
 
@@ -54,20 +74,21 @@ def check_model_folder(folder: Path) -> None:
     Raises:
         CheckpointError: If a file is missing.
     """
-    missing = [n for n in ("config.json", RECIPE, FEATURES) if not (folder / n).is_file()]
-    if missing:
+    required_names = ("config.json", RECIPE_FILENAME, FEATURES_FILENAME)
+    missing_names = [name for name in required_names if not (folder / name).is_file()]
+    if missing_names:
         raise CheckpointError(
-            f"`{folder}` is not a model folder: {', '.join(missing)} missing. Give the `best`"
+            f"`{folder}` is not a model folder: {', '.join(missing_names)} missing. Give the `best`"
             " folder of a finished run, or an exported bundle"
         )
 
 
 def read_features(folder: Path) -> dict[str, Any]:
-    """Return the content of `features.json`.
+    """Read the description of the features from `features.json` in a model folder.
 
     Raises:
         CheckpointError: If the folder is not a model folder.
     """
     check_model_folder(folder)
-    features: dict[str, Any] = read_json(folder / FEATURES)
+    features: dict[str, Any] = read_json(folder / FEATURES_FILENAME)
     return features

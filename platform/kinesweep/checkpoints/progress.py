@@ -25,7 +25,7 @@ class TrainingProgress:
         best_step: Step of the best evaluation; None before the first one.
         best_scores: All scores of the best evaluation.
         scores: All scores of the latest evaluation.
-        waited: Number of evaluations since the last improvement beyond the threshold.
+        waited: Number of evaluations since the last one that improved by more than the threshold.
         stop: Reason why training has ended, or None.
     """
 
@@ -38,20 +38,20 @@ class TrainingProgress:
     stop: StopReason | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the state as plain values."""
+        """Return the state as plain values for `progress.json`."""
         return asdict(self)
 
 
-def is_better_score(score: float, best: float, metric: str, threshold: float = 0.0) -> bool:
-    """Return whether a score improves on another by more than a threshold.
+def is_better_score(score: float, best_score: float, metric: str, threshold: float = 0.0) -> bool:
+    """Return whether a score improves on the best one so far by more than a threshold.
 
     Args:
         score: New score.
-        best: Score to compare with.
+        best_score: Best score so far.
         metric: Name of the metric, which determines whether lower or higher is better.
         threshold: Minimum improvement.
     """
-    gain = best - score if metric in LOWER_IS_BETTER else score - best
+    gain = best_score - score if metric in LOWER_IS_BETTER else score - best_score
     return gain > threshold
 
 
@@ -62,7 +62,7 @@ def update_progress(
     scores: dict[str, float],
     config: TrainingConfig,
 ) -> TrainingProgress:
-    """Return the state of the run after an evaluation, with the decision whether to stop.
+    """Return the state of a run after an evaluation; `stop` holds the decision whether to stop.
 
     Of equal scores the earlier checkpoint stays the best one. An improvement below the threshold
     makes a new best checkpoint but does not reset patience. A score that is not finite ends the run
@@ -71,25 +71,25 @@ def update_progress(
     Args:
         progress: State before the evaluation.
         step: Number of optimizer steps done.
-        samples: Number of clips seen by all workers.
-        scores: Scores of the evaluation.
+        samples: Number of clips seen by all workers, counting repetitions.
+        scores: All scores of the evaluation, which must include the metric for the best model.
         config: Settings of early stopping and of the best metric.
     """
-    now = replace(progress, step=step, samples=samples)
+    updated = replace(progress, step=step, samples=samples)
     # The scores of a diverged model are not stored: `scores` and `best_scores` stay finite.
     if not all(math.isfinite(score) for score in scores.values()):
-        return replace(now, stop="diverged")
-    now = replace(now, scores=dict(scores))
+        return replace(updated, stop="diverged")
+    updated = replace(updated, scores=dict(scores))
     metric = config.metric_for_best_model
-    best = progress.best_scores.get(metric)
-    is_improved = best is None or is_better_score(
-        scores[metric], best, metric, config.early_stopping_threshold
+    best_score = progress.best_scores.get(metric)
+    resets_patience = best_score is None or is_better_score(
+        scores[metric], best_score, metric, config.early_stopping_threshold
     )
-    now = replace(now, waited=0 if is_improved else progress.waited + 1)
-    if best is None or is_better_score(scores[metric], best, metric):
-        now = replace(now, best_step=step, best_scores=dict(scores))
+    updated = replace(updated, waited=0 if resets_patience else progress.waited + 1)
+    if best_score is None or is_better_score(scores[metric], best_score, metric):
+        updated = replace(updated, best_step=step, best_scores=dict(scores))
     # Patience takes precedence over `max_steps` as the reason where both apply.
     patience = config.early_stopping_patience
-    if patience is not None and now.waited >= patience:
-        return replace(now, stop="patience")
-    return replace(now, stop="max_steps") if step >= config.max_steps else now
+    if patience is not None and updated.waited >= patience:
+        return replace(updated, stop="patience")
+    return replace(updated, stop="max_steps") if step >= config.max_steps else updated

@@ -19,58 +19,70 @@ class TensorDifference:
     """The comparison of one tensor in two checkpoints.
 
     Attributes:
-        name: Key of the tensor.
-        equal: Whether type, shape and bits are the same (NaN equals itself).
-        largest: Largest absolute difference; None if the tensor exists on one side only or the
-            shapes differ.
-        note: Readable description of differences in presence, shape or type.
+        name: Name of the tensor in the state dict.
+        is_equal: Whether type, shape and bits are the same (NaN equals itself).
+        largest_difference: Largest absolute difference of the values; None if only one checkpoint
+            has the tensor or the shapes differ.
+        note: Readable description of differences in presence, shape or type; empty without one.
     """
 
     name: str
-    equal: bool
-    largest: float | None
+    is_equal: bool
+    largest_difference: float | None
     note: str = ""
 
 
-def compare_weights(a: Path, b: Path) -> list[TensorDifference]:
+def compare_weights(first_path: Path, second_path: Path) -> list[TensorDifference]:
     """Compare the weights of two checkpoints, model folders or safetensors files.
 
     Args:
-        a: First checkpoint, model folder or file.
-        b: Second checkpoint, model folder or file.
+        first_path: First checkpoint, model folder or file.
+        second_path: Second checkpoint, model folder or file.
 
     Returns:
-        One entry for each tensor name, sorted by name.
+        One comparison for each tensor name of either side, equal tensors included, sorted by name.
 
     Raises:
         CheckpointError: If one of the paths holds no weights or cannot be read.
     """
-    left, right = _load_tensors(a), _load_tensors(b)
+    first_tensors, second_tensors = _load_tensors(first_path), _load_tensors(second_path)
     return [
-        _compare_tensor(n, left.get(n), right.get(n)) for n in sorted(left.keys() | right.keys())
+        _compare_tensor(name, first_tensors.get(name), second_tensors.get(name))
+        for name in sorted(first_tensors.keys() | second_tensors.keys())
     ]
 
 
-def _compare_tensor(name: str, left: "Tensor | None", right: "Tensor | None") -> TensorDifference:
-    """Compare one tensor; None means that it does not exist on that side."""
+def _compare_tensor(name: str, first: "Tensor | None", second: "Tensor | None") -> TensorDifference:
+    """Compare one tensor of two checkpoints, of which at least one has it.
+
+    Args:
+        name: Name of the tensor in the state dict.
+        first: Tensor in the first checkpoint; None if it is missing there.
+        second: Tensor in the second checkpoint; None if it is missing there.
+    """
     import torch
 
-    if left is None or right is None:
-        side = "second" if left is None else "first"
-        return TensorDifference(name, False, None, f"only in the {side}")
-    if left.shape != right.shape:
-        return TensorDifference(name, False, None, f"{tuple(left.shape)}, {tuple(right.shape)}")
-    note = "" if left.dtype == right.dtype else f"{left.dtype}, {right.dtype}"
+    if first is None or second is None:
+        owner = "second" if first is None else "first"
+        return TensorDifference(name, False, None, f"only in the {owner}")
+    if first.shape != second.shape:
+        return TensorDifference(name, False, None, f"{tuple(first.shape)}, {tuple(second.shape)}")
+    note = "" if first.dtype == second.dtype else f"{first.dtype}, {second.dtype}"
     # Compare bytes, not values: NaN then equals itself, and 0.0 differs from -0.0.
-    bits = [x.contiguous().flatten().view(torch.uint8) for x in (left, right)]
-    equal = not note and torch.equal(*bits)
-    difference = (left.double() - right.double()).abs()
-    largest = 0.0 if equal or not difference.numel() else float(difference.max())
-    return TensorDifference(name, equal, largest, note)
+    first_bytes = first.contiguous().flatten().view(torch.uint8)
+    second_bytes = second.contiguous().flatten().view(torch.uint8)
+    is_equal = not note and torch.equal(first_bytes, second_bytes)
+    difference = (first.double() - second.double()).abs()
+    largest_difference = 0.0 if is_equal or not difference.numel() else float(difference.max())
+    return TensorDifference(name, is_equal, largest_difference, note)
 
 
 def _load_tensors(path: Path) -> "dict[str, Tensor]":
-    """Load all tensors of a file, or of all safetensors files of a folder."""
+    """Load all tensors of a file, or of all safetensors files of a folder; return name → tensor.
+
+    Raises:
+        CheckpointError: If the path holds no weights or they cannot be read.
+    """
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
     if not files:
         raise CheckpointError(

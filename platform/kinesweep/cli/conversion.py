@@ -71,17 +71,16 @@ def convert(  # noqa: PLR0913 (options of a command)
 
     Example: kinesweep convert jobs/interop/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
+    has_model_options = any(option is not None for option in (model, tokenizer, into, texts))
     # The first match wins. `--to` comes first, because its input is a store and has no suffix.
     if to is not None:
-        if any(option is not None for option in (model, tokenizer, into, texts)):
+        if has_model_options:
             raise InputError("`--to` writes features and can only be combined with `--overwrite`")
         _write_shards(settings, out, overwrite, json_line)
         return
     if can_contain_pickle(settings):
-        if any(given is not None for given in (model, tokenizer, into, texts)):
-            raise InputError(
-                f"`{settings}` contains motions; the only option for them is `--overwrite`"
-            )
+        if has_model_options:
+            raise InputError(f"`{settings}` contains motions; their only option is `--overwrite`")
         _convert_motions(settings, out, overwrite, json_line)
         return
     if settings.suffix in _CHECKPOINT_SUFFIXES:
@@ -94,8 +93,6 @@ def convert(  # noqa: PLR0913 (options of a command)
         return
     if texts is not None:
         raise InputError(f"`--texts` requires a checkpoint, but `{settings}` is not one")
-    if (model is None) != (into is None):
-        raise InputError("`--model` and `--into` must be given together")
     _check_not_existing(overwrite, out, into)
     _convert_settings(settings, out, model, into, tokenizer, json_line)
 
@@ -104,10 +101,10 @@ def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool)
     """Write a store's features in Sign_LLaVA's layout and print a `source` that reads them."""
     import yaml
 
-    from kinesweep.pipelines.extraction import open_store_or_recipe
+    from kinesweep.pipelines.extraction import open_store_from_path
     from kinesweep.store.export.export_h5 import export_h5_shards
 
-    store, _ = open_store_or_recipe(store_path)
+    store, _ = open_store_from_path(store_path)
     with show_progress_bar("convert") as update:
         result = export_h5_shards(store, out, overwrite, update)
     print_line(f"{out}: " + ", ".join(f"{split} {clips}" for split, clips in result.clips.items()))
@@ -158,7 +155,13 @@ def _convert_settings(
     tokenizer: str | None,
     json_line: bool,
 ) -> None:
-    """Convert settings to a recipe and import the model that was trained with them, if given."""
+    """Convert settings to a recipe and import the model that was trained with them, if given.
+
+    Raises:
+        InputError: If only one of `model` and `model_dir` is given.
+    """
+    if (model is None) != (model_dir is None):
+        raise InputError("`--model` and `--into` must be given together")
     from kinesweep.checkpoints.model_dir_files import format_recipe_yaml
     from kinesweep.interop import convert_settings
 
@@ -171,9 +174,9 @@ def _convert_settings(
     out.write_text(format_recipe_yaml(conversion.recipe), encoding="utf-8")
     print_line(f"recipe    {out}")
     if model is not None and model_dir is not None:
-        from kinesweep.interop import import_model  # PyTorch: seconds
+        from kinesweep.interop import import_multimodalhugs_model  # PyTorch: seconds
 
-        imported_model = import_model(model, conversion.recipe, model_dir, tokenizer)
+        imported_model = import_multimodalhugs_model(model, conversion.recipe, model_dir, tokenizer)
         _print_model_size(
             model_dir, sum(parameter.numel() for parameter in imported_model.parameters())
         )

@@ -22,7 +22,7 @@ from kinesweep.core.errors import InputError, SourceError
 from kinesweep.pipelines.progress import show_progress_bar
 
 if TYPE_CHECKING:
-    pass
+    from kinesweep.store.export.export_ssvp import SsvpExportResult
 
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
 
@@ -201,14 +201,14 @@ def show(
 
     Example: kinesweep show jobs/recipes/sample.yaml
     """
-    from kinesweep.pipelines.extraction import open_store_or_recipe, summarize_store
+    from kinesweep.pipelines.extraction import open_store_from_path, summarize_store
     from kinesweep.store.inspect.show import describe_store
 
     if out is None and predictions is not None:
         raise InputError("`--predictions` requires a drawing; pass its file as `--out`")
     if out is not None and clip is None:
         raise InputError("`--out` draws a single clip; pass its id as `--clip`")
-    store, _ = open_store_or_recipe(folder)
+    store, _ = open_store_from_path(folder)
     console.print(describe_store(store, clip))
     summary = summarize_store(store)
     if out is not None and clip is not None:
@@ -245,17 +245,32 @@ def export_features(
 
     Example: kinesweep export-features jobs/recipes/sample.yaml /tmp/kinesweep-features --overwrite
     """
-    from kinesweep.pipelines.extraction import open_store_or_recipe
-    from kinesweep.store.export.export_ssvp import build_augmented_copies, export_ssvp_features
+    from kinesweep.pipelines.extraction import open_store_from_path
+    from kinesweep.store.export.augmented_copies import build_augmented_copies
+    from kinesweep.store.export.export_ssvp import export_ssvp_features
 
-    store, recipe = open_store_or_recipe(place, overrides)
+    store, recipe = open_store_from_path(place, overrides)
     if augment is not None and recipe is None:
         raise InputError(
             "`--augment` requires a recipe with `batch.augmentation` instead of a feature store"
         )
-    variation = build_augmented_copies(recipe, store, augment) if recipe and augment else None
+    variation = None
+    if recipe and augment:
+        variation = build_augmented_copies(
+            store,
+            recipe.batch.augmentation,
+            recipe.training.seed,
+            recipe.motion_stream_by_reference,
+            augment,
+        )
     with show_progress_bar("export") as update:
         result = export_ssvp_features(store, out, stream, epoch, variation, overwrite, update)
+    _print_exported_features(out, result)
+    print_json_result({"folder": str(out), **vars(result)}, json_line)
+
+
+def _print_exported_features(out: Path, result: "SsvpExportResult") -> None:
+    """Print what an export of features contains and what it could not contain."""
     counts = ", ".join(f"{split} {clips}" for split, clips in result.clips.items())
     print_line(f"{out}: `{result.stream}`, {result.width} values per frame; {counts}")
     if result.rate_hz is not None:
@@ -270,4 +285,3 @@ def export_features(
         print_line(
             f"left out: {result.references_left} references after the first one of their clip"
         )
-    print_json_result({"folder": str(out), **vars(result)}, json_line)

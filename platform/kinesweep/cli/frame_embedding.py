@@ -35,8 +35,8 @@ def train_embedder(
 
     Example: kinesweep train-embedder jobs/recipes/motion2text_align.yaml training.max_steps=500
     """
+    from kinesweep.config.embedding_recipe import EmbeddingRecipe
     from kinesweep.config.loading import load_config
-    from kinesweep.config.recipe.embedding import EmbeddingRecipe
 
     settings = load_config(EmbeddingRecipe, recipe, overrides or ()).resolve_paths(Path.cwd())
     # After the recipe: this loads PyTorch, which takes seconds.

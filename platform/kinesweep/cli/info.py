@@ -48,21 +48,10 @@ def doctor(json_line: JsonOption = False) -> None:
 
     Example: kinesweep doctor
     """
-    import torch
-
     home = get_state_dir()
     # The state folder may not exist yet; its nearest existing parent is on the same disk.
     free_bytes = shutil.disk_usage(next(p for p in (home, *home.parents) if p.exists())).free
-    facts = {
-        "python": machine.python_version(),
-        **{name: _get_installed_version(name) for name in _PACKAGES},
-        # The affinity mask, because `os.cpu_count()` ignores limits such as those of taskset.
-        "cores": len(os.sched_getaffinity(0)),
-        "gpus": torch.cuda.device_count(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "state": str(home),
-        "free_disk": format_bytes(free_bytes),
-    }
+    facts = {**_collect_facts(), "state": str(home), "free_disk": format_bytes(free_bytes)}
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
         table.add_row(name, str(value))
@@ -77,6 +66,20 @@ def doctor(json_line: JsonOption = False) -> None:
         )
     if problems:
         raise ResourceError("; ".join(problems))
+
+
+def _collect_facts() -> dict[str, object]:
+    """Collect the versions of the main packages, the cores, the GPUs and the CPU's kernels."""
+    import torch
+
+    return {
+        "python": machine.python_version(),
+        **{name: _get_installed_version(name) for name in _PACKAGES},
+        # The affinity mask, because `os.cpu_count()` ignores limits such as those of taskset.
+        "cores": len(os.sched_getaffinity(0)),
+        "gpus": torch.cuda.device_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
 
 
 def _get_installed_version(package: str) -> str:

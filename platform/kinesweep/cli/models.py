@@ -103,9 +103,9 @@ def diff(
     from kinesweep.pipelines.inputs import resolve_model_dir
 
     rows = compare_weights(resolve_model_dir(left), resolve_model_dir(right))
-    different_rows = [row for row in rows if not row.equal]
+    different_rows = [row for row in rows if not row.is_equal]
     for row in different_rows:
-        print_line(f"{row.name}: largest difference {row.largest}  {row.note}")
+        print_line(f"{row.name}: largest difference {row.largest_difference}  {row.note}")
     print_line(f"{len(rows) - len(different_rows)} of {len(rows)} tensors are equal")
     print_json_result(
         {"tensors": len(rows), "different": [row.name for row in different_rows]}, json_line

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
-from kinesweep.core.errors import ClipError, InputError
-from kinesweep.pipelines.progress import show_progress_bar
+from kinesweep.core.errors import InputError
 
 
 @wrap_command
@@ -41,12 +40,12 @@ def estimate_poses(
     Example: kinesweep estimate-poses .kinesweep/sample/films --out /tmp/kinesweep-poses
     """
     from kinesweep.features.estimators import find_estimator
-    from kinesweep.store.pose_estimation.videos import find_videos
+    from kinesweep.store.pose_estimation.tasks import build_pose_estimation_tasks
 
     if fps is not None and not fps > 0:
         raise InputError(f"`--fps` must be above 0, but is {fps:g}")
     # Before the import below, so that a wrong name or folder is reported at once.
-    spec, input_videos = find_estimator(estimator), find_videos(videos, out)
+    spec, input_videos = find_estimator(estimator), build_pose_estimation_tasks(videos, out)
     from kinesweep.pipelines.pose_estimation import (
         estimate_missing_poses,  # imports Ray, which takes a second
     )
@@ -95,41 +94,14 @@ def import_poses(
 
     Example: kinesweep import-poses openpose .kinesweep/sample/openpose /tmp/poses 640x480@12
     """
-    from kinesweep.features.estimators.external_outputs import (
-        find_estimator_outputs,
-        parse_video_properties,
-        read_estimator_output,
-    )
+    from kinesweep.pipelines.pose_import import import_external_poses
 
-    video_properties, output_files = (
-        parse_video_properties(film),
-        find_estimator_outputs(estimator, [outputs]),
-    )
-    existing = [clip for clip in output_files if (out / f"{clip}.pose").exists()]
-    if existing and not overwrite:
-        raise InputError(
-            f"`{out}` already contains `{existing[0]}.pose`; pass `--overwrite` or another folder"
-        )
-    failed: dict[str, str] = {}
-    with show_progress_bar("import") as update:
-        for number, (clip, path) in enumerate(output_files.items(), 1):
-            try:
-                pose = read_estimator_output(estimator, path, video_properties)
-            except ClipError as error:
-                failed[clip] = str(error)
-                print_line(f"{error.reason}  {error}")
-                continue
-            target = out / f"{clip}.pose"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as file:
-                pose.write(file)
-            update(number, len(output_files))
-    print_line(f"{len(output_files) - len(failed)} written, {len(failed)} failed")
+    result = import_external_poses(estimator, outputs, out, film, overwrite)
+    print_line(f"{result.num_written} written, {len(result.failed)} failed")
     print_json_result(
-        {"written": len(output_files) - len(failed), "failed": failed, "folder": str(out)},
-        json_line,
+        {"written": result.num_written, "failed": result.failed, "folder": str(out)}, json_line
     )
-    if len(failed) == len(output_files):
+    if not result.num_written:
         raise InputError(
-            f"none of the {len(output_files)} files could be used; see the reasons above"
+            f"none of the {result.num_files} files could be used; see the reasons above"
         )

@@ -98,12 +98,12 @@ def ui(
 
     Example: kinesweep ui sample
     """
-    from kinesweep.pipelines.sweeps.tracking_links import find_sweep_links
+    from kinesweep.pipelines.sweeps.tracking_links import collect_tracking_links
 
-    address, links = find_sweep_links(name)
+    address, links = collect_tracking_links(name)
     print_line(f"MLflow  {address}")
     for sweep, page_links in links.items():
         print_line(f"\n{sweep}")
         for page, link in page_links.items():
-            print_line(f"  {page:<10} {link or '(too few runs)'}")
+            print_line(f"  {page:<18} {link or '(too few runs)'}")
     print_json_result({"mlflow": address, "sweeps": links}, json_line)

@@ -22,6 +22,7 @@ from kinesweep.core.paths import get_state_dir
 from kinesweep.core.scores import format_scores
 
 if TYPE_CHECKING:
+    from kinesweep.pipelines.sweeps.sweep import SweepResult
     from kinesweep.sweeps.journal.status import SweepStatus
     from kinesweep.sweeps.results.table import TableStyle
 
@@ -63,11 +64,6 @@ def sweep(  # noqa: PLR0913 (options of a command)
 
     # Validate the space before importing Ray and PyTorch, which takes seconds.
     load_space(space, tuple(overrides or ()), base or Path.cwd())
-    from kinesweep.cli.tables import (
-        build_objectives_table,
-        build_ranking_table,
-        format_sanity_scores,
-    )
     from kinesweep.pipelines.sweeps import sweep
 
     request = sweep.SweepRequest(
@@ -83,6 +79,20 @@ def sweep(  # noqa: PLR0913 (options of a command)
         result = sweep.run_requested_sweep(
             request, resume=resume or extend > 0, overwrite=overwrite
         )
+    _print_sweep_result(result)
+    if estimate:
+        print_line(estimate)
+    print_json_result(result.as_dict(), json_line)
+
+
+def _print_sweep_result(result: "SweepResult") -> None:
+    """Print ranking, sanity baselines, conclusion, test scores and the written files."""
+    from kinesweep.cli.tables import (
+        build_objectives_table,
+        build_ranking_table,
+        format_sanity_scores,
+    )
+
     outcome = result.outcome
     console.print(build_ranking_table(outcome))
     if outcome.objectives:
@@ -96,9 +106,6 @@ def sweep(  # noqa: PLR0913 (options of a command)
     print_line(f"bundle  {result.bundle}")
     print_line(f"report  {result.report}")
     print_line(f"MLflow  {result.tracking or 'not recorded: no server (kinesweep up)'}")
-    if estimate:
-        print_line(estimate)
-    print_json_result(result.as_dict(), json_line)
 
 
 @wrap_command

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from kinesweep.core.scores import format_score_value
 from kinesweep.core.units import format_bytes
-from kinesweep.sweeps.planning.cost_estimate import SweepPlan
+from kinesweep.sweeps.planning.sweep_plan import SweepPlan
 from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.training.run_records.result import RunResult
 

@@ -94,13 +94,7 @@ def train(
     step_overrides = [f"training.max_steps={steps}"] if steps else []
     settings = load_recipe(recipe, [*(overrides or []), *step_overrides])
     if dry_run:
-        from kinesweep.pipelines.dry_run import dry_run_training
-
-        dry_run_result, estimate = dry_run_training(recipe, overrides or [], on_ray=not no_ray)
-        print_line(estimate.format_summary())
-        print_json_result(
-            {"run": dry_run_result.to_json(), "expected_s": vars(estimate)}, json_line
-        )
+        _print_dry_run(recipe, overrides or [], not no_ray, json_line)
         return
     if steps == 0:
         model_dir = write_untrained_model(settings, folder, on_ray=not no_ray)
@@ -115,6 +109,15 @@ def train(
     print_line(f"run     {result.folder}")
     print_line(f"weights {result.weights_sha256}")
     print_json_result(result.to_json(), json_line)
+
+
+def _print_dry_run(recipe: Path, overrides: list[str], on_ray: bool, json_line: bool) -> None:
+    """Train on a few clips and print the estimated time of the full run."""
+    from kinesweep.pipelines.dry_run import dry_run_training
+
+    result, estimate = dry_run_training(recipe, overrides, on_ray=on_ray)
+    print_line(estimate.format_summary())
+    print_json_result({"run": result.to_json(), "expected_s": vars(estimate)}, json_line)
 
 
 @wrap_command

@@ -5,7 +5,7 @@ Arguments are checked before PyTorch is imported, which takes seconds; hence the
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from kinesweep.cli.console import (
 from kinesweep.cli.model_argument import ModelArgument
 from kinesweep.core.errors import InputError
 from kinesweep.pipelines.progress import show_progress_bar
+
+if TYPE_CHECKING:
+    from kinesweep.export import Bundle, Input
 
 
 @wrap_command
@@ -56,20 +59,49 @@ def translate(
     from kinesweep.export import find_inputs
     from kinesweep.export.bundle import read_bundle_recipe
 
-    named_clips = find_inputs(inputs, read_bundle_recipe(bundle), document)
+    named_clips = find_inputs(inputs, read_bundle_recipe(bundle).corpora[0], document)
     from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
 
     loaded_bundle = Bundle.load(bundle, skip_file_check=True)
+    named_clips = _apply_options(loaded_bundle, named_clips, document, reference)
+    with show_progress_bar("translate") as update:
+        translations = loaded_bundle.translate([clip for _, clip in named_clips], update)
+    texts = {name: text for (name, _), text in zip(named_clips, translations, strict=True)}
+    # On stdout, unlike all other text: the translations are the result.
+    for (name, _), text in zip(named_clips, translations, strict=True):
+        typer.echo(f"{name}\t{text}")
+    print_json_result(texts, json_line)
+
+
+def _apply_options(
+    loaded_bundle: "Bundle",
+    named_clips: list[tuple[str, "Input"]],
+    document: bool,
+    reference: Path | None,
+) -> list[tuple[str, "Input"]]:
+    """Set the reference of the clips, and tell the user which context or reference is missing.
+
+    Args:
+        loaded_bundle: Bundle that translates the clips.
+        named_clips: Name and clip of each input.
+        document: Whether the clips are consecutive clips of one document.
+        reference: Reference motion for all clips; None: the clips keep theirs.
+
+    Raises:
+        InputError: If the model does not use an option that was given.
+    """
     if document and not loaded_bundle.uses_context:
         raise InputError("this model does not use context (see its recipe); omit `--document`")
-    if reference is not None and not loaded_bundle.uses_reference:
+    if reference is not None and not loaded_bundle.uses_reference_motion:
         raise InputError("this model does not use a reference motion; omit `--reference`")
     if reference is not None and any(clip.read_media is not None for _, clip in named_clips):
         raise InputError("a TSV has its own column `reference`; omit `--reference`")
     if reference is not None:
-        named_clips = [(name, replace(clip, reference=reference)) for name, clip in named_clips]
-    num_own_references = sum(clip.is_own_reference for _, clip in named_clips)
-    if loaded_bundle.uses_reference and num_own_references:
+        named_clips = [
+            (name, replace(clip, auxiliary_file=reference)) for name, clip in named_clips
+        ]
+    num_own_references = sum(clip.is_compared_with_itself for _, clip in named_clips)
+    if loaded_bundle.uses_reference_motion and num_own_references:
         which_clips = "each" if num_own_references == len(named_clips) else str(num_own_references)
         print_line(
             f"{which_clips} of {len(named_clips)} clips is compared with itself, because no"
@@ -79,14 +111,7 @@ def translate(
     if loaded_bundle.uses_context and not any(clip.document for _, clip in named_clips):
         print_line("each file is translated without the context that the model was trained with;")
         print_line("pass `--document` if the files are consecutive clips of one document")
-    with show_progress_bar("translate") as update:
-        translations = loaded_bundle.translate([clip for _, clip in named_clips], update)
-    # On stdout, unlike all other text: the translations are the result.
-    for (name, _), translation in zip(named_clips, translations, strict=True):
-        typer.echo(f"{name}\t{translation}")
-    print_json_result(
-        {name: line for (name, _), line in zip(named_clips, translations, strict=True)}, json_line
-    )
+    return named_clips
 
 
 @wrap_command

@@ -30,8 +30,8 @@ class Batch:
         prompt_mask_BP: Mask of the prompt tokens, bool (B, P).
         suffix_ids_BA: Tokens that follow the frames, int64 (B, A); A may be 0.
         suffix_mask_BA: Mask of the tokens after the frames, bool (B, A).
-        labels_BL: Decoder prompt, text and end-of-sentence token; padded with `IGNORE`. int64
-            (B, L).
+        labels_BL: Decoder prompt, text and end-of-sentence token, int64 (B, L); padded with
+            `IGNORE`.
         forced_ids_BF: The decoder prompt alone, int64 (B, F); F may be 0.
         forced_mask_BF: Mask of the decoder prompt, bool (B, F).
         labels_BRL: Labels of all references of each clip for `batch.reference_choice: min_loss`;
@@ -57,33 +57,31 @@ class Batch:
         return len(self.clip_ids)
 
     @property
-    def num_tokens(self) -> int:
-        """Return the number of label positions that count in the loss."""
-        return int((self.labels_BL != IGNORE).sum())
-
-    @property
     def num_frames(self) -> int:
-        """Return the number of real frames, summed over all streams."""
+        """Return the number of frames without padding, summed over all streams."""
         return sum(int(mask.sum()) for mask in self.frame_masks.values())
 
     @property
     def num_padded_frames(self) -> int:
-        """Return the number of frames including padding, summed over all streams."""
+        """Return the number of frames with padding, summed over all streams."""
         return sum(mask.numel() for mask in self.frame_masks.values())
 
     @property
     def padding_share(self) -> float:
-        """Return the share of frames that are padding, over all streams."""
+        """Return the share of frames that are padding, 0 to 1, over all streams."""
         return 1 - self.num_frames / self.num_padded_frames
 
     def get_forward_kwargs(self) -> dict[str, Any]:
-        """Return the batch as keyword arguments of `Translator.forward`."""
+        """Return inputs and labels as keyword arguments of `Translator.forward`."""
         # The decoder prompt is not passed separately: in training, the labels start with it.
         reference_labels = {} if self.labels_BRL is None else {"all_labels": self.labels_BRL}
         return {**self.get_generate_kwargs(), "labels": self.labels_BL, **reference_labels}
 
     def get_generate_kwargs(self) -> dict[str, Any]:
-        """Return the encoder inputs as keyword arguments of `Translator.generate`."""
+        """Return inputs and clip ids as keyword arguments of `Translator.generate`.
+
+        The decoder prompt (`forced_ids_BF`, `forced_mask_BF`) is not included.
+        """
         return {
             "streams": self.streams,
             "frame_masks": self.frame_masks,
@@ -95,7 +93,7 @@ class Batch:
         }
 
     def to(self, device: torch.device | str) -> "Batch":
-        """Return a copy of the batch on another device."""
+        """Return a copy of the batch whose tensors are on the given device."""
         return Batch(
             clip_ids=self.clip_ids,
             streams={name: x.to(device) for name, x in self.streams.items()},

@@ -7,17 +7,19 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.core.hashing import compute_file_sha256
 
 WEIGHTS_FILENAME = "model.safetensors"
+"""Name of the weights file in model folders and checkpoints (Hugging Face's name)."""
 _BEST_DIR = "best"
 
 
-def find_weights(folder: Path) -> Path:
+def find_weights_file(folder: Path) -> Path:
     """Return the weights file of a model folder, or of the best model in a run folder.
 
     Args:
         folder: Value of `model.init_from`.
 
     Raises:
-        CheckpointError: If the folder is neither a model folder nor a run folder.
+        CheckpointError: If neither the folder nor its subfolder `best` contains both
+            `model.safetensors` and `config.json`.
     """
     for candidate_dir in (folder, folder / _BEST_DIR):
         if (candidate_dir / WEIGHTS_FILENAME).is_file() and (
@@ -31,12 +33,17 @@ def find_weights(folder: Path) -> Path:
 
 
 def compute_weights_digest(folder: Path) -> str:
-    """Compute the SHA-256 of a model folder's weights.
+    """Compute the SHA-256 of the weights file in a model folder, as 64 hexadecimal digits.
+
+    The digest is cached in this process until the size or the modification time changes.
+
+    Args:
+        folder: Model folder, or run folder with a best model.
 
     Raises:
         CheckpointError: If the folder is neither a model folder nor a run folder.
     """
-    path = find_weights(folder)
+    path = find_weights_file(folder)
     file_stat = path.stat()
     return _compute_cached_digest(path, file_stat.st_size, file_stat.st_mtime_ns)
 

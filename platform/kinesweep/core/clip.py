@@ -9,7 +9,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Clip:
-    """One utterance.
+    """One utterance of a corpus, with its texts and its place in a media file.
 
     Attributes:
         id: Identifier, unique in the corpus.
@@ -20,7 +20,7 @@ class Clip:
         encoder_prompt: Text before the frames, for example a language tag.
         decoder_prompt: Text that generation is forced to begin with.
         document: Recording or document that the clip was cut from; empty if unknown.
-        order: Position within the document.
+        order: Position within the document, by which clips of a document are sorted.
         signer: Name of the signer, or empty.
         gloss: Glosses separated by spaces, or empty.
         language: Language of the text, or empty.

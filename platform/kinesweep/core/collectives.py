@@ -14,19 +14,26 @@ V = TypeVar("V")
 
 
 def get_rank_and_world_size() -> tuple[int, int]:
-    """Return the rank of this process and the number of processes of the run."""
+    """Return this process's rank and the number of processes; (0, 1) without a process group."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
 def is_rank_zero() -> bool:
-    """Return whether this process is rank 0, which writes the run's files."""
+    """Return whether this process is rank 0, which writes the run's files.
+
+    A process without a process group is rank 0.
+    """
     return get_rank_and_world_size()[0] == 0
 
 
 def all_gather(value: V) -> list[V]:
-    """Return the values of all ranks in rank order, on every rank."""
+    """Collect a value from every rank; return the values of all ranks in rank order.
+
+    Args:
+        value: Value of this rank, which must be picklable.
+    """
     _, world_size = get_rank_and_world_size()
     if world_size == 1:
         return [value]
@@ -39,6 +46,12 @@ def run_on_rank_zero(function: Callable[[], V]) -> V:
     """Call a function on rank 0 only; return its value, or raise its exception, on all ranks.
 
     Without the exception, the other ranks would wait forever for a process that has ended.
+
+    Args:
+        function: Function whose value and exceptions must be picklable.
+
+    Raises:
+        Exception: Whatever the function raises on rank 0.
     """
     rank, world_size = get_rank_and_world_size()
     if world_size == 1:
@@ -57,6 +70,6 @@ def run_on_rank_zero(function: Callable[[], V]) -> V:
 
 
 def barrier() -> None:
-    """Wait until every rank has reached this call."""
+    """Wait until every rank has reached this call; a single process continues at once."""
     if get_rank_and_world_size()[1] > 1:
         dist.barrier()

@@ -9,6 +9,16 @@ other plain values.
 from collections.abc import Sequence
 
 
+def format_one_line(error: Exception, max_chars: int = 300) -> str:
+    """Format an error's message on one line, truncated, without a full stop at its end.
+
+    Args:
+        error: Exception, usually of a library whose messages span many lines.
+        max_chars: Maximum number of characters of the result.
+    """
+    return " ".join(str(error).split())[:max_chars].rstrip(".")
+
+
 class KinesweepError(ValueError):
     """Base class of all errors that a user can fix.
 

@@ -10,15 +10,24 @@ from pathlib import Path
 
 
 def to_canonical_json(value: object) -> str:
-    """Serialize mappings, sequences and plain values as JSON with sorted keys and no spaces."""
-    # NaN and infinity have no JSON form, so `allow_nan=False` raises a ValueError for them.
+    """Serialize mappings, sequences and plain values as JSON with sorted keys and no spaces.
+
+    Raises:
+        ValueError: If the value contains NaN or infinity, which have no JSON form.
+        TypeError: If the value contains an object that JSON cannot represent.
+    """
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
 
 
 def compute_fingerprint(value: object) -> str:
-    """Compute the SHA-256 of a plain value's canonical JSON, as 64 hexadecimal digits."""
+    """Compute the SHA-256 of a plain value's canonical JSON, as 64 hexadecimal digits.
+
+    Raises:
+        ValueError: If the value contains NaN or infinity.
+        TypeError: If the value contains an object that JSON cannot represent.
+    """
     return hashlib.sha256(to_canonical_json(value).encode()).hexdigest()
 
 
@@ -28,22 +37,33 @@ def compute_file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def compute_folder_sha256(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, str]:
+def compute_file_hashes(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, str]:
     """Compute the SHA-256 of each file below a folder.
 
     Args:
-        folder: Folder to hash.
-        names: Files relative to `folder`; default: all files below it.
+        folder: Folder whose files are hashed.
+        names: Paths of the files relative to `folder`; None or empty: all files below it.
 
     Returns:
-        Relative path → SHA-256, sorted by path.
+        Relative path → SHA-256 as 64 hexadecimal digits, sorted by path.
     """
-    files = [folder / n for n in names] if names else [p for p in folder.rglob("*") if p.is_file()]
-    return {p.relative_to(folder).as_posix(): compute_file_sha256(p) for p in sorted(files)}
+    paths = (
+        [folder / name for name in names]
+        if names
+        else [path for path in folder.rglob("*") if path.is_file()]
+    )
+    return {
+        path.relative_to(folder).as_posix(): compute_file_sha256(path) for path in sorted(paths)
+    }
 
 
 def flatten_mapping(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Flatten nested mappings into one with dotted keys; lists and empty mappings stay values."""
+    """Flatten nested mappings into one with dotted keys; lists and empty mappings stay values.
+
+    Args:
+        value: Mapping whose values may be mappings.
+        prefix: Dotted path of `value` itself, put before each key; empty for none.
+    """
     flat: dict[str, object] = {}
     for key, item in value.items():
         path = f"{prefix}.{key}" if prefix else key

@@ -12,13 +12,13 @@ from transformers.utils import logging
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """Disable progress bars and messages below errors, and restore the settings afterwards."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    """Disable progress bars and messages below errors while the context is active."""
+    verbosity, shows_progress_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        if bars:  # they may have been off before
+        if shows_progress_bars:  # they may have been off before
             logging.enable_progress_bar()

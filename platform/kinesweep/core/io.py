@@ -1,4 +1,4 @@
-"""Atomic file writes: write to a temporary name, sync to disk, rename.
+"""Atomic file writes (temporary name, sync to disk, rename) and exclusive lock files.
 
 A process may be killed between any two lines. Readers see either the old file or the new one, never
 an incomplete file.
@@ -7,13 +7,16 @@ an incomplete file.
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the content of a file atomically."""
+    """Create a file or replace its content, atomically and durably."""
     # In the same folder, because a rename is atomic only within one file system.
     temp_path = path.with_name(f".{path.name}.new")
     with temp_path.open("w", encoding="utf-8", newline="") as file:
@@ -27,21 +30,32 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace the content of a file with JSON atomically."""
+    """Create a JSON file or replace its content, atomically and durably.
+
+    Raises:
+        ValueError: If the value contains NaN or infinity.
+        TypeError: If the value contains an object that JSON cannot represent.
+    """
     write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read the value of a JSON file."""
+    """Read the value of a JSON file.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If the file does not contain JSON.
+    """
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_folder(folder: Path, write_files: Callable[[Path], None]) -> None:
-    """Replace a folder atomically with one that `write_files` fills.
+    """Create a folder that `write_files` fills, or replace an existing one, atomically.
 
     Args:
-        folder: Folder to replace.
-        write_files: Function that writes the files into an empty folder.
+        folder: Folder to create or replace.
+        write_files: Function that is called with an empty temporary folder and writes the files
+            into it.
     """
     temp_dir = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temp_dir, ignore_errors=True)
@@ -56,7 +70,10 @@ def write_folder(folder: Path, write_files: Callable[[Path], None]) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder atomically: it is renamed to a hidden name before its files are deleted."""
+    """Remove a folder atomically; do nothing if it does not exist.
+
+    It is renamed to a hidden name before its files are deleted.
+    """
     if not folder.exists():
         return
     # Rename first: deleting in place could leave a folder that looks valid but lacks files.
@@ -64,6 +81,34 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(old_dir, ignore_errors=True)
     folder.rename(old_dir)
     shutil.rmtree(old_dir)
+
+
+@contextmanager
+def hold_lock_file(path: Path, timeout_s: float | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on a file, waiting as long as another process or thread holds it.
+
+    The kernel releases the lock when its process dies. The file itself is never removed.
+
+    Args:
+        path: Lock file; it and missing parent folders are created.
+        timeout_s: Maximum waiting time in seconds; None: wait without limit.
+
+    Raises:
+        OSError: If the file system has no locks.
+        TimeoutError: If the lock is still held elsewhere after `timeout_s` seconds.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # `fallback_to_soft=False`: without the kernel's locks, the library would treat the existence of
+    # the file as the lock, which a killed process would hold forever.
+    lock = FileLock(path, -1 if timeout_s is None else timeout_s, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise TimeoutError(f"`{path}` is locked by another process") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fsync_tree(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""File system paths: the state folder, and validation of paths that come from data files."""
+"""File system paths: the state folder, network disks, and validation of paths from data files."""
 
 import os
 from contextlib import suppress
@@ -36,7 +36,7 @@ def compute_directory_size(folder: Path) -> int:
 
 
 def get_network_filesystem(path: Path) -> str:
-    """Return the type of the network file system that holds a path, or "" for a local disk.
+    """Return the type of the network file system that holds a path, or "" for another file system.
 
     Args:
         path: A path, which does not have to exist.
@@ -46,13 +46,18 @@ def get_network_filesystem(path: Path) -> str:
     real_path = Path(os.path.realpath(path))
     # The innermost mount point decides, so the search goes from the path upwards.
     filesystem_type = next(
-        (mounts[str(p)] for p in (real_path, *real_path.parents) if str(p) in mounts), ""
+        (
+            mounts[str(folder)]
+            for folder in (real_path, *real_path.parents)
+            if str(folder) in mounts
+        ),
+        "",
     )
     return filesystem_type if filesystem_type.lower().startswith(_NETWORK_FILESYSTEMS) else ""
 
 
 def resolve_path_inside(root: Path, relative: str) -> Path:
-    """Return `root / relative` after checking that it stays below the root.
+    """Return `root / relative`, normalized, after checking that it stays below the root.
 
     Args:
         root: Folder that the result must lie in.
@@ -69,3 +74,9 @@ def resolve_path_inside(root: Path, relative: str) -> Path:
             f"`{relative}` lies outside the corpus root `{root}`", reason="outside_root"
         )
     return path
+
+
+def is_local_path(name: str) -> bool:
+    """Return whether a model name is a path of a local folder, which cannot be a hub id."""
+    # A hub id has at most one slash: `owner/name`.
+    return name.startswith((".", "/", "~")) or name.count("/") > 1

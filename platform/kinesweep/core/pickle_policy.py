@@ -18,7 +18,7 @@ def is_pickle(name: str | PurePath) -> bool:
 
 
 def can_contain_pickle(path: PurePath) -> bool:
-    """Return whether a file can contain a pickle, judging by its suffix.
+    """Return whether a file is a pickle or a NumPy file, judging by its suffix.
 
     `kinesweep convert` reads such files as motions.
     """
@@ -26,7 +26,7 @@ def can_contain_pickle(path: PurePath) -> bool:
 
 
 def format_pickle_error(path: str | PurePath) -> str:
-    """Return the error text for a pickle and the command to convert it.
+    """Format the error text for a pickle, with the command that converts it.
 
     The text continues a sentence that starts with the file name.
     """

@@ -27,8 +27,17 @@ _RECORDED_PACKAGES = (
 
 @cache
 def collect_provenance() -> dict[str, str]:
-    """Collect versions, commit and machine; `packages` is a hash of all installed versions."""
-    versions = {_normalize_package_name(d.metadata["Name"]): d.version for d in distributions()}
+    """Collect the versions, the commit and the machine that results were computed with.
+
+    Returns:
+        `kinesweep`, `commit` ("" outside of a checkout), `packages` (hash of the versions of all
+        installed packages), `python`, the versions of the packages that are recorded individually,
+        and `machine` (architecture and number of usable cores).
+    """
+    versions = {
+        _normalize_package_name(distribution.metadata["Name"]): distribution.version
+        for distribution in distributions()
+    }
     return {
         "kinesweep": __version__,
         "commit": _get_commit(Path(__file__).parent),
@@ -41,14 +50,14 @@ def collect_provenance() -> dict[str, str]:
 
 
 def _normalize_package_name(name: str) -> str:
-    """Return a package name in lower case with `-` for `_`."""
+    """Normalize a package name to lower case with `-` instead of `_`."""
     return name.lower().replace("_", "-")
 
 
 def _get_commit(folder: Path) -> str:
-    """Return the commit of the checkout that contains the code, or "" outside of a checkout.
+    """Return the commit of the checkout that contains a folder, or "" if git reports none.
 
-    `+changes` is appended if the code has uncommitted changes.
+    `+changes` is appended if there are uncommitted changes below the folder.
     """
     head = _run_git(folder, "rev-parse", "HEAD")
     if not head:
@@ -58,7 +67,10 @@ def _get_commit(folder: Path) -> str:
 
 
 def _run_git(folder: Path, *arguments: str) -> str:
-    """Run a git command and return its output, or "" if it fails or git is not installed."""
+    """Run a git command in a folder and return its output without surrounding white space.
+
+    The result is "" if the command fails or takes more than 10 s, or git is not installed.
+    """
     try:
         command = ["git", "-C", str(folder), *arguments]
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

@@ -17,13 +17,22 @@ class RunLogger(Protocol):
     """
 
     def log_params(self, values: Mapping[str, object]) -> None:
-        """Log flat parameters; a key that was logged before keeps its first value."""
+        """Log parameters of the run; a key that was logged before keeps its first value.
+
+        Args:
+            values: Parameter name → value; nested settings have dotted names.
+        """
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log the metrics of an optimizer step."""
+        """Log metrics at an optimizer step.
+
+        Args:
+            values: Metric name → value.
+            step: Number of optimizer steps done.
+        """
 
     def log_artifact(self, path: Path) -> None:
-        """Log a file as an artifact."""
+        """Log a copy of a file as an artifact of the run."""
 
     def log_dataset(self, name: str, digest: str) -> None:
         """Log the name and fingerprint of the data that the run uses."""
@@ -32,27 +41,27 @@ class RunLogger(Protocol):
         """Return the number of records that have not reached the server yet."""
 
     def finish(self, status: RunStatus) -> None:
-        """End the run; no other method may be called afterwards."""
+        """End the run with a status; no other method may be called afterwards."""
 
 
 class NullRunLogger:
-    """A run logger that discards everything (`tracking: none`)."""
+    """A run logger that records nothing (`tracking: none`)."""
 
     def log_params(self, values: Mapping[str, object]) -> None:
-        """Discard the parameters."""
+        """Do nothing; the parameters are not recorded."""
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Discard the metrics."""
+        """Do nothing; the metrics are not recorded."""
 
     def log_artifact(self, path: Path) -> None:
-        """Ignore the file."""
+        """Do nothing; the file is neither copied nor changed."""
 
     def log_dataset(self, name: str, digest: str) -> None:
-        """Discard the dataset."""
+        """Do nothing; name and fingerprint of the data are not recorded."""
 
     def count_pending_records(self) -> int:
-        """Return 0, because no record is ever pending."""
+        """Return 0, because there is no server that records could wait for."""
         return 0
 
     def finish(self, status: RunStatus) -> None:
-        """Do nothing."""
+        """Do nothing; the status of the run is not recorded."""

@@ -18,8 +18,8 @@ class StreamSchema:
         width: Values per frame, D.
         rate_hz: Frames per second, or None if clips differ.
         dtype: Type on disk, `float16` or `float32`.
-        layout: Points whose coordinates are the values of a frame, in order; None if the values
-            are not coordinates of points.
+        layout: Points whose coordinates are the values of a frame, in the order of the values; None
+            if the values are not coordinates of points.
     """
 
     width: int
@@ -28,7 +28,7 @@ class StreamSchema:
     layout: PointLayout | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Convert the schema to plain values that JSON can represent."""
         return {**vars(self), "layout": self.layout.to_json() if self.layout else None}
 
     @classmethod
@@ -40,11 +40,15 @@ class StreamSchema:
 
 @dataclass(frozen=True)
 class StoreSchema:
-    """The streams of a store by name, in a fixed order."""
+    """The streams of a feature store.
+
+    Attributes:
+        streams: Stream name → schema, in the order of the store.
+    """
 
     streams: dict[str, StreamSchema]
 
     @property
     def widths(self) -> dict[str, int]:
-        """Return the width of each stream."""
+        """Return stream name → values per frame, in the order of the store."""
         return {name: stream.width for name, stream in self.streams.items()}

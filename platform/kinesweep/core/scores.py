@@ -23,13 +23,14 @@ def format_scores(scores: Mapping[str, float], objectives: Sequence[str] = ()) -
 
     Args:
         scores: Score name → value.
-        objectives: Names shown first; by default BLEU comes first and costs come last.
+        objectives: Names of the scores that are shown first; see `order_scores`.
     """
-    return _SEPARATOR.join(format_score(n, scores[n]) for n in order_scores(scores, objectives))
+    names = order_scores(scores, objectives)
+    return _SEPARATOR.join(format_score(name, scores[name]) for name in names)
 
 
 def format_score(name: str, value: float) -> str:
-    """Format one score with its name or unit."""
+    """Format one score with its name or unit: `bleu 80.68`, `641 k parameters`, `3.8 ms a clip`."""
     text = format_score_value(name, value)
     if name == "parameters":
         return f"{text} parameters"
@@ -48,20 +49,28 @@ def format_score_value(name: str, value: float) -> str:
 
 
 def order_scores(scores: Mapping[str, float], objectives: Sequence[str] = ()) -> list[str]:
-    """Return the names of scores in the order in which they are shown."""
-    first = [name for name in (*objectives, *_DEFAULT_SCORE_ORDER) if name in scores]
-    last = [name for name in _LAST_SCORES if name in scores]
-    between = [name for name in scores if name not in first and name not in last]
+    """Return the names of scores in the order in which they are shown.
+
+    The objectives come first, then BLEU, chrF, ROUGE and CIDEr, then other scores in their given
+    order, and finally token loss, token accuracy and costs.
+
+    Args:
+        scores: Score name → value.
+        objectives: Names of the scores that are shown first; those without a value are left out.
+    """
+    first_names = [name for name in (*objectives, *_DEFAULT_SCORE_ORDER) if name in scores]
+    last_names = [name for name in _LAST_SCORES if name in scores]
+    other_names = [name for name in scores if name not in first_names and name not in last_names]
     # An objective that is a cost is shown first; `dict.fromkeys` drops its second occurrence.
-    return list(dict.fromkeys([*first, *between, *last]))
+    return list(dict.fromkeys([*first_names, *other_names, *last_names]))
 
 
-def _format_count(number: float) -> str:
-    """Format a large count with three significant digits: `641 k`, `1.25 M`, `7.62 B`."""
+def _format_count(count: float) -> str:
+    """Format a count, from 1000 with three significant digits: `641 k`, `1.25 M`, `7.62 B`."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
         # 999,950 must not round to `1000 k`, so each unit starts 0.05 % below its size.
-        if number >= size * 0.9995:
-            scaled = number / size
+        if count >= size * 0.9995:
+            scaled = count / size
             digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
             return f"{scaled:.{digits}f} {unit}"
-    return f"{number:.0f}"
+    return f"{count:.0f}"

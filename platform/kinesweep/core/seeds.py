@@ -11,7 +11,12 @@ import numpy as np
 
 
 def derive_seed(*parts: object) -> int:
-    """Return a 63-bit seed derived from the text of the parts."""
+    """Derive a 63-bit seed from the texts of the parts; it is the same in every process.
+
+    Args:
+        *parts: Values that identify the purpose, such as a seed, a word and an epoch; their `str`
+            is used.
+    """
     # The unit separator keeps ("ab", "c") and ("a", "bc") apart.
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
     # 63 bits fit into a signed 64-bit integer. Python's `hash` would differ between processes.
@@ -19,7 +24,7 @@ def derive_seed(*parts: object) -> int:
 
 
 def create_generator(*parts: object) -> np.random.Generator:
-    """Create a NumPy generator seeded with these parts."""
+    """Create a NumPy generator whose seed is derived from the texts of the parts."""
     return np.random.default_rng(derive_seed(*parts))
 
 

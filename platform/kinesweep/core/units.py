@@ -19,7 +19,7 @@ class Span:
     Attributes:
         start: Start, in `unit`; None for the start of the file.
         end: End (exclusive), in `unit`; None for the end of the file.
-        unit: `ms` or `frames`.
+        unit: `ms` or `to_frame_range`.
     """
 
     start: float | None = None
@@ -74,7 +74,11 @@ class Span:
 
 
 def parse_bytes(text: str) -> int:
-    """Parse a byte size such as `50 GB`, `512MiB` or `1000`.
+    """Parse a byte size such as `50 GB`, `512MiB` or `1000` into a number of bytes.
+
+    Args:
+        text: Number and unit, in any case; decimal units (`GB`) are powers of 1000, binary ones
+            (`GiB`) of 1024, and a number without a unit counts bytes.
 
     Raises:
         InputError: If the text is not a byte size.
@@ -88,7 +92,7 @@ def parse_bytes(text: str) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """Format a duration for people: `3.2 min`."""
+    """Format a duration for people in seconds, minutes or hours: `3.2 min`."""
     # Each unit is used for up to 100 of it; `limit_s / 100` is its length in seconds (1 and 60).
     for unit, limit_s in (("s", 100.0), ("min", 100 * 60.0)):
         if seconds < limit_s:
@@ -97,7 +101,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_bytes(num_bytes: float) -> str:
-    """Format a byte size for people: `1.2 GB`."""
+    """Format a byte size for people in decimal units up to GB: `1.2 GB`."""
     for unit in ("B", "KB", "MB", "GB"):
         if num_bytes < 1000 or unit == "GB":
             return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"

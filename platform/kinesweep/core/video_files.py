@@ -1,4 +1,8 @@
-"""Video files: recognition by file name, and segments of videos that are not opened yet."""
+"""Video files: recognition by file name, and segments of videos that are not opened yet.
+
+Folders of images, which are videos too, are recognized by the reader that decodes them
+(`sources.video.video_reader`).
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,25 +11,11 @@ from kinesweep.core.units import Span
 
 # A tuple, because `str.endswith` accepts one.
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".flv", ".wmv", ".m4v", ".mpg")
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 
 
 def is_video_file(name: str) -> bool:
-    """Return whether the file name has the suffix of a video."""
+    """Return whether a file name has the suffix of a video file, in any case."""
     return name.lower().endswith(VIDEO_SUFFIXES)
-
-
-def is_image_file(path: Path) -> bool:
-    """Return whether the file name has the suffix of an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def has_images(folder: Path) -> bool:
-    """Return whether a folder contains an image; stops at the first one found."""
-    if not folder.is_dir():
-        return False
-    # `map` is lazy: a folder may contain many thousands of frames.
-    return any(map(is_image_file, folder.iterdir()))
 
 
 @dataclass(frozen=True)

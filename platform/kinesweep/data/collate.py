@@ -1,7 +1,7 @@
-"""Collation: pads clips into a `Batch`. Features and tokens are padded only here.
+"""Collation: the features and tokens of clips are padded into a `Batch`, and only here.
 
 Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens,
-F forced tokens, R references.
+F forced tokens, R references, N the longest of some token sequences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ from kinesweep.core.batch import IGNORE, Batch
 
 @dataclass(frozen=True)
 class ClipTokens:
-    """The tokens of a clip.
+    """The token ids of a clip.
 
     Attributes:
         prompt: Tokens before the frames.
-        forced: Decoder prompt only.
+        forced: Tokens of the decoder prompt, with which `labels` begins.
         labels: Decoder prompt, text and end of sentence.
         suffix: Tokens after the frames.
         alternative_labels: Labels of further references; the reference with the lowest loss is
@@ -36,13 +36,19 @@ class ClipTokens:
 
     @property
     def max_num_labels(self) -> int:
-        """Number of labels of the longest reference."""
+        """Return the number of label tokens of the longest reference."""
         return max(map(len, (self.labels, *self.alternative_labels)))
 
 
 @dataclass(frozen=True)
 class BatchItem:
-    """A clip ready for collation: its id, stream → features (T, D), and its tokens."""
+    """A clip ready for collation.
+
+    Attributes:
+        clip_id: Id of the clip.
+        streams: Stream → features, (T, D).
+        tokens: Tokens of the clip.
+    """
 
     clip_id: str
     streams: Mapping[str, NDArray[np.floating]]
@@ -50,26 +56,26 @@ class BatchItem:
 
 
 def collate(items: Sequence[BatchItem], pad_id: int, zero_features: bool = False) -> Batch:
-    """Collate clips into a batch: pad them on the right and stack them.
+    """Collate clips into a batch: pad their features and tokens on the right and stack them.
 
     Args:
         items: At least one clip; all have the same streams.
-        pad_id: Token for padding prompts. Labels are padded with `IGNORE`.
-        zero_features: Set all features to zero (a sanity baseline).
+        pad_id: Id of the token that pads prompts. Labels are padded with `IGNORE`.
+        zero_features: Whether to set all features to zero (a baseline that sees no input).
     """
-    streams, masks = {}, {}
+    streams, frame_masks = {}, {}
     for name in items[0].streams:
-        streams[name], masks[name] = _pad_frames([row.streams[name] for row in items])
+        streams[name], frame_masks[name] = _pad_features([item.streams[name] for item in items])
         if zero_features:
             streams[name].zero_()
-    prompt_ids, prompt_mask = _pad_ids([row.tokens.prompt for row in items], pad_id)
-    suffix_ids, suffix_mask = _pad_ids([row.tokens.suffix for row in items], pad_id)
-    forced_ids, forced_mask = _pad_ids([row.tokens.forced for row in items], pad_id)
-    labels, _ = _pad_ids([row.tokens.labels for row in items], IGNORE)
+    prompt_ids, prompt_mask = _pad_ids([item.tokens.prompt for item in items], pad_id)
+    suffix_ids, suffix_mask = _pad_ids([item.tokens.suffix for item in items], pad_id)
+    forced_ids, forced_mask = _pad_ids([item.tokens.forced for item in items], pad_id)
+    labels, _ = _pad_ids([item.tokens.labels for item in items], IGNORE)
     return Batch(
-        clip_ids=tuple(row.clip_id for row in items),
+        clip_ids=tuple(item.clip_id for item in items),
         streams=streams,
-        frame_masks=masks,
+        frame_masks=frame_masks,
         prompt_ids_BP=prompt_ids,
         prompt_mask_BP=prompt_mask,
         suffix_ids_BA=suffix_ids,
@@ -77,45 +83,62 @@ def collate(items: Sequence[BatchItem], pad_id: int, zero_features: bool = False
         labels_BL=labels,
         forced_ids_BF=forced_ids,
         forced_mask_BF=forced_mask,
-        labels_BRL=_pad_references(
-            [(row.tokens.labels, *row.tokens.alternative_labels) for row in items]
+        labels_BRL=_pad_reference_labels(
+            [(item.tokens.labels, *item.tokens.alternative_labels) for item in items]
         ),
     )
 
 
-def _pad_frames(clips: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
-    """Pad features to float32 (B, T, D); also return the mask, bool (B, T)."""
-    lengths = [len(x_TD) for x_TD in clips]
+def _pad_features(features: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
+    """Pad the features (T, D) of each clip with zeros and stack them.
+
+    Returns:
+        The features, float32 (B, T, D), and their mask, bool (B, T), True at real frames.
+    """
+    lengths = [len(x_TD) for x_TD in features]
     # Stores may hold half precision; the copy into this array converts to float32.
-    x_BTD = np.zeros((len(clips), max(lengths), clips[0].shape[1]), np.float32)
-    for x_TD, row_TD in zip(clips, x_BTD, strict=True):
-        row_TD[: len(x_TD)] = x_TD
+    x_BTD = np.zeros((len(features), max(lengths), features[0].shape[1]), np.float32)
+    for x_TD, padded_TD in zip(features, x_BTD, strict=True):
+        padded_TD[: len(x_TD)] = x_TD
     return torch.from_numpy(x_BTD), _make_mask(lengths)
 
 
-def _pad_ids(rows: Sequence[Sequence[int]], fill_id: int) -> tuple[Tensor, Tensor]:
-    """Pad token ids to int64 (B, longest); also return the mask, bool of the same shape."""
-    lengths = [len(row) for row in rows]
+def _pad_ids(sequences: Sequence[Sequence[int]], fill_id: int) -> tuple[Tensor, Tensor]:
+    """Pad sequences of token ids with `fill_id` to the longest one and stack them.
+
+    Returns:
+        The ids, int64 (number of sequences, longest), and their mask, bool of the same shape, True
+        at the given ids.
+    """
+    lengths = [len(ids) for ids in sequences]
     longest = max(lengths)
-    padded = [[*row, *[fill_id] * (longest - len(row))] for row in rows]
-    # Without the reshape, rows that are all empty would give a tensor of shape (B,).
-    return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), longest), _make_mask(lengths)
+    padded = [[*ids, *[fill_id] * (longest - len(ids))] for ids in sequences]
+    # Without the reshape, sequences that are all empty would give a one-dimensional tensor.
+    ids_BN = torch.tensor(padded, dtype=torch.int64).reshape(len(sequences), longest)
+    return ids_BN, _make_mask(lengths)
 
 
-def _pad_references(clips: Sequence[Sequence[Sequence[int]]]) -> Tensor | None:
-    """Pad the labels of all references, int64 (B, R, L); None if no clip has a second one."""
-    max_references = max(map(len, clips))
+def _pad_reference_labels(labels_by_clip: Sequence[Sequence[Sequence[int]]]) -> Tensor | None:
+    """Pad the labels of all references with `IGNORE`; None if no clip has a second reference.
+
+    Args:
+        labels_by_clip: Labels of each reference of each clip; every clip has at least one.
+
+    Returns:
+        Labels, int64 (B, R, L). The rows of missing references consist of `IGNORE`.
+    """
+    max_references = max(map(len, labels_by_clip))
     if max_references == 1:
         return None
     # Clips with fewer references get empty rows, which consist of `IGNORE` only.
-    flat = [
+    flat_labels = [
         labels
-        for references in clips
-        for labels in (*references, *[()] * (max_references - len(references)))
+        for clip_labels in labels_by_clip
+        for labels in (*clip_labels, *[()] * (max_references - len(clip_labels)))
     ]
-    return _pad_ids(flat, IGNORE)[0].unflatten(0, (len(clips), max_references))
+    return _pad_ids(flat_labels, IGNORE)[0].unflatten(0, (len(labels_by_clip), max_references))
 
 
 def _make_mask(lengths: Sequence[int]) -> Tensor:
-    """Make a mask, bool (B, longest), that is True for the first `lengths` entries."""
+    """Make a mask, bool (B, longest): True for the first `lengths[i]` entries of row i."""
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]

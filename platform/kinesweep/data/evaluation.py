@@ -2,7 +2,8 @@
 
 Clips are sorted by length, so there is almost no padding; results are keyed by clip id. If a model
 uses its own sentences as context, clips are processed in waves: the first clip of every document,
-then the second of each, and so on. Eight documents need as many steps as the longest has clips.
+then the second clip of every document, and so on. The number of waves is the number of clips of the
+longest document.
 """
 
 from collections import defaultdict
@@ -14,6 +15,7 @@ from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import StoreError
 from kinesweep.data.bucketing import split_into_batches
+from kinesweep.data.clip_selection import select_documents, select_evenly
 from kinesweep.data.collate import BatchItem, ClipTokens, collate
 from kinesweep.data.context import DocumentContext, get_first_references
 from kinesweep.data.length_limits import count_clip_frames, filter_clips_by_length, truncate_streams
@@ -28,27 +30,35 @@ class FixedBatches(Sequence[Batch]):
     """A sequence of batches that do not depend on each other.
 
     Args:
-        batches: Batches, in order.
+        batches: Batches in the order of their indices.
     """
 
     def __init__(self, batches: Sequence[Batch]) -> None:
         self._batches = batches
 
     def __len__(self) -> int:
+        """Return the number of batches."""
         return len(self._batches)
 
     def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
+        """Return the batch at an index."""
         return self._batches[index]
 
     @property
     def waves(self) -> Sequence[Sequence[int]]:
-        """Indices of the batches that can be decoded together, one wave after the other."""
+        """Return the batch indices of each wave; here all batches form a single wave.
+
+        The batches of a wave do not depend on each other. Waves are decoded one after the other.
+        """
         return [range(len(self))]
 
     def get_batch_with_context(self, index: int, predictions: Mapping[str, str]) -> Batch:
-        """Return a batch with predictions of the preceding waves (clip id → text) as context.
+        """Return the batch at an index; the predictions are ignored.
 
-        These batches have no context, so the predictions are ignored.
+        Args:
+            index: Index of the batch.
+            predictions: Clip id → generated sentence, for the clips of all preceding waves. A
+                subclass may use them as context.
         """
         return self[index]
 
@@ -61,10 +71,11 @@ class _ClipCollator:
         store: Store of the features.
         tokenizer: Tokenizer.
         prompt_builder: Builder of the text around the frames.
-        context: Preceding clips of each clip.
+        context: Documents of the clips, which give the preceding clips of each clip.
         context_texts: Clip id → sentence that is used as context.
         uses_predictions: Whether the model's predictions replace `context_texts` in generation.
-        limits: Number of frames read from each stream, and the ablation.
+        batch_config: Batch config with the number of frames read from each stream and the
+            ablation; None reads all frames.
     """
 
     store: Store
@@ -73,35 +84,53 @@ class _ClipCollator:
     context: DocumentContext
     context_texts: Mapping[str, str]
     uses_predictions: bool
-    limits: BatchConfig | None
+    batch_config: BatchConfig | None
 
-    def collate_clips(self, group: Sequence[ClipRecord], context_texts: Mapping[str, str]) -> Batch:
-        """Collate clips into a batch, with these sentences (clip id → text) as context."""
-        blank = self.limits is not None and self.limits.ablation == "zeros"
+    def collate_clips(
+        self, records: Sequence[ClipRecord], context_texts: Mapping[str, str]
+    ) -> Batch:
+        """Load, tokenize and collate clips into one batch.
+
+        Args:
+            records: Clips of the batch.
+            context_texts: Clip id → sentence that is used as context.
+        """
+        zero_features = self.batch_config is not None and self.batch_config.ablation == "zeros"
         return collate(
-            [self._build_item(r, context_texts) for r in group],
+            [self._build_item(record, context_texts) for record in records],
             self.tokenizer.vocabulary.pad_id,
-            blank,
+            zero_features,
         )
 
     def build_tokens(self, record: ClipRecord, context_texts: Mapping[str, str]) -> ClipTokens:
-        """Build a clip's prompt and label tokens; `context_texts` is clip id → sentence."""
+        """Build the prompt and label tokens of a clip's translation example.
+
+        Args:
+            record: Clip.
+            context_texts: Clip id → sentence that is used as context.
+        """
         sentences = self.context.get_sentences(record, context_texts)
         return self.prompt_builder.build_tokens(
             record.clip, Example.from_clip(record.clip), sentences
         )
 
     def _build_item(self, record: ClipRecord, context_texts: Mapping[str, str]) -> BatchItem:
-        """Load the features of a clip and build its tokens."""
-        streams = truncate_streams(self.store.get_features(record), self.limits)
+        """Build the batch item of a clip: load and truncate its features and build its tokens."""
+        streams = truncate_streams(self.store.get_features(record), self.batch_config)
         return BatchItem(record.clip.id, streams, self.build_tokens(record, context_texts))
 
 
 class EvalBatches(FixedBatches):
-    """Batches that are created on access and not kept; see `build_eval_batches`.
+    """The evaluation batches of one rank, created on access and not kept.
 
-    Access by index uses reference sentences as context, even if generation uses the model's own:
-    token losses are computed with teacher forcing.
+    Access by index uses reference sentences as context, even if generation uses the model's own,
+    because token losses are computed with teacher forcing. `build_eval_batches` creates them.
+
+    Args:
+        collator: Collator of the clips.
+        waves: Clips of each batch of each wave, over all ranks.
+        rank: Rank of this process.
+        world_size: Number of processes.
     """
 
     def __init__(
@@ -112,48 +141,60 @@ class EvalBatches(FixedBatches):
         world_size: int,
     ) -> None:
         self._collator = collator
-        # Take every `world_size`-th group of all waves together, so that ranks get equal work.
-        numbered = [(n, group) for n, wave in enumerate(waves) for group in wave]
-        rank_groups = numbered[rank::world_size]
+        # Take every `world_size`-th batch of all waves together, so that ranks get equal work.
+        all_groups = [(wave, group) for wave, groups in enumerate(waves) for group in groups]
+        rank_groups = all_groups[rank::world_size]
+        # The clips of each batch of this rank, and the batch indices of each wave.
         self._groups = [group for _, group in rank_groups]
-        self._waves = [
-            [i for i, (n, _) in enumerate(rank_groups) if n == m] for m in range(len(waves))
-        ]
+        self._waves: list[list[int]] = [[] for _ in waves]
+        for index, (wave, _) in enumerate(rank_groups):
+            self._waves[wave].append(index)
 
     def __len__(self) -> int:
+        """Return the number of batches of this rank."""
         return len(self._groups)
 
     def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
+        """Return the batch at an index, with reference sentences or those of a file as context."""
         return self._collator.collate_clips(self._groups[index], self._collator.context_texts)
 
     def iter_tokens(self) -> Iterator[tuple[ClipRecord, ClipTokens]]:
-        """Iterate over this rank's clips with their tokens (reference context); reads no frames."""
+        """Iterate over this rank's clips with their tokens, without reading features.
+
+        The context is the same as in access by index.
+        """
         for record in (record for group in self._groups for record in group):
             yield record, self._collator.build_tokens(record, self._collator.context_texts)
 
     @property
     def waves(self) -> Sequence[Sequence[int]]:
-        """Indices of this rank's batches in each wave; a rank may have none in some waves."""
+        """Return the indices of this rank's batches in each wave; a wave may have none."""
         return self._waves
 
     def get_batch_with_context(self, index: int, predictions: Mapping[str, str]) -> Batch:
-        """Return a batch; `predictions` are its context if the model uses its own sentences."""
+        """Return the batch at an index with the context that generation uses.
+
+        Args:
+            index: Index of the batch.
+            predictions: Clip id → generated sentence, for the clips of all preceding waves. They
+                are the context if the model uses its own sentences, and are ignored otherwise.
+        """
         texts = predictions if self._collator.uses_predictions else self._collator.context_texts
         return self._collator.collate_clips(self._groups[index], texts)
 
 
-def build_eval_batches(  # noqa: PLR0913 (store, limits, rank and prompt are independent)
+def build_eval_batches(  # noqa: PLR0913 (store, batch config, rank and prompt are independent)
     store: Store,
     split: str,
     tokenizer: TextTokenizer,
     max_frames: int,
     max_clips: int | None = None,
-    limits: BatchConfig | None = None,
+    batch_config: BatchConfig | None = None,
     rank: int = 0,
     world_size: int = 1,
     prompt_settings: PromptSettings = PromptSettings(),
 ) -> EvalBatches:
-    """Build one rank's evaluation batches: every `world_size`-th of a fixed list.
+    """Build the evaluation batches of one rank: every `world_size`-th batch of a fixed list.
 
     Args:
         store: Store of the features.
@@ -162,8 +203,8 @@ def build_eval_batches(  # noqa: PLR0913 (store, limits, rank and prompt are ind
         max_frames: Frames per batch, including padding; a longer clip forms its own batch.
         max_clips: Maximum number of clips, spread evenly over the split. If a model uses its own
             sentences as context, whole documents are chosen.
-        limits: Length limits (never applied to test), frames read from each stream, and the
-            ablation.
+        batch_config: Batch config with the length limits (never applied to the test split), the
+            number of frames read from each stream, and the ablation; None applies none of them.
         rank: Rank of this process.
         world_size: Number of processes.
         prompt_settings: Prompt and context settings.
@@ -176,79 +217,77 @@ def build_eval_batches(  # noqa: PLR0913 (store, limits, rank and prompt are ind
         available = ", ".join(store.splits)
         raise StoreError(f"the store has no split `{split}`; it has {available}")
     all_records = store.get_records(split)
-    records, _ = filter_clips_by_length(all_records, limits, split)
-    mode = (
-        prompt_settings.context.decoding_context if prompt_settings.context.is_enabled else "none"
-    )
-    uses_predictions = mode == "model"
-    scored_records = records  # the clips that an earlier run has scored: all within the limits
+    scored_records, _ = filter_clips_by_length(all_records, batch_config, split)
+    context_source = _get_context_source(prompt_settings)
+    uses_predictions = context_source == "model"
+    records = scored_records
     if max_clips is not None and len(records) > max_clips:
-        records = (_select_documents if uses_predictions else _select_evenly)(records, max_clips)
-    # References are available for every clip of the split, predictions only for scored clips, and
-    # own sentences only for the clips of this evaluation.
-    records_by_mode: dict[str, list[ClipRecord]] = {
+        records = (select_documents if uses_predictions else select_evenly)(records, max_clips)
+    # References are available for every clip of the split, sentences of a file only for the clips
+    # that an earlier run has scored (all within the limits), and the model's own sentences only for
+    # the clips of this evaluation.
+    context_records = {
         "none": [],
         "references": all_records,
         "file": scored_records,
-    }
-    context_records = records_by_mode.get(mode, records)
+        "model": records,
+    }[context_source]
     context = DocumentContext(context_records, prompt_settings.context)
-    context_texts = (
-        prompt_settings.prepared if mode == "file" else get_first_references(context_records)
-    )
     collator = _ClipCollator(
         store,
         tokenizer,
         PromptBuilder(tokenizer, prompt_settings),
         context,
-        context_texts,
+        prompt_settings.prepared
+        if context_source == "file"
+        else get_first_references(context_records),
         uses_predictions,
-        limits,
+        batch_config,
     )
-    waves: dict[int, list[ClipRecord]] = defaultdict(list)
-    # Without own context there is a single wave.
-    for record in records:
-        waves[context.get_position(record) if uses_predictions else 0].append(record)
-    groups = [_group_by_length(waves[number], max_frames, limits) for number in sorted(waves)]
+    # Without the model's own sentences as context there is a single wave.
+    waves = _split_into_waves(records, context) if uses_predictions else [records]
+    groups = [_group_by_length(wave, max_frames, batch_config) for wave in waves]
     return EvalBatches(collator, groups, rank, world_size)
 
 
+def _get_context_source(prompt_settings: PromptSettings) -> str:
+    """Return the source of context sentences: `none`, `references`, `file` or `model`."""
+    context_config = prompt_settings.context
+    return context_config.decoding_context if context_config.is_enabled else "none"
+
+
+def _split_into_waves(
+    records: Sequence[ClipRecord], context: DocumentContext
+) -> list[list[ClipRecord]]:
+    """Split clips into waves: the first clip of every document, then every second clip, and so on.
+
+    Clips without a document are in the first wave.
+    """
+    waves: dict[int, list[ClipRecord]] = defaultdict(list)
+    for record in records:
+        waves[context.get_position(record)].append(record)
+    return [waves[position] for position in sorted(waves)]
+
+
 def get_references(store: Store, split: str, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return clip id → all reference texts, in the order of `clip_ids`."""
+    """Return clip id → all reference translations, for the given clips of a split, in their order.
+
+    Raises:
+        KeyError: If the split does not contain a clip.
+    """
     texts = {record.clip.id: record.clip.texts for record in store.get_records(split)}
     return {clip_id: texts[clip_id] for clip_id in clip_ids}
 
 
 def _group_by_length(
-    records: Sequence[ClipRecord], max_frames: int, limits: BatchConfig | None
+    records: Sequence[ClipRecord], max_frames: int, batch_config: BatchConfig | None
 ) -> list[list[ClipRecord]]:
-    """Group clips of similar length into batches within the frame budget."""
-    lengths = [count_clip_frames(record, limits) for record in records]
-    # The id breaks ties, so the list is the same in every process.
-    order = sorted(range(len(records)), key=lambda i: (lengths[i], records[i].clip.id))
-    groups = split_into_batches(order, lengths, BatchConfig(max_frames=max_frames))
-    return [[records[i] for i in group] for group in groups]
+    """Group clips of similar length into batches of at most `max_frames` frames with padding.
 
-
-def _select_evenly(records: Sequence[ClipRecord], count: int) -> list[ClipRecord]:
-    """Select `count` clips, spread evenly over the split."""
-    return [records[i * len(records) // count] for i in range(count)]
-
-
-def _select_documents(records: Sequence[ClipRecord], count: int) -> list[ClipRecord]:
-    """Select whole documents, spread evenly, with about `count` clips in total.
-
-    A clip without a document counts as a document of its own.
+    The groups are sorted by length. A clip with more frames forms its own group.
     """
-    documents: dict[tuple[str, str], list[ClipRecord]] = defaultdict(list)
-    for record in records:
-        clip = record.clip
-        # The control character keeps clip ids apart from the names of documents.
-        name = clip.document or f"\x1f{clip.id}"
-        documents[clip.corpus, name].append(record)
-    all_documents = list(documents.values())
-    num_documents = max(1, round(len(all_documents) * count / len(records)))
-    selected = [
-        all_documents[i * len(all_documents) // num_documents] for i in range(num_documents)
-    ]
-    return [record for document in selected for record in document]
+    lengths = [count_clip_frames(record, batch_config) for record in records]
+    # The id breaks ties, so the list is the same in every process.
+    indices_by_length = sorted(range(len(records)), key=lambda i: (lengths[i], records[i].clip.id))
+    groups = split_into_batches(indices_by_length, lengths, BatchConfig(max_frames=max_frames))
+    return [[records[i] for i in group] for group in groups]

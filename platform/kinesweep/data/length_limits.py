@@ -1,4 +1,6 @@
-"""Length limits: which clips of a split are used, and how many frames of each. All are counted.
+"""Length limits: which clips of a split are used, and how many frames of each.
+
+Dropped clips and removed frames are counted.
 
 `batch.min_clip_frames` and `max_clip_frames` drop whole clips from train and validation.
 `batch.truncate_frames` truncates long streams at their end, also in test, because it determines
@@ -8,23 +10,28 @@ frames that remain.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.config.loading import suggest_closest_word
 from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig
+from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import InputError
 from kinesweep.store.format.index import ClipRecord
 
 
 class StreamTruncationStats(NamedTuple):
-    """The number of truncated clips of a stream, and the number of removed frames."""
+    """The effect of `batch.truncate_frames` on a stream.
 
-    clips: int
-    frames: int
+    Attributes:
+        num_clips: Number of truncated clips.
+        num_frames: Number of frames removed from them.
+    """
+
+    num_clips: int
+    num_frames: int
 
 
 def count_frames(lengths: Mapping[str, int], config: BatchConfig | None = None) -> int:
@@ -32,19 +39,25 @@ def count_frames(lengths: Mapping[str, int], config: BatchConfig | None = None) 
 
     Args:
         lengths: Stream name → number of frames.
-        config: Batch settings, which list the reference streams; None: there are none.
+        config: Batch config, which lists the streams of reference motions; None if there are none.
     """
     reference_streams = _get_reference_streams(config)
     return sum(frames for name, frames in lengths.items() if name not in reference_streams)
 
 
 def _get_reference_streams(config: BatchConfig | None) -> tuple[str, ...]:
-    """Return the names of reference streams, which the store of an earlier stage may lack."""
+    """Return the names of the streams of reference motions that `config` lists.
+
+    The store of an earlier stage may lack these streams.
+    """
     return config.uncounted if isinstance(config, EffectiveBatchConfig) else ()
 
 
 def truncate_lengths(lengths: Mapping[str, int], config: BatchConfig | None) -> dict[str, int]:
-    """Truncate lengths (stream → number of frames) to `batch.truncate_frames`."""
+    """Truncate lengths (stream → number of frames) to `batch.truncate_frames` of the config.
+
+    Without a config, the lengths do not change.
+    """
     limits = config.truncate_frames if config is not None else {}
     return {name: min(frames, limits.get(name, frames)) for name, frames in lengths.items()}
 
@@ -52,51 +65,67 @@ def truncate_lengths(lengths: Mapping[str, int], config: BatchConfig | None) -> 
 def truncate_streams(
     streams: Mapping[str, NDArray[np.floating]], config: BatchConfig | None
 ) -> dict[str, NDArray[np.floating]]:
-    """Truncate streams (T, D) to `batch.truncate_frames`; the results are views."""
+    """Truncate streams (T, D) at their end to `batch.truncate_frames`; the results are views.
+
+    Without a config, no stream is truncated.
+    """
     lengths = truncate_lengths({name: len(x_TD) for name, x_TD in streams.items()}, config)
     return {name: x_TD[: lengths[name]] for name, x_TD in streams.items()}
 
 
 def count_clip_frames(record: ClipRecord, config: BatchConfig | None = None) -> int:
-    """Count the frames of a clip over its streams; with `config`, after truncation."""
+    """Count the frames of a clip over its streams.
+
+    With a config, frames are counted after truncation, and those of reference motions are not
+    counted.
+    """
     return count_frames(truncate_lengths(record.lengths, config), config)
 
 
 def compute_truncation_stats(
     records: Sequence[ClipRecord], config: BatchConfig
 ) -> dict[str, StreamTruncationStats]:
-    """Compute how much `batch.truncate_frames` removes, for each stream that loses frames."""
+    """Compute how many clips and frames `batch.truncate_frames` affects in each stream.
+
+    Streams that lose no frames are left out.
+    """
     stats: dict[str, StreamTruncationStats] = {}
-    for name, limit in config.truncate_frames.items():
-        removed = [excess for r in records if (excess := r.lengths.get(name, 0) - limit) > 0]
-        if removed:
-            stats[name] = StreamTruncationStats(len(removed), sum(removed))
+    for name, max_frames in config.truncate_frames.items():
+        excesses = [record.lengths.get(name, 0) - max_frames for record in records]
+        num_removed = [excess for excess in excesses if excess > 0]
+        if num_removed:
+            stats[name] = StreamTruncationStats(len(num_removed), sum(num_removed))
     return stats
 
 
 def filter_clips_by_length(
     records: Sequence[ClipRecord], config: BatchConfig | None, split: str
 ) -> tuple[list[ClipRecord], dict[str, int]]:
-    """Filter clips by length; return the remaining ones and the number of dropped ones by reason.
+    """Filter the clips of a split by `batch.min_clip_frames` and `batch.max_clip_frames`.
 
-    Limits on whole clips are not applied to the test split.
+    Clips of the test split are never dropped; neither are clips without a config.
+
+    Returns:
+        The remaining clips in the given order, and reason (`too_short` or `too_long`) → number of
+        dropped clips.
 
     Raises:
-        InputError: If no clip is left, or a limited stream does not exist.
+        InputError: If no clip is left, or `batch.truncate_frames` names a stream that the clips
+            lack.
     """
     # All clips of a split have the same streams, so checking the first one is enough.
     if config is not None and records:
         _check_limited_streams(config, records[0].lengths)
     if config is None or split == "test":
         return list(records), {}
-    longest = config.max_clip_frames
+    max_frames = config.max_clip_frames
     reasons: list[str] = []
     remaining = []
     for record in records:
         frames = count_frames(record.lengths, config)
         if frames < config.min_clip_frames:
             reasons.append("too_short")
-        elif longest is not None and frames > longest:
+        elif max_frames is not None and frames > max_frames:
             reasons.append("too_long")
         else:
             remaining.append(record)
@@ -105,13 +134,19 @@ def filter_clips_by_length(
         raise InputError(
             f"no clip of the {split} split is left: of {len(records)} clips, the limits"
             f" `batch.min_clip_frames` ({config.min_clip_frames}) and `batch.max_clip_frames`"
-            f" ({longest}) dropped {dropped}"
+            f" ({max_frames}) dropped {dropped}"
         )
     return remaining, dropped
 
 
-def _check_limited_streams(config: BatchConfig, streams: Mapping[str, int]) -> None:
-    """Check that limited streams exist; a reference may be added in a later stage."""
+def _check_limited_streams(config: BatchConfig, streams: Collection[str]) -> None:
+    """Check that every stream in `batch.truncate_frames` is one of `streams`.
+
+    The stream of a reference motion may be missing, because a later stage may add it.
+
+    Raises:
+        InputError: If another stream is missing; the message names the first one.
+    """
     for name in config.truncate_frames:
         if name not in streams and name not in _get_reference_streams(config):
             available = ", ".join(f"`{stream}`" for stream in streams)

@@ -1,6 +1,6 @@
 """Prompts: the text around a clip's frames, from prompt settings, corpus, context and question.
 
-In order: system prompt, the clip's own encoder prompt, context, question; frames; suffix. Each
+The order is system prompt, the clip's own encoder prompt, context, question, frames, suffix. Each
 piece is tokenized separately, so a long context never changes the tokens of the question. With a
 chat template the whole prompt is one user turn, surrounded by the template's own tokens.
 """
@@ -33,27 +33,31 @@ class PromptBuilder:
         prompt_settings: Prompt and context settings.
 
     Raises:
-        InputError: If a chat is requested and the tokenizer has no suitable template.
+        InputError: If a chat is requested and the tokenizer has no suitable template, or if the
+            system prompt contains an unknown tag.
     """
 
     def __init__(
         self, tokenizer: TextTokenizer, prompt_settings: PromptSettings = PromptSettings()
     ) -> None:
         self._prompt, self._eos_id = prompt_settings.prompt, tokenizer.vocabulary.eos_id
-        self._max_context, self._space = prompt_settings.context.max_tokens, tokenizer.space
+        self._max_context, self._space = (
+            prompt_settings.context.max_tokens,
+            tokenizer.word_separator,
+        )
         if self._prompt.chat:
-            head, tail = _render_chat_template(tokenizer, self._prompt.system)
+            before_turn, after_turn = _render_chat_template(tokenizer, self._prompt.system)
             self._prefix_ids, self._suffix_ids = (
-                tokenizer.encode_prompt(head),
-                tokenizer.encode_prompt(tail),
+                tokenizer.encode_prompt(before_turn),
+                tokenizer.encode_prompt(after_turn),
             )
         else:
             self._prefix_ids, self._suffix_ids = tokenizer.encode_prompt(self._prompt.system), []
         self._encode_prompt = lru_cache(maxsize=4096)(
-            lambda words: tuple(tokenizer.encode_prompt(words))
+            lambda prompt: tuple(tokenizer.encode_prompt(prompt))
         )
         # A sentence is used as a clip's label and then as context of the clips that follow.
-        self._encode_text = lru_cache(maxsize=4096)(lambda line: tuple(tokenizer.encode_text(line)))
+        self._encode_text = lru_cache(maxsize=4096)(lambda text: tuple(tokenizer.encode_text(text)))
 
     def build_tokens(self, clip: Clip, example: Example, context: Sequence[str] = ()) -> ClipTokens:
         """Build the prompt and label tokens of a clip.
@@ -61,43 +65,58 @@ class PromptBuilder:
         Args:
             clip: Clip with its encoder and decoder prompts.
             example: Question and answers.
-            context: Preceding sentences.
+            context: Preceding sentences, the earliest first.
 
         Raises:
             InputError: If a prompt contains an unknown tag.
         """
         question = self._prompt.question if example.question is None else example.question
-        start = self._encode_prompt(clip.encoder_prompt)
-        start = (*start, *self._encode_context(context, start))
-        prompt = (*self._prefix_ids, *start, *self._encode_following(start, question))
+        preceding_ids = self._encode_prompt(clip.encoder_prompt)
+        preceding_ids = (*preceding_ids, *self._encode_context(context, preceding_ids))
+        question_ids = self._encode_following(preceding_ids, question)
         # The decoder prompt, usually a language, applies to translations and not to other tasks.
-        forced = clip.decoder_prompt if example.question is None else ""
-        language = self._encode_prompt(forced)
-        first, *others = (
-            (*language, *self._encode_text(answer), self._eos_id)
+        decoder_prompt = clip.decoder_prompt if example.question is None else ""
+        forced_ids = self._encode_prompt(decoder_prompt)
+        labels, *alternative_labels = (
+            (*forced_ids, *self._encode_text(answer), self._eos_id)
             for answer in (example.answer, *example.other_answers)
         )
         return ClipTokens(
-            prompt=prompt,
+            prompt=(*self._prefix_ids, *preceding_ids, *question_ids),
             suffix=(*self._encode_prompt(self._prompt.suffix), *self._suffix_ids),
-            forced=language,
-            labels=first,
-            alternative_labels=tuple(others),
+            forced=forced_ids,
+            labels=labels,
+            alternative_labels=tuple(alternative_labels),
         )
 
-    def _encode_following(self, preceding_ids: Sequence[int], words: str) -> tuple[int, ...]:
-        """Encode words that follow other tokens, separated from them."""
-        return self._encode_prompt(self._space + words if preceding_ids and words else words)
+    def _encode_following(self, preceding_ids: Sequence[int], prompt: str) -> tuple[int, ...]:
+        """Encode a prompt that follows other tokens, with the space that separates it from them.
+
+        Raises:
+            InputError: If the prompt contains an unknown tag.
+        """
+        return self._encode_prompt(self._space + prompt if preceding_ids and prompt else prompt)
 
     def _encode_context(
         self, sentences: Sequence[str], preceding_ids: Sequence[int]
     ) -> tuple[int, ...]:
-        """Encode the context; the earliest sentences are left out beyond the token limit."""
+        """Encode the context sentences after the prompt `prompt.context` that introduces them.
+
+        The earliest sentences are left out as long as all together exceed `context.max_tokens`. If
+        none is left, the result is empty.
+
+        Args:
+            sentences: Preceding sentences, the earliest first.
+            preceding_ids: Tokens before the context.
+
+        Raises:
+            InputError: If `prompt.context` contains an unknown tag.
+        """
         # From the last sentence backwards, until the token limit is reached.
         sentence_ids: list[tuple[int, ...]] = []
         remaining_tokens = self._max_context
-        for line in reversed(sentences):
-            ids = self._encode_text(self._space + line)
+        for sentence in reversed(sentences):
+            ids = self._encode_text(self._space + sentence)
             if remaining_tokens is not None:
                 remaining_tokens -= len(ids)
                 if remaining_tokens < 0:
@@ -112,10 +131,18 @@ class PromptBuilder:
 
 
 def _render_chat_template(tokenizer: TextTokenizer, system: str) -> tuple[str, str]:
-    """Render the chat template; return its text before and after the user turn.
+    """Render the tokenizer's chat template around a placeholder for the user turn.
+
+    Args:
+        tokenizer: Tokenizer with a chat template.
+        system: System turn; empty for none.
+
+    Returns:
+        The text before and the text after the user turn.
 
     Raises:
-        InputError: If there is no template, or it cannot represent these turns.
+        InputError: If there is no template, it rejects a turn, or it does not contain the user turn
+            exactly once.
     """
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": _TURN_PLACEHOLDER})
@@ -135,7 +162,7 @@ def _render_chat_template(tokenizer: TextTokenizer, system: str) -> tuple[str, s
             " system turn, leave `prompt.system` empty and use `prompt.question`."
         ) from None
     # Split at the placeholder; it must occur exactly once, or frames would have no clear position.
-    head, separator, tail = str(rendered).partition(_TURN_PLACEHOLDER)
-    if not separator or _TURN_PLACEHOLDER in tail:
+    before_turn, separator, after_turn = str(rendered).partition(_TURN_PLACEHOLDER)
+    if not separator or _TURN_PLACEHOLDER in after_turn:
         raise InputError("the tokenizer's chat template must contain the user turn exactly once")
-    return head, tail
+    return before_turn, after_turn

@@ -1,10 +1,10 @@
 """Training examples: the question and the answer for each clip in each epoch.
 
-Usually the question asks for the text and the answer is the first reference. With a mixture of
-tasks, other questions ask whether a word is signed, which words are signed, or whether the clip
-runs backwards. A clip with several references can be trained on the first, on a random one, on
-each, or on the one with the lowest loss. Everything is a pure function of seed,
-epoch and clip. Words are compared case-insensitively: the keyword "Hello" matches "hello".
+Usually the question asks for the text and the answer is the first reference translation. With a
+mixture of tasks, other questions ask whether a word is signed, which words are signed, or whether
+the clip runs backwards. A clip with several references can be trained on the first, on a random
+one, on each, or on the one with the lowest loss. Everything is a pure function of seed, epoch and
+clip. Words are compared case-insensitively: the keyword "Hello" matches "hello".
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ class Example:
 
     Attributes:
         answer: Correct answer.
-        question: Question that replaces the recipe's own; None: translation.
-        is_reversed: Whether the frames are reversed.
+        question: Question that replaces the recipe's own; None for translation.
+        is_reversed: Whether the frames are fed to the model in reversed order.
         other_answers: Further correct answers; the one with the lowest loss is learned.
     """
 
@@ -41,12 +41,15 @@ class Example:
 
     @classmethod
     def from_clip(cls, clip: Clip) -> "Example":
-        """Create the translation example of a clip, with its first reference."""
+        """Create the translation example of a clip; its answer is the first reference.
+
+        The answer is empty for a clip without references.
+        """
         return cls(clip.texts[0] if clip.texts else "")
 
 
 class ExampleSampler:
-    """A sampler of the examples of a split.
+    """A sampler of training examples, which are addressed by index and epoch.
 
     Args:
         records: Clips of the split.
@@ -59,7 +62,7 @@ class ExampleSampler:
             reference.
 
     Raises:
-        InputError: If a task needs words and the clips have too few.
+        InputError: If a task needs words and the clips have fewer than four different ones.
     """
 
     def __init__(
@@ -69,13 +72,13 @@ class ExampleSampler:
         # Answers to other questions would remain correct and reveal the words of the clip.
         shuffled = config.ablation == "shuffled"
         self._shares = {"translation": 1.0} if shuffled else config.tasks.sampling_probabilities
-        pairs = [
-            (record, text)
+        records_and_targets = [
+            (record, target)
             for record in records
-            for text in _get_target_texts(record.clip, config.reference_choice)
+            for target in _get_target_texts(record.clip, config.reference_choice)
         ]
-        self.records = [record for record, _ in pairs]
-        self._targets = [text for _, text in pairs]
+        self.records = [record for record, _ in records_and_targets]
+        self._targets = [target for _, target in records_and_targets]
         if shuffled:
             self._targets = _shuffle_targets(self._targets, seed)
         self._words = _collect_signed_words(self.records) if self._needs_words else []
@@ -83,17 +86,20 @@ class ExampleSampler:
             raise InputError(
                 "`batch.tasks` needs words, but the training clips have only"
                 f" {len(self._words)} (at least {_NUM_CHOICES} are needed). Words come from the"
-                " keywords"
-                " or glosses of the corpus. Set `word_present` and `which_words` to 0."
+                " keywords or glosses of the corpus. Set"
+                " `word_present` and `which_words` to 0."
             )
 
     @property
     def varies_by_epoch(self) -> bool:
-        """Return whether an example can differ between epochs."""
+        """Return whether the example at an index can differ between epochs."""
         return len(self._shares) > 1 or self._config.reference_choice == "random"
 
     def get_example(self, index: int, epoch: int) -> Example:
-        """Return the example at this index in an epoch."""
+        """Return the example at an index of `records` in an epoch.
+
+        If there are several tasks, one is drawn by its sampling probability.
+        """
         record = self.records[index]
         if not self.varies_by_epoch:
             return Example(self._targets[index], other_answers=self._get_other_references(index))
@@ -104,7 +110,7 @@ class ExampleSampler:
             is_reversed = bool(rng.integers(2))
             return Example(self._format_yes_no(is_reversed), self._prompt.reversed, is_reversed)
         signed_words = get_signed_words(record.clip)
-        # A clip without words falls back to translation.
+        # For a clip without words, a task that needs words is replaced by translation.
         if task != "translation" and signed_words:
             return self._build_word_example(task, signed_words, rng)
         return Example(
@@ -112,9 +118,10 @@ class ExampleSampler:
         )
 
     def get_translations(self, index: int) -> list[Example]:
-        """Return the translation examples at this index, one per reference that may be drawn.
+        """Return all translation examples that any epoch may have at an index of `records`.
 
-        Other tasks are left out, because their answers are short.
+        There is one for each reference that may be drawn. Other tasks are left out, because their
+        answers are short.
         """
         texts = self.records[index].clip.texts
         has_fixed_target = (
@@ -127,18 +134,25 @@ class ExampleSampler:
 
     @property
     def _needs_words(self) -> bool:
-        """Return whether one of the tasks needs words."""
+        """Return whether one of the tasks asks about words of the clip."""
         return bool({"word_present", "which_words"} & self._shares.keys())
 
     def _choose_target(self, index: int, rng: np.random.Generator) -> str:
-        """Choose the target text of a translation in this epoch."""
+        """Choose the target text of the translation example at an index of `records`.
+
+        With `reference_choice: random` it is a random reference, or empty if there is none.
+        Otherwise, and with the ablation `shuffled`, it is fixed.
+        """
         texts = self.records[index].clip.texts
         if self._config.reference_choice != "random" or self._config.ablation == "shuffled":
             return self._targets[index]
         return str(texts[rng.integers(len(texts))]) if texts else ""
 
     def _get_other_references(self, index: int) -> tuple[str, ...]:
-        """Return the other references of a clip for `min_loss`; none for a shuffled pair."""
+        """Return the references after the first one if `reference_choice` is `min_loss`.
+
+        Otherwise, and with the ablation `shuffled`, the result is empty.
+        """
         # The clip's own references would be correct answers, which the ablation must not show.
         uses_min_loss = (
             self._config.reference_choice == "min_loss" and self._config.ablation != "shuffled"
@@ -148,7 +162,7 @@ class ExampleSampler:
     def _build_word_example(
         self, task: str, signed_words: Sequence[str], rng: np.random.Generator
     ) -> Example:
-        """Build an example of the task `word_present` or `which_words`."""
+        """Build an example of the task `word_present` or `which_words` from the words of a clip."""
         if task == "word_present":
             other_words = self._draw_other_words(signed_words, 1, rng)
             # The answer is yes in half of the cases, and always if no other word exists.
@@ -157,40 +171,46 @@ class ExampleSampler:
             return Example(
                 self._format_yes_no(is_present), self._prompt.word_present.format(word=word)
             )
-        correct = list(
+        correct_words = list(
             rng.choice(signed_words, min(len(signed_words), _MAX_CORRECT), replace=False)
         )
         choices = [
-            *correct,
-            *self._draw_other_words(signed_words, _NUM_CHOICES - len(correct), rng),
+            *correct_words,
+            *self._draw_other_words(signed_words, _NUM_CHOICES - len(correct_words), rng),
         ]
-        words = [str(choices[i]) for i in rng.permutation(len(choices))]
-        answer = ", ".join(word for word in words if word in correct)
-        return Example(answer, self._prompt.which_words.format(words=", ".join(words)))
+        shuffled = [str(choices[i]) for i in rng.permutation(len(choices))]
+        answer = ", ".join(word for word in shuffled if word in correct_words)
+        return Example(answer, self._prompt.which_words.format(words=", ".join(shuffled)))
 
     def _draw_other_words(
-        self, signed_words: Sequence[str], count: int, rng: np.random.Generator
+        self, signed_words: Sequence[str], num_words: int, rng: np.random.Generator
     ) -> list[str]:
-        """Draw up to `count` different words that the clip does not contain."""
+        """Draw up to `num_words` different words of other clips that are not in `signed_words`."""
         other_words: list[str] = []
         excluded = {word.casefold() for word in signed_words}
         for index in rng.permutation(len(self._words)):
             word = self._words[index]
             if word.casefold() not in excluded:
                 other_words.append(word)
-                if len(other_words) == count:
+                if len(other_words) == num_words:
                     break
         return other_words
 
-    def _format_yes_no(self, yes: bool) -> str:
-        """Return the configured text of the answer yes or no."""
-        return self._prompt.yes if yes else self._prompt.no
+    def _format_yes_no(self, is_yes: bool) -> str:
+        """Return the text of the answer yes or no that the prompt config defines."""
+        return self._prompt.yes if is_yes else self._prompt.no
 
 
 def collect_prompt_texts(
     prompt: PromptConfig, tasks: TasksConfig, records: Sequence[ClipRecord]
 ) -> list[str]:
-    """Collect the prompt texts of a recipe that a tokenizer must cover besides the corpus."""
+    """Collect the texts that a tokenizer must cover besides the texts and prompts of the corpus.
+
+    Args:
+        prompt: Prompt config, which defines the texts around the frames and of the tasks.
+        tasks: Sampling weights of the tasks; texts of tasks that are not used are left out.
+        records: Clips whose words occur in questions.
+    """
     texts = [prompt.system, prompt.context, prompt.question, prompt.suffix]
     if {"word_present", "reversed"} & tasks.sampling_probabilities.keys():
         texts += [prompt.yes, prompt.no]
@@ -205,7 +225,10 @@ def collect_prompt_texts(
 
 
 def get_signed_words(clip: Clip) -> tuple[str, ...]:
-    """Return the words that a clip signs, without case duplicates: keywords, or else glosses."""
+    """Return the words that are signed in a clip: its keywords, else its glosses.
+
+    Words that differ only in case occur once, in the form of the first of them.
+    """
     words: dict[str, str] = {}
     for word in clip.keywords or clip.gloss.split():
         words.setdefault(word.casefold(), word)
@@ -213,23 +236,29 @@ def get_signed_words(clip: Clip) -> tuple[str, ...]:
 
 
 def _collect_signed_words(records: Sequence[ClipRecord]) -> list[str]:
-    """Collect all words signed in these clips, without case duplicates, sorted."""
+    """Collect all words that are signed in the clips, sorted case-insensitively.
+
+    Words that differ only in case occur once, in the form of the last of them.
+    """
     words = {word.casefold(): word for record in records for word in get_signed_words(record.clip)}
     return [words[key] for key in sorted(words)]
 
 
 def _get_target_texts(clip: Clip, reference_choice: str) -> tuple[str, ...]:
-    """Return the texts that a clip is trained on in one epoch."""
+    """Return the target texts of a clip, one for each of its examples in an epoch.
+
+    They are all references with `each`, else the first reference; empty for a clip without any.
+    """
     if reference_choice == "each" and clip.texts:
         return clip.texts
     return (clip.texts[0] if clip.texts else "",)
 
 
 def _shuffle_targets(texts: Sequence[str], seed: int) -> list[str]:
-    """Shuffle texts so that no text keeps its position."""
-    # Passing texts around one cycle through all clips leaves none at its position.
-    order = create_generator(seed, "wrong pairs").permutation(len(texts))
+    """Shuffle texts so that no text keeps its position, unless there is only one."""
+    # Passing texts around one cycle through all positions leaves none at its position.
+    cycle = create_generator(seed, "wrong pairs").permutation(len(texts))
     shuffled = list(texts)
-    for position, source in zip(order, [*order[1:], order[0]], strict=True):
+    for position, source in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
         shuffled[position] = texts[source]
     return shuffled

@@ -15,7 +15,7 @@ from typing import Any
 from kinesweep.config.recipe.model import TokenizerConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.data.given import load_external_tokenizer
+from kinesweep.data.external_tokenizer import load_external_tokenizer
 from kinesweep.data.tokenizer import (
     is_tag,
     load_pretrained_tokenizer,
@@ -34,7 +34,7 @@ class TextTokenizer:
     Attributes:
         tokenizer: Hugging Face tokenizer.
         lowercase: Whether texts are lowercased before tokenization.
-        truecaser: Truecaser for generated text, if one was learned.
+        truecaser: Truecaser for generated text; None if none was learned.
 
     Raises:
         InputError: If the tokenizer has no end-of-sentence token.
@@ -52,25 +52,24 @@ class TextTokenizer:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Size and special token ids.
+        """Return the size of the vocabulary and the ids of its special tokens.
 
         Without a padding token (Llama) the end of sentence replaces it, and masks distinguish the
         two; without a beginning of sentence (T5) padding replaces it.
         """
-        vocab = self.tokenizer.get_vocab()
-        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        pad = eos if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
-        # Ids can have gaps, so the size is not the number of tokens.
+        bos_id, eos_id = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        pad_id = eos_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
         return Vocabulary(
-            size=max(vocab.values()) + 1,
-            pad_id=pad,
-            bos_id=pad if bos is None else bos,
-            eos_id=eos,
+            # Ids can have gaps, so the size is not the number of tokens.
+            size=max(self._ids_by_token.values()) + 1,
+            pad_id=pad_id,
+            bos_id=pad_id if bos_id is None else bos_id,
+            eos_id=eos_id,
         )
 
     @cached_property
-    def space(self) -> str:
-        """Prefix that separates words from preceding tokens.
+    def word_separator(self) -> str:
+        """Return the prefix that separates a text from preceding tokens.
 
         It is empty if the tokenizer marks word beginnings itself (T5, Llama 2), otherwise a space
         (Llama 3).
@@ -79,13 +78,15 @@ class TextTokenizer:
         return "" if self._encode("a b") == separate_ids else " "
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Encode a prompt to tokens, without special tokens around it.
+        """Encode a prompt to token ids, without special tokens around it.
 
         Raises:
             InputError: If a tag such as `__asl__` is not in the vocabulary.
         """
         # An unknown tag would be split into pieces without an error.
-        unknown = [word for word in prompt.split() if is_tag(word) and word not in self._vocab]
+        unknown = [
+            word for word in prompt.split() if is_tag(word) and word not in self._ids_by_token
+        ]
         if unknown:
             raise InputError(
                 f"the prompt `{prompt}` contains `{unknown[0]}`, which the tokenizer does not know."
@@ -95,7 +96,7 @@ class TextTokenizer:
         return self._encode(prompt)
 
     def encode_target(self, prompt: str, text: str) -> list[int]:
-        """Encode a target to tokens: decoder prompt, text and end of sentence.
+        """Encode a training target to token ids: decoder prompt, text and end of sentence.
 
         Raises:
             InputError: If a tag of the prompt is not in the vocabulary.
@@ -103,17 +104,20 @@ class TextTokenizer:
         return [*self.encode_prompt(prompt), *self.encode_text(text), self.vocabulary.eos_id]
 
     def encode_text(self, text: str) -> list[int]:
-        """Encode a text of the corpus to tokens; it is lowercased first if `lowercase` is set."""
+        """Encode a text of the corpus to token ids, after lowercasing if `lowercase` is set."""
         return self._encode(text.lower() if self.lowercase else text)
 
-    def decode(self, ids: Sequence[int], forced: Sequence[int] = (), truecase: bool = False) -> str:
-        """Decode generated tokens to text, without special tokens.
+    def decode(
+        self, ids: Sequence[int], forced_ids: Sequence[int] = (), truecase: bool = False
+    ) -> str:
+        """Decode generated token ids to text, without special tokens.
 
         Args:
-            ids: Generated tokens; tokens after the end of sentence must be padding.
-            forced: Tokens of the decoder prompt. They are removed from the start of the text; tags
-                are removed in any case, so this is needed for prompts with ordinary words.
-            truecase: Restore the case of the text.
+            ids: Generated token ids; ids after the end of sentence must be padding.
+            forced_ids: Token ids of the decoder prompt. They are removed from the start of `ids`;
+                tags are removed in any case, so this is needed only for prompts with ordinary
+                words.
+            truecase: Whether to restore the case of the text.
 
         Raises:
             InputError: If `truecase` is requested and no truecaser was learned.
@@ -124,7 +128,7 @@ class TextTokenizer:
                 " without `model.tokenizer.lowercase`, or imported without texts"
             )
         token_ids = [int(i) for i in ids if int(i) not in self._special_ids]
-        prompt_ids = [int(i) for i in forced if int(i) not in self._special_ids]
+        prompt_ids = [int(i) for i in forced_ids if int(i) not in self._special_ids]
         if prompt_ids and token_ids[: len(prompt_ids)] == prompt_ids:
             token_ids = token_ids[len(prompt_ids) :]
         text = str(self.tokenizer.decode(token_ids, clean_up_tokenization_spaces=False))
@@ -133,7 +137,10 @@ class TextTokenizer:
         )
 
     def save(self, folder: Path) -> None:
-        """Save the tokenizer's files to a folder; equal tokenizers give equal files."""
+        """Save the tokenizer to a folder, with its casing if it lowercases texts.
+
+        Equal tokenizers give equal files.
+        """
         self.tokenizer.save_pretrained(str(folder))
         if self.lowercase:
             forms = None if self.truecaser is None else self.truecaser.forms
@@ -145,7 +152,8 @@ class TextTokenizer:
         """Load a tokenizer from a folder that `save` wrote.
 
         Raises:
-            InputError: If there is no tokenizer.
+            InputError: If the folder has no tokenizer that can be loaded, or the tokenizer has no
+                end-of-sentence token.
         """
         tokenizer = read_tokenizer(str(folder))
         # The file exists only for tokenizers that lowercase texts.
@@ -155,58 +163,63 @@ class TextTokenizer:
         return cls(tokenizer, lowercase=True, truecaser=None if forms is None else Truecaser(forms))
 
     @cached_property
-    def _vocab(self) -> dict[str, int]:
-        """Token → id for the whole vocabulary."""
+    def _ids_by_token(self) -> dict[str, int]:
+        """Return token → id for the whole vocabulary."""
         return dict(self.tokenizer.get_vocab())
 
     @cached_property
     def _special_ids(self) -> set[int]:
-        """Ids that are left out of decoded text: special tokens, and added ones marked special."""
-        added = self.tokenizer.added_tokens_decoder.items()
-        return {*self.tokenizer.all_special_ids, *(i for i, token in added if token.special)}
+        """Return the ids that are left out of decoded text.
+
+        They are those of the special tokens and of added tokens that are marked as special.
+        """
+        added_tokens = self.tokenizer.added_tokens_decoder.items()
+        added_ids = (token_id for token_id, token in added_tokens if token.special)
+        return {*self.tokenizer.all_special_ids, *added_ids}
 
     def _encode(self, text: str) -> list[int]:
-        """Encode a text to tokens, without the special tokens of the tokenizer."""
+        """Encode a text to token ids, without special tokens around it."""
         return list(self.tokenizer.encode(text, add_special_tokens=False, verbose=False))
 
 
 def build_tokenizer(
     config: TokenizerConfig,
     records: Sequence[ClipRecord],
-    pretrained: str | None,
+    pretrained_name: str | None,
     extra_texts: Sequence[str] = (),
     revision: str | None = None,
     use_all_references: bool = False,
 ) -> TextTokenizer:
-    """Build the tokenizer of a run.
+    """Build the tokenizer of a run: train it, or load one and add the missing tags to it.
 
-    Tags (`__x__`) in the prompts of the records are added to the vocabulary automatically; other
-    tokens that must not be split are listed in `new_tokens`.
+    Tags (`__x__`) in the prompts of the records and in `extra_texts` are added to the vocabulary
+    automatically; other tokens that must not be split are listed in `config.new_tokens`. If texts
+    are lowercased, a truecaser is learned as well.
 
     Args:
         config: Tokenizer config: trained, from a folder, or that of the pretrained model.
         records: Clips of the training split.
-        pretrained: Folder or hub id of the pretrained model, if there is one.
-        extra_texts: Further texts to be tokenized, such as the recipe's own prompts.
-        revision: Revision of the pretrained model's hub id; None: the latest.
-        use_all_references: Train on all references of a clip instead of the first one.
+        pretrained_name: Folder or hub id of the pretrained model; None if there is none.
+        extra_texts: Further texts that are tokenized as prompts, such as the recipe's own prompts.
+        revision: Revision of the pretrained model's hub id; None for the latest.
+        use_all_references: Whether to train on all references of a clip instead of the first one.
 
     Raises:
-        InputError: If there are no texts to train on, the size is too small, or the folder has no
-            tokenizer.
+        InputError: If there are no texts to train on, the size is too small, the tokenizer cannot
+            be loaded, or it has no end-of-sentence token.
     """
     clips = [record.clip for record in records]
-    prompts = [p for clip in clips for p in (clip.encoder_prompt, clip.decoder_prompt) if p]
-    prompts += [words for words in extra_texts if words]
+    prompts = [text for clip in clips for text in (clip.encoder_prompt, clip.decoder_prompt)]
+    prompts = [text for text in [*prompts, *extra_texts] if text]
     texts = [
         text for clip in clips for text in (clip.texts if use_all_references else clip.texts[:1])
     ]
     # The truecaser needs the texts in their original case.
     truecaser = learn_truecaser(texts) if config.lowercase else None
     if config.kind == "pretrained":
-        if pretrained is None:
+        if pretrained_name is None:
             raise InputError("tokenizer `pretrained` needs `model.backbone.pretrained`")
-        tokenizer = load_pretrained_tokenizer(pretrained, config.new_tokens, prompts, revision)
+        tokenizer = load_pretrained_tokenizer(pretrained_name, config.new_tokens, prompts, revision)
     elif config.kind == "folder":
         tokenizer = load_external_tokenizer(config.path, config.new_tokens, prompts)
     elif not texts:

@@ -1,10 +1,11 @@
-"""The endless training data of one rank: maps a position to a batch.
+"""The endless training data of one rank, which maps a position to a batch.
 
-Batch `position` is a pure function of seed and position. There is no state to save, any process can
-compute any batch, and a resumed run continues where it stopped. Data loader workers only compute
-batches ahead of time.
+The batch at a position is a pure function of the random seed and the position. There is no state to
+save, any process can compute any batch, and a resumed run continues where it stopped. Data loader
+workers only compute batches ahead of time.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,29 +39,36 @@ from kinesweep.store.format.reader import Store
 
 @dataclass(frozen=True)
 class _EpochPlan:
-    """The plan of an epoch: its number, the frames of each clip and the clips of each batch."""
+    """The plan of an epoch.
 
-    number: int
+    Attributes:
+        epoch: Index of the epoch, counted from 0; -1 if nothing is planned yet.
+        lengths: Number of frames of each clip in this epoch.
+        batches: Clip indices of each batch, over all ranks.
+    """
+
+    epoch: int
     lengths: Sequence[int]
     batches: Sequence[tuple[int, ...]]
 
 
 class TrainDataset(Dataset[Batch]):
-    """An endless dataset of training batches.
+    """An endless dataset of the training batches of one rank, indexed by position.
 
     Args:
         store: Store of the features.
         tokenizer: Tokenizer.
-        config: Batch config: budget, limits, tasks, augmentation and ablation.
+        config: Batch config: frame budget, length limits, tasks, augmentation and ablation.
         seed: Random seed for order, augmentation, tasks and the wrong pairs of the ablation.
         rank: Rank of this process; rank r of w gets every w-th batch.
         world_size: Number of ranks.
         weights: Corpus name → average number of times its clips occur per epoch.
         prompt_settings: Prompt and context settings.
-        augmentation_pairs: Stream → stream whose random augmentation it shares.
+        augmentation_pairs: Stream → stream whose random augmentation it shares, for reference
+            motions.
 
     Attributes:
-        dropped: Reason → number of clips dropped by the limits.
+        dropped_counts: Reason → number of clips dropped by the length limits.
         truncation_stats: Stream → number of truncated clips and removed frames.
 
     Raises:
@@ -83,7 +91,7 @@ class TrainDataset(Dataset[Batch]):
         self._store, self._tokenizer, self._config = store, tokenizer, config
         self._seed, self._rank, self._world_size = seed, rank, world_size
         all_records = store.get_records("train")
-        records, self.dropped = filter_clips_by_length(all_records, config, "train")
+        records, self.dropped_counts = filter_clips_by_length(all_records, config, "train")
         self._examples = ExampleSampler(records, config, prompt_settings.prompt, seed)
         self._records = self._examples.records
         self._prompt_builder = PromptBuilder(tokenizer, prompt_settings)
@@ -106,18 +114,18 @@ class TrainDataset(Dataset[Batch]):
         self._cached_plan = _EpochPlan(-1, [], [])
 
     def __getitem__(self, position: int) -> Batch:
-        """Return the batch at this position of the rank's stream."""
+        """Return the batch at a position of this rank, counted from 0 over all epochs."""
         epoch, indices = self._locate_batch(position)
-        rows = [self._build_item(i, epoch) for i in indices]
-        blank = self._config.ablation == "zeros"
-        return collate(rows, self._tokenizer.vocabulary.pad_id, blank)
+        items = [self._build_item(i, epoch) for i in indices]
+        zero_features = self._config.ablation == "zeros"
+        return collate(items, self._tokenizer.vocabulary.pad_id, zero_features)
 
     def get_clip_ids(self, position: int) -> tuple[str, ...]:
-        """Return the ids of the clips in a batch."""
+        """Return the ids of the clips in the batch at a position, without loading features."""
         return tuple(self._records[i].clip.id for i in self._locate_batch(position)[1])
 
     def build_loader(self, start: int, stop: int) -> DataLoader[Batch]:
-        """Build a data loader of the batches from `start` up to, but not including, `stop`."""
+        """Build a data loader of the batches at the positions from `start` to before `stop`."""
         return DataLoader(
             self,
             batch_size=None,
@@ -128,24 +136,30 @@ class TrainDataset(Dataset[Batch]):
         )
 
     def iter_tokens(self) -> Iterator[tuple[ClipRecord, ClipTokens]]:
-        """Iterate over the clips with the tokens of each text that they may be trained on."""
+        """Iterate over the clips with their translation tokens, once for each possible target.
+
+        Other tasks are left out. No features are read.
+        """
         for index, record in enumerate(self._records):
             for example in self._examples.get_translations(index):
                 yield record, self._get_tokens(index, example)
 
     def compute_padding_share(self, num_batches: int) -> float:
-        """Compute the share of padding frames in the first batches of this rank."""
-        real = padded = 0
+        """Compute the share of padding among the frames of this rank's first `num_batches` batches.
+
+        The result is between 0 (no padding) and 1.
+        """
+        num_real_frames = num_padded_frames = 0
         for position in range(num_batches):
             epoch, indices = self._locate_batch(position)
             lengths = [self._get_epoch_plan(epoch).lengths[i] for i in indices]
-            real += sum(lengths)
-            padded += len(lengths) * max(lengths)
-        return 1 - real / padded
+            num_real_frames += sum(lengths)
+            num_padded_frames += len(lengths) * max(lengths)
+        return 1 - num_real_frames / num_padded_frames
 
     def _locate_batch(self, position: int) -> tuple[int, tuple[int, ...]]:
-        """Locate a batch: return its epoch and the indices of its clips."""
-        # Ranks take turns in one stream, so an epoch can end on any rank.
+        """Return the epoch of the batch at a position of this rank and its clip indices."""
+        # Ranks take turns in one sequence of batches, so an epoch can end on any rank.
         global_position = position * self._world_size + self._rank
         # Epochs are planned in order, because their numbers of batches can differ.
         while self._epoch_starts[-1] <= global_position:
@@ -153,18 +167,13 @@ class TrainDataset(Dataset[Batch]):
                 self._epoch_starts[-1]
                 + len(self._get_epoch_plan(len(self._epoch_starts) - 1).batches)
             )
-        epoch = next(
-            e
-            for e in range(len(self._epoch_starts) - 2, -1, -1)
-            if self._epoch_starts[e] <= global_position
-        )
-        return epoch, self._get_epoch_plan(epoch).batches[
-            global_position - self._epoch_starts[epoch]
-        ]
+        epoch = bisect_right(self._epoch_starts, global_position) - 1
+        index_in_epoch = global_position - self._epoch_starts[epoch]
+        return epoch, self._get_epoch_plan(epoch).batches[index_in_epoch]
 
     def _get_epoch_plan(self, epoch: int) -> "_EpochPlan":
-        """Return the plan of an epoch; only the last one is cached."""
-        if self._cached_plan.number != epoch:
+        """Return the plan of an epoch; the one requested last is cached."""
+        if self._cached_plan.epoch != epoch:
             lengths: Sequence[int] = self._lengths
             # Batches must fit the budget after augmentation has changed the lengths.
             if (
@@ -177,7 +186,7 @@ class TrainDataset(Dataset[Batch]):
         return self._cached_plan
 
     def _build_item(self, index: int, epoch: int) -> BatchItem:
-        """Build the item of a clip in an epoch: its features and tokens."""
+        """Build the batch item of an example in an epoch: its features and tokens."""
         record, example = self._records[index], self._examples.get_example(index, epoch)
         streams = self._load_features(record, epoch)
         if example.is_reversed:
@@ -185,22 +194,28 @@ class TrainDataset(Dataset[Batch]):
         return BatchItem(record.clip.id, streams, self._get_tokens(index, example))
 
     def _load_features(self, record: ClipRecord, epoch: int) -> Mapping[str, NDArray[np.floating]]:
-        """Load the features of a clip and apply truncation and augmentation."""
+        """Load the features of a clip, stream → (T, D), and truncate and augment them."""
         streams = truncate_streams(self._store.get_features(record), self._config)
         if self._augmentation is None:
             return streams
-        # Slowing a clip down lengthens it; truncate again so that the model reads no more frames.
+        # Slowing a clip down lengthens it, so it is truncated again.
         return truncate_streams(self._augmentation(streams, record.clip.id, epoch), self._config)
 
     def _count_augmented_frames(self, record: ClipRecord, epoch: int) -> int:
-        """Count the frames that `_load_features` will return, without reading them."""
+        """Count the frames of a clip after truncation and augmentation, without loading them.
+
+        Frames are summed over streams, without those of reference motions.
+        """
         assert self._augmentation is not None
         lengths = truncate_lengths(record.lengths, self._config)
         augmented_lengths = self._augmentation.compute_lengths(lengths, record.clip.id, epoch)
         return count_frames(truncate_lengths(augmented_lengths, self._config), self._config)
 
     def _get_tokens(self, index: int, example: Example) -> ClipTokens:
-        """Return an example's tokens, cached if examples are the same in every epoch."""
+        """Return the tokens of an example of the clip at `index`.
+
+        They are cached if the example is the same in every epoch.
+        """
         if index in self._tokens:
             return self._tokens[index]
         record = self._records[index]
@@ -211,16 +226,20 @@ class TrainDataset(Dataset[Batch]):
         return tokens
 
     def _check_budget(self) -> None:
-        """Check that every clip fits in a batch by itself."""
+        """Check that every clip fits in a batch by itself; with `batch_size` every clip does.
+
+        Raises:
+            InputError: If the longest clip has more than `batch.max_frames` frames.
+        """
         # With a fixed number of clips per batch there is no frame budget.
         if self._config.batch_size is not None:
             return
         budget = self._config.max_frames or DEFAULT_MAX_FRAMES
-        longest = max(range(len(self._records)), key=self._lengths.__getitem__)
-        if self._lengths[longest] > budget:
+        longest_index = max(range(len(self._records)), key=self._lengths.__getitem__)
+        if self._lengths[longest_index] > budget:
             raise InputError(
-                f"clip `{self._records[longest].clip.id}` has {self._lengths[longest]} frames, more"
-                f" than `batch.max_frames` ({budget}); raise it, drop such clips with"
+                f"clip `{self._records[longest_index].clip.id}` has {self._lengths[longest_index]}"
+                f" frames, more than `batch.max_frames` ({budget}); raise it, drop such clips with"
                 " `batch.max_clip_frames`, or truncate them with `batch.truncate_frames`"
             )
 
@@ -228,6 +247,14 @@ class TrainDataset(Dataset[Batch]):
 def _compute_clip_weights(
     records: Sequence[ClipRecord], weights: Mapping[str, float]
 ) -> NDArray[np.float64] | None:
-    """Compute how often each clip occurs per epoch; None if every clip occurs once."""
+    """Compute the average number of times that each clip occurs per epoch.
+
+    Args:
+        records: Clips.
+        weights: Corpus name → average number of times that its clips occur; 1 if missing.
+
+    Returns:
+        One value per clip, or None if every clip occurs exactly once.
+    """
     clip_weights = np.array([weights.get(record.clip.corpus, 1.0) for record in records])
     return None if (clip_weights == 1).all() else clip_weights

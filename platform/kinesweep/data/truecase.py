@@ -20,7 +20,7 @@ _SENTENCE_START = re.compile(r"(?:^|[.!?\u2026][\"'\u201d\u2019)\]]*\s+)[^\w]*$"
 
 @dataclass(frozen=True)
 class Truecaser:
-    """A truecaser: the cased form of each word.
+    """A truecaser, which replaces each word of a lowercased text by its cased form.
 
     Attributes:
         forms: Lowercased word → form, for words whose form is not lowercase.
@@ -29,36 +29,40 @@ class Truecaser:
     forms: Mapping[str, str]
 
     def restore_case(self, text: str) -> str:
-        """Restore the case of a lowercased text; only letters change."""
+        """Restore the case of the words of a lowercased text and capitalize its sentences."""
         return _WORD.sub(
-            lambda found: self._restore_word(found[0], _is_sentence_start(text, found.start())),
+            lambda match: self._restore_word(match[0], _is_sentence_start(text, match.start())),
             text,
         )
 
     def _restore_word(self, word: str, starts_sentence: bool) -> str:
-        """Restore the case of a word; the first word of a sentence is capitalized."""
+        """Return the cased form of a lowercased word.
+
+        A word without a form of its own is capitalized if it starts a sentence.
+        """
         form = self.forms.get(word, word)
         # A word with a form of its own, such as `iPhone`, keeps it at the start of a sentence.
         return word[:1].upper() + word[1:] if starts_sentence and form == word else form
 
 
 def learn_truecaser(texts: Iterable[str]) -> Truecaser:
-    """Learn a truecaser: each word's most frequent form, without beginnings of sentences.
+    """Learn a truecaser from texts: the most frequent form of each word.
 
-    In a tie lowercase is preferred.
+    Words at the beginning of a sentence are not counted. Among equally frequent forms, the
+    lowercased one is preferred.
     """
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for text in texts:
         for match in _WORD.finditer(text):
             if not _is_sentence_start(text, match.start()):
                 counts[match[0].lower()][match[0]] += 1
-    best = {
+    best_forms = {
         lower: max(sorted(forms), key=lambda form: (forms[form], form == lower))
         for lower, forms in counts.items()
     }
-    return Truecaser({lower: form for lower, form in sorted(best.items()) if form != lower})
+    return Truecaser({lower: form for lower, form in sorted(best_forms.items()) if form != lower})
 
 
 def _is_sentence_start(text: str, start: int) -> bool:
-    """Return whether the word at `start` is the first one of a sentence."""
+    """Return whether the word that begins at the index `start` is the first one of a sentence."""
     return _SENTENCE_START.search(text[:start]) is not None

@@ -18,7 +18,7 @@ from kinesweep.data.length_limits import truncate_streams
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.task_sampling import Example
 from kinesweep.data.text_tokenizer import TextTokenizer
-from kinesweep.evaluation.evaluate import load_context_sentences
+from kinesweep.evaluation.eval_set import load_context_sentences
 from kinesweep.models.attention_maps import AttentionMap, compute_attention_maps
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
@@ -32,7 +32,7 @@ class GeneratedToken:
     """One generated token.
 
     Attributes:
-        id: Id in the vocabulary.
+        id: Id of the token in the vocabulary.
         text: Readable form, with a leading space where the token starts a word.
         forced: Whether the decoder prompt fixed this token.
     """
@@ -63,13 +63,14 @@ def translate_with_attention(
     """Translate a clip and compute the attention of each generated token.
 
     Args:
-        model_folder: Model folder, including its decoding settings.
+        model_folder: Model with its tokenizer and recipe, including the decoding settings.
         item: Features, prompts and decoder prompt of the clip; labels are ignored.
 
     Raises:
-        InputError: If the language model does not return its attention or the clip does not fit.
+        InputError: If the language model does not return its attention or the clip does not fit
+            into its positions.
     """
-    recipe, tokenizer = model_folder.recipe, model_folder.text
+    recipe, tokenizer = model_folder.recipe, model_folder.tokenizer
     # Apply the recipe's truncation and ablation, so that the model sees what it sees in evaluation.
     item = replace(item, streams=truncate_streams(item.streams, recipe.effective_batch))
     zero_features = recipe.batch.ablation == "zeros"
@@ -77,7 +78,7 @@ def translate_with_attention(
         model_folder.model.device
     )
     generation = recipe.generation
-    ids = model_folder.model.generate(
+    token_ids = model_folder.model.generate(
         **batch.get_generate_kwargs(),
         forced_ids=batch.forced_ids_BF,
         forced_mask=batch.forced_mask_BF,
@@ -85,15 +86,14 @@ def translate_with_attention(
         max_new_tokens=generation.max_new_tokens,
         length_penalty=generation.length_penalty,
     )[0].tolist()
-    forced = item.tokens.forced
-    translation = tokenizer.decode(ids, forced, generation.truecase)
-    # Trim only after `text.decode`, which reads the untrimmed ids as `evaluate` does.
-    ids = _trim_after_end(ids, len(forced), tokenizer.vocabulary.eos_id)
+    forced_ids = item.tokens.forced
+    translation = tokenizer.decode(token_ids, forced_ids, generation.truecase)
+    # Trim only after `tokenizer.decode`, which reads the untrimmed ids as `evaluate` does.
+    token_ids = _trim_after_end(token_ids, len(forced_ids), tokenizer.vocabulary.eos_id)
     # Teacher forcing on the generated ids gives the attention of every token in one forward pass.
-    (attention_weights,) = compute_attention_maps(model_folder.model, _set_labels(batch, ids))
-    return TranslationWithAttention(
-        translation, tuple(_build_tokens(tokenizer, ids, len(forced))), attention_weights
-    )
+    (attention_map,) = compute_attention_maps(model_folder.model, _set_labels(batch, token_ids))
+    tokens = _build_tokens(tokenizer, token_ids, len(forced_ids))
+    return TranslationWithAttention(translation, tuple(tokens), attention_map)
 
 
 def build_item(model_folder: LoadedModel, store: Store, record: ClipRecord) -> BatchItem:
@@ -102,8 +102,14 @@ def build_item(model_folder: LoadedModel, store: Store, record: ClipRecord) -> B
     If the model normally reads its own sentences as context, the references of the preceding clips
     are used instead, as in teacher forcing.
 
+    Args:
+        model_folder: Model with its tokenizer and recipe.
+        store: Store that contains the clip.
+        record: Clip.
+
     Raises:
-        InputError: If a prompt cannot be built or the recipe's prepared sentences lack one.
+        InputError: If a prompt cannot be built, or the predictions that the recipe uses as context
+            cannot be read or lack a preceding clip.
     """
     recipe, split = model_folder.recipe, record.clip.split
     context = DocumentContext(store.get_records(split), recipe.context)
@@ -113,7 +119,7 @@ def build_item(model_folder: LoadedModel, store: Store, record: ClipRecord) -> B
             store.get_records(split)
         )
         context_sentences = context.get_sentences(record, sentences)
-    prompt_builder = PromptBuilder(model_folder.text, recipe.prompt_settings)
+    prompt_builder = PromptBuilder(model_folder.tokenizer, recipe.prompt_settings)
     tokens = prompt_builder.build_tokens(
         record.clip, Example.from_clip(record.clip), context_sentences
     )
@@ -121,26 +127,31 @@ def build_item(model_folder: LoadedModel, store: Store, record: ClipRecord) -> B
 
 
 def _trim_after_end(ids: Sequence[int], num_forced: int, eos_id: int) -> list[int]:
-    """Trim the padding after the end token from `ids`; a decoder prompt is kept completely.
+    """Return the ids up to and including the first end token after the decoder prompt.
 
     The padding token may be the same as the end token (Llama), so the first one ends the sentence.
+
+    Args:
+        ids: Token ids of the decoder prompt, the sentence and the padding.
+        num_forced: Number of ids of the decoder prompt, which are all kept.
+        eos_id: Id of the end token.
     """
     # Search only after the decoder prompt, which may itself contain the end token.
-    stop = next(
+    last_index = next(
         (index for index in range(num_forced, len(ids)) if ids[index] == eos_id), len(ids) - 1
     )
-    return list(ids[: stop + 1])
+    return list(ids[: last_index + 1])
 
 
 def _set_labels(batch: Batch, ids: Sequence[int]) -> Batch:
-    """Return the batch with the generated token ids as labels, for teacher forcing."""
+    """Return a batch of one clip with the generated token ids as labels, for teacher forcing."""
     return replace(batch, labels_BL=torch.tensor([ids], device=batch.labels_BL.device))
 
 
 def _build_tokens(
     tokenizer: TextTokenizer, ids: Sequence[int], num_forced: int
 ) -> list[GeneratedToken]:
-    """Build `GeneratedToken` objects; the first `num_forced` ids belong to the decoder prompt."""
+    """Build a `GeneratedToken` for each id; the first `num_forced` ids are the decoder prompt."""
     pieces = tokenizer.tokenizer.convert_ids_to_tokens(list(ids))
     return [
         GeneratedToken(token_id, _format_piece(tokenizer, piece), index < num_forced)
@@ -149,7 +160,7 @@ def _build_tokens(
 
 
 def _format_piece(tokenizer: TextTokenizer, piece: str) -> str:
-    """Format a tokenizer piece as readable text."""
+    """Return a tokenizer piece as readable text, with a leading space where it starts a word."""
     # A piece that is only whitespace decodes to an empty text; show the raw piece instead.
-    words = str(tokenizer.tokenizer.convert_tokens_to_string([piece])).strip() or piece
-    return f" {words}" if piece.startswith(_WORD_START_PREFIXES) else words
+    readable_text = str(tokenizer.tokenizer.convert_tokens_to_string([piece])).strip() or piece
+    return f" {readable_text}" if piece.startswith(_WORD_START_PREFIXES) else readable_text

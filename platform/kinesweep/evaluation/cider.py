@@ -23,14 +23,13 @@ from typing import Any, NamedTuple
 
 from sacrebleu.metrics.base import Signature
 
+from kinesweep.evaluation.ngrams import Ngram, count_ngrams
 from kinesweep.evaluation.segment_metric import SegmentMeanMetric
 
 # Order, sigma and scale are the values of the paper.
 _ORDER = 4
 _SIGMA = 6.0
 _SCALE = 10.0
-
-Ngram = tuple[str, ...]
 
 
 class _CiderSignature(Signature):
@@ -46,8 +45,8 @@ class _CiderSignature(Signature):
         }
 
 
-class _TfidfVector(NamedTuple):
-    """The TF-IDF vectors of one text.
+class _TfidfVectors(NamedTuple):
+    """The TF-IDF vectors of one text, one for each n from 1 to 4.
 
     Attributes:
         weights: For each n, n-gram → weight.
@@ -79,57 +78,64 @@ class Cider(SegmentMeanMetric):
 
     def compute_clip_score(self, hypothesis: str, references: Sequence[str]) -> float:
         """Compute the mean CIDEr-D over the references, 0 to 10; an empty hypothesis scores 0."""
-        hypothesis_vector = self._build_vector(hypothesis)
-        return (
-            _SCALE
-            * sum(_compute_similarity(hypothesis_vector, self._build_vector(r)) for r in references)
-            / len(references)
-        )
+        hypothesis_vectors = self._build_vectors(hypothesis)
+        similarities = [
+            _compute_similarity(hypothesis_vectors, self._build_vectors(reference))
+            for reference in references
+        ]
+        return _SCALE * sum(similarities) / len(references)
 
     def _cache_references(self, references: Sequence[Sequence[str]]) -> list[Any]:
-        """Preprocess the references and compute the document frequencies from them."""
-        cache = super()._cache_references(references)
-        self.num_clips = len(cache)
+        """Tokenize the references and set the number of clips and the document frequencies.
+
+        Args:
+            references: Reference streams: one list for each reference number, as sacreBLEU expects.
+
+        Returns:
+            For each clip, the information from `_extract_reference_info`.
+        """
+        cached_clips = super()._cache_references(references)
+        self.num_clips = len(cached_clips)
         self._document_frequencies = Counter()
-        for clip in cache:
+        for clip in cached_clips:
             # A set for each clip: an n-gram counts once per clip, in whichever reference it occurs.
             self._document_frequencies.update(
-                {g for text in clip["references"] for g in _count_ngrams(text)}
+                {
+                    ngram
+                    for text in clip["references"]
+                    for ngram in count_ngrams(text.split(), _ORDER)
+                }
             )
-        return cache
+        return cached_clips
 
-    def _build_vector(self, text: str) -> _TfidfVector:
-        """Build the TF-IDF vectors of a tokenized text."""
+    def _build_vectors(self, text: str) -> _TfidfVectors:
+        """Build the TF-IDF vectors of a tokenized text, one for each n."""
         weights: list[dict[Ngram, float]] = [{} for _ in range(_ORDER)]
-        for ngram, count in _count_ngrams(text).items():
+        words = text.split()
+        for ngram, count in count_ngrams(words, _ORDER).items():
             # The maximum with 1 covers n-grams that occur in no reference.
             idf = math.log(self.num_clips) - math.log(max(1, self._document_frequencies[ngram]))
             weights[len(ngram) - 1][ngram] = count * idf
-        norms = [math.sqrt(sum(w * w for w in ngram_weights.values())) for ngram_weights in weights]
-        return _TfidfVector(weights, norms, len(text.split()))
+        norms = [
+            math.sqrt(sum(weight * weight for weight in ngram_weights.values()))
+            for ngram_weights in weights
+        ]
+        return _TfidfVectors(weights, norms, len(words))
 
 
-def _compute_similarity(hypothesis: _TfidfVector, reference: _TfidfVector) -> float:
+def _compute_similarity(hypothesis: _TfidfVectors, reference: _TfidfVectors) -> float:
     """Compute the clipped cosine similarity averaged over n, times the length penalty; 0 to 1."""
-    total = 0.0
+    cosine_sum = 0.0
     for n in range(_ORDER):
         norm = hypothesis.norms[n] * reference.norms[n]
         reference_weights = reference.weights[n]
         # Iterate over the dict, never over a set: the last bits of a floating-point sum depend on
         # the order, and the order of a set changes between processes.
-        common = (
-            min(w, reference_weights[g]) * reference_weights[g]
-            for g, w in hypothesis.weights[n].items()
-            if g in reference_weights
+        clipped_products = (
+            min(weight, reference_weights[ngram]) * reference_weights[ngram]
+            for ngram, weight in hypothesis.weights[n].items()
+            if ngram in reference_weights
         )
-        total += sum(common) / norm if norm else 0.0
+        cosine_sum += sum(clipped_products) / norm if norm else 0.0
     length_difference = hypothesis.num_words - reference.num_words
-    return total / _ORDER * math.exp(-(length_difference**2) / (2 * _SIGMA**2))
-
-
-def _count_ngrams(text: str) -> Counter[Ngram]:
-    """Count all n-grams of a tokenized text up to the maximum order."""
-    words = text.split()
-    return Counter(
-        tuple(words[i : i + n]) for n in range(1, _ORDER + 1) for i in range(len(words) - n + 1)
-    )
+    return cosine_sum / _ORDER * math.exp(-(length_difference**2) / (2 * _SIGMA**2))

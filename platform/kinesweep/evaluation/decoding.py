@@ -24,17 +24,20 @@ def decode_batches(
     num_beams: int,
     generation: GenerationConfig,
 ) -> dict[str, str]:
-    """Decode the batches of all ranks into sentences, one wave after another.
+    """Decode the batches of all ranks into sentences; a collective call.
+
+    Batches are decoded wave by wave, because the sentences of one wave may serve as context in the
+    next one (see `data.evaluation`).
 
     Args:
         model: Translator in evaluation mode.
-        tokenizer: Tokenizer.
+        tokenizer: Tokenizer that converts generated ids to text.
         batches: Batches of this rank.
         num_beams: Number of beams; overrides `generation.num_beams`.
         generation: Remaining generation settings.
 
     Returns:
-        Clip id → text of all ranks, on every rank.
+        Clip id → generated sentence for the clips of all ranks, the same on every rank.
     """
     hypotheses: dict[str, str] = {}
     for wave in batches.waves:
@@ -48,9 +51,8 @@ def decode_batches(
                 generation,
             )
         # Every rank needs the sentences of all ranks: the next wave may use them as context.
-        hypotheses |= {
-            clip_id: line for part in all_gather(rank_hypotheses) for clip_id, line in part.items()
-        }
+        for gathered_hypotheses in all_gather(rank_hypotheses):
+            hypotheses |= gathered_hypotheses
     return hypotheses
 
 
@@ -61,7 +63,7 @@ def _decode_batch(
     num_beams: int,
     generation: GenerationConfig,
 ) -> dict[str, str]:
-    """Decode one batch into sentences; return clip id → text."""
+    """Decode one batch and return clip id → generated sentence."""
     device_batch = batch.to(model.device)
     ids_BL = model.generate(
         **device_batch.get_generate_kwargs(),
@@ -73,29 +75,35 @@ def _decode_batch(
     ).tolist()
     hypotheses = {}
     for row, clip_id in enumerate(batch.clip_ids):
-        forced = batch.forced_ids_BF[row][batch.forced_mask_BF[row]].tolist()
-        hypotheses[clip_id] = tokenizer.decode(ids_BL[row], forced, generation.truecase)
+        forced_ids = batch.forced_ids_BF[row][batch.forced_mask_BF[row]].tolist()
+        hypotheses[clip_id] = tokenizer.decode(ids_BL[row], forced_ids, generation.truecase)
     return hypotheses
 
 
 @torch.no_grad()
 def compute_token_scores(model: Translator, batches: Sequence[Batch]) -> dict[str, float]:
-    """Compute the loss and accuracy of next-token prediction with teacher forcing.
+    """Compute the loss and accuracy of next-token prediction; a collective call.
+
+    Args:
+        model: Translator in evaluation mode.
+        batches: Batches of this rank, with labels for teacher forcing.
 
     Returns:
         Scores over the batches of all ranks, without padding: `token_loss`, unsmoothed cross
         entropy per token in nats; `token_accuracy`, percentage of tokens that the model ranks
         first.
     """
-    rank, world = get_rank_and_world_size()
+    rank, world_size = get_rank_and_world_size()
     rank_sums = [
         # Batches are dealt out round-robin, so this is the position in the full list.
-        (index * world + rank, model.compute_token_sums(batch.to(model.device)))
+        (index * world_size + rank, model.compute_token_sums(batch.to(model.device)))
         for index, batch in enumerate(batches)
     ]
     # Floating-point addition depends on the order. Sort by position, so that the sums do not depend
     # on the number of workers.
-    ordered_sums = sorted(part for parts in all_gather(rank_sums) for part in parts)
+    ordered_sums = sorted(
+        position_and_sums for sums in all_gather(rank_sums) for position_and_sums in sums
+    )
     num_tokens = max(1, sum(sums.num_tokens for _, sums in ordered_sums))
     loss = sum(sums.loss for _, sums in ordered_sums)
     num_correct = sum(sums.num_correct for _, sums in ordered_sums)

@@ -5,7 +5,7 @@ same for a model folder. Final decoding always uses float32, whatever the traini
 exported bundle generates exactly the same sentences.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,20 +14,18 @@ import torch
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig, NeuralMetricsConfig
-from kinesweep.config.recipe.prompt import ContextConfig, PromptSettings
+from kinesweep.config.recipe.prompt import ContextConfig
 from kinesweep.config.recipe.training import GenerationConfig
-from kinesweep.core.collectives import all_gather, get_rank_and_world_size, run_on_rank_zero
-from kinesweep.core.errors import InputError, StoreError
+from kinesweep.core.collectives import all_gather, run_on_rank_zero
+from kinesweep.core.errors import StoreError
 from kinesweep.core.html_table import format_html_table
 from kinesweep.core.scores import GOLD_CONTEXT, format_score_value, order_scores
-from kinesweep.data.evaluation import FixedBatches, build_eval_batches, get_references
 from kinesweep.data.length_limits import filter_clips_by_length
-from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.evaluation.decoding import compute_token_scores, decode_batches
+from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.neural_metrics import compute_neural_scores
-from kinesweep.evaluation.predictions import Prediction, read_predictions
+from kinesweep.evaluation.predictions import Prediction
 from kinesweep.evaluation.scoring import compute_scores
-from kinesweep.evaluation.wordnet import check_metric_files
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 
@@ -37,12 +35,12 @@ class Evaluation:
     """The scores of a model on a split.
 
     Attributes:
-        scores: `token_loss` (unsmoothed, nats per token), `token_accuracy` (percent) and the
-            metrics.
+        scores: Metric → score. A model has `token_loss` (unsmoothed, nats per token) and
+            `token_accuracy` (percent) besides the recipe's metrics.
         signatures: Metric → signature of its computation.
         predictions: Predictions in the order of sorted clip ids.
-        truncation_counts: Truncation of streams that did not fit into the language model's
-            positions: number of clips (`fit_clips.<stream>`) and of vectors removed
+        truncation_counts: Truncation of feature streams that did not fit into the language
+            model's positions: number of clips (`fit_clips.<stream>`) and of vectors removed
             (`fit_vectors.<stream>`).
     """
 
@@ -61,56 +59,6 @@ class Evaluation:
         return format_html_table(("metric", "score", "signature"), rows)
 
 
-class EvalSet:
-    """The batches of a split that one rank evaluates, planned once and reused.
-
-    Args:
-        store: Feature store.
-        split: Name of the split.
-        tokenizer: Tokenizer.
-        config: Frames per batch, scoring protocol and metrics.
-        limits: Length limits that exclude clips of validation (never of test).
-        max_clips: Maximum number of clips over all ranks; None for all.
-        prompt_settings: Prompt text around the frames and context sentences before them.
-
-    Raises:
-        InputError: If the WordNet folder or the predictions named in the recipe are missing.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        split: str,
-        tokenizer: TextTokenizer,
-        config: EvaluationConfig,
-        limits: BatchConfig | None = None,
-        max_clips: int | None = None,
-        prompt_settings: PromptSettings = PromptSettings(),
-    ) -> None:
-        check_metric_files(config)
-        rank, world = get_rank_and_world_size()
-        self.batches: FixedBatches = build_eval_batches(
-            store,
-            split,
-            tokenizer,
-            config.max_frames,
-            max_clips,
-            limits,
-            rank,
-            world,
-            replace(
-                prompt_settings, prepared=load_context_sentences(prompt_settings.context, split)
-            ),
-        )
-        self.tokenizer = tokenizer
-        self.config = config
-        self._store, self._split = store, split
-
-    def get_references(self, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """Return clip id → reference sentences."""
-        return get_references(self._store, self._split, clip_ids)
-
-
 def evaluate_batches(
     model: Translator, eval_set: EvalSet, generation: GenerationConfig, num_beams: int | None = None
 ) -> Evaluation:
@@ -121,6 +69,9 @@ def evaluate_batches(
         eval_set: Batches to evaluate.
         generation: Decoding settings.
         num_beams: Number of beams, if not `generation.num_beams`.
+
+    Returns:
+        Scores and predictions over the batches of all ranks, without neural metrics.
     """
     model.eval()
     token_scores = compute_token_scores(model, eval_set.batches)
@@ -145,7 +96,7 @@ def evaluate_batches(
 
 
 def _sum_truncation_stats(model: Translator) -> dict[str, int]:
-    """Sum the truncation statistics of a model over all ranks, by stream; a collective call."""
+    """Return `Evaluation.truncation_counts`, summed over all ranks; a collective call."""
     counts: dict[str, int] = {}
     for rank_stats in all_gather(model.truncation_stats):
         for name, stats in rank_stats.items():
@@ -162,7 +113,7 @@ def evaluate_model(
     evaluation: EvaluationConfig | None = None,
     device: torch.device | str | None = None,
 ) -> Evaluation:
-    """Evaluate a model folder on a whole split.
+    """Load a model folder and evaluate it on a whole split, with neural metrics if requested.
 
     Args:
         folder: `best` folder of a finished run, or a bundle.
@@ -174,7 +125,8 @@ def evaluate_model(
 
     Raises:
         CheckpointError: If `folder` is not a model folder or is damaged.
-        InputError: If the WordNet folder named in the recipe is missing.
+        InputError: If WordNet, predictions or a metric model named in the recipe are missing or
+            cannot be read.
         StoreError: If the store has no such split.
     """
     model_folder = read_model_folder(folder, device)
@@ -188,21 +140,32 @@ def evaluate_loaded_model(
     generation: GenerationConfig | None = None,
     evaluation: EvaluationConfig | None = None,
 ) -> Evaluation:
-    """Evaluate a loaded model folder on a whole split; see `evaluate_model`."""
+    """Evaluate a loaded model folder on a whole split, with neural metrics if requested.
+
+    Args:
+        model_folder: Model with its tokenizer and recipe.
+        store: Store with features like those of training.
+        split: Name of the split.
+        generation: Decoding settings; default: those of the recipe.
+        evaluation: Evaluation settings; default: those of the recipe.
+
+    Raises:
+        InputError: See `evaluate_model`.
+        StoreError: If the store has no such split.
+    """
     recipe = model_folder.recipe
     config = evaluation or recipe.evaluation
     eval_set = EvalSet(
         store,
         split,
-        model_folder.text,
+        model_folder.tokenizer,
         config,
         recipe.effective_batch,
         prompt_settings=recipe.prompt_settings,
     )
     result = evaluate_batches(model_folder.model, eval_set, generation or recipe.generation)
-    return _mark_reference_context(
-        _add_neural_scores(result, config, model_folder.model.device), recipe.context
-    )
+    result = _add_neural_scores(result, config, model_folder.model.device)
+    return _mark_reference_context(result, recipe.context)
 
 
 def evaluate_texts(
@@ -219,10 +182,11 @@ def evaluate_texts(
         store: Store that contains the clips.
         split: Name of the split.
         evaluation: Metrics and scoring protocol.
-        limits: Length limits that exclude clips of validation.
+        limits: Length limits that exclude clips of validation (never of test).
 
     Raises:
-        InputError: If clips are missing or unknown.
+        InputError: If clips are missing or unknown, or a file or model of a metric is missing or
+            cannot be read.
         StoreError: If the store has no such split.
     """
     if split not in store.splits:
@@ -238,28 +202,11 @@ def evaluate_texts(
     )
 
 
-def load_context_sentences(context: ContextConfig, split: str) -> dict[str, str]:
-    """Load the context sentences of a split from `context.predictions`; empty if it is not used.
-
-    Returns:
-        Clip id → sentence.
-
-    Raises:
-        InputError: If the recipe names no predictions for this split.
-    """
-    if context.decoding_context != "file" or not context.is_enabled:
-        return {}
-    path = {str(name): path for name, path in context.predictions.items()}.get(split)
-    if path is None:
-        raise InputError(
-            f"`context.predictions` has no predictions for the split `{split}`; it has"
-            f" {', '.join(context.predictions)}. Add them, or change `context.decoding_context`."
-        )
-    return {line.clip_id: line.hypothesis for line in read_predictions(Path(path))}
-
-
 def _mark_reference_context(evaluation: Evaluation, context: ContextConfig) -> Evaluation:
-    """Mark the signatures if references served as decoding context, which inflates the scores."""
+    """Return an evaluation whose signatures say if references served as decoding context.
+
+    Such a context inflates the scores.
+    """
     if not context.uses_reference_context:
         return evaluation
     signatures = {
@@ -271,11 +218,18 @@ def _mark_reference_context(evaluation: Evaluation, context: ContextConfig) -> E
 def _add_neural_scores(
     evaluation: Evaluation, config: EvaluationConfig, device: torch.device | str
 ) -> Evaluation:
-    """Add the scores of neural metrics if the recipe requests them; only rank 0 computes them."""
+    """Return an evaluation with the scores of the neural metrics that a recipe requests.
+
+    This is a collective call if there are such metrics; only rank 0 computes them.
+
+    Raises:
+        InputError: If a metric model cannot be read or is of the wrong kind.
+    """
     if config.neural_metrics == NeuralMetricsConfig():
         return evaluation
-    hypotheses = {line.clip_id: line.hypothesis for line in evaluation.predictions}
-    references_by_id = {line.clip_id: line.references for line in evaluation.predictions}
+    predictions = evaluation.predictions
+    hypotheses = {prediction.clip_id: prediction.hypothesis for prediction in predictions}
+    references_by_id = {prediction.clip_id: prediction.references for prediction in predictions}
     # One copy of the metric's model is enough; the other ranks wait and receive the scores.
     neural_scores = run_on_rank_zero(
         lambda: compute_neural_scores(hypotheses, references_by_id, config, device)

@@ -30,10 +30,10 @@ class _MeteorSignature(Signature):
         self.info |= {"nltk": args["nltk"], "match": args["match"]}
 
     def format(self, short: bool = False) -> str:
-        """Format the standard signature, with the matching stages at the end."""
+        """Format the signature as text, with the matching stages at the end."""
         # The base class always puts `version` last; move `match` behind it.
-        *parts, match, version = super().format(short).split("|")
-        return "|".join([*parts, version, match])
+        *other_fields, match, version = super().format(short).split("|")
+        return "|".join([*other_fields, version, match])
 
 
 class Meteor(SegmentMeanMetric):
@@ -44,7 +44,7 @@ class Meteor(SegmentMeanMetric):
         wordnet: WordNet folder; None disables synonyms.
 
     Raises:
-        InputError: If the folder contains no WordNet.
+        InputError: If the folder contains no WordNet or WordNet cannot be read.
     """
 
     _SIGNATURE_TYPE = _MeteorSignature
@@ -55,12 +55,15 @@ class Meteor(SegmentMeanMetric):
         import nltk
         from nltk.translate.meteor_score import meteor_score
 
-        source = NO_SYNONYMS if wordnet is None else open_wordnet(wordnet)
-        self._synonyms, self._meteor = source.reader, meteor_score
+        synonyms = NO_SYNONYMS if wordnet is None else open_wordnet(wordnet)
+        self._synonym_lookup, self._meteor_score = synonyms.reader, meteor_score
+        # sacreBLEU passes these two attributes to the signature.
         self.nltk = nltk.__version__
-        self.match = f"exact+stem+wordnet:{source.version}" if source.version else "exact+stem"
+        self.match = f"exact+stem+wordnet:{synonyms.version}" if synonyms.version else "exact+stem"
 
     def compute_clip_score(self, hypothesis: str, references: Sequence[str]) -> float:
-        """Compute METEOR against the best reference; an empty hypothesis scores 0."""
-        words = [reference.split() for reference in references]
-        return float(self._meteor(words, hypothesis.split(), wordnet=self._synonyms))
+        """Compute METEOR, 0 to 1, against the best reference; an empty hypothesis scores 0."""
+        reference_words = [reference.split() for reference in references]
+        return float(
+            self._meteor_score(reference_words, hypothesis.split(), wordnet=self._synonym_lookup)
+        )

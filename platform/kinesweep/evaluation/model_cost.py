@@ -1,10 +1,10 @@
-"""Model cost: number of trained parameters and decoding time per sentence."""
+"""Model cost: number of trainable parameters and decoding time per sentence."""
 
 import time
 
 from kinesweep.checkpoints.model_dir import LoadedModel
 from kinesweep.evaluation.decoding import decode_batches
-from kinesweep.evaluation.evaluate import EvalSet
+from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 
@@ -13,23 +13,28 @@ _MAX_TIMED_CLIPS = 32
 
 
 def count_trainable_parameters(model: Translator) -> int:
-    """Count the trainable parameters of a model."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    """Count the trainable parameters of a model, each element of a tensor as one."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def measure_decode_ms(model_folder: LoadedModel, store: Store) -> float:
-    """Measure the decoding time in milliseconds per sentence on one worker.
+def measure_decode_ms_per_sentence(model_folder: LoadedModel, store: Store) -> float:
+    """Measure the decoding time in milliseconds per sentence of the validation split.
 
-    Decodes in batches with the recipe's generation settings. This is a collective call.
+    Up to 32 clips over all ranks are decoded in batches with the recipe's generation settings. The
+    time includes reading the features. This is a collective call.
+
+    Args:
+        model_folder: Model with its tokenizer and recipe; left in evaluation mode.
+        store: Store with features like those of training.
 
     Returns:
-        Milliseconds per sentence; 0 if this rank has no clips.
+        Time of this rank divided by the number of its clips; 0 if it has none.
     """
     recipe = model_folder.recipe
     eval_set = EvalSet(
         store,
         "validation",
-        model_folder.text,
+        model_folder.tokenizer,
         recipe.evaluation,
         recipe.effective_batch,
         _MAX_TIMED_CLIPS,
@@ -46,5 +51,5 @@ def measure_decode_ms(model_folder: LoadedModel, store: Store) -> float:
         recipe.generation.num_beams,
         recipe.generation,
     )
-    seconds = time.perf_counter() - start_time
-    return 1000 * seconds / num_clips if num_clips else 0.0
+    duration_s = time.perf_counter() - start_time
+    return 1000 * duration_s / num_clips if num_clips else 0.0

@@ -35,23 +35,23 @@ def compute_neural_scores(
 
     Args:
         hypotheses: Clip id → text.
-        references: Clip id → reference sentences.
-        config: Models and scoring protocol.
+        references: Clip id → reference sentences, for the same clips.
+        config: Metric models and scoring protocol.
         device: Device for the metric models.
 
     Returns:
         Scores and signatures; empty if no metric is selected.
 
     Raises:
-        InputError: If a model cannot be read or is of the wrong kind.
+        InputError: If a metric model cannot be read or is of the wrong kind.
     """
     neural_config, protocol = config.neural_metrics, config.protocol_config
     pairs = {
-        key: [
+        clip_id: [
             (normalize_text(hypothesis, protocol), normalize_text(reference, protocol))
-            for reference in references[key]
+            for reference in references[clip_id]
         ]
-        for key, hypothesis in sorted(hypotheses.items())
+        for clip_id, hypothesis in sorted(hypotheses.items())
     }
     values, signatures = {}, {}
     if neural_config.bertscore is not None:
@@ -78,35 +78,54 @@ def compute_neural_scores(
 def _average_best_scores(
     pairs: Mapping[str, Sequence[SentencePair]], scores: Mapping[SentencePair, float]
 ) -> float:
-    """Average the score of each clip's best reference over all clips, times 100."""
-    best = [
+    """Return 100 times the mean over clips of the score of each clip's best reference.
+
+    Args:
+        pairs: Clip id → pairs of its hypothesis and each of its references.
+        scores: Sentence pair → score; pairs with an empty hypothesis score 0 and may be missing.
+    """
+    best_scores = [
         max((scores[pair] if pair[0].strip() else 0.0) for pair in clip_pairs)
         for clip_pairs in pairs.values()
     ]
-    return 100 * sum(best) / len(best)
+    return 100 * sum(best_scores) / len(best_scores)
 
 
 def _split_into_batches(pairs: Mapping[str, Sequence[SentencePair]]) -> list[list[SentencePair]]:
-    """Split the distinct pairs with non-empty hypotheses into batches, sorted by length."""
-    distinct = {pair for clip_pairs in pairs.values() for pair in clip_pairs if pair[0].strip()}
+    """Split the distinct pairs with non-empty hypotheses into batches, from short to long texts."""
+    distinct_pairs = {
+        pair for clip_pairs in pairs.values() for pair in clip_pairs if pair[0].strip()
+    }
     # Similar lengths keep padding low. The pair itself breaks ties, because the order of a set is
     # not reproducible.
-    ordered = sorted(distinct, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
-    return [ordered[i : i + _BATCH_SIZE] for i in range(0, len(ordered), _BATCH_SIZE)]
+    sorted_pairs = sorted(distinct_pairs, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
+    return [sorted_pairs[i : i + _BATCH_SIZE] for i in range(0, len(sorted_pairs), _BATCH_SIZE)]
 
 
 def _compute_bertscore(
     pairs: Mapping[str, Sequence[SentencePair]], config: BertScoreConfig, device: torch.device | str
 ) -> dict[SentencePair, float]:
-    """Compute the BERTScore F1 of each distinct sentence pair."""
+    """Compute the BERTScore F1 of each distinct sentence pair with a non-empty hypothesis.
+
+    Args:
+        pairs: Clip id → pairs of its hypothesis and each of its references.
+        config: Model and layer.
+        device: Device for the model.
+
+    Returns:
+        Sentence pair → F1, at most 1.
+
+    Raises:
+        InputError: If the model cannot be read or has fewer layers than requested.
+    """
     from torchmetrics.functional.text.bert import bert_score
 
     model, tokenizer = _load_metric_model(AutoModel, config.model, "bertscore", device)
-    depth = int(model.config.num_hidden_layers)
-    if config.layer is not None and config.layer > depth:
+    num_layers = int(model.config.num_hidden_layers)
+    if config.layer is not None and config.layer > num_layers:
         raise InputError(
             f"`evaluation.neural_metrics.bertscore.layer` is {config.layer}, but `{config.model}`"
-            f" has {depth} layers"
+            f" has {num_layers} layers"
         )
     scores_by_pair: dict[SentencePair, float] = {}
     for batch in _split_into_batches(pairs):
@@ -131,16 +150,29 @@ def _compute_bertscore(
 
 @torch.no_grad()
 def _compute_bleurt(
-    pairs: Mapping[str, Sequence[SentencePair]], name: str, device: torch.device | str
+    pairs: Mapping[str, Sequence[SentencePair]], model_name: str, device: torch.device | str
 ) -> dict[SentencePair, float]:
-    """Compute the BLEURT score of each distinct sentence pair."""
+    """Compute the BLEURT score of each distinct sentence pair with a non-empty hypothesis.
+
+    Args:
+        pairs: Clip id → pairs of its hypothesis and each of its references.
+        model_name: Local folder or hub id of a BLEURT checkpoint.
+        device: Device for the model.
+
+    Returns:
+        Sentence pair → score, about 0 to 1.
+
+    Raises:
+        InputError: If the model cannot be read or is not a regression model.
+    """
     model, tokenizer = _load_metric_model(
-        AutoModelForSequenceClassification, name, "bleurt", device
+        AutoModelForSequenceClassification, model_name, "bleurt", device
     )
     if model.config.num_labels != 1:
         raise InputError(
-            f"`evaluation.neural_metrics.bleurt` is `{name}`, which gives {model.config.num_labels}"
-            " numbers for each pair, but BLEURT gives one; use a BLEURT checkpoint"
+            f"`evaluation.neural_metrics.bleurt` is `{model_name}`, which gives"
+            f" {model.config.num_labels} numbers for each pair, but BLEURT gives one; use a BLEURT"
+            " checkpoint"
         )
     scores_by_pair: dict[SentencePair, float] = {}
     for batch in _split_into_batches(pairs):
@@ -155,21 +187,27 @@ def _compute_bleurt(
 
 
 def _load_metric_model(
-    model_class: Any, name: str, metric: str, device: torch.device | str
+    model_class: Any, model_name: str, metric: str, device: torch.device | str
 ) -> tuple[Any, Any]:
     """Load a metric model in evaluation mode and its tokenizer; all weights must be present.
 
     Args:
         model_class: Model class of transformers.
-        name: Local folder or hub id.
+        model_name: Local folder or hub id.
         metric: Name of the metric in `evaluation.neural_metrics`, for error messages.
         device: Device for the model.
+
+    Returns:
+        The model and its tokenizer.
+
+    Raises:
+        InputError: If the model or its tokenizer cannot be read, or weights are missing.
     """
     try:
         with silence_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-            model, info = model_class.from_pretrained(
-                name,
+            tokenizer = AutoTokenizer.from_pretrained(model_name, trust_remote_code=False)
+            model, loading_info = model_class.from_pretrained(
+                model_name,
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -179,14 +217,14 @@ def _load_metric_model(
         # Messages of transformers span many lines; one line of 300 characters is enough.
         reason = " ".join(str(error).split())[:300]
         raise InputError(
-            f"`evaluation.neural_metrics.{metric}` is `{name}`, which cannot be read: {reason}"
+            f"`evaluation.neural_metrics.{metric}` is `{model_name}`, which cannot be read:"
+            f" {reason}"
         ) from None
     # Missing weights would be random. A pooler may be missing, because BERTScore does not use it.
-    missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
-    if missing:
+    missing_weights = sorted(key for key in loading_info["missing_keys"] if "pooler" not in key)
+    if missing_weights:
         raise InputError(
-            f"`evaluation.neural_metrics.{metric}` is `{name}`, but its weights lack"
-            f" `{missing[0]}`;"
-            " use a model that was trained for this metric"
+            f"`evaluation.neural_metrics.{metric}` is `{model_name}`, but its weights lack"
+            f" `{missing_weights[0]}`; use a model that was trained for this metric"
         )
     return model.to(device).eval(), tokenizer

@@ -27,28 +27,28 @@ class Rouge(SegmentMeanMetric):
     """The ROUGE-1, ROUGE-2 or ROUGE-L metric.
 
     Args:
-        key: `rouge1`, `rouge2` or `rougeL`.
+        rouge_key: Variant by torchmetrics' name: `rouge1`, `rouge2` or `rougeL`.
         tokenize: Name of a sacreBLEU tokenizer.
     """
 
     _SIGNATURE_TYPE = _RougeSignature
 
-    def __init__(self, key: str, tokenize: str) -> None:
-        super().__init__(key, tokenize)
+    def __init__(self, rouge_key: str, tokenize: str) -> None:
+        super().__init__(rouge_key, tokenize)
         # Imported here because it takes seconds and few recipes use ROUGE.
         from torchmetrics.functional.text import rouge_score
 
-        self._key, self._rouge = key, rouge_score
+        self._rouge_key, self._rouge_score = rouge_key, rouge_score
 
     def compute_clip_score(self, hypothesis: str, references: Sequence[str]) -> float:
-        """Compute the ROUGE F1 against the best reference."""
-        scores = self._rouge(
+        """Compute the ROUGE F1, 0 to 1, against the best reference of a clip."""
+        scores = self._rouge_score(
             [hypothesis],
             [list(references)],
             accumulate="best",
             # The default normalizer removes everything but ASCII letters and digits.
             normalizer=str,
             tokenizer=str.split,
-            rouge_keys=self._key,
+            rouge_keys=self._rouge_key,
         )
-        return float(scores[f"{self._key}_fmeasure"])
+        return float(scores[f"{self._rouge_key}_fmeasure"])

@@ -65,7 +65,7 @@ def compute_scores(
 
     Args:
         hypotheses: Clip id → text.
-        references: Clip id → reference sentences.
+        references: Clip id → reference sentences, for the same clips.
         metrics: Names of metrics, as in `evaluation.metrics`.
         protocol: Normalization of hypotheses and references.
         wordnet: WordNet folder for METEOR's synonyms; None disables synonyms.
@@ -75,14 +75,14 @@ def compute_scores(
 
     Raises:
         InputError: If there are no clips, ids differ between hypotheses and references, or the
-            folder contains no WordNet.
+            folder contains no WordNet or it cannot be read.
     """
-    lines, streams = _align_texts(hypotheses, references, protocol)
+    normalized_hypotheses, reference_streams = _align_texts(hypotheses, references, protocol)
     values, signatures = {}, {}
     for name in metrics:
         # A new object for each call, because signatures depend on the data that was scored last.
         metric = _METRIC_FACTORIES[name](protocol.tokenize, wordnet)
-        values[name] = float(metric.corpus_score(lines, streams).score)
+        values[name] = float(metric.corpus_score(normalized_hypotheses, reference_streams).score)
         signatures[name] = (
             f"protocol:{format_protocol(protocol)}|{name}|{metric.get_signature().format()}"
         )
@@ -98,16 +98,19 @@ def compute_sentence_chrf(
 
     Args:
         hypotheses: Clip id → text.
-        references: Clip id → reference sentences.
+        references: Clip id → reference sentences, for all clips of `hypotheses`.
         protocol: Normalization of hypotheses and references.
+
+    Returns:
+        Clip id → sentence chrF, 0 to 100.
     """
     metric = CHRF()
     scores = {}
-    for key, hypothesis in hypotheses.items():
+    for clip_id, hypothesis in hypotheses.items():
         normalized_references = [
-            normalize_text(reference, protocol) for reference in references[key]
+            normalize_text(reference, protocol) for reference in references[clip_id]
         ]
-        scores[key] = float(
+        scores[clip_id] = float(
             metric.sentence_score(normalize_text(hypothesis, protocol), normalized_references).score
         )
     return scores
@@ -120,7 +123,7 @@ class CorpusMetric:
     Attributes:
         metric: Name of the metric, as in `evaluation.metrics`.
         protocol: Normalization of hypotheses and references.
-        wordnet: WordNet folder for METEOR's synonyms.
+        wordnet: WordNet folder for METEOR's synonyms; None disables synonyms.
     """
 
     metric: str
@@ -130,28 +133,60 @@ class CorpusMetric:
     def __call__(
         self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
     ) -> float:
-        """Compute the corpus score of hypotheses."""
+        """Compute the corpus score of hypotheses.
+
+        Args:
+            hypotheses: Clip id → text.
+            references: Clip id → reference sentences, for the same clips.
+
+        Raises:
+            InputError: See `compute_scores`.
+        """
         scores = compute_scores(hypotheses, references, [self.metric], self.protocol, self.wordnet)
         return scores.values[self.metric]
 
     def compute_clip_statistics(
         self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
     ) -> NDArray[np.float64]:
-        """Compute the sufficient statistics of each clip, sorted by id; (clips, statistics)."""
-        lines, streams = _align_texts(hypotheses, references, self.protocol)
+        """Compute the sufficient statistics of each clip, from whose sum the corpus score follows.
+
+        Args:
+            hypotheses: Clip id → text.
+            references: Clip id → reference sentences, for the same clips.
+
+        Returns:
+            One row for each clip in the order of sorted ids, (clips, statistics).
+
+        Raises:
+            InputError: If there are no clips, ids differ between hypotheses and references, or the
+                WordNet folder contains no WordNet or it cannot be read.
+        """
+        normalized_hypotheses, reference_streams = _align_texts(
+            hypotheses, references, self.protocol
+        )
         # Private, but sacreBLEU's own significance tests use the same function.
-        statistics = self._create_metric()._extract_corpus_statistics(lines, streams)
+        statistics = self._create_metric()._extract_corpus_statistics(
+            normalized_hypotheses, reference_streams
+        )
         return np.asarray(statistics, dtype=np.float64)
 
-    def compute_score_from_sum(self, total: NDArray[np.float64]) -> float:
-        """Compute the corpus score from the sum of the statistics of clips."""
+    def compute_score_from_sum(self, summed_statistics: NDArray[np.float64]) -> float:
+        """Compute the corpus score of a set of clips from the sum of their statistics.
+
+        Args:
+            summed_statistics: Sum of rows from `compute_clip_statistics`, (statistics,).
+        """
         # BLEU computes with integer counts.
         needs_integers = self.metric.startswith("bleu")
-        statistics = [int(value) for value in total] if needs_integers else total.tolist()
+        statistics = (
+            [int(value) for value in summed_statistics]
+            if needs_integers
+            else summed_statistics.tolist()
+        )
         return float(self._create_metric()._compute_score_from_stats(statistics).score)
 
     def _create_metric(self) -> Any:
-        """Create a new sacreBLEU metric object."""
+        """Create a new sacreBLEU metric object with the tokenizer of the protocol."""
         return _METRIC_FACTORIES[self.metric](self.protocol.tokenize, self.wordnet)
 
 
@@ -163,8 +198,9 @@ def _align_texts(
     """Normalize hypotheses and references and arrange them for sacreBLEU, in the order of ids.
 
     Returns:
-        Hypotheses, and reference streams: one list for each reference number. A clip with fewer
-        references than another has None in the remaining streams.
+        Normalized hypotheses, and reference streams as sacreBLEU calls them: one list for each
+        reference number. A clip with fewer references than another has None in the remaining
+        lists.
 
     Raises:
         InputError: If there are no clips or the ids of hypotheses and references differ.
@@ -178,11 +214,11 @@ def _align_texts(
     ids = sorted(hypotheses)
     max_references = max(len(references[i]) for i in ids)
     # sacreBLEU expects one list for each reference number, not one for each clip.
-    streams = [
+    reference_streams = [
         [
             normalize_text(references[i][n], protocol) if n < len(references[i]) else None
             for i in ids
         ]
         for n in range(max_references)
     ]
-    return [normalize_text(hypotheses[i], protocol) for i in ids], streams
+    return [normalize_text(hypotheses[i], protocol) for i in ids], reference_streams

@@ -30,29 +30,34 @@ class SegmentMeanMetric(Metric):
 
     @abstractmethod
     def compute_clip_score(self, hypothesis: str, references: Sequence[str]) -> float:
-        """Compute the score of one clip; the words of all texts are separated by spaces."""
+        """Compute the score of one clip, before it is multiplied by 100.
+
+        Args:
+            hypothesis: Tokenized hypothesis; words are separated by spaces.
+            references: Tokenized references of the clip; words are separated by spaces.
+        """
 
     def _preprocess_segment(self, sent: str) -> str:
-        """Tokenize a sentence, with words separated by spaces."""
+        """Return a sentence as its tokens, separated by spaces."""
         return str(self._tokenizer(sent.rstrip()))
 
     def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
-        """Return the references of a clip as the information that `sacrebleu` caches."""
+        """Return the references of a clip in the form that sacreBLEU caches for each clip."""
         return {"references": list(refs)}
 
     def _compute_segment_statistics(
         self, hypothesis: str, ref_kwargs: dict[str, Any]
     ) -> list[float]:
-        """Return the score of a clip and the count 1."""
+        """Return the statistics of a clip: its score and the count 1."""
         # sacreBLEU calls these rows sufficient statistics and sums them over a corpus or a
         # resample.
         return [self.compute_clip_score(hypothesis, ref_kwargs["references"]), 1.0]
 
     def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
-        """Return the mean score from summed statistics."""
-        total, clips = stats
-        return Score(self._name, 100 * total / clips)
+        """Return the corpus score, 100 times the mean clip score, from summed statistics."""
+        score_sum, num_clips = stats
+        return Score(self._name, 100 * score_sum / num_clips)
 
     def _aggregate_and_compute(self, stats: Sequence[Sequence[float]]) -> Score:
-        """Return the mean score from the statistics of each clip."""
+        """Return the corpus score from the statistics of each clip."""
         return self._compute_score_from_stats([sum(column) for column in zip(*stats, strict=True)])

@@ -15,7 +15,10 @@ _FINAL_PERIOD = re.compile(r"\s*[.。．।]\s*$")
 
 
 def normalize_text(text: str, protocol: ScoringProtocol) -> str:
-    """Normalize a text under a protocol; the metric itself tokenizes it."""
+    """Apply a protocol's changes of case, final period and punctuation to a text.
+
+    The text is not tokenized; each metric does that itself.
+    """
     if protocol.case == "lower":
         text = text.lower()
     if protocol.final_period == "drop":
@@ -30,9 +33,9 @@ def normalize_text(text: str, protocol: ScoringProtocol) -> str:
 
 
 def format_protocol(protocol: ScoringProtocol) -> str:
-    """Format a protocol as its name, or as its settings that differ from `raw`."""
+    """Return a protocol's name, or its settings that differ from `raw` if it has no name."""
     for name, preset in SCORING_PROTOCOLS.items():
         if preset == protocol:
             return name
     changed_settings = protocol.model_dump(exclude_defaults=True)
-    return ",".join(f"{part}={value}" for part, value in changed_settings.items())
+    return ",".join(f"{name}={value}" for name, value in changed_settings.items())

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.evaluation.predictions import Prediction
@@ -36,14 +37,14 @@ class TrainOverlapScores:
 
 
 def get_train_sentences(store: Store) -> set[str]:
-    """Return the set of all reference texts of the training split."""
+    """Return the set of all reference texts of the training split of a store."""
     return {text for record in store.get_records("train") for text in record.clip.texts}
 
 
 def score_by_train_overlap(
     predictions: Sequence[Prediction], train_texts: set[str], config: EvaluationConfig
 ) -> list[TrainOverlapScores]:
-    """Score the clips that have a reference in train and those that have none separately.
+    """Compute separate scores of the clips that have a reference in train and of the others.
 
     Args:
         predictions: Predictions with their references.
@@ -51,34 +52,52 @@ def score_by_train_overlap(
         config: Metrics and scoring protocol.
 
     Returns:
-        The two groups, sentences that occur in train first. A group without clips is omitted.
+        Scores of the two groups, sentences that occur in train first. A group without clips is
+        omitted.
+
+    Raises:
+        InputError: If the WordNet folder of METEOR contains no WordNet or it cannot be read.
     """
     # `compute_clip_statistics` returns its rows in the order of sorted ids; `is_in_train` below
     # indexes those rows.
-    lines = sorted(predictions, key=lambda line: line.clip_id)
-    if not lines:
+    sorted_predictions = sorted(predictions, key=lambda prediction: prediction.clip_id)
+    if not sorted_predictions:
         return []
-    hypotheses = {line.clip_id: line.hypothesis for line in lines}
-    references = {line.clip_id: line.references for line in lines}
+    hypotheses = {prediction.clip_id: prediction.hypothesis for prediction in sorted_predictions}
+    references = {prediction.clip_id: prediction.references for prediction in sorted_predictions}
     metrics = [
         CorpusMetric(name, config.protocol_config, config.wordnet) for name in config.metrics
     ]
-    # Compute the rows once on the whole split: the groups then share corpus-level estimates such as
-    # CIDEr's document frequencies.
-    rows = {
+    # Compute the statistics once on the whole split: the groups then share corpus-level estimates
+    # such as CIDEr's document frequencies.
+    statistics_by_metric = {
         metric.metric: metric.compute_clip_statistics(hypotheses, references) for metric in metrics
     }
-    # One known reference is enough: reciting it already scores well.
-    is_in_train = np.array([any(text in train_texts for text in line.references) for line in lines])
+    is_in_train = _find_predictions_in_train(sorted_predictions, train_texts)
     groups = []
     for in_train, group_name in _GROUP_NAMES.items():
         group_mask = is_in_train == in_train
         if group_mask.any():
             scores = {
-                m.metric: m.compute_score_from_sum(rows[m.metric][group_mask].sum(0))
-                for m in metrics
+                metric.metric: metric.compute_score_from_sum(
+                    statistics_by_metric[metric.metric][group_mask].sum(0)
+                )
+                for metric in metrics
             }
             groups.append(
                 TrainOverlapScores(f"sentences {group_name}", int(group_mask.sum()), scores)
             )
     return groups
+
+
+def _find_predictions_in_train(
+    predictions: Sequence[Prediction], train_texts: set[str]
+) -> NDArray[np.bool_]:
+    """Return for each prediction whether at least one of its references occurs in train."""
+    # One known reference is enough: reciting it already scores well.
+    return np.array(
+        [
+            any(reference in train_texts for reference in prediction.references)
+            for prediction in predictions
+        ]
+    )

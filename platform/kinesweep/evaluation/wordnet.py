@@ -35,17 +35,17 @@ class _EmptySynonymLookup:
     """A `SynonymLookup` implementation without synonyms."""
 
     def synsets(self, word: str) -> Sequence[Any]:
-        """Return no synonym sets."""
+        """Return an empty sequence for every word."""
         return ()
 
 
 @dataclass(frozen=True)
 class Wordnet:
-    """A source of synonyms.
+    """A source of synonyms: WordNet, or the empty one.
 
     Attributes:
         reader: Lookup of synonyms.
-        version: Version of WordNet; None for no synonyms.
+        version: Version of WordNet; None without synonyms.
     """
 
     reader: SynonymLookup
@@ -56,7 +56,7 @@ NO_SYNONYMS = Wordnet(_EmptySynonymLookup(), None)
 
 
 def open_wordnet(path: str) -> Wordnet:
-    """Open WordNet in its own folder or in nltk's data folder.
+    """Open the WordNet that is in a folder of its own or in nltk's data folder.
 
     Args:
         path: Folder that contains the WordNet files directly or in `corpora/wordnet`.
@@ -67,28 +67,32 @@ def open_wordnet(path: str) -> Wordnet:
     return _read_wordnet(_find_wordnet_folder(path), path)
 
 
-def check_metric_files(config: EvaluationConfig) -> None:
-    """Check, before hours of training, that the files needed by the metrics exist.
+def check_wordnet_folder(config: EvaluationConfig) -> None:
+    """Check before hours of training that METEOR's WordNet can be read, if a recipe uses both.
 
     Raises:
-        InputError: If the recipe names a folder without WordNet.
+        InputError: If the recipe names a folder without WordNet or with one that cannot be read.
     """
     if "meteor" in config.metrics and config.wordnet is not None:
         open_wordnet(config.wordnet)
 
 
 def _find_wordnet_folder(path: str) -> Path:
-    """Find the folder with the WordNet files in `path` or below it."""
+    """Find the folder that contains the WordNet files, `path` or a known folder below it.
+
+    Raises:
+        InputError: If no such folder contains all files.
+    """
     folders = [Path(path, subfolder) for subfolder in _SUBFOLDERS]
     folder = next((f for f in folders if (f / "index.noun").is_file()), folders[0])
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         archives = [archive for f in folders if Path(archive := f"{f}.zip").is_file()]
         advice = f"unpack `{archives[0]}`, or " if archives else ""
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        num_more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise InputError(
             f"`evaluation.wordnet` is `{path}`, which holds no WordNet:"
-            f" {', '.join(f'`{name}`' for name in missing[:3])}{more} missing; {advice}give the"
+            f" {', '.join(f'`{name}`' for name in missing[:3])}{num_more} missing; {advice}give the"
             " folder of nltk's `corpora/wordnet`, or `null` to use METEOR without synonyms"
         )
     return folder.resolve()
@@ -101,6 +105,9 @@ def _read_wordnet(folder: Path, user_path: str) -> Wordnet:
     Args:
         folder: Folder with the WordNet files.
         user_path: Folder as given by the user, for error messages.
+
+    Raises:
+        InputError: If a file cannot be read or does not state the version.
     """
     import nltk
     from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError

@@ -8,17 +8,16 @@ file that a loader would read, is rejected with the name of the file.
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kinesweep.checkpoints.model_dir_files import FEATURES, read_recipe, write_recipe
+from kinesweep.checkpoints.model_dir_files import FEATURES_FILENAME, read_recipe, write_recipe
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
-from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import BundleError, CheckpointError, KinesweepError
-from kinesweep.core.hashing import compute_file_sha256, compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
 from kinesweep.core.io import read_json, write_folder, write_json
+from kinesweep.export.bundled_encoder import copy_encoder_files
 from kinesweep.export.mlflow_flavor import write_mlflow_flavor
 from kinesweep.export.model_card import write_model_card
 from kinesweep.export.raw_inputs import get_all_file_columns, get_feature_columns
@@ -34,8 +33,6 @@ PREDICTIONS = "predictions.tsv"
 GENERATION_CONFIG = "generation_config.json"
 PROMPT_FIELDS = ("encoder_prompt", "decoder_prompt")
 FEATURE_STEP_KEY = "feature_step"
-VISION_FOLDER = "vision"
-EMBEDDER_FOLDER = "embedder"
 _FORMAT = 1
 # Suffixes of files that Hugging Face, MLflow or Kinesweep would read. An unknown file with one of
 # them could change what is loaded.
@@ -43,74 +40,107 @@ _LOADABLE_SUFFIXES = frozenset({".json", ".safetensors", ".bin", ".model", ".txt
 
 
 def export_bundle(
-    run: Path,
-    out: Path,
+    run_dir: Path,
+    bundle_dir: Path,
     store: Store,
     overwrite: bool = False,
     title: str = "",
-    test: Mapping[str, float] | None = None,
-    facts: Mapping[str, str] | None = None,
+    test_scores: Mapping[str, float] | None = None,
+    extra_facts: Mapping[str, str] | None = None,
 ) -> Path:
-    """Export a finished run as a bundle.
+    """Export a finished run as a bundle and return the folder of the bundle.
 
     Args:
-        run: Run folder.
-        out: Folder of the bundle.
+        run_dir: Run folder.
+        bundle_dir: Folder of the bundle; missing parent folders are created.
         store: Feature store that the run was trained on.
-        overwrite: Whether to replace an existing bundle.
+        overwrite: Whether to replace an existing bundle; anything else is never replaced.
         title: Heading of the model card; the name of the recipe by default.
-        test: Test scores by metric, if they are not part of the run's result.
-        facts: Additional table rows of the model card, for example the interval over seeds.
-
-    Returns:
-        `out`.
+        test_scores: Metric → score on the test split; those of the run's result by default.
+        extra_facts: Name → value of additional table rows of the model card, for example the
+            interval over seeds.
 
     Raises:
-        CheckpointError: If the run is not finished or did not decode the whole validation split.
-        BundleError: If `out` exists and must not be replaced, or the store has other features.
+        CheckpointError: If the run is not finished, did not decode the whole validation split, or
+            its model folder is incomplete.
+        BundleError: If `bundle_dir` exists and must not be replaced, or the store has other
+            features than the run was trained on.
     """
-    result = _read_finished_result(run)
-    _check_output_dir(out, overwrite)
+    result = _read_finished_result(run_dir)
+    _check_output_dir(bundle_dir, overwrite)
     # Imports PyTorch, which takes seconds; the cheap checks above come first.
     from kinesweep.checkpoints.model_dir import read_model_folder
 
-    loaded = read_model_folder(run / "best")
-    expected_fingerprint = loaded.features["store_fingerprint"]
+    loaded = read_model_folder(run_dir / "best")
+    _check_store(store, run_dir, loaded.features["store_fingerprint"])
+
+    # Order matters: the card reads the recipe, and the manifest hashes everything before it.
+    def write_bundle_files(temp_dir: Path) -> None:
+        """Write all files of the bundle to a temporary folder, which is renamed afterwards."""
+        _write_model_files(temp_dir, run_dir, loaded, store)
+        write_model_card(temp_dir, result, store, title, test_scores, extra_facts)
+        write_mlflow_flavor(
+            temp_dir,
+            result.weights_sha256,
+            get_all_file_columns(loaded.recipe.corpora[0], loaded.recipe.features),
+            get_feature_columns(loaded.features["streams"]).values(),
+        )
+        write_json(temp_dir / MANIFEST, {"format": _FORMAT, "files": compute_file_hashes(temp_dir)})
+
+    bundle_dir.parent.mkdir(parents=True, exist_ok=True)
+    write_folder(bundle_dir, write_bundle_files)
+    return bundle_dir
+
+
+def _check_store(store: Store, run: Path, expected_fingerprint: str) -> None:
+    """Check that a feature store is the one that a run was trained on.
+
+    Args:
+        store: Feature store to check.
+        run: Run folder, for the message.
+        expected_fingerprint: Fingerprint of the store that the run was trained on.
+
+    Raises:
+        BundleError: If the store has another fingerprint.
+    """
     if store.fingerprint != expected_fingerprint:
         raise BundleError(
             f"`{run}` was trained on the features {expected_fingerprint[:12]}…, but the store"
-            f" `{store.folder}`"
-            f" has {store.fingerprint[:12]}…; give the store of the run"
+            f" `{store.folder}` has {store.fingerprint[:12]}…; give the store of the run"
         )
 
-    # Order matters: the card reads the recipe, and the manifest hashes everything before it.
-    def write_bundle_files(bundle_dir: Path) -> None:
-        for path in sorted((run / "best").iterdir()):
-            shutil.copyfile(path, bundle_dir / path.name)
-        shutil.copyfile(run / "predictions" / "validation.tsv", bundle_dir / PREDICTIONS)
-        # Overwrite the copies of `best`: without local paths, and with prompts and fingerprint.
-        write_recipe(bundle_dir, loaded.recipe.to_portable())
-        write_json(
-            bundle_dir / FEATURES, {**loaded.features, **_get_feature_metadata(loaded, store)}
-        )
-        write_json(bundle_dir / GENERATION_CONFIG, _build_generation_config(loaded))
-        write_model_card(bundle_dir, result, store, title, test, facts)
-        columns = get_feature_columns(loaded.features["streams"]).values()
-        write_mlflow_flavor(
-            bundle_dir, result.weights_sha256, get_all_file_columns(loaded.recipe), columns
-        )
-        _copy_encoder_files(loaded.recipe, bundle_dir)
-        write_json(
-            bundle_dir / MANIFEST, {"format": _FORMAT, "files": compute_folder_sha256(bundle_dir)}
-        )
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_folder(out, write_bundle_files)
-    return out
+def _write_model_files(bundle_dir: Path, run: Path, loaded: "LoadedModel", store: Store) -> None:
+    """Write the files of a bundle that translation needs, and the run's validation predictions.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        run: Run folder.
+        loaded: Model of the run, loaded from its folder `best`.
+        store: Feature store that the run was trained on.
+    """
+    for path in sorted((run / "best").iterdir()):
+        shutil.copyfile(path, bundle_dir / path.name)
+    shutil.copyfile(run / "predictions" / "validation.tsv", bundle_dir / PREDICTIONS)
+    # Overwrite the copies of `best`: without local paths, and with prompts and fingerprint.
+    write_recipe(bundle_dir, loaded.recipe.to_portable())
+    write_json(
+        bundle_dir / FEATURES_FILENAME, {**loaded.features, **_build_export_metadata(loaded, store)}
+    )
+    write_json(bundle_dir / GENERATION_CONFIG, _build_generation_config(loaded))
+    copy_encoder_files(loaded.recipe.features, bundle_dir)
 
 
 def _check_output_dir(out: Path, overwrite: bool) -> None:
-    """Check that `out` does not exist, or is a bundle that may be overwritten."""
+    """Check that the folder of a bundle does not exist, or is a bundle that may be overwritten.
+
+    Args:
+        out: Folder of the bundle.
+        overwrite: Whether an existing bundle may be overwritten.
+
+    Raises:
+        BundleError: If the folder exists and either is not a bundle or must not be replaced.
+    """
     if out.exists() and not overwrite:
         raise BundleError(f"`{out}` exists; give another folder, or `--overwrite`")
     # `--overwrite` must never delete a folder that is something else.
@@ -118,52 +148,59 @@ def _check_output_dir(out: Path, overwrite: bool) -> None:
         raise BundleError(f"`{out}` is not a bundle and is not replaced; give another folder")
 
 
-def check_files(folder: Path) -> dict[str, str]:
+def check_files(bundle_dir: Path) -> dict[str, str]:
     """Check every file of a bundle against its manifest.
 
     Hidden files and files that no loader reads (a README, a license) may be added.
 
     Returns:
-        File name → SHA-256.
+        Path of each file in the manifest, relative to the bundle → SHA-256.
 
     Raises:
-        BundleError: If the folder is not a bundle, or a file is missing, changed or unexpected. The
-            message names all of these files.
+        BundleError: If the folder is not a bundle or has another format, if its manifest is
+            damaged, or if a file is missing, changed or unexpected. The message names all of these
+            files.
     """
-    files = _read_bundle_manifest(folder)
-    problems = [f"`{name}` is missing" for name in files if not (folder / name).is_file()]
-    for name, digest in files.items():
-        if (folder / name).is_file() and compute_file_sha256(folder / name) != digest:
+    file_digests = _read_manifest_digests(bundle_dir)
+    problems = [
+        f"`{name}` is missing" for name in file_digests if not (bundle_dir / name).is_file()
+    ]
+    for name, digest in file_digests.items():
+        if (bundle_dir / name).is_file() and compute_file_sha256(bundle_dir / name) != digest:
             problems.append(f"`{name}` was changed")
     existing_names = {
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        path.relative_to(bundle_dir).as_posix() for path in bundle_dir.rglob("*") if path.is_file()
     }
-    for name in sorted(existing_names - files.keys() - {MANIFEST}):
+    for name in sorted(existing_names - file_digests.keys() - {MANIFEST}):
         if Path(name).suffix in _LOADABLE_SUFFIXES and not name.startswith("."):
             problems.append(f"`{name}` is not listed in the manifest")
     if problems:
         raise BundleError(
-            f"the bundle `{folder}` is damaged: {'; '.join(problems)}. Copy the bundle again"
+            f"the bundle `{bundle_dir}` is damaged: {'; '.join(problems)}. Copy the bundle again"
         )
-    return files
+    return file_digests
 
 
-def read_bundle_recipe(folder: Path) -> Recipe:
-    """Check every file of a bundle and return its recipe, without loading the model.
+def read_bundle_recipe(bundle_dir: Path) -> Recipe:
+    """Check every file of a bundle and read its recipe, without loading the model.
 
     Raises:
         BundleError: If the folder is not a bundle or is damaged, or if its recipe was written by an
             incompatible version.
     """
-    check_files(folder)
+    check_files(bundle_dir)
     try:
-        return read_recipe(folder)
+        return read_recipe(bundle_dir)
     except KinesweepError as error:
-        raise BundleError(f"the bundle `{folder}` cannot be loaded: {error}") from None
+        raise BundleError(f"the bundle `{bundle_dir}` cannot be loaded: {error}") from None
 
 
 def _read_finished_result(run: Path) -> RunResult:
-    """Read the result of a finished run; raise `CheckpointError` if it cannot be exported."""
+    """Read the result of a finished run, after checking that the run can be exported.
+
+    Raises:
+        CheckpointError: If the run is not finished or did not decode the whole validation split.
+    """
     result = read_run_result(run)
     if result is None or result.status != "finished":
         state = result.status if result else "not finished yet"
@@ -176,8 +213,17 @@ def _read_finished_result(run: Path) -> RunResult:
     return result
 
 
-def _get_feature_metadata(loaded: "LoadedModel", store: Store) -> dict[str, str]:
-    """Return the most frequent training prompts and the fingerprint of the feature step."""
+def _build_export_metadata(loaded: "LoadedModel", store: Store) -> dict[str, str]:
+    """Build the entries that an export adds to `features.json`.
+
+    Args:
+        loaded: Model of the run.
+        store: Feature store that the run was trained on.
+
+    Returns:
+        The most frequent training prompts by `PROMPT_FIELDS`, and the fingerprint of the feature
+        step by `FEATURE_STEP_KEY`.
+    """
     return {
         **find_common_prompts(store),
         FEATURE_STEP_KEY: build_features(loaded.recipe.features).fingerprint,
@@ -185,73 +231,52 @@ def _get_feature_metadata(loaded: "LoadedModel", store: Store) -> dict[str, str]
 
 
 def find_common_prompts(store: Store) -> dict[str, str]:
-    """Find the most frequent prompts of the training clips; return prompt name → value."""
+    """Find the most frequent value of each prompt among the training clips.
+
+    Returns:
+        Name of the prompt, from `PROMPT_FIELDS` → value. The first of several equally frequent
+        values in the order of the store is chosen.
+
+    Raises:
+        StoreError: If the store has no split `train`.
+    """
     clips = [record.clip for record in store.get_records("train")]
-    return {n: Counter(getattr(c, n) for c in clips).most_common(1)[0][0] for n in PROMPT_FIELDS}
-
-
-def use_bundled_encoder(recipe: Recipe, folder: Path) -> Recipe:
-    """Return a bundle's recipe, changed to use the video encoder or embedder in the bundle."""
-    name = _get_encoder_folder_name(recipe)
-    return recipe if name is None else recipe.with_encoder_dir(folder / name)
-
-
-def _get_encoder_folder_name(recipe: Recipe) -> str | None:
-    """Return the subfolder of the network that computes features; None if there is none."""
-    if isinstance(recipe.features, VideoFeaturesConfig):
-        return VISION_FOLDER
-    return None if _get_embedder_dir(recipe) is None else EMBEDDER_FOLDER
-
-
-def _get_embedder_dir(recipe: Recipe) -> str | None:
-    """Return the folder of the embedder that aligns references, or None."""
-    features = recipe.features
-    if not isinstance(features, SkeletonFeaturesConfig) or features.reference is None:
-        return None
-    return features.reference.embedder
-
-
-def _copy_encoder_files(recipe: Recipe, bundle: Path) -> None:
-    """Copy the files of the network that computes features, which raw files need."""
-    name = _get_encoder_folder_name(recipe)
-    if name is None:
-        return
-    (bundle / name).mkdir()
-    for path in _list_encoder_files(recipe):
-        shutil.copyfile(path, bundle / name / path.name)
-
-
-def _list_encoder_files(recipe: Recipe) -> Sequence[Path]:
-    """List the files of the video encoder or the embedder."""
-    if isinstance(recipe.features, VideoFeaturesConfig):
-        from kinesweep.features.encoders import list_encoder_files
-
-        return list_encoder_files(recipe.features.encoder)
-    from kinesweep.features.frame_embedder_io import DESCRIPTION_FILE, WEIGHTS_FILE
-
-    folder = Path(_get_embedder_dir(recipe) or "")
-    return [folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE]
+    return {
+        field: Counter(getattr(clip, field) for clip in clips).most_common(1)[0][0]
+        for field in PROMPT_FIELDS
+    }
 
 
 def _build_generation_config(loaded: "LoadedModel") -> dict[str, Any]:
-    """Build the content of Hugging Face's `generation_config.json` from the decoding settings."""
-    vocabulary = loaded.text.vocabulary
-    ids = {
+    """Build the content of Hugging Face's `generation_config.json` from the recipe's generation.
+
+    Token IDs come from the tokenizer. Sampling is off, because Kinesweep decodes by beam search.
+    """
+    vocabulary = loaded.tokenizer.vocabulary
+    token_ids = {
         "bos_token_id": vocabulary.bos_id,
         "eos_token_id": vocabulary.eos_id,
         "pad_token_id": vocabulary.pad_id,
     }
-    return {**loaded.recipe.generation.model_dump(mode="json"), "do_sample": False, **ids}
+    return {**loaded.recipe.generation.model_dump(mode="json"), "do_sample": False, **token_ids}
 
 
-def _read_bundle_manifest(folder: Path) -> dict[str, str]:
-    """Read the manifest of a bundle; return file name → SHA-256."""
+def _read_manifest_digests(folder: Path) -> dict[str, str]:
+    """Read the digests of a bundle's files from its manifest.
+
+    Returns:
+        Path of each file, relative to the bundle → SHA-256.
+
+    Raises:
+        BundleError: If the folder is not a bundle or has another format, or its manifest is
+            damaged.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"`{folder}` is not a bundle: {MANIFEST} is missing")
     try:
         manifest = read_json(path)
-        format_version, files = manifest["format"], dict(manifest["files"])
+        format_version, file_digests = manifest["format"], dict(manifest["files"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BundleError(
             f"the bundle `{folder}` is damaged: `{MANIFEST}` cannot be read: {error}"
@@ -259,7 +284,6 @@ def _read_bundle_manifest(folder: Path) -> dict[str, str]:
     if format_version != _FORMAT:
         raise BundleError(
             f"`{folder}` is a bundle of format {format_version}, but this version reads {_FORMAT};"
-            " use the"
-            " version of Kinesweep that the model card names"
+            " use the version of Kinesweep that the model card names"
         )
-    return files
+    return file_digests

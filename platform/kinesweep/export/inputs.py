@@ -1,12 +1,12 @@
-"""Inputs of `kinesweep translate`: files, folders and tables, expanded to clips in order."""
+"""Inputs of `kinesweep translate`: files, folders and tables, expanded to the clips in them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
+from kinesweep.config.recipe.source import SingleSourceConfig
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import resolve_path_inside
@@ -22,83 +22,108 @@ _SINGLE_DOCUMENT_NAME = "all"
 
 
 def find_inputs(
-    paths: Sequence[Path], recipe: Recipe, document: bool = False
+    paths: Sequence[Path], source: SingleSourceConfig, as_one_document: bool = False
 ) -> list[tuple[str, Input]]:
-    """Find all clips that the paths refer to.
+    """Find all clips that paths of files, folders and tables refer to.
 
     A file is one clip, and so is a folder of images if the model translates videos. Any other
-    folder stands for all files below it that the model can translate, sorted by name. A `.tsv`
+    folder stands for all files below it that the model can translate, sorted by path. A `.tsv`
     table stands for its rows with their IDs, spans, prompts and documents; it needs no text column,
     and motions are found next to it.
 
     Args:
         paths: Paths of files, folders and tables.
-        recipe: Recipe of the bundle, which determines the accepted files.
-        document: Whether all clips form one document in this order; documents of tables are then
-            ignored.
+        source: Corpus that the model was trained on, which determines the accepted files; the first
+            one if there were several.
+        as_one_document: Whether all clips form one document in the order of the result; documents
+            named by tables are then ignored.
 
     Returns:
-        Display name and input of each clip.
+        Display name and input of each clip, in the order of the paths and, within a table, of its
+        rows.
 
     Raises:
-        InputError: If a path does not exist or contains no usable file.
+        InputError: If a path does not exist or contains no usable file, or a row is invalid.
         SourceError: If a table has errors.
-        ClipError: If the motion of a row does not exist.
+        ClipError: If the motion of a row does not exist, or a media path leads out of the folder of
+            its table.
     """
-    inputs: list[tuple[str, Input]] = []
+    named_inputs: list[tuple[str, Input]] = []
     for path in paths:
-        path_inputs = _expand_path(path, recipe)
+        path_inputs = _expand_path(path, source)
         if not path_inputs:
-            raise InputError(f"`{path}` contains no {describe_raw_files(recipe)}")
-        inputs += path_inputs
-    if not document:
-        return inputs
+            raise InputError(f"`{path}` contains no {describe_raw_files(source)}")
+        named_inputs += path_inputs
+    if not as_one_document:
+        return named_inputs
     return [
-        (n, replace(item, document=_SINGLE_DOCUMENT_NAME, order=i))
-        for i, (n, item) in enumerate(inputs)
+        (name, replace(item, document=_SINGLE_DOCUMENT_NAME, order=position))
+        for position, (name, item) in enumerate(named_inputs)
     ]
 
 
-def _expand_path(path: Path, recipe: Recipe) -> list[tuple[str, Input]]:
-    """Expand one path to its clips; see `find_inputs`."""
-    is_accepted = get_raw_file_filter(recipe)
+def _expand_path(path: Path, source: SingleSourceConfig) -> list[tuple[str, Input]]:
+    """Expand one path of a file, folder or table to its clips, as described at `find_inputs`.
+
+    Args:
+        path: Path of a file, folder or table.
+        source: Corpus that the model was trained on.
+
+    Returns:
+        Display name and input of each clip; empty if a folder contains no usable file.
+
+    Raises:
+        InputError: If the path does not exist, or a row of the table is invalid.
+        SourceError: If the table has errors.
+        ClipError: If the motion of a row does not exist, or a media path leads out of the folder of
+            the table.
+    """
+    is_accepted = get_raw_file_filter(source)
     # A folder of images passes `is_accepted` for video models and is then a single clip.
     if path.is_dir() and not is_accepted(path):
         return [(str(file), Input(file)) for file in sorted(path.rglob("*")) if is_accepted(file)]
     if not path.exists():
         raise InputError(f"`{path}` does not exist")
     if path.suffix.lower() == _TABLE_SUFFIX:
-        source = recipe.corpora[0]
         if isinstance(source, SkeletonsConfig):
             return _read_motion_table(path, source)
-        return [(clip.id, _make_input(path, clip)) for clip in _read_table_clips(path, recipe)]
+        return [(clip.id, _make_input(path, clip)) for clip in _read_media_table(path, source)]
     return [(str(path), Input(path))]
 
 
-def _read_table_clips(path: Path, recipe: Recipe) -> list[Clip]:
-    """Read the clips of a table.
+def _read_media_table(path: Path, source: SingleSourceConfig) -> list[Clip]:
+    """Read the rows of a table of poses or videos as clips, in the order of the table.
+
+    Args:
+        path: Path of the table.
+        source: Corpus that the model was trained on, which determines the kind of media.
 
     Raises:
         SourceError: If the table has errors; the message names all of them.
-        InputError: If a row is invalid.
+        InputError: If a row is invalid, or the model translates neither poses nor videos.
     """
-    kind = recipe.corpora[0].kind
-    if kind in ("feature_manifest", "h5_shards"):
+    if source.kind in ("feature_manifest", "h5_shards"):
         raise InputError(
-            f"`{path}` is a table, but this model translates {describe_raw_files(recipe)} and"
-            " folders of"
-            " them"
+            f"`{path}` is a table, but this model translates {describe_raw_files(source)} and"
+            " folders of them"
         )
-    media: MediaKind = "poses" if kind == "pose_tsv" else "videos"
+    media_kind: MediaKind = "poses" if source.kind == "pose_tsv" else "videos"
     table = read_table(path, path.name)
-    rows = RowReader(table, "test", "ms", needs_text=False, media_kind=media).read()
+    rows = RowReader(table, "test", "ms", needs_text=False, media_kind=media_kind).read()
     raise_table_errors(rows.errors)
-    _reject_invalid_rows(rows.problems)
+    _reject_invalid_rows(rows.invalid_rows)
     return rows.clips
 
 
-def _read_motion_table(table: Path, config: SkeletonsConfig) -> list[tuple[str, Input]]:
-    """Read the rows of a motion table, each with its reference, in the same way as extraction.
+def _read_motion_table(table: Path, source_config: SkeletonsConfig) -> list[tuple[str, Input]]:
+    """Read the rows of a motion table, each with its reference motion, as extraction reads them.
+
+    Args:
+        table: Path of the table.
+        source_config: Corpus that the model was trained on.
+
+    Returns:
+        ID and input of each row, in the order of the table.
 
     Raises:
         SourceError: If the table has errors; the message names all of them.
@@ -107,16 +132,18 @@ def _read_motion_table(table: Path, config: SkeletonsConfig) -> list[tuple[str, 
     """
     # Motions are either in one pack next to the table, by index or name, or separate files in the
     # folder of the table.
-    has_index = config.columns.get("index", "index") in read_table(table, table.name).header
-    folder = None if has_index or table.with_suffix(PACK_SUFFIX).is_file() else str(table.parent)
+    has_index_column = (
+        source_config.columns.get("index", "index") in read_table(table, table.name).header
+    )
+    is_packed = has_index_column or table.with_suffix(PACK_SUFFIX).is_file()
     # The source of the recipe, restricted to this table as its test split.
     table_settings = {
         **dict.fromkeys(SPLITS),
         "test": str(table),
-        "motions": folder,
+        "motions": None if is_packed else str(table.parent),
         "max_clips": None,
     }
-    source = SkeletonsSource(config.model_copy(update=table_settings), needs_text=False)
+    source = SkeletonsSource(source_config.model_copy(update=table_settings), needs_text=False)
     clips = source.list_clips("test")
     _reject_invalid_rows(source.list_invalid_rows())
     return [
@@ -125,30 +152,49 @@ def _read_motion_table(table: Path, config: SkeletonsConfig) -> list[tuple[str, 
             Input(
                 source.resolve_media_path(clip),
                 clip.span,
-                document=f"{table}: {clip.document}" if clip.document else "",
+                document=_get_document_name(table, clip),
                 order=clip.order,
                 read_media=partial(source.read, clip),
-                includes_reference=bool(clip.reference),
+                includes_reference_motion=bool(clip.reference),
             ),
         )
         for clip in clips
     ]
 
 
-def _reject_invalid_rows(problems: Sequence[InvalidRow]) -> None:
-    """Raise an error if there are invalid rows.
+def _reject_invalid_rows(invalid_rows: Sequence[InvalidRow]) -> None:
+    """Raise an error if a table has invalid rows.
 
     Raises:
-        InputError: If there are any; the message names the first three.
+        InputError: If there is at least one invalid row; the message shows the first three.
     """
-    if problems:
-        raise InputError("; ".join(f"{p.row}: {p.message}" for p in problems[:3]))
+    if invalid_rows:
+        raise InputError("; ".join(f"{row.row}: {row.message}" for row in invalid_rows[:3]))
 
 
 def _make_input(table: Path, clip: Clip) -> Input:
-    """Convert a clip of a table to an input; missing prompts come from the bundle."""
-    file = resolve_path_inside(table.parent.absolute(), clip.media)
-    prompts = clip.encoder_prompt or None, clip.decoder_prompt or None
+    """Convert a clip of a table of poses or videos to an input.
+
+    An empty prompt becomes None, which selects the bundle's default.
+
+    Args:
+        table: Path of the table, to whose folder the media path is relative.
+        clip: Row of the table.
+
+    Raises:
+        ClipError: If the media path leads out of the folder of the table.
+    """
+    return Input(
+        resolve_path_inside(table.parent.absolute(), clip.media),
+        clip.span,
+        encoder_prompt=clip.encoder_prompt or None,
+        decoder_prompt=clip.decoder_prompt or None,
+        document=_get_document_name(table, clip),
+        order=clip.order,
+    )
+
+
+def _get_document_name(table: Path, clip: Clip) -> str:
+    """Return the document of a clip, unique among several tables; empty if the clip has none."""
     # Prefixed by the table, because another table may use the same document name.
-    document = f"{table}: {clip.document}" if clip.document else ""
-    return Input(file, clip.span, *prompts, document, clip.order)
+    return f"{table}: {clip.document}" if clip.document else ""

@@ -16,18 +16,20 @@ _VOLATILE_FIELDS = ("utc_time_created", "model_size_bytes")
 
 
 def write_mlflow_flavor(
-    folder: Path,
+    bundle_dir: Path,
     weights_sha256: str,
     file_columns: Iterable[str] = ("pose",),
     feature_columns: Iterable[str] = ("features",),
 ) -> None:
-    """Write the MLflow files of a bundle; equal bundles get equal files.
+    """Write the MLflow files of a bundle, `MLmodel` and `requirements.txt`.
+
+    They contain no times, so that equal bundles get equal files.
 
     Args:
-        folder: Folder of the bundle.
-        weights_sha256: Hash of the weights, from which the model's UUID is derived.
-        file_columns: Names of the columns for bytes of raw files.
-        feature_columns: Names of the columns for features.
+        bundle_dir: Folder of the bundle.
+        weights_sha256: SHA-256 of the weights, from which the model's UUID is derived.
+        file_columns: Names of the input columns for bytes of raw files.
+        feature_columns: Names of the input columns for features, which are frames × numbers.
     """
     # Slow to import, and needed only here.
     import mlflow.pyfunc
@@ -37,15 +39,15 @@ def write_mlflow_flavor(
 
     # All columns are optional: a row has either the bytes of files or features.
     frames = Array(Array(DataType.double))
-    inputs = Schema(
+    input_schema = Schema(
         [
-            *(ColSpec(DataType.binary, file, required=False) for file in file_columns),
+            *(ColSpec(DataType.binary, column, required=False) for column in file_columns),
             *(ColSpec(frames, column, required=False) for column in feature_columns),
         ]
     )
-    signature = ModelSignature(inputs, Schema([ColSpec(DataType.string, "text")]))
+    signature = ModelSignature(input_schema, Schema([ColSpec(DataType.string, "text")]))
     model = Model(model_uuid=weights_sha256[:32], signature=signature)
     mlflow.pyfunc.add_to_model(model, loader_module=_LOADER_MODULE)
     content = {key: value for key, value in model.to_dict().items() if key not in _VOLATILE_FIELDS}
-    write_text(folder / MLMODEL, yaml.safe_dump(content))
-    (folder / REQUIREMENTS).write_text(f"kinesweep=={__version__}\n", encoding="utf-8")
+    write_text(bundle_dir / MLMODEL, yaml.safe_dump(content))
+    (bundle_dir / REQUIREMENTS).write_text(f"kinesweep=={__version__}\n", encoding="utf-8")

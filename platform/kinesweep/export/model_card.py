@@ -22,25 +22,25 @@ _TOKEN_METRIC_DESCRIPTIONS = {
 
 
 def write_model_card(
-    folder: Path,
+    bundle_dir: Path,
     result: RunResult,
     store: Store,
     title: str = "",
-    test: Mapping[str, float] | None = None,
-    facts: Mapping[str, str] | None = None,
+    test_scores: Mapping[str, float] | None = None,
+    extra_facts: Mapping[str, str] | None = None,
 ) -> None:
     """Write the model card of a bundle, `card.md`.
 
     Args:
-        folder: Folder of the bundle; it must already contain `recipe.yaml`.
+        bundle_dir: Folder of the bundle; it must already contain `recipe.yaml`.
         result: Result of the run.
         store: Feature store that the run was trained on.
-        title: Heading; the name of the recipe by default.
-        test: Test scores by metric; those of the result by default.
-        facts: Additional table rows, name → value.
+        title: Heading of the card; the name of the recipe by default.
+        test_scores: Metric → score on the test split; those of the result by default.
+        extra_facts: Name → value of additional rows in the table of training facts.
     """
-    recipe = load_config(Recipe, folder / "recipe.yaml")
-    scores = {"validation": result.scores, "test": test or result.test or {}}
+    recipe = load_config(Recipe, bundle_dir / "recipe.yaml")
+    scores = {"validation": result.scores, "test": test_scores or result.test or {}}
     lines = [
         f"# {title or recipe.name}",
         "",
@@ -49,13 +49,13 @@ def write_model_card(
         *_format_scores(scores, result.signatures, recipe.evaluation),
         "",
         *_format_training_facts(recipe, result, store),
-        *(f"| {name} | {value} |" for name, value in (facts or {}).items()),
+        *(f"| {name} | {value} |" for name, value in (extra_facts or {}).items()),
         "",
         *_format_intended_use_and_limits(store),
         "",
         *_format_usage_examples(recipe.name),
     ]
-    write_text(folder / CARD, "\n".join(lines) + "\n")
+    write_text(bundle_dir / CARD, "\n".join(lines) + "\n")
 
 
 def _format_scores(
@@ -63,39 +63,53 @@ def _format_scores(
     signatures: Mapping[str, str],
     config: EvaluationConfig,
 ) -> list[str]:
-    """Format the table of scores and a note on how they were obtained, as lines of Markdown."""
+    """Format the table of scores and a note on how they were obtained, as lines of Markdown.
+
+    Args:
+        scores: Split → metric → score; it must contain `test`, which is empty if the test split was
+            not scored.
+        signatures: Metric → signature, which names the settings of its implementation.
+        config: Evaluation section of the recipe, which determines the normalization of texts.
+    """
     lines = ["| split | metric | score | signature |", "|---|---|---|---|"]
     escaped_bar = "\\|"  # an unescaped one would end the table cell
-    for split, values in scores.items():
-        for metric, value in values.items():
+    for split, split_scores in scores.items():
+        for metric, score in split_scores.items():
             signature = signatures.get(metric) or _TOKEN_METRIC_DESCRIPTIONS.get(metric, "")
             lines.append(
-                f"| {split} | {metric} | {value:.3f} | `{signature.replace('|', escaped_bar)}` |"
+                f"| {split} | {metric} | {score:.3f} | `{signature.replace('|', escaped_bar)}` |"
             )
-    lines += [
-        "",
-        "The checkpoint was selected on the validation split, so validation scores are optimistic.",
-    ]
+    note = (
+        "The checkpoint was selected on the validation split, so validation scores are optimistic."
+    )
     if not scores["test"]:
-        lines[-1] += " The test split was not scored."
+        note += " The test split was not scored."
     protocol = format_protocol(config.protocol_config)
     if protocol == "raw":
-        lines[-1] += " Texts were scored unchanged, including case and punctuation."
+        note += " Texts were scored unchanged, including case and punctuation."
     else:
-        lines[-1] += (
+        note += (
             f" Texts and references were normalized in the same way before scoring: `{protocol}`."
         )
-    return lines
+    return [*lines, "", note]
 
 
 def _format_training_facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
-    """Format the table of training data, settings and cost, as lines of Markdown."""
-    counts = ", ".join(f"{split} {len(store.get_records(split))}" for split in store.splits)
+    """Format the table of training data, settings and cost, as lines of Markdown.
+
+    It takes the whole recipe because the row `configuration` is a hash of all its sections.
+
+    Args:
+        recipe: Recipe of the run.
+        result: Result of the run.
+        store: Feature store that the run was trained on.
+    """
+    clip_counts = ", ".join(f"{split} {len(store.get_records(split))}" for split in store.splits)
     generation = recipe.generation
     return [
         "| | |",
         "|---|---|",
-        f"| clips | {counts} |",
+        f"| clips | {clip_counts} |",
         f"| feature store | `{store.fingerprint}`, stored as {recipe.store.dtype} |",
         f"| configuration | `{recipe.compute_config_hash(store.fingerprint)}` |",
         f"| seed | {recipe.training.seed} |",
@@ -111,17 +125,29 @@ def _format_training_facts(recipe: Recipe, result: RunResult, store: Store) -> l
 
 
 def _format_intended_use_and_limits(store: Store) -> list[str]:
-    """Format the sections on intended use and limits, with statistics of the training data."""
-    train = store.get_records("train")
-    signers = {record.clip.signer for record in train} - {""}
-    frames = sorted(max(record.lengths.values()) for record in train)
-    words = {word for record in train for text in record.clip.texts for word in text.split()}
-    train_texts = {text for record in train for text in record.clip.texts}
+    """Format the sections on intended use and limits, as lines of Markdown.
+
+    Args:
+        store: Feature store that the run was trained on; statistics of its clips show the limits.
+
+    Raises:
+        StoreError: If the store has no split `train`.
+    """
+    train_records = store.get_records("train")
+    signers = {record.clip.signer for record in train_records} - {""}
+    lengths = sorted(max(record.lengths.values()) for record in train_records)
+    train_texts = {text for record in train_records for text in record.clip.texts}
+    words = {word for text in train_texts for word in text.split()}
     other_clips = [
-        r.clip for split in store.splits if split != "train" for r in store.get_records(split)
+        record.clip
+        for split in store.splits
+        if split != "train"
+        for record in store.get_records(split)
     ]
     # Test sentences that also occur in train inflate scores, so their number is reported.
-    num_known = sum(any(text in train_texts for text in clip.texts) for clip in other_clips)
+    num_clips_with_train_text = sum(
+        any(text in train_texts for text in clip.texts) for clip in other_clips
+    )
     return [
         "## Intended use",
         "",
@@ -131,27 +157,30 @@ def _format_intended_use_and_limits(store: Store) -> list[str]:
         "",
         "## Limits",
         "",
-        f"- Trained on {len(train)} clips of {len(signers) or 'unnamed'} signers:"
+        f"- Trained on {len(train_records)} clips of {len(signers) or 'unnamed'} signers:"
         f" {len(train_texts)} distinct sentences, {len(words)} distinct words. The model can hardly"
         " produce words that do not occur there.",
-        f"- Training clips have {frames[0]} to {frames[-1]} frames, with a median of"
-        f" {frames[len(frames) // 2]}.",
-        f"- {num_known} of {len(other_clips)} clips of the other splits have a text that also"
-        " occurs in"
-        " train, word for word.",
+        f"- Training clips have {lengths[0]} to {lengths[-1]} frames, with a median of"
+        f" {lengths[len(lengths) // 2]}.",
+        f"- {num_clips_with_train_text} of {len(other_clips)} clips of the other splits have a text"
+        " that also occurs in train, word for word.",
     ]
 
 
-def _format_usage_examples(name: str) -> list[str]:
-    """Format usage examples for the command line and for Python, as lines of Markdown."""
+def _format_usage_examples(bundle_name: str) -> list[str]:
+    """Format usage examples for the command line and for Python, as lines of Markdown.
+
+    Args:
+        bundle_name: Name of the bundle's folder in the examples.
+    """
     return [
         "```sh",
-        f"kinesweep translate {name} clip.pose",
+        f"kinesweep translate {bundle_name} clip.pose",
         "```",
         "",
         "```python",
         "import kinesweep  # registers the model type `kinesweep`",
         "from transformers import AutoModel",
-        f'model = AutoModel.from_pretrained("{name}")',
+        f'model = AutoModel.from_pretrained("{bundle_name}")',
         "```",
     ]

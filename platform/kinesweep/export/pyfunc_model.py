@@ -3,10 +3,12 @@
 A row contains either the bytes of a file (base64 in JSON), in the column `pose` or `video`,
 depending on the training data, or `features`, frames × numbers as returned by
 `Bundle.compute_features`. A model with several streams takes a file with all of them (`shard`) or
-one column `features_{stream}` each. A model that compares motions takes the bytes of the other
+one column `features_{stream}` each. A model that compares motions takes the bytes of the reference
 motion as `reference`. Without it a motion is compared with itself, so the text cannot describe a
 difference; a warning is logged once. The response is a row with the column `text`. The bundle
 itself is the MLflow model: its `MLmodel` file names this module as the loader.
+
+Shapes: T frames, D width.
 """
 
 import logging
@@ -19,7 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
-from kinesweep.export.raw_inputs import REFERENCE_COLUMN, get_feature_columns, get_main_file_column
+from kinesweep.export.raw_inputs import (
+    REFERENCE_COLUMN,
+    get_feature_columns,
+    get_file_column_and_suffix,
+)
 from kinesweep.export.translate import Bundle, StreamFeatures
 from kinesweep.training.reproducibility.determinism import configure_process
 
@@ -28,108 +34,153 @@ FeatureArray = NDArray[np.floating]
 
 
 def _load_pyfunc(path: str) -> "BundleModel":
-    """Load a bundle; MLflow calls this function with the path of the folder."""
+    """Load a bundle as an MLflow model, after setting up determinism as its recipe demands.
+
+    MLflow calls this function by its name, with the path of the bundle's folder.
+
+    Raises:
+        BundleError: If the folder is not a bundle or is damaged, or if this version computes its
+            features differently.
+    """
     bundle = Bundle.load(Path(path))
-    configure_process(bundle.loaded.recipe)
+    recipe = bundle.loaded.recipe
+    configure_process(recipe.training, recipe.resources)
     return BundleModel(bundle)
 
 
 class BundleModel:
-    """An MLflow model that translates rows of a data frame; see the module's docstring."""
+    """An MLflow model that translates rows of a data frame, whose columns the module describes.
+
+    Args:
+        bundle: Loaded bundle.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._warned = False
+        self._has_warned = False
 
     def predict(
         self, model_input: Any, params: Mapping[str, Any] | None = None
     ) -> list[dict[str, str]]:
-        """Translate each row of a data frame.
+        """Translate each row of a data frame and return the texts as rows.
 
         Args:
             model_input: Data frame with the columns of the model's signature.
             params: Inference parameters of MLflow; they are ignored.
 
         Returns:
-            A row with the column `text` for each input row.
+            A row with the column `text` for each input row, in the same order.
 
         Raises:
             InputError: If a row has neither or both of a file and features, if features have
                 another width, or if a `reference` comes without a file or the model compares
                 nothing.
             ClipError: If a file cannot be used.
+            BundleError: If the points of a file differ from those of the training data.
         """
         rows = model_input.to_dict(orient="records")
-        clips = [self._get_row_features(row, number) for number, row in enumerate(rows)]
-        return [{"text": text} for text in self._bundle.decode_features(clips)]
+        features = [self._get_row_features(row, index) for index, row in enumerate(rows)]
+        return [{"text": text} for text in self._bundle.translate_features(features)]
 
-    def _get_row_features(self, row: Mapping[str, Any], number: int) -> StreamFeatures:
-        """Get the features of a row: computed from its file, or given as numbers."""
+    def _get_row_features(self, row: Mapping[str, Any], row_index: int) -> StreamFeatures:
+        """Return the features of a row, which come from its file or from its numbers.
+
+        Args:
+            row: Column → value.
+            row_index: Index of the row, for messages.
+
+        Raises:
+            InputError: If the row has neither or both of a file and features, or one of them is
+                unsuitable.
+            ClipError: If the file cannot be used.
+            BundleError: If the points of the file differ from those of the training data.
+        """
+        loaded = self._bundle.loaded
+        file_column, suffix = get_file_column_and_suffix(loaded.recipe.corpora[0])
+        feature_columns = get_feature_columns(loaded.features["streams"])
         # A missing value is NaN (a float) in a data frame, or None.
-        name, suffix = get_main_file_column(self._bundle.loaded.recipe)
-        content, columns = (
-            row.get(name),
-            get_feature_columns(self._bundle.loaded.features["streams"]),
-        )
-        stream_values = {
+        frames_by_stream = {
             stream: [list(frame) for frame in row[column]]
-            for stream, column in columns.items()
+            for stream, column in feature_columns.items()
             if not isinstance(row.get(column), float | None)
         }
-        reference = row.get(REFERENCE_COLUMN)
-        if isinstance(content, bytes) and not stream_values:
-            return self._compute_file_features(content, reference, suffix, number)
-        sent_files = [
-            file_content for file_content in (content, reference) if isinstance(file_content, bytes)
-        ]
-        if not sent_files and len(stream_values) == len(columns):
-            return {
-                stream: self._check_row_features(np.asarray(frames, np.float32), stream, number)
-                for stream, frames in stream_values.items()
+        content, reference = row.get(file_column), row.get(REFERENCE_COLUMN)
+        if isinstance(content, bytes) and not frames_by_stream:
+            return self._compute_file_features(content, reference, suffix, row_index)
+        has_file = isinstance(content, bytes) or isinstance(reference, bytes)
+        if not has_file and len(frames_by_stream) == len(feature_columns):
+            features = {
+                stream: np.asarray(frames, np.float32)
+                for stream, frames in frames_by_stream.items()
             }
-        all_columns = " with ".join(f"`{column}`" for column in columns.values())
-        raise InputError(f"row {number}: give either `{name}` (bytes) or {all_columns}")
+            for stream, x_TD in features.items():
+                self._check_row_features(x_TD, stream, row_index)
+            return features
+        columns_text = " with ".join(f"`{column}`" for column in feature_columns.values())
+        raise InputError(f"row {row_index}: give either `{file_column}` (bytes) or {columns_text}")
 
     def _compute_file_features(
-        self, content: bytes, reference: Any, suffix: str, number: int
+        self, content: bytes, reference: Any, suffix: str, row_index: int
     ) -> StreamFeatures:
-        """Compute features from the bytes of a file and optionally of a reference."""
+        """Compute features from the bytes of a file and, if present, of a reference motion.
+
+        Args:
+            content: Bytes of the file.
+            reference: Bytes of the reference motion; any other value stands for a missing one.
+            suffix: Suffix of both files.
+            row_index: Index of the row, for messages.
+
+        Raises:
+            InputError: If there is a reference motion, but the model compares nothing.
+            ClipError: If a file cannot be used.
+            BundleError: If the points of a file differ from those of the training data.
+        """
         # Readers of poses and videos need paths.
-        with tempfile.TemporaryDirectory() as folder:
-            file, reference_path = (
-                Path(folder, f"clip{suffix}"),
-                Path(folder, f"{REFERENCE_COLUMN}{suffix}"),
-            )
+        with tempfile.TemporaryDirectory() as temp_dir:
+            file = Path(temp_dir, f"clip{suffix}")
             file.write_bytes(content)
             if not isinstance(reference, bytes):
-                self._warn_missing_reference_once(number)
+                self._warn_missing_reference_once(row_index)
                 return self._bundle.compute_features(file)
-            if not self._bundle.uses_reference:
+            if not self._bundle.uses_reference_motion:
                 raise InputError(
-                    f"row {number}: this model does not use a `{REFERENCE_COLUMN}`; leave it out"
+                    f"row {row_index}: this model does not use a `{REFERENCE_COLUMN}`; leave it out"
                 )
+            reference_path = Path(temp_dir, f"{REFERENCE_COLUMN}{suffix}")
             reference_path.write_bytes(reference)
             return self._bundle.compute_features(file, auxiliary_file=reference_path)
 
-    def _warn_missing_reference_once(self, number: int) -> None:
-        """Log a warning for the first row whose motion is compared with itself."""
-        if self._bundle.uses_reference and not self._warned:
-            self._warned = True
+    def _warn_missing_reference_once(self, row_index: int) -> None:
+        """Log a warning if a motion is compared with itself, but only for the first such row.
+
+        Args:
+            row_index: Index of a row without a reference motion, for the message.
+        """
+        if self._bundle.uses_reference_motion and not self._has_warned:
+            self._has_warned = True
             _LOG.warning(
                 "row %d has no `%s`, so its motion is compared with itself; this also applies to"
                 " later rows without it, for which there is no further warning. Send the bytes of"
                 " the motion to compare with",
-                number,
+                row_index,
                 REFERENCE_COLUMN,
             )
 
-    def _check_row_features(self, x_TD: FeatureArray, stream: str, number: int) -> FeatureArray:
-        """Check that features sent as numbers have the right shape and are finite; return them."""
+    def _check_row_features(self, x_TD: FeatureArray, stream: str, row_index: int) -> None:
+        """Check that features sent as numbers have the right shape and are finite.
+
+        Args:
+            x_TD: Features of a row, which should have the shape (T, D).
+            stream: Name of the feature stream.
+            row_index: Index of the row, for the message.
+
+        Raises:
+            InputError: If the features have another shape or are not finite.
+        """
         stream_schemas = self._bundle.loaded.features["streams"]
         width, column = stream_schemas[stream]["width"], get_feature_columns(stream_schemas)[stream]
         if x_TD.ndim != 2 or x_TD.shape[1] != width or not np.isfinite(x_TD).all():
             raise InputError(
-                f"row {number}: `{column}` must be frames × {width} finite numbers, but has the"
+                f"row {row_index}: `{column}` must be frames × {width} finite numbers, but has the"
                 f" shape {x_TD.shape}"
             )
-        return x_TD

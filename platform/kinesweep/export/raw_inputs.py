@@ -1,6 +1,7 @@
-"""Raw inputs of a bundle: read poses, videos or precomputed features for its feature step.
+"""Raw inputs of a bundle: read poses, videos, motions or features for its feature step.
 
-The kind of file depends on the corpus that the model was trained on. Tables at the end of the
+The kind of file depends on the corpus that the model was trained on. If there were several, they
+are of one kind, and files are read in the same way as those of the first. Tables at the end of the
 module map the kind of the source to suffixes, descriptions and column names.
 """
 
@@ -8,19 +9,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.h5_shards import StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
+from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.skeleton.skeleton import SKELETONS
 from kinesweep.core.units import Span
-from kinesweep.core.video_files import VIDEO_SUFFIXES, VideoSegment, has_images, is_video_file
+from kinesweep.core.video_files import VIDEO_SUFFIXES, VideoSegment, is_video_file
 from kinesweep.sources import read_pose
 from kinesweep.sources.base import Media, SkeletonMotion
 from kinesweep.sources.precomputed.pt_features import FEATURE_SUFFIX, read_features
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
 from kinesweep.sources.skeletons.motion_file import MOTION_SUFFIXES, read_single_motion
 from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX, get_pose_path
+from kinesweep.sources.video.video_reader import has_images
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,19 @@ class Input:
     """One clip to translate.
 
     Attributes:
-        file: Path of a pose, video, motion or feature file, as the model was trained on.
-        span: Part of the file to translate.
-        encoder_prompt: Prompt in front of the frames; None selects the bundle's.
-        decoder_prompt: Prefix of the output text; None selects the bundle's.
-        document: Name of the document. Earlier clips of a document are context for later ones; a
-            clip with an empty name has no context.
-        order: Position within the document; ties keep the order of the list.
-        reference: Path of the motion that the clip is compared with; None compares it with itself.
-        read_media: Function that reads a row of a motion table including its reference; None reads
-            `file` instead.
-        includes_reference: Whether the media from `read_media` include a reference.
+        file: Path of a pose, video, motion or feature file, whichever the model was trained on.
+        span: Part of the file to translate; the whole file by default.
+        encoder_prompt: Prompt in front of the frames; None selects the bundle's default.
+        decoder_prompt: Prefix of the output text; None selects the bundle's default.
+        document: Name of the document that the clip is part of. The texts of earlier clips of a
+            document are context for later ones; a clip with an empty name has no context.
+        order: Position within the document; clips with equal positions keep the order of the list.
+        auxiliary_file: Path of a second file: the reference motion with which the motion is
+            compared, or the poses of a video with crops. None compares the motion with itself, or
+            takes the poses next to the video.
+        read_media: Function that reads a row of a motion table, with its reference motion if the
+            row has one; None reads `file` instead.
+        includes_reference_motion: Whether the media from `read_media` include a reference motion.
     """
 
     file: Path
@@ -47,68 +52,82 @@ class Input:
     decoder_prompt: str | None = None
     document: str = ""
     order: int = 0
-    reference: Path | None = None
+    auxiliary_file: Path | None = None
     read_media: Callable[[], Media] | None = None
-    includes_reference: bool = False
+    includes_reference_motion: bool = False
 
     @property
-    def is_own_reference(self) -> bool:
-        """Whether the clip has no reference and is compared with itself."""
-        return self.reference is None and not self.includes_reference
+    def is_compared_with_itself(self) -> bool:
+        """Return whether the clip has no reference motion, so that it is compared with itself."""
+        return self.auxiliary_file is None and not self.includes_reference_motion
 
 
 def read_raw_file(
-    recipe: Recipe, file: Path, span: Span, auxiliary_file: Path | None = None
+    source: SingleSourceConfig,
+    features: FeaturesConfig,
+    file: Path,
+    span: Span,
+    auxiliary_file: Path | None = None,
 ) -> Media:
-    """Read a raw file as the source of a recipe would read it.
+    """Read a raw file in the same way as the source of the training data reads its files.
 
     Args:
-        recipe: Recipe of the bundle.
+        source: Corpus that the model was trained on; the first one if there were several.
+        features: Features that are computed from the media; they determine which streams or poses
+            are read.
         file: Path of a file with poses, a video, a motion or features.
-        span: Part of the file.
+        span: Part of the file to read.
         auxiliary_file: Path of a second file. For a video with crops: its poses, by default those
-            next to it. For a motion: the reference, by default the motion itself.
+            next to it. For a motion: the reference motion, by default none.
 
     Raises:
         ClipError: If the file cannot be read; the message names it.
         InputError: If the file is of another kind, a span selects only a part of features, a video
-            lacks its poses or a reference has other points.
+            lacks its poses or a reference motion has other points.
     """
-    # A model trained on several corpora translates files like those of the first one.
-    source = recipe.corpora[0]
     if file.suffix.lower() in _REJECTED_SUFFIXES[source.kind]:
-        raise InputError(f"`{file}`: this model translates {describe_raw_files(recipe)}")
+        raise InputError(f"`{file}`: this model translates {describe_raw_files(source)}")
     if source.kind == "pose_tsv":
         return read_pose(file, span, source.person)
     if source.kind == "video_tsv":
         fps = source.fps if file.is_dir() else None
-        return VideoSegment(file, span, fps, auxiliary_file or _find_pose_file(recipe, file))
+        return VideoSegment(file, span, fps, auxiliary_file or _find_pose_file(features, file))
     if isinstance(source, SkeletonsConfig):
         return _read_motion(source, file, span, auxiliary_file)
     if source.kind == "h5_shards":
         if not span.is_full:
             raise InputError(_SPAN_ERROR.format(file))
-        from kinesweep.sources.precomputed.h5_shards import read_streams  # HDF5 is needed only here
+        from kinesweep.sources.precomputed.clip_h5_file import (
+            read_streams,  # HDF5 is needed only here
+        )
 
-        return read_streams(file, source.select_streams(recipe.selected_streams))
+        assert isinstance(features, StreamsFeaturesConfig)
+        return read_streams(file, source.select_streams(features.streams))
     # An end in frames is the length stated by the manifest; `read_features` checks it.
     if span.start is not None or (span.end is not None and span.unit != "frames"):
         raise InputError(_SPAN_ERROR.format(file))
     return read_features(file, source.fps, span.end)
 
 
-def _find_pose_file(recipe: Recipe, video: Path) -> Path | None:
-    """Find the pose file next to a video if the model uses crops; otherwise return None.
+def _find_pose_file(features: FeaturesConfig, video: Path) -> Path | None:
+    """Find the pose file next to a video if the features use crops.
+
+    Args:
+        features: Features that are computed from the video.
+        video: Path of the video.
+
+    Returns:
+        Path of the pose file; None if the features do not use crops.
 
     Raises:
-        InputError: If the pose file does not exist.
+        InputError: If the features use crops, but the pose file does not exist.
     """
-    if not isinstance(recipe.features, VideoFeaturesConfig) or not recipe.features.has_body_crops:
+    if not isinstance(features, VideoFeaturesConfig) or not features.has_body_crops:
         return None
     path = Path(get_pose_path(str(video)))
     if not path.is_file():
         raise InputError(
-            f"the model uses crops ({', '.join(recipe.features.crops)}) of `{video}`, whose"
+            f"the model uses crops ({', '.join(features.crops)}) of `{video}`, whose"
             f" positions come from its poses, but `{path}` does not exist; run"
             f" `kinesweep estimate-poses {video.parent} --out {video.parent}` first"
         )
@@ -118,62 +137,83 @@ def _find_pose_file(recipe: Recipe, video: Path) -> Path | None:
 def _read_motion(
     source: SkeletonsConfig, file: Path, span: Span, reference_path: Path | None
 ) -> SkeletonMotion:
-    """Read a motion and, if a path is given, its reference.
+    """Read a motion and, if a path is given, its reference motion.
+
+    Args:
+        source: Corpus that the model was trained on, with the skeleton and the frame rate.
+        file: Path of the motion.
+        span: Part of the motion to read; the reference motion is read whole.
+        reference_path: Path of the reference motion.
 
     Raises:
         ClipError: If one of the files cannot be read.
         InputError: If the two motions have different points or numbers of coordinates.
     """
     skeleton = SKELETONS[source.skeleton]
-    pose = read_single_motion(file, span, skeleton, source.fps)
+    motion = read_single_motion(file, span, skeleton, source.fps)
     if reference_path is None:
-        return SkeletonMotion(pose)
-    reference = read_single_motion(reference_path, Span(), skeleton, source.fps)
-    num_coordinates = pose.points_TPJC.shape[3], reference.points_TPJC.shape[3]
-    if pose.layout != reference.layout or num_coordinates[0] != num_coordinates[1]:
+        return SkeletonMotion(motion)
+    reference_motion = read_single_motion(reference_path, Span(), skeleton, source.fps)
+    num_coordinates = motion.points_TPJC.shape[3]
+    if (
+        motion.layout != reference_motion.layout
+        or num_coordinates != reference_motion.points_TPJC.shape[3]
+    ):
         raise InputError(
             f"`{reference_path}` does not have the same points as `{file}`, so they cannot be"
-            " compared;"
-            " give a file with the same skeleton and the same number of coordinates"
+            " compared; give a file with the same skeleton and the same number of coordinates"
         )
-    return SkeletonMotion(pose, reference)
+    return SkeletonMotion(motion, reference_motion)
 
 
-def get_raw_file_filter(recipe: Recipe) -> Callable[[Path], bool]:
-    """Return the predicate that accepts the files which the model can translate."""
-    return _FILE_FILTERS[recipe.corpora[0].kind]
+def get_raw_file_filter(source: SingleSourceConfig) -> Callable[[Path], bool]:
+    """Return the function that decides from a path whether the model can translate the file.
+
+    For models of videos, it also accepts folders of images.
+    """
+    return _FILE_FILTERS[source.kind]
 
 
-def describe_raw_files(recipe: Recipe) -> str:
-    """Describe the kind of files that the model can translate, for messages."""
-    return _FILE_DESCRIPTIONS[recipe.corpora[0].kind]
+def describe_raw_files(source: SingleSourceConfig) -> str:
+    """Describe the kind of files that the model can translate, as a plural noun for messages."""
+    return _FILE_DESCRIPTIONS[source.kind]
 
 
-def get_main_file_column(recipe: Recipe) -> tuple[str, str]:
-    """Return the request column for the bytes of a file, and the suffix of such files."""
-    return _FILE_COLUMNS[recipe.corpora[0].kind]
+def get_file_column_and_suffix(source: SingleSourceConfig) -> tuple[str, str]:
+    """Return the request column for the bytes of a raw file, and the suffix of such a file."""
+    return _FILE_COLUMNS[source.kind]
 
 
-# Request column for the bytes of the motion that a motion is compared with.
+# Request column for the bytes of the reference motion.
 REFERENCE_COLUMN = "reference"
 
 
-def get_all_file_columns(recipe: Recipe) -> tuple[str, ...]:
-    """Return the request columns for the bytes of all files of a clip."""
-    uses_reference = getattr(recipe.features, "reference", None) is not None
-    return (get_main_file_column(recipe)[0], *([REFERENCE_COLUMN] * uses_reference))
+def get_all_file_columns(source: SingleSourceConfig, features: FeaturesConfig) -> tuple[str, ...]:
+    """Return the request columns for the bytes of all files of a clip, the raw file's first.
+
+    Args:
+        source: Corpus that the model was trained on.
+        features: Features of the model; a second column is needed if they compare motions.
+    """
+    uses_reference_motion = getattr(features, "reference", None) is not None
+    file_column, _ = get_file_column_and_suffix(source)
+    return (file_column, *([REFERENCE_COLUMN] * uses_reference_motion))
 
 
 def get_feature_columns(streams: Iterable[str]) -> dict[str, str]:
-    """Return stream → request column for its features as numbers."""
-    first, *others = streams
-    return (
-        {name: f"features_{name}" for name in (first, *others)} if others else {first: "features"}
-    )
+    """Return stream → request column for its features as numbers.
+
+    Args:
+        streams: Names of all feature streams of the model; a single one has the column `features`.
+    """
+    names = list(streams)
+    if len(names) == 1:
+        return {names[0]: "features"}
+    return {name: f"features_{name}" for name in names}
 
 
 _SPAN_ERROR = "`{}` contains features, which can be translated only as a whole; remove the span"
-# Kind of the source → predicate for files that the model can translate.
+# Kind of the source → function that accepts the files that the model can translate.
 _FILE_FILTERS: dict[str, Callable[[Path], bool]] = {
     "pose_tsv": lambda path: path.suffix == POSE_SUFFIX,
     "video_tsv": lambda path: has_images(path) if path.is_dir() else is_video_file(path.name),

@@ -5,6 +5,8 @@ store), so the model receives exactly the values that a store would contain. Up 
 time are read, batched by length and decoded. If the model uses context, the clips of a document are
 translated one after another, and several documents in parallel; the context of a clip consists of
 the texts generated for the earlier clips.
+
+Shapes: T frames, D width.
 """
 
 from collections import defaultdict
@@ -19,8 +21,7 @@ from numpy.typing import NDArray
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.errors import BundleError, ClipError, KinesweepError
-from kinesweep.core.schema import StreamSchema
+from kinesweep.core.errors import BundleError, KinesweepError
 from kinesweep.core.units import Span
 from kinesweep.data.bucketing import split_into_batches
 from kinesweep.data.collate import BatchItem, ClipTokens, collate
@@ -30,19 +31,15 @@ from kinesweep.data.length_limits import truncate_streams
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.task_sampling import Example
 from kinesweep.evaluation.decoding import decode_batches
-from kinesweep.export.bundle import (
-    FEATURE_STEP_KEY,
-    PROMPT_FIELDS,
-    check_files,
-    use_bundled_encoder,
-)
-from kinesweep.export.raw_inputs import Input, read_raw_file
+from kinesweep.export.bundle import FEATURE_STEP_KEY, PROMPT_FIELDS, check_files
+from kinesweep.export.bundled_encoder import use_bundled_encoder
+from kinesweep.export.raw_features import compute_raw_features
+from kinesweep.export.raw_inputs import Input
 from kinesweep.features import Features, build_features
-from kinesweep.sources.base import Media
-from kinesweep.store.format.dtype import round_to_store_dtype
 from kinesweep.store.format.index import ClipRecord
 
 StreamFeatures = dict[str, NDArray[np.floating]]
+"""Feature stream → features of one clip, (T, D)."""
 # Number of files in memory at once; about 50 MB of features.
 _MAX_FILES_IN_MEMORY = 256
 
@@ -63,31 +60,34 @@ class Bundle:
 
     @classmethod
     def load(
-        cls, folder: Path, device: torch.device | str | None = None, skip_file_check: bool = False
+        cls,
+        bundle_dir: Path,
+        device: torch.device | str | None = None,
+        skip_file_check: bool = False,
     ) -> "Bundle":
-        """Check and load a bundle.
+        """Load a bundle after checking its files and its feature step.
 
         Args:
-            folder: Folder written by `export_bundle`.
-            device: Device of the model; for None see `Translator.from_pretrained`.
-            skip_file_check: Whether to skip `check_files`, because it has already been called.
+            bundle_dir: Folder written by `export_bundle`.
+            device: Device of the model; None selects the default of `Translator.from_pretrained`.
+            skip_file_check: Whether to skip `check_files`, because the caller has called it.
 
         Raises:
             BundleError: If the folder is not a bundle or is damaged, or if this version computes
                 its features differently.
         """
         if not skip_file_check:
-            check_files(folder)
+            check_files(bundle_dir)
         try:
-            loaded = read_model_folder(folder, device)
+            loaded = read_model_folder(bundle_dir, device)
         except KinesweepError as error:
-            raise BundleError(f"the bundle `{folder}` cannot be loaded: {error}") from None
-        loaded = replace(loaded, recipe=use_bundled_encoder(loaded.recipe, folder))
+            raise BundleError(f"the bundle `{bundle_dir}` cannot be loaded: {error}") from None
+        loaded = replace(loaded, recipe=use_bundled_encoder(loaded.recipe, bundle_dir))
         # The fingerprint covers the code version and the weights of encoders, so raw files can
         # never silently get features that the model was not trained on.
         if build_features(loaded.recipe.features).fingerprint != loaded.features[FEATURE_STEP_KEY]:
             raise BundleError(
-                f"the bundle `{folder}` was trained on features that this version of Kinesweep"
+                f"the bundle `{bundle_dir}` was trained on features that this version of Kinesweep"
                 " computes differently; use the version that the model card names"
             )
         encoder_prompt, decoder_prompt = (str(loaded.features[name]) for name in PROMPT_FIELDS)
@@ -98,126 +98,120 @@ class Bundle:
         inputs: Sequence[Input | Path | str],
         progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """Translate clips and return their texts in order.
+        """Translate clips and return their texts in the order of the inputs.
 
         Args:
             inputs: Clips to translate; a path stands for a whole file with the default prompts.
-            progress: Callback that receives the number of finished clips and of all clips.
+            progress: Callback that receives the numbers of finished and of all clips, after at most
+                256 clips each time.
 
         Raises:
             ClipError: If a file cannot be used; the message names it.
             InputError: If a prompt contains an unknown tag.
             BundleError: If the features of a file do not fit the model.
         """
-        clips = [item if isinstance(item, Input) else Input(Path(item)) for item in inputs]
-        records = [ClipRecord(self._make_clip(item, n), {}) for n, item in enumerate(clips)]
+        clip_inputs = [item if isinstance(item, Input) else Input(Path(item)) for item in inputs]
+        records = [
+            ClipRecord(self._make_clip(clip_input, index), {})
+            for index, clip_input in enumerate(clip_inputs)
+        ]
         recipe = self.loaded.recipe
         context = DocumentContext(records, recipe.context)
-        prompter = PromptBuilder(self.loaded.text, recipe.prompt_settings)
-        # Texts by clip ID; later parts of a document read the earlier texts as context.
-        texts: dict[str, str] = {}
-        for indices in _iter_translation_batches(context, records):
+        prompter = PromptBuilder(self.loaded.tokenizer, recipe.prompt_settings)
+        # Texts by clip ID; later clips of a document read the earlier texts as context.
+        texts_by_id: dict[str, str] = {}
+        for clip_indices in _iter_translation_batches(context, records):
+            batch_records = [records[index] for index in clip_indices]
             tokens = [
-                _encode_prompt(prompter, records[n].clip, context.get_sentences(records[n], texts))
-                for n in indices
+                _encode_prompt(prompter, record.clip, context.get_sentences(record, texts_by_id))
+                for record in batch_records
             ]
-            features = [self._compute_feature_arrays(clips[n]) for n in indices]
-            lines = self.decode_features(features, tokens)
-            texts |= {records[n].clip.id: line for n, line in zip(indices, lines, strict=True)}
+            features = [self._compute_feature_arrays(clip_inputs[index]) for index in clip_indices]
+            batch_texts = self.translate_features(features, tokens)
+            texts_by_id |= {
+                record.clip.id: text
+                for record, text in zip(batch_records, batch_texts, strict=True)
+            }
             if progress is not None:
-                progress(len(texts), len(clips))
-        return [texts[record.clip.id] for record in records]
+                progress(len(texts_by_id), len(clip_inputs))
+        return [texts_by_id[record.clip.id] for record in records]
 
     @property
     def uses_context(self) -> bool:
-        """Whether the texts generated for earlier clips of a document are used as context."""
+        """Return whether the generated texts of earlier clips of a document are used as context."""
         context = self.loaded.recipe.context
         return context.is_enabled and context.decoding_context != "none"
 
     @property
-    def uses_reference(self) -> bool:
-        """Whether the model compares a motion with a reference motion."""
+    def uses_reference_motion(self) -> bool:
+        """Return whether the model compares a motion with a reference motion."""
         return getattr(self.loaded.recipe.features, "reference", None) is not None
 
     def compute_features(
         self, file: Path, span: Span = Span(), auxiliary_file: Path | None = None
     ) -> StreamFeatures:
-        """Compute the features of a file as a store would contain them.
-
-        See `compute_input_features` for the errors.
+        """Compute the feature arrays of a file as a store would contain them.
 
         Args:
             file: Path of a file like those of the corpus: poses, a video, a motion or features.
-            span: Part of the file.
+            span: Part of the file; the whole file by default.
             auxiliary_file: Path of a second file. For a video with crops: its poses, by default
-                those next to it. For a motion: the reference, by default the motion itself.
+                those next to it. For a motion: the reference motion, by default the motion itself.
 
         Returns:
-            Stream name → features, (T, D).
-        """
-        return self._compute_feature_arrays(Input(file, span, reference=auxiliary_file))
-
-    def _compute_feature_arrays(self, item: Input) -> StreamFeatures:
-        """Compute the feature arrays of an input, stream → (T, D)."""
-        return {name: features.x_TD for name, features in self.compute_input_features(item).items()}
-
-    def _read_media(self, item: Input) -> Media:
-        """Read the media of an input."""
-        if item.read_media is not None:
-            return item.read_media()
-        return read_raw_file(self.loaded.recipe, item.file, item.span, item.reference)
-
-    def compute_input_features(self, item: Input) -> dict[str, Features]:
-        """Compute the features of an input, with their rates, as a store would contain them.
-
-        Returns:
-            Stream name → features.
+            Feature stream → features, (T, D).
 
         Raises:
             ClipError: If the file cannot be used; the message names it.
+            InputError: If the file is of another kind than those of the corpus.
             BundleError: If its points differ from those of the corpus.
         """
-        metadata, file = self.loaded.features, item.file
-        step = build_features(self.loaded.recipe.features)
-        try:
-            features = step.compute_features(self._read_media(item))
-            streams = {
-                name: replace(one, x_TD=round_to_store_dtype(one.x_TD, metadata["store_dtype"]))
-                for name, one in features.items()
-            }
-        except ClipError as error:
-            text = str(error)
-            message = text if str(file) in text else f"`{file}`: {text}"
-            raise ClipError(message, error.reason) from None
-        for name, one in streams.items():
-            stream = StreamSchema.from_json(metadata["streams"][name])
-            if one.x_TD.shape[1] != stream.width:
-                stream_text = f" of `{name}`" if len(streams) > 1 else ""
-                raise BundleError(
-                    f"`{file}` has {one.x_TD.shape[1]} features per frame{stream_text}, but the"
-                    " model"
-                    f" expects {stream.width}; it was trained on another point layout"
-                )
-            # Different points can have the same width, so the names are compared too.
-            if stream.layout is not None and one.layout != stream.layout:
-                raise BundleError(
-                    f"`{file}` has the number of points that the model expects, but other points;"
-                    " the model was trained on another point layout"
-                )
-        return streams
+        return self._compute_feature_arrays(Input(file, span, auxiliary_file=auxiliary_file))
+
+    def _compute_feature_arrays(self, item: Input) -> StreamFeatures:
+        """Compute the feature arrays of an input, (T, D) by feature stream.
+
+        Raises the errors of `compute_input_features`.
+        """
+        return {
+            stream: features.x_TD for stream, features in self.compute_input_features(item).items()
+        }
+
+    def compute_input_features(self, item: Input) -> dict[str, Features]:
+        """Compute the features of an input, with their frame rates, as a store would contain them.
+
+        Returns:
+            Feature stream → features.
+
+        Raises:
+            ClipError: If the file cannot be used; the message names it.
+            InputError: If the file is of another kind than those of the corpus.
+            BundleError: If its points differ from those of the corpus.
+        """
+        recipe, metadata = self.loaded.recipe, self.loaded.features
+        return compute_raw_features(item, recipe.corpora[0], recipe.features, metadata)
 
     def build_prompt_tokens(self, item: Input) -> ClipTokens:
-        """Build the prompt tokens of an input without context."""
-        prompter = PromptBuilder(self.loaded.text, self.loaded.recipe.prompt_settings)
+        """Build the prompt tokens of an input that has no context.
+
+        Raises:
+            InputError: If a prompt contains an unknown tag.
+        """
+        prompter = PromptBuilder(self.loaded.tokenizer, self.loaded.recipe.prompt_settings)
         return _encode_prompt(prompter, self._make_clip(item))
 
-    def _make_clip(self, item: Input, number: int = 0) -> Clip:
-        """Convert an input to a clip; missing prompts are the bundle's defaults."""
-        # Zero-padded numbers as IDs, so that sorting by ID keeps the order of the list. The text is
+    def _make_clip(self, item: Input, index: int = 0) -> Clip:
+        """Convert an input to a clip without text and media, with the bundle's default prompts.
+
+        Args:
+            item: Clip to translate; its own prompts replace the defaults.
+            index: Index of the input in the list, from which the ID of the clip is made.
+        """
+        # Zero-padded indices as IDs, so that sorting by ID keeps the order of the list. The text is
         # unknown, and `Clip.media` is unused: features are read from the input itself.
         encoder_prompt, decoder_prompt = item.encoder_prompt, item.decoder_prompt
         return Clip(
-            id=f"{number:09d}",
+            id=f"{index:09d}",
             split="test",
             media="",
             encoder_prompt=self.encoder_prompt if encoder_prompt is None else encoder_prompt,
@@ -226,50 +220,55 @@ class Bundle:
             order=item.order,
         )
 
-    def decode_features(
-        self, clips: Sequence[StreamFeatures], prompts: Sequence[ClipTokens] | None = None
+    def translate_features(
+        self, features: Sequence[StreamFeatures], tokens: Sequence[ClipTokens] | None = None
     ) -> list[str]:
-        """Decode features and return the texts in order.
+        """Translate clips whose features are known, and return their texts in the same order.
+
+        Streams longer than the limits of the recipe's `batch` section are truncated, as in
+        training. Decoding uses the recipe's `generation` section.
 
         Args:
-            clips: Features of each clip, stream → (T, D), as returned by
+            features: Features of each clip, (T, D) by feature stream, as returned by
                 `compute_features`.
-            prompts: Prompt tokens of each clip; None selects the default prompts for all.
+            tokens: Prompt tokens of each clip; None selects the default prompts for all.
         """
-        recipe, text = self.loaded.recipe, self.loaded.text
-        if prompts is None:
-            prompts = [self.build_prompt_tokens(Input(Path()))] * len(clips)
-        clips = [truncate_streams(clip, recipe.effective_batch) for clip in clips]
-        lengths = [max(len(x_TD) for x_TD in clip.values()) for clip in clips]
-        # Clips of similar length share a batch; the numbers serve as IDs to restore the order.
-        order = sorted(range(len(clips)), key=lambda index: lengths[index])
-        limit = BatchConfig(max_frames=recipe.evaluation.max_frames)
+        recipe, tokenizer = self.loaded.recipe, self.loaded.tokenizer
+        if tokens is None:
+            tokens = [self.build_prompt_tokens(Input(Path()))] * len(features)
+        features = [truncate_streams(streams, recipe.effective_batch) for streams in features]
+        lengths = [max(len(x_TD) for x_TD in streams.values()) for streams in features]
+        # Clips of similar length share a batch; the indices serve as IDs to restore the order.
+        indices_by_length = sorted(range(len(features)), key=lambda index: lengths[index])
+        batch_config = BatchConfig(max_frames=recipe.evaluation.max_frames)
         zero_features = recipe.batch.ablation == "zeros"
         batches = [
             collate(
-                [BatchItem(str(i), clips[i], prompts[i]) for i in group],
-                text.vocabulary.pad_id,
+                [BatchItem(str(index), features[index], tokens[index]) for index in clip_indices],
+                tokenizer.vocabulary.pad_id,
                 zero_features,
             )
-            for group in split_into_batches(order, lengths, limit)
+            for clip_indices in split_into_batches(indices_by_length, lengths, batch_config)
         ]
         generation = recipe.generation
-        fixed_batches = FixedBatches(batches)
-        lines = decode_batches(
-            self.loaded.model, text, fixed_batches, generation.num_beams, generation
+        texts_by_id = decode_batches(
+            self.loaded.model, tokenizer, FixedBatches(batches), generation.num_beams, generation
         )
-        return [lines[str(index)] for index in range(len(clips))]
+        return [texts_by_id[str(index)] for index in range(len(features))]
 
 
 def _encode_prompt(
     prompter: PromptBuilder, clip: Clip, context_texts: Sequence[str] = ()
 ) -> ClipTokens:
-    """Encode the prompts of a clip with unknown text as tokens.
+    """Encode the prompts and the context of a clip, whose own text is unknown, as tokens.
 
     Args:
         prompter: Builder of prompts.
         clip: Clip to translate.
         context_texts: Earlier texts of the document, which are the context.
+
+    Raises:
+        InputError: If a prompt contains an unknown tag.
     """
     return prompter.build_tokens(clip, Example.from_clip(clip), context_texts)
 
@@ -277,14 +276,21 @@ def _encode_prompt(
 def _iter_translation_batches(
     context: DocumentContext, records: Sequence[ClipRecord]
 ) -> Iterator[list[int]]:
-    """Yield the indices of clips that are translated together.
+    """Yield the indices of clips that are translated together, at most `_MAX_FILES_IN_MEMORY`.
 
     A clip comes after all earlier clips of its document, whose texts are its context.
+
+    Args:
+        context: Documents of the clips.
+        records: Clips to translate.
+
+    Yields:
+        Indices into `records`; every clip occurs once.
     """
     # A group consists of the clips at the same position in their documents.
-    groups: dict[int, list[int]] = defaultdict(list)
-    for number, record in enumerate(records):
-        groups[context.get_position(record)].append(number)
-    for _, group in sorted(groups.items()):
-        for start in range(0, len(group), _MAX_FILES_IN_MEMORY):
-            yield group[start : start + _MAX_FILES_IN_MEMORY]
+    indices_by_position: dict[int, list[int]] = defaultdict(list)
+    for index, record in enumerate(records):
+        indices_by_position[context.get_position(record)].append(index)
+    for _, clip_indices in sorted(indices_by_position.items()):
+        for start in range(0, len(clip_indices), _MAX_FILES_IN_MEMORY):
+            yield clip_indices[start : start + _MAX_FILES_IN_MEMORY]

@@ -5,6 +5,8 @@ the run, and the features of up to 8 raw files with those in the store. Both mus
 that video features may differ by 2 % of the largest value, as between devices. Together they show
 that raw files are translated as during evaluation. Verification takes as long as decoding the
 validation split, plus about 10 s to start the process.
+
+Shapes: T frames, D width.
 """
 
 import json
@@ -30,7 +32,7 @@ from kinesweep.export.bundle import PREDICTIONS, check_files
 from kinesweep.export.translate import Bundle
 from kinesweep.sources import build_source
 from kinesweep.sources.base import Source
-from kinesweep.sources.precomputed.h5_shards import write_streams
+from kinesweep.sources.precomputed.clip_h5_file import write_streams
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
 from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
 from kinesweep.store import Store, open_store
@@ -43,13 +45,53 @@ _DEVICE_TOLERANCE = 0.02
 _COMMAND = "import sys; from kinesweep.export.verify import main; main(*sys.argv[1:])"
 
 
-def verify_bundle(folder: Path, store: Path, run: Path) -> int:
-    """Verify a bundle: load it in another process and compare it with its run.
+def verify_bundle(bundle_dir: Path, store_dir: Path, run_dir: Path) -> int:
+    """Verify a bundle by loading it in a new process and comparing it with its run there.
 
     Args:
-        folder: Folder of the bundle.
-        store: Folder of the feature store that the run was evaluated on.
-        run: Run folder; its recipe contains the location of the raw files.
+        bundle_dir: Folder of the bundle.
+        store_dir: Folder of the feature store that the run was evaluated on.
+        run_dir: Run folder; its recipe contains the location of the raw files.
+
+    Returns:
+        Number of compared texts.
+
+    Raises:
+        BundleError: If the bundle is damaged, if a text or the features of a file differ (the
+            message names the clip), or if the process fails or takes longer than an hour.
+    """
+    check_files(bundle_dir)
+    # The new process must import this copy of the package even if it is not installed.
+    package_root = str(Path(__file__).parents[2])
+    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    command = [sys.executable, "-c", _COMMAND, str(bundle_dir), str(store_dir), str(run_dir)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    try:
+        process = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=env
+        )
+    except subprocess.TimeoutExpired:
+        raise BundleError(
+            f"verification of `{bundle_dir}` did not finish within {_TIMEOUT_S} s"
+        ) from None
+    if process.returncode != 0:
+        raise BundleError(f"`{bundle_dir}` could not be verified: {process.stderr.strip()[-2000:]}")
+    # Libraries may print too; the result is the last line.
+    result = json.loads(process.stdout.splitlines()[-1])
+    if "error" in result:
+        raise BundleError(result["error"])
+    return int(result["texts"])
+
+
+def compare_bundle_with_run(bundle_dir: Path, store: Store, run_dir: Path) -> int:
+    """Compare the texts and the raw-file features of a bundle with those of its run.
+
+    This sets deterministic kernels for the whole process.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        store: Feature store that the run was evaluated on.
+        run_dir: Run folder; its recipe contains the location of the raw files.
 
     Returns:
         Number of compared texts.
@@ -58,59 +100,47 @@ def verify_bundle(folder: Path, store: Path, run: Path) -> int:
         BundleError: If the bundle is damaged, or a text or the features of a file differ; the
             message names the clip.
     """
-    check_files(folder)
-    # The new process must import this copy of the package even if it is not installed.
-    package_root = str(Path(__file__).parents[2])
-    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-c", _COMMAND, str(folder), str(store), str(run)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    try:
-        process = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=env
-        )
-    except subprocess.TimeoutExpired:
-        raise BundleError(
-            f"verification of `{folder}` did not finish within {_TIMEOUT_S} s"
-        ) from None
-    if process.returncode != 0:
-        raise BundleError(f"`{folder}` could not be verified: {process.stderr.strip()[-2000:]}")
-    # Libraries may print too; the result is the last line.
-    result = json.loads(process.stdout.splitlines()[-1])
-    if "error" in result:
-        raise BundleError(result["error"])
-    return int(result["texts"])
-
-
-def compare_bundle_with_run(folder: Path, store: Store, run: Path) -> int:
-    """Compare a bundle with its run in this process; return the number of compared texts.
-
-    Raises:
-        BundleError: If a text or the features of a file differ.
-    """
     # `configure_process` sets deterministic kernels, so it must run before the model is loaded.
-    bundle = Bundle.load(folder, configure_process(read_recipe(folder)))
+    recipe = read_recipe(bundle_dir)
+    bundle = Bundle.load(bundle_dir, configure_process(recipe.training, recipe.resources))
     _check_raw_file_features(
-        bundle, store, build_source(read_recipe(run / "best").effective_source)
+        bundle, store, build_source(read_recipe(run_dir / "best").effective_source)
     )
-    expected_texts = {p.clip_id: p.hypothesis for p in read_predictions(folder / PREDICTIONS)}
-    predictions = evaluate_loaded_model(bundle.loaded, store, "validation").predictions
-    actual_texts = {p.clip_id: p.hypothesis for p in predictions}
+    expected_texts = {
+        prediction.clip_id: prediction.hypothesis
+        for prediction in read_predictions(bundle_dir / PREDICTIONS)
+    }
+    actual_texts = {
+        prediction.clip_id: prediction.hypothesis
+        for prediction in evaluate_loaded_model(bundle.loaded, store, "validation").predictions
+    }
     # The union also finds clips that only one side has; their other text is None.
     for clip_id in sorted(expected_texts.keys() | actual_texts.keys()):
         if expected_texts.get(clip_id) != actual_texts.get(clip_id):
             raise BundleError(
-                f"the bundle `{folder}` translates `{clip_id}` as {actual_texts.get(clip_id)!r},"
-                " but its"
-                f" run wrote {expected_texts.get(clip_id)!r}"
+                f"the bundle `{bundle_dir}` translates `{clip_id}` as"
+                f" {actual_texts.get(clip_id)!r},"
+                f" but its run wrote {expected_texts.get(clip_id)!r}"
             )
     return len(actual_texts)
 
 
-def main(folder: str, store: str, run: str) -> None:
-    """Run `compare_bundle_with_run` in a process of its own and print the result as JSON."""
+def main(bundle_dir: str, store_dir: str, run_dir: str) -> None:
+    """Run `compare_bundle_with_run` as the main function of a process and print its result.
+
+    The result is one line of JSON: the number of compared texts as `texts`, or the message of an
+    error as `error`.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        store_dir: Folder of the feature store.
+        run_dir: Run folder.
+    """
     try:
         result: dict[str, object] = {
-            "texts": compare_bundle_with_run(Path(folder), open_store(Path(store)), Path(run))
+            "texts": compare_bundle_with_run(
+                Path(bundle_dir), open_store(Path(store_dir)), Path(run_dir)
+            )
         }
     except KinesweepError as error:
         result = {"error": str(error)}
@@ -118,7 +148,19 @@ def main(folder: str, store: str, run: str) -> None:
 
 
 def _check_raw_file_features(bundle: Bundle, store: Store, source: Source) -> None:
-    """Check that raw files give the features of the store; skip files that no longer exist."""
+    """Check that the raw files of up to 8 validation clips give the features of the store.
+
+    Clips whose raw files cannot be read, for example because the corpus is not on this machine, are
+    skipped.
+
+    Args:
+        bundle: Bundle that computes features from the raw files.
+        store: Feature store that the run was evaluated on.
+        source: Source of the corpus.
+
+    Raises:
+        BundleError: If the features of a file differ; the message names the clip.
+    """
     for record in store.get_records("validation")[:_MAX_RAW_FILES]:
         with tempfile.TemporaryDirectory() as temp_dir:
             try:
@@ -128,14 +170,18 @@ def _check_raw_file_features(bundle: Bundle, store: Store, source: Source) -> No
             actual = bundle.compute_features(path, record.clip.span, *auxiliary_files)
         expected = store.get_features(record)
         if record.clip.reference and not auxiliary_files:
-            # A reference inside a `.pose` file cannot be passed as a file; compare the rest.
+            # A reference motion inside a `.pose` file cannot be passed as a file; compare the
+            # other streams.
             for streams in (actual, expected):
                 streams.pop("reference", None)
         # Only video encoders are compared with a tolerance; they may have run on another device.
-        same_streams = actual.keys() == expected.keys()
-        exact = not isinstance(bundle.loaded.recipe.features, VideoFeaturesConfig)
-        if not same_streams or not all(
-            _are_features_equal(actual[name], expected[name], exact) for name in expected
+        tolerance = (
+            _DEVICE_TOLERANCE
+            if isinstance(bundle.loaded.recipe.features, VideoFeaturesConfig)
+            else 0.0
+        )
+        if actual.keys() != expected.keys() or not all(
+            _are_features_equal(actual[name], expected[name], tolerance) for name in expected
         ):
             raise BundleError(
                 f"the bundle `{bundle.loaded.recipe.name}` computes other features of"
@@ -144,7 +190,9 @@ def _check_raw_file_features(bundle: Bundle, store: Store, source: Source) -> No
 
 
 def _get_raw_files(bundle: Bundle, source: Source, clip: Clip, temp_dir: Path) -> list[Path]:
-    """Return the raw files of a clip; clips from a file with many are written to separate files.
+    """Return the paths of the raw files of a clip, which the bundle can translate.
+
+    A clip that shares its file with others is written to a file of its own.
 
     Args:
         bundle: Bundle that translates the files.
@@ -152,31 +200,44 @@ def _get_raw_files(bundle: Bundle, source: Source, clip: Clip, temp_dir: Path) -
         clip: Clip of the corpus.
         temp_dir: Empty folder for the written files.
 
+    Returns:
+        Path of the media, followed by the path of the auxiliary file or reference motion if there
+        is one.
+
     Raises:
-        ClipError: If the media of the clip do not exist.
+        ClipError: If the media of the clip do not exist or cannot be read.
     """
-    if bundle.loaded.recipe.corpora[0].kind == "h5_shards":
+    source_kind = bundle.loaded.recipe.corpora[0].kind
+    if source_kind == "h5_shards":
         streams: Any = source.read(clip)
         return [write_streams(temp_dir / f"clip{SHARD_SUFFIX}", streams)]
     path = source.resolve_media_path(clip)
-    if bundle.loaded.recipe.corpora[0].kind != "skeletons":
+    if source_kind != "skeletons":
         return [path, *source.list_auxiliary_files(clip)]
     if path.suffix == POSE_SUFFIX:
         return [path]
     # The whole motion is written, because the caller applies the span of the clip.
     motion: Any = source.read(replace(clip, span=Span()))
-    poses = {"clip.npy": motion.pose, "reference.npy": motion.reference}
-    poses_by_path = {temp_dir / name: pose for name, pose in poses.items() if pose is not None}
-    for name, pose in poses_by_path.items():
-        np.save(name, pose.points_TPJC[:, 0])
-    return list(poses_by_path)
+    poses_by_file_name = {"clip.npy": motion.pose, "reference.npy": motion.reference_pose}
+    paths = []
+    for file_name, pose in poses_by_file_name.items():
+        if pose is not None:
+            paths.append(temp_dir / file_name)
+            np.save(paths[-1], pose.points_TPJC[:, 0])
+    return paths
 
 
 def _are_features_equal(
-    actual: NDArray[np.floating], expected: NDArray[np.floating], exact: bool
+    actual_TD: NDArray[np.floating], expected_TD: NDArray[np.floating], tolerance: float
 ) -> bool:
-    """Return whether features are equal, exactly or within the tolerance between devices."""
-    if exact or actual.shape != expected.shape:
-        return np.array_equal(actual, expected)
-    largest = float(np.abs(expected).max())
-    return bool(np.abs(actual.astype(np.float32) - expected).max() <= _DEVICE_TOLERANCE * largest)
+    """Return whether features have the same shape and their values differ by no more than allowed.
+
+    Args:
+        actual_TD: Computed features.
+        expected_TD: Features of the store.
+        tolerance: Largest difference, relative to the largest expected value; 0 requires equality.
+    """
+    if not tolerance or actual_TD.shape != expected_TD.shape:
+        return np.array_equal(actual_TD, expected_TD)
+    max_difference = float(np.abs(actual_TD.astype(np.float32) - expected_TD).max())
+    return max_difference <= tolerance * float(np.abs(expected_TD).max())

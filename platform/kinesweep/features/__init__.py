@@ -9,19 +9,19 @@ from typing import Any
 from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.features.pose import PoseFeatures
-from kinesweep.features.precomputed import PrecomputedStep, PrecomputedStreamsStep
+from kinesweep.features.precomputed_features import PrecomputedStep, PrecomputedStreamsStep
 from kinesweep.features.skeleton import SkeletonFeatures
 
 __all__ = ["FeatureStep", "Features", "build_features"]
 
 
 def build_features(config: FeaturesConfig) -> FeatureStep:
-    """Build the feature step that `config.kind` names."""
+    """Build the feature step that `config.kind` names, with this configuration."""
     return _STEPS[config.kind](config)
 
 
 def _build_video_features(config: Any) -> FeatureStep:
-    """Build the feature step for videos."""
+    """Build the feature step of kind `video`."""
     # Imports torch, which takes seconds; the other kinds do not need it.
     from kinesweep.features.video import VideoFeatures
 

@@ -1,15 +1,17 @@
 """Alignment of a reference motion to the frames of a clip.
 
 `compute_alignment` takes both motions as frames of equal width and normalization and returns the
-reference frames that belong to each clip frame; `apply_alignment` then moves the values of the
-reference to the frames of the clip. If DTW assigns several reference frames to a clip frame, the
-nearest one is used, and the earliest of equally near ones: the same motion at another speed then
-has no difference, whereas the middle frame could be off by one. Outside of a window the end frame
-is repeated. Undetected values are excluded from means. A clip of 100 frames with 66 values takes
+frames of the reference motion that belong to each clip frame; `apply_alignment` then moves the
+values of the reference motion to the frames of the clip. A frame of the reference motion is called
+a reference frame below. If DTW assigns several reference frames to a clip frame, the nearest one is
+used, and the earliest of equally near ones: the same motion at another speed then has no
+difference, whereas the middle frame could be off by one. Outside of a window the end frame is
+repeated. Undetected values are excluded from means. A clip of 100 frames with 66 values takes
 0.3 ms (`window`), 1.2 ms (`dtw`) or 4 ms (`soft_dtw`) on one core, so alignment runs once, during
 extraction, and the result is stored.
 
-Shapes: T frames of the clip, R of the reference, D width, E width of the compared vectors.
+Shapes: T frames of the clip, R frames of the reference motion, D width, E width of the compared
+vectors, L pairs of a DTW path.
 """
 
 from functools import lru_cache
@@ -47,11 +49,12 @@ def compute_alignment(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Al
 
     Args:
         x_TD: Frames of the clip, T ≥ 1.
-        r_RD: Frames of the reference, R ≥ 1.
+        r_RD: Frames of the reference motion, R ≥ 1.
         config: Alignment method; with an embedder, embeddings are compared instead of frames.
 
     Returns:
-        Indices (T,) or weights (T, R) of the reference frames.
+        For each clip frame the index of its reference frame, (T,), with `window` and `dtw`, or the
+        weights of all reference frames, (T, R), with `soft_dtw` and `none`.
 
     Raises:
         CheckpointError: If the embedder's folder does not contain an embedder.
@@ -80,11 +83,13 @@ def apply_alignment(
 
     Args:
         alignment: Result of `compute_alignment`.
-        r_RD: Values of the reference.
-        detected_RD: Mask of the detected values; others are excluded from means.
+        r_RD: Values of the reference motion.
+        detected_RD: Mask of the detected values, True where detected; others are excluded from
+            means.
 
     Returns:
-        Values (T, D) and the mask of the detected ones (T, D).
+        The resampled values, float32 (T, D), and their mask, bool (T, D), True where at least one
+        detected value contributes.
     """
     if alignment.ndim == 1:
         return r_RD[alignment], detected_RD[alignment]
@@ -102,7 +107,7 @@ def apply_alignment(
 
 
 def compute_alignment_fingerprint(config: AlignmentConfig) -> str:
-    """Compute a hash of the method, the embedder's network and the version of this code.
+    """Compute a hash of the alignment config, the embedder's network and the version of this code.
 
     Raises:
         CheckpointError: If the embedder's folder does not contain an embedder.
@@ -120,7 +125,7 @@ def compute_alignment_fingerprint(config: AlignmentConfig) -> str:
 
 
 def load_cached_embedder(folder: str) -> "Embedder":
-    """Load the frame embedder in a folder, cached per process until its files change.
+    """Load the frame embedder in a folder; it is cached in the process until its files change.
 
     Raises:
         CheckpointError: If there is no embedder or it is damaged.
@@ -133,15 +138,16 @@ def load_cached_embedder(folder: str) -> "Embedder":
 def check_embedder_normalization(config: SkeletonFeaturesConfig) -> None:
     """Check that the embedder was trained on frames with the normalization of the recipe.
 
-    Distances between embeddings of other frames would be meaningless.
+    Distances between embeddings of other frames would be meaningless. The check passes if the
+    recipe has no embedder, or if the embedder does not record its training features.
 
     Raises:
-        CheckpointError: If the embedder's folder does not contain an embedder.
-        InputError: If a setting differs; the message names the first one.
+        CheckpointError: If the embedder's folder does not contain an embedder or it is damaged.
+        InputError: If `kind`, `centre` or `scale` differs; the message names the first one.
     """
     if config.reference is None or config.reference.embedder is None:
         return
-    trained_features = load_cached_embedder(config.reference.embedder).features
+    trained_features = load_cached_embedder(config.reference.embedder).features_config
     for key in ("kind", "centre", "scale"):
         expected = getattr(config, key)
         # Embedders without recorded training features pass; their settings are unknown.
@@ -149,18 +155,19 @@ def check_embedder_normalization(config: SkeletonFeaturesConfig) -> None:
             raise InputError(
                 f"the embedder `{config.reference.embedder}` was trained with `features.{key}:"
                 f" {trained_features[key]}`, but the recipe has `{expected}`; use the same value,"
-                " or train"
-                " another embedder with `kinesweep train-embedder`"
+                " or train another embedder with"
+                " `kinesweep train-embedder`"
             )
 
 
 def check_embedder_points(config: AlignmentConfig, layout: PointLayout) -> None:
     """Check that the embedder was trained on the points of the clip.
 
-    The width alone does not show this: 22 points × 3 and 33 points × 2 coordinates are both 66.
+    The width alone does not show this: 22 points × 3 and 33 points × 2 coordinates are both 66. The
+    check passes if there is no embedder, or if the embedder does not record its points.
 
     Raises:
-        CheckpointError: If the embedder's folder does not contain an embedder.
+        CheckpointError: If the embedder's folder does not contain an embedder or it is damaged.
         InputError: If the embedder was trained on other points.
     """
     if config.embedder is None:
@@ -176,14 +183,19 @@ def check_embedder_points(config: AlignmentConfig, layout: PointLayout) -> None:
 
 
 def _describe_layout(layout: PointLayout) -> str:
-    """Format the components of a point layout for an error message."""
-    return "points of " + ", ".join(f"`{name}` ({len(p)})" for name, p in layout.components)
+    """Format the names and numbers of points of a layout's components for an error message."""
+    components = (f"`{name}` ({len(points)})" for name, points in layout.components)
+    return "points of " + ", ".join(components)
 
 
 # `digest` serves only as a part of the cache key: a changed embedder is read again.
 @lru_cache(maxsize=2)
 def _read_cached_embedder(folder: str, digest: str) -> "Embedder":
-    """Read an embedder; the result is cached by folder and digest."""
+    """Read the embedder in a folder; the result is cached by folder and digest.
+
+    Raises:
+        CheckpointError: If there is no embedder or it is damaged.
+    """
     from kinesweep.features.frame_embedder_io import read_embedder
 
     del digest
@@ -191,39 +203,59 @@ def _read_cached_embedder(folder: str, digest: str) -> "Embedder":
 
 
 def _align_by_shift(x_TE: Frames, r_RE: Frames) -> NDArray[np.intp]:
-    """Align by one constant shift; return the reference frame of each clip frame, (T,)."""
+    """Align by one constant shift in time, without changing the speed.
+
+    Returns:
+        Index of the reference frame of each clip frame, (T,).
+    """
     offset = find_best_window(x_TE, r_RE)
     frames_T = np.arange(len(x_TE))
     if len(r_RE) >= len(x_TE):
         return frames_T + offset
-    # The reference is shorter: clip frames before and after it take its first or last frame.
+    # The reference motion is shorter: clip frames before and after it take its first or last frame.
     return np.clip(frames_T - offset, 0, len(r_RE) - 1)
 
 
 def _align_by_dtw(x_TE: Frames, r_RE: Frames) -> NDArray[np.intp]:
-    """Align by DTW; return the nearest reference frame on the path for each clip frame, (T,)."""
+    """Align by DTW and use the nearest reference frame that the path assigns to a clip frame.
+
+    Returns:
+        Index of the reference frame of each clip frame, (T,).
+    """
     path_L2, _ = compute_dtw_path(x_TE, r_RE)
     clip_L, reference_L = path_L2.T
     distances_L = ((x_TE[clip_L].astype(np.float64) - r_RE[reference_L]) ** 2).sum(axis=1)
     # Sort by clip frame, then distance, then reference frame (lexsort's last key is the primary
     # one). The first entry of each clip frame is then its nearest and earliest reference frame.
-    order_L = np.lexsort((reference_L, distances_L, clip_L))
-    _, first_T = np.unique(clip_L[order_L], return_index=True)
-    return np.asarray(reference_L[order_L[first_T]])
+    sorted_L = np.lexsort((reference_L, distances_L, clip_L))
+    _, first_T = np.unique(clip_L[sorted_L], return_index=True)
+    return np.asarray(reference_L[sorted_L[first_T]])
 
 
 def _align_by_soft_dtw(x_TE: Frames, r_RE: Frames, relative_gamma: float) -> NDArray[np.float64]:
-    """Align by soft-DTW; return the weights of the reference frames for each clip frame, (T, R)."""
+    """Align by soft-DTW.
+
+    Args:
+        x_TE: Vectors of the clip frames.
+        r_RE: Vectors of the reference frames.
+        relative_gamma: Smoothing relative to the mean squared distance.
+
+    Returns:
+        Weights of the reference frames for each clip frame, (T, R); each row has the sum 1.
+    """
     # Gamma is relative to the mean distance, so one setting suits features of any scale. If all
     # frames are equal the mean is 0; then gamma has no effect, but must not be 0.
-    mean = float(compute_squared_distances(x_TE, r_RE).mean()) or 1.0
-    return compute_soft_dtw(x_TE, r_RE, relative_gamma * mean)[1]
+    mean_distance = float(compute_squared_distances(x_TE, r_RE).mean()) or 1.0
+    return compute_soft_dtw(x_TE, r_RE, relative_gamma * mean_distance)[1]
 
 
 def _align_by_stretching(num_reference_frames: int, num_clip_frames: int) -> NDArray[np.float64]:
-    """Align by linear stretching; return the weights of the reference frames, (T, R).
+    """Align by stretching the reference motion linearly to the length of the clip.
 
-    First and last frames coincide; a clip of one frame takes the first frame of the reference.
+    First and last frames coincide; a clip of one frame takes the first reference frame.
+
+    Returns:
+        Weights of the reference frames for each clip frame, (T, R); each row has the sum 1.
     """
     positions_T = np.linspace(0, num_reference_frames - 1, num_clip_frames)
     # Linear interpolation: two neighbors share the weight, all other frames have weight 0.

@@ -3,9 +3,10 @@
 The random numbers for a clip in an epoch depend only on (seed, epoch, clip id), so they are the
 same in any batch, process or order, and a resumed run continues with the same clips. Augmentation
 changes stored features, so no file is extracted twice. Undetected points are zero and stay zero.
-Each stream draws its own random numbers, except that a reference reuses those of the stream that is
-compared with it: their difference is meaningful only between matching frames and body sides. Noise
-is always drawn separately, because shared noise would cancel in the difference.
+Each stream draws its own random numbers, except that the stream of a reference motion reuses those
+of the stream that is compared with it: their difference is meaningful only between matching frames
+and body sides. Noise is always drawn separately, because shared noise would cancel in the
+difference.
 
 Shapes: T frames, J points, C coordinates, D = J·C.
 """
@@ -33,7 +34,8 @@ class Augmentation:
         config: Kinds and strengths of the augmentation.
         schema: Schema of the feature store, which gives the point layout of each stream.
         seed: Random seed of the run.
-        max_frames: Maximum number of frames of a clip after augmentation, references not counted.
+        max_frames: Maximum number of frames of a clip after augmentation; those of reference
+            motions are not counted.
         augmentation_pairs: Stream → stream whose random numbers it reuses; other streams draw
             their own.
     """
@@ -47,28 +49,28 @@ class Augmentation:
     def compute_lengths(
         self, lengths: Mapping[str, int], clip_id: str, epoch: int
     ) -> dict[str, int]:
-        """Compute the number of frames of each stream after augmentation.
+        """Compute stream → number of frames after augmentation.
 
         Args:
-            lengths: Stream → current number of frames.
-            clip_id: ID of the clip.
-            epoch: Number of the epoch.
+            lengths: Stream → number of frames before augmentation.
+            clip_id: Id of the clip.
+            epoch: Index of the epoch, counted from 0.
         """
         length_factor = self._draw_length_factor(lengths, clip_id, epoch)
         return {
-            name: self._count_kept_frames(_scale_num_frames(frames, length_factor))
-            for name, frames in lengths.items()
+            name: self._count_kept_frames(_scale_num_frames(num_frames, length_factor))
+            for name, num_frames in lengths.items()
         }
 
     def __call__(
         self, streams: Mapping[str, NDArray[np.floating]], clip_id: str, epoch: int
     ) -> dict[str, NDArray[np.float32]]:
-        """Augment the streams (T, D) of a clip; the results are copies.
+        """Augment the streams of a clip and return stream → features, (T, D), as copies.
 
         Args:
             streams: Stream → features, (T, D).
-            clip_id: ID of the clip.
-            epoch: Number of the epoch.
+            clip_id: Id of the clip.
+            epoch: Index of the epoch, counted from 0.
 
         Raises:
             InputError: If points are to be transformed but a stream holds none, or if streams that
@@ -86,8 +88,8 @@ class Augmentation:
                 self._draw_frame_indices(len(x_TD), length_factor, rng)
             ]
             if self.config.has_spatial_augmentation:
-                # `rng` is consumed in a fixed order: frames, mirror, rotation. A reference draws
-                # the same values, and only its noise comes from a generator of its own.
+                # `rng` is consumed in a fixed order: frames, mirror, rotation. A reference motion
+                # draws the same values, and only its noise comes from a generator of its own.
                 noise_rng = (
                     rng
                     if seed_stream == name
@@ -98,21 +100,30 @@ class Augmentation:
         return augmented
 
     def _check_equal_lengths(self, streams: Mapping[str, Sized], clip_id: str) -> None:
-        """Check that streams with shared random numbers have equal lengths."""
-        for name, other in self.augmentation_pairs.items():
-            if name in streams and len(streams[name]) != len(streams[other]):
+        """Check that streams that share random numbers have equal lengths.
+
+        Raises:
+            InputError: If two lengths differ.
+        """
+        for name, paired_name in self.augmentation_pairs.items():
+            if name in streams and len(streams[name]) != len(streams[paired_name]):
                 raise InputError(
-                    f"clip `{clip_id}` has {len(streams[other])} frames of `{other}`, but"
-                    f" {len(streams[name])} of `{name}`; both share one augmentation and need the"
-                    " same number of frames: align the reference during feature extraction"
+                    f"clip `{clip_id}` has {len(streams[paired_name])} frames of `{paired_name}`,"
+                    f" but {len(streams[name])} of `{name}`; both share one augmentation and need"
+                    " the same number of frames: align the reference during feature extraction"
                 )
 
     def _draw_length_factor(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> float:
-        """Draw the factor by which the length of a clip changes, the same for all its streams."""
+        """Draw the factor by which the length of a clip changes, the same for all its streams.
+
+        The factor never makes the clip longer than `max_frames`. It is 1 if `speed` is 0.
+        """
         if not self.config.speed:
             return 1.0
         total_frames = sum(
-            frames for name, frames in lengths.items() if name not in self.augmentation_pairs
+            num_frames
+            for name, num_frames in lengths.items()
+            if name not in self.augmentation_pairs
         )
         # A derived seed is an integer below 2**63, so this is a uniform number in [0, 1).
         uniform = derive_seed(self.seed, "speed", epoch, clip_id) / 2**63
@@ -120,20 +131,26 @@ class Augmentation:
         return min(1 / tempo, self.max_frames / total_frames)
 
     def _count_kept_frames(self, num_frames: int) -> int:
-        """Count the frames that remain after random frames are dropped."""
+        """Count the frames that remain after random frames are dropped, at least 1."""
         return max(1, round(num_frames * (1 - self.config.drop_frames)))
 
     def _draw_frame_indices(
         self, num_frames: int, length_factor: float, rng: np.random.Generator
     ) -> NDArray[np.intp]:
-        """Draw the indices of the frames to keep, ascending; slowed clips repeat frames."""
-        length = _scale_num_frames(num_frames, length_factor)
+        """Draw the indices of the frames after resampling and dropping, in ascending order.
+
+        Args:
+            num_frames: Number of frames before augmentation.
+            length_factor: Factor of the number of frames; above 1, frames are repeated.
+            rng: Random number generator that selects the dropped frames.
+        """
+        num_resampled = _scale_num_frames(num_frames, length_factor)
         # Each new frame takes the old frame at its center in time (nearest-neighbor resampling).
-        indices = ((np.arange(length) + 0.5) * num_frames / length).astype(np.intp)
-        num_kept = self._count_kept_frames(length)
-        return (
-            indices if num_kept == length else indices[np.sort(rng.permutation(length)[:num_kept])]
-        )
+        indices = ((np.arange(num_resampled) + 0.5) * num_frames / num_resampled).astype(np.intp)
+        num_kept = self._count_kept_frames(num_resampled)
+        if num_kept == num_resampled:
+            return indices
+        return indices[np.sort(rng.permutation(num_resampled)[:num_kept])]
 
     def _transform_points(
         self,
@@ -142,7 +159,17 @@ class Augmentation:
         rng: np.random.Generator,
         noise_rng: np.random.Generator,
     ) -> NDArray[np.float32]:
-        """Mirror and rotate the points and add noise to the detected ones."""
+        """Mirror and rotate the points at random and add noise to the detected ones, in place.
+
+        Args:
+            x_TD: Points of the frames; the array is changed.
+            stream: Name of the stream, which determines the point layout.
+            rng: Random number generator for mirroring and rotation.
+            noise_rng: Random number generator for noise.
+
+        Raises:
+            InputError: If the stream holds no points.
+        """
         config, layout = self.config, self._get_layout(stream)
         # Stored features do not say which points were detected; undetected ones are all zeros.
         x_TJC = x_TD.reshape(len(x_TD), layout.num_points, -1)
@@ -167,7 +194,11 @@ class Augmentation:
         return x_TJC.reshape(x_TD.shape)
 
     def _get_layout(self, stream: str) -> PointLayout:
-        """Return the point layout of a stream, or raise `InputError` if it holds no points."""
+        """Return the point layout of a stream.
+
+        Raises:
+            InputError: If the stream holds no points.
+        """
         layout = self.schema.streams[stream].layout
         if layout is None:
             raise InputError(
@@ -179,7 +210,11 @@ class Augmentation:
     # Writes to the instance's `__dict__`, which also works on a frozen dataclass.
     @cached_property
     def _mirror_permutations(self) -> dict[str, NDArray[np.intp]]:
-        """Stream → index of the mirror image of each point, (J,)."""
+        """Return stream → index of the mirror image of each point, (J,).
+
+        Raises:
+            InputError: If a stream holds no points, or points with unknown mirror images.
+        """
         return {
             name: compute_mirror_permutation(self._get_layout(name)) for name in self.schema.streams
         }
@@ -198,7 +233,8 @@ def build_augmentation(
         config: Kinds and strengths of the augmentation.
         schema: Schema of the feature store.
         seed: Random seed of the run.
-        max_frames: Maximum number of frames of a clip after augmentation.
+        max_frames: Maximum number of frames of a clip after augmentation; those of reference
+            motions are not counted.
         augmentation_pairs: Stream → stream whose random numbers it reuses.
 
     Raises:
@@ -216,5 +252,5 @@ def build_augmentation(
 
 
 def _scale_num_frames(num_frames: int, length_factor: float) -> int:
-    """Scale a number of frames, rounded down, to at least 1."""
+    """Scale a number of frames by a factor and round it down, to at least 1."""
     return max(1, int(num_frames * length_factor))

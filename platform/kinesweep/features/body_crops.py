@@ -1,14 +1,14 @@
 """Body crops: cut face and hands out of video frames at the positions given by poses.
 
-A part of a video and its `.pose` file go in; frames with the selected body parts side by side come
-out, each part a square of the model's size. The side of a square is constant within a clip, 1.4
-times the median extent of the part's points, so that the scale does not jump; the square follows
-the center of the detected points. A frame without a detection uses the square of the nearest frame
-within half a second, the earlier of two; if there is none, the part is black. Frames are decoded at
-full resolution: three parts of a 1280 × 720 video take 14 ms per frame, whereas a frame that the
-decoder scales down takes 8 ms. Only the first person of the file is used.
+A segment of a video and its `.pose` file go in; frames with the selected body parts side by side
+come out, each part a square of the model's size. The side of a square is constant within a clip,
+1.4 times the median extent of the part's points, so that the scale does not jump; the square
+follows the center of the detected points. A frame without a detection uses the square of the
+nearest frame within half a second, the earlier of two; if there is none, the part is black. Frames
+are decoded at full resolution: three parts of a 1280 × 720 video take 14 ms per frame, whereas a
+frame that the decoder scales down takes 8 ms. Only the first person of the file is used.
 
-Shapes: T frames of the poses, J points, P people, C coordinates; images are H × W.
+Shapes: T frames of the poses, J points, P people, C coordinates; images are H × W pixels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ class CropBoxes:
     Attributes:
         corners_T2: Left and top edge in pixels; they may lie outside of the image.
         side: Side length of all boxes in pixels.
-        valid_T: Whether the position of the part is known.
+        valid_T: Mask of the frames in which the position of the part is known.
     """
 
     corners_T2: NDArray[np.intp]
@@ -63,12 +63,15 @@ class CropBoxes:
     def crop_image(
         self, image_HW3: NDArray[np.uint8], frame_index: int, size: int
     ) -> NDArray[np.uint8]:
-        """Crop the part from an image, (size, size, 3); pixels outside of the image are black.
+        """Crop the part from an image; pixels outside of the image are black.
 
         Args:
             image_HW3: Image, uint8 RGB.
-            frame_index: Index of the frame in the poses.
+            frame_index: Index of the frame of the poses that shows the image.
             size: Height and width of the result in pixels.
+
+        Returns:
+            The crop, uint8 RGB (size, size, 3); all black if the position of the part is unknown.
         """
         if not self.valid_T[frame_index]:
             return np.zeros((size, size, 3), np.uint8)
@@ -77,12 +80,12 @@ class CropBoxes:
 
 
 def find_crop_boxes(pose: PoseSequence, part: str, scale: tuple[float, float]) -> CropBoxes:
-    """Find the crop box of a body part in each frame.
+    """Find the crop box of a body part in each frame of a pose sequence.
 
     Args:
         pose: Pose sequence; the first person is used.
         part: Name of the part, `face`, `left_hand` or `right_hand`.
-        scale: Pixels per unit of x and of y.
+        scale: Pixels of the video per unit of the x and of the y coordinate.
 
     Raises:
         ClipError: If the layout does not contain the part; reason `unknown_layout`.
@@ -108,12 +111,12 @@ def find_crop_boxes(pose: PoseSequence, part: str, scale: tuple[float, float]) -
 
 
 class CroppedFrames:
-    """An iterable over the cropped frames of a part of a video.
+    """An iterable over the cropped frames of a video segment.
 
     Args:
         segment: Video file, time span and pose file.
         crops: Names of the body parts, from left to right.
-        size: Height of the result and width of each part in pixels.
+        size: Height of the resulting frames and width of each part in pixels.
 
     Attributes:
         fps: Frames per second of the video.
@@ -128,12 +131,8 @@ class CroppedFrames:
         self._frames = FrameReader(segment, None)
         self.fps = self._frames.fps
         self._pose_path, self._size, self._crops = segment.pose_path, size, tuple(crops)
-        first, pose = self._read_poses(segment.pose_path)
-        self._first_pose_frame, self._pose_fps, self._num_pose_frames = (
-            first,
-            pose.fps,
-            len(pose.points_TPJC),
-        )
+        self._first_pose_frame, pose = self._read_poses(segment.pose_path)
+        self._pose_fps, self._num_pose_frames = pose.fps, len(pose.points_TPJC)
         # Poses may have been estimated on a scaled copy of the video; the pose file records the
         # size of the frames that its coordinates refer to.
         width, height = read_frame_size(segment.pose_path)
@@ -143,7 +142,7 @@ class CroppedFrames:
         }
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield RGB images, (size, number of crops · size, 3).
+        """Yield the cropped frames as RGB arrays, uint8 (size, number of crops · size, 3).
 
         Raises:
             ClipError: If the video cannot be decoded to the end of the span, or its poses end too
@@ -151,11 +150,17 @@ class CroppedFrames:
         """
         for frame_index, image in enumerate(self._frames, self._frames.start):
             pose_index = self._get_pose_index(frame_index)
-            parts = [self._crop_part(part, image, pose_index) for part in self._crops]
-            yield np.concatenate(parts, axis=1)
+            crops = [self._crop_part(part, image, pose_index) for part in self._crops]
+            yield np.concatenate(crops, axis=1)
 
     def _crop_part(self, part: str, image: NDArray[np.uint8], pose_index: int) -> NDArray[np.uint8]:
-        """Crop one part from an image; `whole` is the center square."""
+        """Crop one part from a video frame and resize it, (size, size, 3).
+
+        Args:
+            part: Name of the part; `whole` is the center square of the frame.
+            image: Video frame, uint8 RGB.
+            pose_index: Index of the pose of the frame, counted from the start of the span.
+        """
         if part != "whole":
             return self._crop_boxes[part].crop_image(image, pose_index, self._size)
         height, width = image.shape[:2]
@@ -164,20 +169,33 @@ class CroppedFrames:
         return _resize_square(center_square, self._size)
 
     def _read_poses(self, path: Path) -> tuple[int, PoseSequence]:
-        """Read the poses of the span; also return the index of their first frame in the file."""
-        # The rate of the poses is needed to convert the span, so one frame is read first.
-        pose_fps = read_pose(path, Span.from_frames(0, 1)).fps
-        first = self._find_nearest_pose_frame(self._frames.start, pose_fps)
-        last = self._find_nearest_pose_frame(self._frames.end - 1, pose_fps)
-        return first, read_pose(path, Span.from_frames(first, last + 1))
+        """Read the poses of the segment's span from a `.pose` file.
 
-    def _get_pose_index(self, frame_index: int) -> int:
-        """Return the index of the pose for a video frame, counted from the start of the span.
-
-        If less than half a second is missing at the end, the last pose frame is used.
+        Returns:
+            Index of the first pose frame in the file, and the poses of the span.
 
         Raises:
-            ClipError: If more is missing; reason `pose_too_short`.
+            ClipError: If the file cannot be read or does not contain the span.
+        """
+        # The rate of the poses is needed to convert the span, so one frame is read first.
+        pose_fps = read_pose(path, Span.from_frames(0, 1)).fps
+        first_frame = self._find_nearest_pose_frame(self._frames.start, pose_fps)
+        last_frame = self._find_nearest_pose_frame(self._frames.end - 1, pose_fps)
+        return first_frame, read_pose(path, Span.from_frames(first_frame, last_frame + 1))
+
+    def _get_pose_index(self, frame_index: int) -> int:
+        """Return the index of the pose that belongs to a video frame.
+
+        If less than half a second of the poses is missing at the end, the last pose is used.
+
+        Args:
+            frame_index: Index of the video frame, counted from the start of the file.
+
+        Returns:
+            Index of the pose, counted from the start of the span.
+
+        Raises:
+            ClipError: If half a second or more is missing; reason `pose_too_short`.
         """
         pose_index = (
             self._find_nearest_pose_frame(frame_index, self._pose_fps) - self._first_pose_frame
@@ -194,7 +212,10 @@ class CroppedFrames:
         return min(pose_index, self._num_pose_frames - 1)
 
     def _find_nearest_pose_frame(self, frame_index: int, pose_fps: float) -> int:
-        """Find the pose frame that is nearest in time to a frame of the video."""
+        """Find the index of the pose frame that is nearest in time to a frame of the video.
+
+        Both indices count from the start of their file. Nearly equal rates count as equal.
+        """
         if abs(pose_fps - self.fps) < _SAME_RATE_HZ:
             return frame_index
         return int(frame_index * pose_fps / self.fps + 0.5)
@@ -226,11 +247,12 @@ def _find_nearest_detections(
     """Find for each frame the nearest frame with a detection.
 
     Args:
-        detected_T: Whether the part is detected in each frame; at least one must be True.
+        detected_T: Mask of the frames with a detection; at least one must be True.
         max_distance: Largest accepted distance in frames.
 
     Returns:
-        Index of the nearest frame for each frame, and whether it is close enough.
+        For each frame, the index of the nearest frame with a detection, (T,), the earlier of two
+        equally near ones, and whether it is at most `max_distance` away, (T,).
     """
     detected_frames = np.flatnonzero(detected_T)
     frames_T = np.arange(len(detected_T))
@@ -247,21 +269,28 @@ def _find_nearest_detections(
 
 
 def _crop_square(image_HW3: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
-    """Crop a square from an image; pixels outside of the image are black."""
+    """Crop a square from an image, (side, side, 3); pixels outside of the image are black.
+
+    Args:
+        image_HW3: Image, uint8 RGB.
+        left: Left edge of the square in pixels; it may lie outside of the image.
+        top: Top edge of the square in pixels; it may lie outside of the image.
+        side: Side length of the square in pixels.
+    """
     height, width = image_HW3.shape[:2]
     square = np.zeros((side, side, 3), np.uint8)
     # Both ends are clamped, so a square entirely outside of the image gives an empty slice.
     rows = slice(min(max(top, 0), height), max(min(top + side, height), 0))
     columns = slice(min(max(left, 0), width), max(min(left + side, width), 0))
-    inner = image_HW3[rows, columns]
-    if inner.size:
+    overlap = image_HW3[rows, columns]
+    if overlap.size:
         y, x = rows.start - top, columns.start - left
-        square[y : y + inner.shape[0], x : x + inner.shape[1]] = inner
+        square[y : y + overlap.shape[0], x : x + overlap.shape[1]] = overlap
     return square
 
 
 def _resize_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize a square with the same filter (bicubic) that is used for whole frames."""
+    """Resize a square image to `size` pixels with the filter of whole frames (bicubic)."""
     if len(square) == size:
         return square
     frame = av.VideoFrame.from_ndarray(square, format="rgb24")

@@ -34,20 +34,24 @@ class FeatureStep(Protocol):
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Names of the computed streams, for example `pose`, in the order of the store."""
+        """Return the names of the computed streams, for example `pose`, in the store's order."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the configuration and of the version of the code that computes the features."""
+        """Return a hash of the configuration and of the version of the code.
+
+        It must change whenever features of unchanged media may change.
+        """
 
     def compute_features(self, media: Any) -> dict[str, Features]:
         """Compute the features of one clip.
 
         Args:
-            media: Media as read by the source of the same recipe (`sources.contract.Media`).
+            media: Media as the source of the same recipe reads them.
 
         Returns:
-            Stream name → features. Lengths and rates may differ between streams.
+            Stream → features. Lengths and rates may differ between streams. A stream that the clip
+            does not have is missing.
 
         Raises:
             ClipError: If the clip cannot be used. Its reason is the category under which the
@@ -55,12 +59,15 @@ class FeatureStep(Protocol):
         """
 
     def estimate_shapes(self, media: Any) -> dict[str, tuple[int, int]]:
-        """Estimate the shape of each stream without computing it.
+        """Estimate the shape of each stream without computing its features.
 
-        Plans call this for many clips, so it must be cheap.
+        The plan of an extraction calls this for many clips, so it must be cheap.
+
+        Args:
+            media: Media as the source of the same recipe reads them.
 
         Returns:
-            Stream name → approximate (T, D) of the result of `compute_features`.
+            Stream → approximate shape (T, D) of the features that `compute_features` returns.
 
         Raises:
             ClipError: If it is already clear that `compute_features` will fail.

@@ -41,26 +41,28 @@ class Embedder:
 
     Attributes:
         stream: Name of the stream that it was trained on.
-        width: Number of input values per frame, D.
-        size: Number of output values per frame, E.
-        layout: Points whose coordinates form a frame, in order; None if frames hold no points.
+        input_width: Number of input values per frame, D.
+        output_width: Number of output values per frame, E.
+        layout: Points whose coordinates form a frame, in their order; None if frames hold no
+            points.
         digest: Hash of the operations and weights, 64 hexadecimal digits.
-        score: Validation scores of the training by name; empty without validation.
-        program: Traced network.
-        features: Section `features` of the recipe of the training data; empty if unknown.
+        scores: Name → validation score of the training; empty without validation.
+        network: Traced network.
+        features_config: Section `features_config` of the recipe of the training data; empty if
+            unknown.
     """
 
     stream: str
-    width: int
-    size: int
+    input_width: int
+    output_width: int
     layout: PointLayout | None
     digest: str
-    score: dict[str, float]
-    program: TracedNetwork
-    features: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, float]
+    network: TracedNetwork
+    features_config: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embed each frame of one clip.
+        """Embed each frame of a clip.
 
         Args:
             x_TD: Frames as stored in the feature store, T ≥ 1.
@@ -71,24 +73,24 @@ class Embedder:
         Raises:
             InputError: If there are no frames, the width differs or a value is not finite.
         """
-        if x_TD.ndim != 2 or not len(x_TD) or x_TD.shape[1] != self.width:
+        if x_TD.ndim != 2 or not len(x_TD) or x_TD.shape[1] != self.input_width:
             raise InputError(
-                f"The embedder expects (T, {self.width}) frames of `{self.stream}`, but got"
+                f"The embedder expects (T, {self.input_width}) frames of `{self.stream}`, but got"
                 f" {tuple(x_TD.shape)}. Use a store with the features it was trained on."
             )
         if not np.isfinite(x_TD).all():
             raise InputError("The frames given to the embedder contain non-finite values.")
         # A copy: feature stores hand out read-only arrays, which torch would warn about.
         frames = torch.tensor(x_TD, dtype=torch.float32)
-        return np.asarray(self.program(frames).numpy(), dtype=np.float32)
+        return np.asarray(self.network(frames).numpy(), dtype=np.float32)
 
 
 def read_embedder(folder: Path) -> Embedder:
-    """Read the embedder in a folder.
+    """Read the embedder in a folder and check that its network can be run.
 
     Raises:
-        CheckpointError: If there is none, or if it is damaged, has another format version or is
-            inconsistent, for example in its widths.
+        CheckpointError: If there is no embedder, or if it is damaged, has another format version or
+            is inconsistent, for example in its widths.
     """
     description = _read_description(folder)
     try:
@@ -102,13 +104,13 @@ def read_embedder(folder: Path) -> Embedder:
         program = TracedNetwork(description["program"], weights, str(folder / DESCRIPTION_FILE))
         embedder = Embedder(
             stream=str(description["stream"]),
-            width=int(description["width"]),
-            size=int(description["size"]),
+            input_width=int(description["width"]),
+            output_width=int(description["size"]),
             layout=layout,
             digest=_hash_description(description),
-            score={name: float(value) for name, value in description["score"].items()},
-            program=program,
-            features=dict(description.get("recipe", {}).get("features", {})),
+            scores={name: float(value) for name, value in description["score"].items()},
+            network=program,
+            features_config=dict(description.get("recipe", {}).get("features", {})),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise _make_damaged_error(folder, f"an entry is missing or invalid: {error}") from None
@@ -120,7 +122,8 @@ def compute_embedder_digest(folder: Path) -> str:
     """Compute a hash of the embedder in a folder (operations and weights), 64 hexadecimal digits.
 
     Raises:
-        CheckpointError: If there is no embedder, or if its weights file was replaced.
+        CheckpointError: If there is no embedder, its description is damaged or has another format
+            version, or its weights file was replaced.
     """
     return _hash_description(_read_description(folder))
 
@@ -134,8 +137,8 @@ def write_embedder(
         folder: Output folder. It is created if needed, and an embedder in it is replaced.
         description: Values of `stream`, `width`, `size`, `layout` (as JSON values, or None) and
             `score`, and further JSON values that document the training.
-        steps: Steps of the program.
-        weights: Tensors of the program by name.
+        steps: Steps of the traced network, in the format of `features.traced_network`.
+        weights: Name → tensor of the traced network.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # The description is removed first and written last. A folder from an interrupted call
@@ -153,15 +156,23 @@ def write_embedder(
 
 
 def _hash_description(description: dict[str, Any]) -> str:
-    """Hash the entries that determine the embeddings, without scores and training details."""
-    parts = ("stream", "width", "size", "layout", "program", "weights_sha256")
-    return compute_fingerprint({part: description.get(part) for part in parts})
+    """Hash the entries of a description that determine the embeddings.
+
+    Scores and training details are left out.
+    """
+    keys = ("stream", "width", "size", "layout", "program", "weights_sha256")
+    return compute_fingerprint({key: description.get(key) for key in keys})
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    """Read `embedder.json` and check that the weights file has the hash that it states."""
-    path, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
-    if not path.is_file() or not weights.is_file():
+    """Read `embedder.json` and check that the weights file has the hash that it states.
+
+    Raises:
+        CheckpointError: If a file is missing, the description is not valid JSON or has another
+            format version, or the hash differs.
+    """
+    path, weights_path = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
+    if not path.is_file() or not weights_path.is_file():
         raise CheckpointError(
             f"`{folder}` does not contain an embedder (`{DESCRIPTION_FILE}` and `{WEIGHTS_FILE}`)."
             " Give the"
@@ -177,13 +188,12 @@ def _read_description(folder: Path) -> dict[str, Any]:
         version = description.get("format") if isinstance(description, dict) else None
         raise CheckpointError(
             f"`{path}` has format version {version}, but this version of Kinesweep reads"
-            f" {FORMAT_VERSION}."
-            " Train the embedder again with `kinesweep train-embedder`."
+            f" {FORMAT_VERSION}. Train the embedder again with"
+            " `kinesweep train-embedder`."
         )
-    stat = weights.stat()
-    if _hash_cached_file(weights, stat.st_size, stat.st_mtime_ns) != description.get(
-        "weights_sha256"
-    ):
+    stat = weights_path.stat()
+    weights_sha256 = _hash_cached_file(weights_path, stat.st_size, stat.st_mtime_ns)
+    if weights_sha256 != description.get("weights_sha256"):
         raise _make_damaged_error(
             folder, f"the SHA-256 of `{WEIGHTS_FILE}` differs from `weights_sha256`"
         )
@@ -192,26 +202,33 @@ def _read_description(folder: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=16)
 def _hash_cached_file(path: Path, num_bytes: int, modified_ns: int) -> str:
-    """Hash a file; the result is cached until its size or modification time changes."""
+    """Compute the SHA-256 of a file; it is cached until the size or modification time changes."""
     del num_bytes, modified_ns
     return compute_file_sha256(path)
 
 
 def _check_output_shape(embedder: Embedder, folder: Path) -> None:
-    """Check the output shape for two frames, so that errors are found when loading."""
+    """Check that an embedder maps two frames to the shape (2, E).
+
+    This finds errors of the network when it is loaded instead of during its use.
+
+    Raises:
+        CheckpointError: If the network cannot be run or its output has another shape.
+    """
     try:
-        output_shape = embedder(np.zeros((2, embedder.width), np.float32)).shape
+        output_shape = embedder(np.zeros((2, embedder.input_width), np.float32)).shape
     except (RuntimeError, TypeError, AttributeError, IndexError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _make_damaged_error(folder, f"its network cannot be run: {reason}") from None
-    if output_shape != (2, embedder.size):
+    if output_shape != (2, embedder.output_width):
         raise _make_damaged_error(
-            folder, f"two frames give the shape {output_shape} instead of (2, {embedder.size})"
+            folder,
+            f"two frames give the shape {output_shape} instead of (2, {embedder.output_width})",
         )
 
 
 def _make_damaged_error(folder: Path, problem: str) -> CheckpointError:
-    """Make the error for a damaged embedder."""
+    """Make the error for a damaged embedder; `problem` is a clause that says what is wrong."""
     return CheckpointError(
         f"The embedder in `{folder}` is damaged: {problem}. Copy the folder again, or train the"
         " embedder again with `kinesweep train-embedder`."

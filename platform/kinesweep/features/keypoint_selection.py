@@ -42,11 +42,12 @@ class KeypointSelection:
     """The selected points of a layout.
 
     Attributes:
-        points: Indices into the J points of the file, in feature order; None selects all points.
-        legs: Positions of hip and leg points among the selected points.
+        points: Indices of the selected points among those of the file, in feature order; None
+            selects all points.
+        legs: Positions of the hip and leg points to mask among the selected points.
         shoulders: Positions of the right and left shoulder among the selected points; None if the
             layout has no known shoulders.
-        layout: Names of the selected points.
+        layout: Point layout of the selected points.
     """
 
     points: NDArray[np.intp] | None
@@ -57,36 +58,38 @@ class KeypointSelection:
 
 @lru_cache(maxsize=64)
 def select_keypoints(layout: PointLayout, points: str, hide_legs: bool) -> KeypointSelection:
-    """Select points of a layout by name.
+    """Select points of a layout by their names.
 
     Args:
         layout: Point layout of the file.
         points: Name of the selection, `holistic_178` or `all`.
-        hide_legs: Whether to locate hip and leg points, which the caller then masks.
+        hide_legs: Whether to locate hip and leg points, which the caller then masks; if not,
+            `legs` of the result is empty.
 
     Raises:
-        ClipError: If the layout lacks required points; reason `unknown_layout`.
+        ClipError: If the layout lacks required points, or leg points are to be hidden and it is
+            unknown which points they are; reason `unknown_layout`.
     """
-    # Dicts keep insertion order, so the keys of `index` are also the points in file order.
-    index = {
+    # Dicts keep insertion order, so the keys are also the points in file order.
+    index_by_name = {
         (component, point): position
         for position, (component, point) in enumerate(
             (component, point) for component, names in layout.components for point in names
         )
     }
     indices = (
-        _find_holistic_178_points(layout, index)
+        _find_holistic_178_points(layout, index_by_name)
         if points == "holistic_178"
-        else list(index.values())
+        else list(index_by_name.values())
     )
-    names = list(index)
-    selected = [names[place] for place in indices]
+    names = list(index_by_name)
+    selected = [names[index] for index in indices]
     # Without this check the legs of an unknown body would silently stay in the features.
     if hide_legs and not any(_is_known_component(component) for component, _ in layout.components):
         raise _make_unknown_layout_error(
             layout, "its leg points are unknown; set `features.hide_legs: false`"
         )
-    legs = [place for place, name in enumerate(selected) if hide_legs and _is_leg_point(*name)]
+    legs = [index for index, name in enumerate(selected) if hide_legs and _is_leg_point(*name)]
     point_indices = np.array(indices, np.intp) if points == "holistic_178" else None
     return KeypointSelection(
         point_indices,
@@ -97,16 +100,26 @@ def select_keypoints(layout: PointLayout, points: str, hide_legs: bool) -> Keypo
 
 
 def make_no_shoulders_error(layout: PointLayout) -> ClipError:
-    """Make the error for a layout that cannot be normalized because it has no shoulders."""
+    """Make the error for a layout that cannot be normalized because its shoulders are unknown."""
     return _make_unknown_layout_error(
         layout, "its shoulder points are unknown; set `features.normalize: none`"
     )
 
 
-def _find_holistic_178_points(layout: PointLayout, index: dict[tuple[str, str], int]) -> list[int]:
-    """Find the file indices of the 178 points: 8 body, 128 face, 21 per hand."""
+def _find_holistic_178_points(
+    layout: PointLayout, index_by_name: dict[tuple[str, str], int]
+) -> list[int]:
+    """Find the indices of the 178 points in the file: 8 body, 128 face, 21 left and 21 right hand.
+
+    Args:
+        layout: Point layout of the file.
+        index_by_name: Component and point name → index of the point in the file.
+
+    Raises:
+        ClipError: If a point is missing; reason `unknown_layout`.
+    """
     required = [("POSE_LANDMARKS", name) for name in BODY_8]
-    required += [("FACE_LANDMARKS", str(number)) for number in FACE_128]
+    required += [("FACE_LANDMARKS", str(landmark)) for landmark in FACE_128]
     for component in ("LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS"):
         points = dict(layout.components).get(component, ())
         if len(points) != HAND_SIZE:
@@ -114,23 +127,31 @@ def _find_holistic_178_points(layout: PointLayout, index: dict[tuple[str, str], 
                 layout, f"`holistic_178` needs {HAND_SIZE} points of `{component}`"
             )
         required += [(component, point) for point in points]
-    missing = [name for name in required if name not in index]
+    missing = [name for name in required if name not in index_by_name]
     if missing:
         component, point = missing[0]
         raise _make_unknown_layout_error(
             layout, f"`holistic_178` needs point `{point}` of `{component}`"
         )
-    return [index[name] for name in required]
+    return [index_by_name[name] for name in required]
 
 
 def _group_by_component(names: list[tuple[str, str]]) -> PointLayout:
-    """Group consecutive points of the same component; their order does not change."""
+    """Build a point layout from names (component, point), without changing their order.
+
+    Consecutive points of the same component form one component of the layout.
+    """
     groups = groupby(names, key=lambda name: name[0])
-    return PointLayout(tuple((part, tuple(point for _, point in group)) for part, group in groups))
+    return PointLayout(
+        tuple((component, tuple(point for _, point in group)) for component, group in groups)
+    )
 
 
 def _find_shoulders(names: list[tuple[str, str]]) -> tuple[int, int] | None:
-    """Find the positions of the right and left shoulder, or None if they are unknown."""
+    """Find the positions of the right and the left shoulder among names (component, point).
+
+    The result is None if no known pair of shoulders is among them.
+    """
     for component, right, left in _SHOULDER_POINTS:
         if (component, right) in names and (component, left) in names:
             return names.index((component, right)), names.index((component, left))
@@ -143,11 +164,11 @@ def _is_leg_point(component: str, point: str) -> bool:
 
 
 def _is_known_component(component: str) -> bool:
-    """Return whether a component is a known body, or a hand or face of MediaPipe or OpenPose."""
+    """Return whether a component is a known body or is named as in MediaPipe or OpenPose."""
     return component in _BODY_COMPONENTS or component.endswith(("_LANDMARKS", "_keypoints_2d"))
 
 
 def _make_unknown_layout_error(layout: PointLayout, problem: str) -> ClipError:
-    """Make the error for an unsupported point layout; `problem` says what is missing."""
+    """Make the error for an unsupported point layout; `problem` is a clause that explains it."""
     components = ", ".join(f"{name} ({len(points)})" for name, points in layout.components)
     return ClipError(f"the file has the point components {components}: {problem}", "unknown_layout")

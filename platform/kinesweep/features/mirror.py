@@ -2,6 +2,8 @@
 
 `core.skeleton.symmetry` knows which left point belongs to which right point. A layout with a point
 that has no counterpart is rejected here, because that point would otherwise stay on the wrong side.
+
+Shapes: J points.
 """
 
 import numpy as np
@@ -13,21 +15,22 @@ from kinesweep.core.skeleton.symmetry import find_mirror_indices
 
 
 def compute_mirror_permutation(layout: PointLayout) -> NDArray[np.intp]:
-    """Compute for each point the index of its mirror image, (J,).
+    """Compute the permutation of a layout's points that mirroring requires.
 
-    The permutation is its own inverse.
+    Returns:
+        Index of the mirror image of each point, (J,). The permutation is its own inverse.
 
     Raises:
         InputError: If the mirror image of a point is unknown.
     """
-    order = []
+    permutation = []
     points = [(component, name) for component, names in layout.components for name in names]
-    for (component, name), partner in zip(points, find_mirror_indices(layout), strict=True):
-        if partner is None:
+    for (component, name), mirror_index in zip(points, find_mirror_indices(layout), strict=True):
+        if mirror_index is None:
             raise InputError(
                 f"`batch.augmentation.mirror` is set, but the mirror image of the point `{name}`"
                 f" of `{component}` is unknown; set it to 0, or select points that all have a"
                 " mirror image (`features.points: holistic_178`)"
             )
-        order.append(partner)
-    return np.array(order, np.intp)
+        permutation.append(mirror_index)
+    return np.array(permutation, np.intp)

@@ -45,18 +45,18 @@ class PoseFeatures:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the configuration and of the version of this code."""
+        """Return a hash of the configuration and of the version of this code."""
         # The choice of the estimator already shows in the poses, which are part of the media.
         config = self.config.model_dump(mode="json", exclude={"estimator"})
         return compute_fingerprint({"config": config, "code": CODE_VERSION})
 
     def compute_features(self, media: PoseSequence) -> dict[str, Features]:
-        """Compute the pose features of the first person, (ceil(T / stride), D).
+        """Compute the pose features of the first person: `pose` → (ceil(T / stride), D).
 
         Raises:
             ClipError: If the clip cannot be used; reason `no_people` (no point is detected in any
                 frame), `unknown_layout`, `no_shoulders` (never both detected in one frame, or
-                always at the same position) or `nan_frames`.
+                always at the same position) or `nan_frames` (a coordinate is not finite).
         """
         features = Features(
             self(media), self.compute_rate_hz(media.fps), self.select_layout(media.layout)
@@ -64,17 +64,17 @@ class PoseFeatures:
         return dict.fromkeys(self.streams, features)
 
     def estimate_shapes(self, media: PoseSequence) -> dict[str, tuple[int, int]]:
-        """Estimate the shape of `pose`: kept frames and coordinates per frame; the result is exact.
+        """Compute the exact shape of `pose`: number of kept frames and coordinates per frame.
 
         Raises:
             ClipError: If the layout lacks required points; reason `unknown_layout`.
         """
-        frames, _, _, coordinates = media.points_TPJC.shape
-        width = self.select_layout(media.layout).num_points * coordinates
-        return dict.fromkeys(self.streams, (-(-frames // self.config.stride), width))
+        num_frames, _, _, num_coordinates = media.points_TPJC.shape
+        width = self.select_layout(media.layout).num_points * num_coordinates
+        return dict.fromkeys(self.streams, (-(-num_frames // self.config.stride), width))
 
     def select_layout(self, layout: PointLayout) -> PointLayout:
-        """Select points of a layout by the configuration and return their layout.
+        """Return the layout of the points that the configuration selects from a layout.
 
         Raises:
             ClipError: If the layout lacks required points; reason `unknown_layout`.
@@ -82,11 +82,11 @@ class PoseFeatures:
         return select_keypoints(layout, self.config.points, self.config.hide_legs).layout
 
     def compute_rate_hz(self, fps: float) -> float:
-        """Compute the number of kept frames per second for a pose file's frame rate."""
+        """Compute the number of kept frames per second from the frame rate of a pose file."""
         return fps / self.config.stride
 
     def __call__(self, pose: PoseSequence) -> NDArray[np.float32]:
-        """Compute only the feature array, without its rate and layout.
+        """Compute the pose features of the first person as an array, (ceil(T / stride), D).
 
         Raises:
             ClipError: If the clip cannot be used; see `compute_features`.
@@ -114,7 +114,11 @@ class PoseFeatures:
 def _select_points(
     pose: PoseSequence, selection: KeypointSelection
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Select points of the first person; return a copy (T, J, C) and the mask of detected ones."""
+    """Select points of the first person.
+
+    Returns:
+        The points, (T, J, C), as a copy, and their mask, (T, J), True where detected.
+    """
     x_TJC, confidence_TJ = pose.points_TPJC[:, 0], pose.confidence_TPJ[:, 0]
     if selection.points is None:
         return x_TJC.copy(), confidence_TJ > 0
@@ -124,12 +128,17 @@ def _select_points(
 def _normalize_by_shoulders(
     x_TJC: NDArray[np.float32], detected_TJ: NDArray[np.bool_], shoulders: tuple[int, int]
 ) -> None:
-    """Normalize in place: mean shoulder midpoint to 0 and mean shoulder distance to 1.
+    """Normalize points in place: mean shoulder midpoint to 0 and mean shoulder distance to 1.
 
     Means are taken over the frames in which both shoulders are detected.
 
+    Args:
+        x_TJC: Points; the array is changed.
+        detected_TJ: Mask of the detected points.
+        shoulders: Indices of the right and the left shoulder.
+
     Raises:
-        ClipError: If there is no such frame or the distance is 0; reason `no_shoulders`.
+        ClipError: If no frame shows both shoulders or their distance is 0; reason `no_shoulders`.
     """
     right, left = shoulders
     both_T = detected_TJ[:, right] & detected_TJ[:, left]

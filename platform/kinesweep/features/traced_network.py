@@ -87,16 +87,16 @@ DTYPES = ("float32", "float64", "int64", "int32", "bool")
 
 
 class TracedNetwork:
-    """A traced network, checked when it is created and then callable.
+    """A traced network, checked when it is created; calling it runs the network.
 
     Args:
         steps: Steps in the format of the module's docstring.
-        weights: Tensors by name.
-        path: Path of the file, for error messages.
+        weights: Name → tensor.
+        path: Path of the file that describes the network, for error messages.
 
     Raises:
-        CheckpointError: If there are no steps, or if a step names an unknown operation, a missing
-            weight or a step that does not come before it.
+        CheckpointError: If there are no steps, or if a step is malformed or names an unknown
+            operation, a missing weight or a step that does not come before it.
     """
 
     def __init__(
@@ -111,21 +111,21 @@ class TracedNetwork:
                 " `kinesweep train-embedder`"
             )
         # Everything is checked before the first call, so a faulty file runs no step at all.
-        for number, step in enumerate(steps):
+        for step_index, step in enumerate(steps):
             try:
                 name, args, kwargs = step
-                self._check_argument([args, list(dict(kwargs).values())], number)
+                self._check_argument([args, list(dict(kwargs).values())], step_index)
                 self._steps.append((_get_operation(name), args, dict(kwargs)))
             except (LookupError, TypeError, ValueError) as error:
                 raise CheckpointError(
-                    f"step {number} of the program in `{path}` cannot be executed: {error}. It was"
-                    " probably written by another version; train the embedder again with"
+                    f"step {step_index} of the program in `{path}` cannot be executed: {error}. It"
+                    " was probably written by another version; train the embedder again with"
                     " `kinesweep train-embedder`"
                 ) from None
 
     def __call__(self, x: Tensor) -> Any:
-        """Run all steps on an input and return the result of the last one."""
-        # Results are addressed by step number, so all of them are kept until the end.
+        """Run all steps on the input of the network and return the result of the last step."""
+        # Results are addressed by step index, so all of them are kept until the end.
         results: list[Any] = []
         with torch.inference_mode():
             for function, args, kwargs in self._steps:
@@ -137,7 +137,13 @@ class TracedNetwork:
         return results[-1]
 
     def _resolve_argument(self, arg: Any, x: Tensor, results: list[Any]) -> Any:
-        """Resolve an argument to the value that is passed to the operation."""
+        """Resolve an argument to the value that is passed to the operation.
+
+        Args:
+            arg: Argument in the format of the module's docstring.
+            x: Input of the network.
+            results: Results of the preceding steps.
+        """
         if isinstance(arg, list):
             return [self._resolve_argument(item, x, results) for item in arg]
         if not isinstance(arg, dict):
@@ -151,29 +157,39 @@ class TracedNetwork:
             return float(value)
         return x if kind == "input" else self._weights[value]
 
-    def _check_argument(self, arg: Any, number: int) -> None:
-        """Check that `_resolve_argument` can resolve an argument of step `number`."""
+    def _check_argument(self, arg: Any, step_index: int) -> None:
+        """Check that `_resolve_argument` can resolve an argument of the step at `step_index`.
+
+        Raises:
+            LookupError: If the argument refers to something that does not exist.
+            ValueError: If a dict has another number of entries than one.
+            TypeError: If the argument has a type that is not supported.
+        """
         if isinstance(arg, list):
             for item in arg:
-                self._check_argument(item, number)
+                self._check_argument(item, step_index)
         elif isinstance(arg, dict):
             ((kind, value),) = arg.items()
             # `dtype` is restricted to a list because it is passed to `getattr(torch, …)`.
-            is_valid = {
+            is_valid_by_kind = {
                 "input": value == 0,
-                "step": isinstance(value, int) and 0 <= value < number,
+                "step": isinstance(value, int) and 0 <= value < step_index,
                 "weight": value in self._weights,
                 "dtype": value in DTYPES,
                 "number": value in ("inf", "-inf"),
             }
-            if not is_valid.get(kind, False):
+            if not is_valid_by_kind.get(kind, False):
                 raise LookupError(f"there is no {kind} `{value}`")
         elif not isinstance(arg, str | int | float | None):
             raise TypeError(f"`{arg}` is not a valid argument")
 
 
 def _get_operation(name: str) -> Callable[..., Any]:
-    """Return the function of an operation, looked up by its name."""
+    """Return the function of the operation with this name.
+
+    Raises:
+        LookupError: If the name is not in `OPERATIONS`.
+    """
     # Must come before `getattr`: other names in `torch.ops.aten` may have side effects.
     if name not in OPERATIONS:
         raise LookupError(f"the operation `{name}` is not supported")

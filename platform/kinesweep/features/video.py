@@ -8,7 +8,8 @@ same functions run separately, decoders on CPUs and models on GPUs
 With crops, the parts of a frame lie side by side in the pixels of a window. The model encodes each
 part separately, and their features are concatenated.
 
-Shapes: B windows, F frames, H pixels high, W = H a crop, K time steps, T features, D width.
+Shapes: B windows, F frames of a window, H pixels high, W pixels wide (H per crop), C colors, K time
+steps of a window, T features of a clip, D width.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,18 +33,18 @@ from kinesweep.features.encoders import (
 )
 from kinesweep.features.video_windows import (
     Window,
-    WindowStitcher,
     build_window_positions,
     count_windows,
     iter_windows,
 )
+from kinesweep.features.window_stitcher import WindowStitcher
 from kinesweep.sources.video.frame_reader import FrameReader, get_duration_s
 
 # Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
 # Settings that do not change feature values; `encoder` has a fingerprint of its own.
 _IRRELEVANT_SETTINGS = {"stream", "gpus", "actors", "encoder"}
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,15 @@ class VideoFeatures:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Name of the single stream, as set in the recipe."""
+        """Return the name of the single stream, as set in the recipe."""
         return (self.config.stream,)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the model's weights, the windows and the version of this code.
+        """Return a hash of the encoder with its weights, the configuration and the code version.
 
         Raises:
-            InputError: If the model's file does not exist.
+            InputError: If the files of the encoder do not exist.
         """
         settings = self.config.model_dump(mode="json", exclude=_IRRELEVANT_SETTINGS)
         if self.config.has_body_crops:
@@ -74,37 +75,49 @@ class VideoFeatures:
         else:
             # Features without crops stay valid when the crop code changes.
             del settings["crops"]
-        encoder = compute_encoder_fingerprint(self.config.encoder)
-        return compute_fingerprint({"config": settings, "encoder": encoder, "code": CODE_VERSION})
+        encoder_fingerprint = compute_encoder_fingerprint(self.config.encoder)
+        return compute_fingerprint(
+            {"config": settings, "encoder": encoder_fingerprint, "code": CODE_VERSION}
+        )
 
     def load_encoder(self) -> VideoEncoder:
-        """Load the video encoder on the device of this process; a loaded one is reused.
+        """Load the video encoder on the GPU if one is configured and available, else on the CPU.
+
+        An encoder that this process has loaded before is reused.
 
         Raises:
-            InputError: If the model cannot be read or does not accept such windows.
+            InputError: If the files do not exist or the model is not supported.
             CheckpointError: If the weights do not fit the model.
         """
         device = "cuda" if self.config.gpus and torch.cuda.is_available() else "cpu"
         return build_video_encoder(self.config.encoder, self.config.precision, device)
 
     def build_stitcher(self, encoder: VideoEncoder) -> WindowStitcher:
-        """Build the window stitcher for an encoder."""
+        """Build the window stitcher for the configured windows and an encoder.
+
+        Raises:
+            InputError: If the encoder does not support windows of this length, or the stride does
+                not fit its time steps.
+        """
         return WindowStitcher(
             self.config.windows, encoder.count_time_steps(self.config.windows.num_frames)
         )
 
-    def open_windows(self, segment: VideoSegment, size: int) -> tuple[float, Iterator[Window]]:
-        """Open a part of a video as windows.
+    def iter_segment_windows(
+        self, segment: VideoSegment, size: int
+    ) -> tuple[float, Iterator[Window]]:
+        """Open a segment and iterate lazily over its windows; with crops, frames are cropped first.
 
         Args:
-            segment: Video file and time span.
-            size: Height and width of the frames in pixels.
+            segment: Video file, time span and, with crops, pose file.
+            size: Height of the frames and width of each crop in pixels.
 
         Returns:
-            Frames per second, and an iterator over the windows.
+            Frame rate of the video in frames per second, and an iterator over the windows.
 
         Raises:
-            ClipError: If the video cannot be opened. Iterating over the windows raises it too.
+            ClipError: If the video or its poses cannot be opened. Iterating over the windows raises
+                it if they cannot be read to the end of the span.
         """
         frames: FrameReader | CroppedFrames
         if self.config.has_body_crops:
@@ -116,14 +129,16 @@ class VideoFeatures:
         )
 
     def compute_features(self, media: VideoSegment) -> dict[str, Features]:
-        """Compute the video features of a part of a video.
+        """Compute the features of a video segment: the configured stream → (T, D).
 
         Raises:
-            ClipError: If it cannot be decoded; with its reason.
+            ClipError: If the segment cannot be decoded; with its reason.
+            InputError: If the encoder cannot be loaded or does not support such windows.
+            CheckpointError: If the weights do not fit the model.
         """
         encoder = self.load_encoder()
         stitcher = self.build_stitcher(encoder)
-        fps, windows = self.open_windows(media, encoder.size)
+        fps, windows = self.iter_segment_windows(media, encoder.size)
         window_features: list[NDArray[np.float32]] = []
         num_real_frames = 0
         for batch in iter_batches(windows, self.config.batch):
@@ -138,23 +153,26 @@ class VideoFeatures:
         }
 
     def estimate_shapes(self, media: VideoSegment) -> dict[str, tuple[int, int]]:
-        """Estimate the shape (T, D) from the duration in the file's header.
+        """Estimate the shape of the stream from the duration in the file's header: stream → (T, D).
 
         Raises:
             ClipError: If the video cannot be opened.
+            InputError: If the encoder cannot be loaded or does not support such windows.
+            CheckpointError: If the weights do not fit the model.
         """
         encoder = self.load_encoder()
         # Estimated at the target rate. The rate of `compat: ssvp` differs, but not by much.
-        rate = self.config.windows.target_fps
-        frames = max(1, round(get_duration_s(media) * rate))
-        length = self.build_stitcher(encoder).compute_length(
-            *count_windows(build_window_positions(self.config.windows, rate), frames)
+        fps = self.config.windows.target_fps
+        num_frames = max(1, round(get_duration_s(media) * fps))
+        num_windows, num_last_frames = count_windows(
+            build_window_positions(self.config.windows, fps), num_frames
         )
+        length = self.build_stitcher(encoder).compute_length(num_windows, num_last_frames)
         return {self.config.stream: (length, encoder.width * len(self.config.crops))}
 
 
-def iter_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Iterate over the items in batches (lists) of `size`; the last one may be smaller."""
+def iter_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Iterate lazily over items in batches (lists) of `size` items; the last one may be smaller."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
@@ -163,20 +181,22 @@ def iter_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def encode_windows(
     encoder: VideoEncoder, windows: Sequence[Window], batch_size: int
 ) -> NDArray[np.float32]:
-    """Encode windows of a video to features, (len(windows), K, D).
+    """Encode windows to features in one batch of constant size.
 
     Args:
         encoder: Video encoder.
-        windows: At most `batch_size` windows. With n crops side by side, D is n times the width of
-            the encoder.
-        batch_size: Constant batch size of the model; a smaller number of windows is padded.
+        windows: At least one and at most `batch_size` windows, possibly of different videos.
+        batch_size: Batch size of the model; a smaller number of windows is padded.
+
+    Returns:
+        Features, float32 (len(windows), K, D). With n crops side by side, D is n times the width of
+        the encoder.
     """
     padded = [*windows, *[windows[-1]] * (batch_size - len(windows))]
     pixels_BFHWC = torch.from_numpy(np.stack([window.pixels_FHWC for window in padded]))
     num_real_frames_B = [window.num_real_frames for window in padded]
     # Crops lie side by side along W; each one is a square of the model's size.
     crops = pixels_BFHWC.split(encoder.size, dim=3)
-    features_BKD = torch.cat(
-        [encoder(crop.contiguous(), num_real_frames_B) for crop in crops], dim=2
-    )
+    crop_features = [encoder(crop.contiguous(), num_real_frames_B) for crop in crops]
+    features_BKD = torch.cat(crop_features, dim=2)
     return features_BKD[: len(windows)].numpy()

@@ -10,17 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kinesweep.interop.multimodalhugs_config import Converted, convert_settings
-    from kinesweep.interop.multimodalhugs_weights import import_model
+    from kinesweep.interop.multimodalhugs_config import ConvertedSettings, convert_settings
+    from kinesweep.interop.multimodalhugs_weights import import_multimodalhugs_model
     from kinesweep.interop.signllava import import_projectors
     from kinesweep.interop.ssvp import import_ssvp
 
-__all__ = ["Converted", "convert_settings", "import_model", "import_projectors", "import_ssvp"]
+__all__ = [
+    "ConvertedSettings",
+    "convert_settings",
+    "import_multimodalhugs_model",
+    "import_projectors",
+    "import_ssvp",
+]
 # Public name → its module, which `__getattr__` imports on first use.
 _MODULES = {
-    "Converted": "multimodalhugs_config",
+    "ConvertedSettings": "multimodalhugs_config",
     "convert_settings": "multimodalhugs_config",
-    "import_model": "multimodalhugs_weights",
+    "import_multimodalhugs_model": "multimodalhugs_weights",
     "import_projectors": "signllava",
     "import_ssvp": "ssvp",
 }

@@ -12,28 +12,18 @@ from typing import Any
 from kinesweep.config.loading import read_yaml, validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.training import TrainingConfig
-from kinesweep.core.errors import InputError
-from kinesweep.interop.config_reader import SettingsSection
+from kinesweep.interop.multimodalhugs_model_section import convert_model_section
 from kinesweep.interop.multimodalhugs_processor import flatten_processor
-from kinesweep.interop.multimodalhugs_unsupported import explain_unsupported_key
+from kinesweep.interop.multimodalhugs_unsupported_keys import explain_unsupported_key
+from kinesweep.interop.settings_section import SettingsSection
 
-# MultimodalHugs' mapper → kind of encoder; other names are left to the recipe's validation.
-_ENCODER_KINDS = {"linear": "linear", "cnn_adapter": "cnn", "adapter": "adapter"}
 # The recipe calls these metrics by other names.
 _METRIC_NAMES = {"sacrebleu": "bleu", "loss": "token_loss"}
-_FREEZE_KEYS = {
-    "freeze_multimodal_mapper": "encoder",
-    "freeze_vl_mapper": "encoder",
-    "freeze_backbone": "backbone",
-    "freeze_encoder_embed_tokens": "embeddings",
-    "freeze_decoder_embed_tokens": "embeddings",
-    "freeze_lm_head": "lm_head",
-}
 
 
 @dataclass(frozen=True)
-class Converted:
-    """The result of converting settings.
+class ConvertedSettings:
+    """The result of converting MultimodalHugs settings.
 
     Attributes:
         recipe: The converted recipe.
@@ -46,11 +36,14 @@ class Converted:
     notes: tuple[str, ...]
 
 
-def convert_settings(path: Path) -> Converted:
+def convert_settings(path: Path) -> ConvertedSettings:
     """Convert a MultimodalHugs YAML file into a recipe.
 
     Args:
         path: The settings file.
+
+    Returns:
+        The recipe, the settings that were not converted, and remarks.
 
     Raises:
         ConfigError: If the file cannot be read or gives an invalid recipe; lists all problems.
@@ -70,11 +63,14 @@ def convert_settings(path: Path) -> Converted:
     training_values = _convert_training(training, notes)
     values = {
         # Names of recipes allow only these characters.
-        "name": "".join(c if c.isalnum() or c in "_.-" else "_" for c in str(name)),
+        "name": "".join(
+            character if character.isalnum() or character in "_.-" else "_"
+            for character in str(name)
+        ),
         "source": _convert_source(data, processor),
         "features": _convert_features(processor),
         "batch": _convert_batch(data, training),
-        "model": _convert_model(model, data, processor, notes),
+        "model": convert_model_section(model, data, processor, notes),
         "training": training_values,
         "evaluation": _convert_evaluation(training, training_values["metric_for_best_model"]),
         "generation": _convert_generation(training, model, notes),
@@ -82,37 +78,45 @@ def convert_settings(path: Path) -> Converted:
     # Every section has been read by now; what remains in it has no equivalent.
     sections = (data, model, training, processor, ignored_section)
     unread = {
-        **{k: v for section in sections for k, v in section.get_unread_settings().items()},
+        **{
+            key: value
+            for section in sections
+            for key, value in section.get_unread_settings().items()
+        },
         **settings,
     }
     unconverted = {
         key: f"{value!r}, {explain_unsupported_key(key)}" for key, value in unread.items()
     }
-    return Converted(
+    return ConvertedSettings(
         validate_config(Recipe, values, f"the recipe of {path}"), unconverted, tuple(notes)
     )
 
 
 def _convert_source(data: SettingsSection, processor: SettingsSection) -> dict[str, Any]:
-    """Convert the tables of the splits and the time unit of segments."""
+    """Convert the tables of the splits and the time unit of segments to the `source` section."""
     splits = {
         split: data.pop_setting(f"{split}_metadata_file", f"{split}_metadata_dir")
         for split in ("train", "validation", "test")
     }
     unit = str(processor.pop_setting("signal_start_end_unit", default="milliseconds")).lower()
     time_unit = "frames" if "frame" in unit else "ms"
-    return {"kind": "pose_tsv", **{k: v for k, v in splits.items() if v}, "time_unit": time_unit}
+    return {
+        "kind": "pose_tsv",
+        **{split: table for split, table in splits.items() if table},
+        "time_unit": time_unit,
+    }
 
 
 def _convert_features(processor: SettingsSection) -> dict[str, Any]:
-    """Convert the selection of points and frames."""
+    """Convert the selection of points and frames to the `features` section."""
     reduce_points = processor.pop_setting("reduce_holistic_poses", default=True)
     stride = processor.pop_setting("skip_frames_stride") or 1  # null means every frame
     return {"points": "holistic_178" if reduce_points else "all", "stride": stride}
 
 
 def _convert_batch(data: SettingsSection, training: SettingsSection) -> dict[str, Any]:
-    """Convert the batch size and the limits of clip lengths."""
+    """Convert batch size, limits of clip lengths and loader workers to the `batch` section."""
     return {
         # 8 is the default of Hugging Face's `TrainingArguments`.
         "batch_size": training.pop_setting("per_device_train_batch_size", default=8),
@@ -122,93 +126,8 @@ def _convert_batch(data: SettingsSection, training: SettingsSection) -> dict[str
     }
 
 
-def _convert_model(
-    model: SettingsSection, data: SettingsSection, processor: SettingsSection, notes: list[str]
-) -> dict[str, Any]:
-    """Convert encoder, backbone, tokenizer and frozen parts; append remarks to `notes`."""
-    if model.pop_setting("feature_extractor_type"):
-        raise InputError(
-            "only settings of pose-to-text models can be converted, but"
-            " `model.feature_extractor_type` reads images"
-        )
-    # A set, because current and former names of a setting freeze the same part.
-    frozen = {part for key, part in _FREEZE_KEYS.items() if model.pop_setting(key)}
-    pretrained = model.pop_setting("pretrained_backbone")
-    architecture = model.pop_setting("backbone_type", "backbone_name", default="m2m_100")
-    scratch_config = model.pop_setting("backbone_config") or {}
-    backbone = {"scratch": {"architecture": architecture, **scratch_config}}
-    if pretrained:
-        backbone = {"pretrained": pretrained}
-        if scratch_config:
-            notes.append(
-                "`model.backbone_config` is not used; a pretrained backbone keeps its own config"
-            )
-    return {
-        "encoder": _convert_encoder(model, notes),
-        "backbone": backbone,
-        "tokenizer": _convert_tokenizer(data, processor, pretrained, notes),
-        "freeze": sorted(frozen),
-    }
-
-
-def _convert_encoder(model: SettingsSection, notes: list[str]) -> dict[str, Any]:
-    """Convert the multimodal mapper into an encoder; append remarks to `notes`."""
-    kind = model.pop_setting("multimodal_mapper_type", "vl_mapper_type", default="linear")
-
-    def pop_mapper_setting(name: str) -> Any:
-        return model.pop_setting(f"multimodal_mapper_{name}", f"vl_mapper_{name}")
-
-    encoder: dict[str, Any] = {
-        "kind": _ENCODER_KINDS.get(str(kind), kind),
-        "standardize": False,
-        "norm_in": bool(pop_mapper_setting("layer_norm_before")),
-        "dropout": pop_mapper_setting("dropout") or 0.0,
-    }
-    norm_out, active = (
-        bool(pop_mapper_setting("layer_norm")),
-        bool(pop_mapper_setting("activation")),
-    )
-    # Read for all kinds, so that none of them is reported as an unknown key.
-    factor = pop_mapper_setting("factor") or model.pop_setting("vl_factor")
-    kernels, strides = model.pop_setting("adapter_ksize"), model.pop_setting("adapter_stride")
-    if kind == "linear":
-        encoder |= {"norm_out": norm_out, "activation": "relu" if active else "none"}
-    if kind == "adapter":
-        encoder |= {"norm_out": norm_out}
-        notes.append(
-            "the `adapter` of MultimodalHugs had no weights and no effect; the converted one has"
-            " weights"
-        )
-    if kind == "cnn_adapter":
-        encoder |= {"kernels": kernels or (3, 3), "strides": strides or (2, 2)}
-        notes.append("a norm and an activation after the convolutions are not converted")
-    if factor and kind != "linear":
-        notes.append(
-            f"the mapper factor {factor} sets widths in another way and is not converted; see"
-            " `model.encoder`"
-        )
-    return encoder
-
-
-def _convert_tokenizer(
-    data: SettingsSection, processor: SettingsSection, pretrained: str | None, notes: list[str]
-) -> dict[str, Any]:
-    """Convert the tokenizer and its new tokens; append remarks to `notes`."""
-    names = ("text_tokenizer_path", "tokenizer_path")
-    path = processor.pop_setting(*names) or data.pop_setting(*names)
-    tokens = processor.pop_setting("new_vocabulary") or data.pop_setting(
-        "new_vocabulary", "tokenizer_src_langs_path"
-    )
-    if not pretrained:
-        notes.append("a backbone from scratch gets a tokenizer trained on the corpus's texts")
-        return {"kind": "train", **({"new_tokens": tokens} if tokens else {})}
-    if path and path != pretrained:
-        notes.append(f"the tokenizer of `{pretrained}` is used instead of `{path}`")
-    return {"kind": "pretrained", **({"new_tokens": tokens} if tokens else {})}
-
-
 def _convert_training(training: SettingsSection, notes: list[str]) -> dict[str, Any]:
-    """Convert the training arguments; append remarks to `notes`."""
+    """Convert the training arguments to the `training` section; append remarks to `notes`."""
     precision_flags = {name: training.pop_setting(name) for name in ("fp16", "bf16")}
     # Hugging Face prefixes the metrics of evaluations with `eval_`.
     metric = str(training.pop_setting("metric_for_best_model", default="bleu")).removeprefix(
@@ -234,22 +153,35 @@ def _convert_training(training: SettingsSection, notes: list[str]) -> dict[str, 
     return values
 
 
-def _convert_evaluation(training: SettingsSection, best: str) -> dict[str, Any]:
-    """Convert the metrics, with the one that selects the best checkpoint."""
+def _convert_evaluation(training: SettingsSection, best_metric: str) -> dict[str, Any]:
+    """Convert the metrics to the `evaluation` section.
+
+    Args:
+        training: The `training` section of MultimodalHugs.
+        best_metric: Metric that selects the best checkpoint, in the recipe's name; it is added to
+            the metrics.
+    """
     metric_names = training.pop_setting("metric_name", default="sacrebleu,chrf")
-    name_list = metric_names.split(",") if isinstance(metric_names, str) else list(metric_names)
-    metrics = [_METRIC_NAMES.get(name.strip(), name.strip()) for name in name_list]
+    if isinstance(metric_names, str):
+        metric_names = metric_names.split(",")
+    metrics = [_METRIC_NAMES.get(name.strip(), name.strip()) for name in metric_names]
     # `token_loss` is computed in every evaluation and is no name of a metric in the recipe.
-    best_metrics = [] if best == "token_loss" else [best]
+    best_metrics = [] if best_metric == "token_loss" else [best_metric]
     return {"metrics": list(dict.fromkeys([*metrics, *best_metrics]))}
 
 
 def _convert_generation(
     training: SettingsSection, model: SettingsSection, notes: list[str]
 ) -> dict[str, Any]:
-    """Convert beam size and output length; append remarks to `notes`."""
-    beams = training.pop_setting("generation_num_beams", "num_beams")
-    length = training.pop_setting("generation_max_length") or model.pop_setting("max_length")
+    """Convert the number of beams and the output length to the `generation` section.
+
+    Args:
+        training: The `training` section of MultimodalHugs.
+        model: The `model` section of MultimodalHugs.
+        notes: List to which remarks are appended.
+    """
+    num_beams = training.pop_setting("generation_num_beams", "num_beams")
+    max_length = training.pop_setting("generation_max_length") or model.pop_setting("max_length")
     notes.append("the number of beams takes effect; MultimodalHugs ignored it")
-    values = {"num_beams": beams, "max_new_tokens": length}
+    values = {"num_beams": num_beams, "max_new_tokens": max_length}
     return {key: value for key, value in values.items() if value}

@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from kinesweep.core.errors import InputError
-from kinesweep.interop.config_reader import SettingsSection
+from kinesweep.interop.settings_section import SettingsSection
 from kinesweep.sources.tsv.tsv_columns import MEANING_BY_NAME
 
 _POSE_PROCESSOR, _TEXT_PROCESSOR = "PoseModalityProcessor", "TextModalityProcessor"
 
 
 def flatten_processor(values: object) -> SettingsSection:
-    """Flatten the `processor` section: return all of its keys at one level.
+    """Flatten the `processor` section to a section with all of its keys at one level.
 
     Args:
-        values: The `processor` section in any of its forms; anything but a mapping is empty.
+        values: The `processor` section in any of its forms; any object but a mapping is treated as
+            an empty section.
 
     Raises:
         InputError: If the processor is not a pose-to-text processor.
@@ -40,9 +41,8 @@ def flatten_processor(values: object) -> SettingsSection:
         }
         if renamed_columns:
             flat_settings["column_map"] = sorted(renamed_columns)
-    flat_settings.pop(
-        "role", None
-    )  # the role of a slot (input, target) has no meaning in a flat section
+    # The role of a slot (input, target) has no meaning in a flat section.
+    flat_settings.pop("role", None)
     # Keys at the outer level take precedence over those of slots and of the shorthand.
     return SettingsSection(
         "processor", {**flat_settings, **settings.pop("modality_kwargs", {}), **settings}
@@ -50,10 +50,14 @@ def flatten_processor(values: object) -> SettingsSection:
 
 
 def _pop_slot_overrides(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Remove the overrides of the shorthand from the section and return them as slots."""
+    """Remove the overrides of the shorthand from the settings and return them as slots."""
     return list((settings.pop("slot_overrides", None) or {}).values())
 
 
 def _make_unsupported_task_error(reason: str) -> InputError:
-    """Return the error for settings of other tasks."""
+    """Make the error for settings of a task other than pose-to-text.
+
+    Args:
+        reason: Clause that says how the settings show another task.
+    """
     return InputError(f"only settings of pose-to-text models can be converted, but {reason}")

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.model import CnnEncoderConfig, ModelConfig
+from kinesweep.config.recipe.encoders import CnnEncoderConfig
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.data.text_tokenizer import TextTokenizer
@@ -50,16 +51,18 @@ _COMPUTED_KEYS = (r"backbone\..*embed_positions\.weights$",)
 """Sinusoidal positions that older versions of transformers saved; the model computes them."""
 
 
-def import_model(
-    folder: Path, recipe: Recipe, out: Path, tokenizer: str | None = None
+def import_multimodalhugs_model(
+    folder: Path, recipe: Recipe, output_dir: Path, tokenizer_name: str | None = None
 ) -> Translator:
     """Import a MultimodalHugs model and write a model folder for `kinesweep evaluate`.
 
     Args:
         folder: MultimodalHugs' model folder with `config.json` and `model.safetensors`.
-        recipe: Recipe converted from the settings that the model was trained with.
-        out: Folder to create.
-        tokenizer: Folder or hub id; default: `folder`. `new_tokens` of the recipe are added.
+        recipe: Recipe converted from the settings that the model was trained with; it is written to
+            the model folder as a whole.
+        output_dir: Folder to create.
+        tokenizer_name: Folder or hub id of the tokenizer; None: `folder`. `new_tokens` of the
+            recipe are added.
 
     Returns:
         The imported model.
@@ -71,52 +74,57 @@ def import_model(
     """
     config, tensors = _read_model_folder(folder)
     new_tokens = recipe.model.tokenizer.new_tokens
-    text = TextTokenizer(load_pretrained_tokenizer(tokenizer or str(folder), new_tokens, []))
+    tokenizer = TextTokenizer(
+        load_pretrained_tokenizer(tokenizer_name or str(folder), new_tokens, [])
+    )
     # The width comes from the saved configuration, because there is no feature store to ask.
     width = int(config["feat_dim"])
-    model = _build_model(config, recipe.model, width, text.vocabulary)
+    model = _build_model(config, recipe.model, width, tokenizer.vocabulary)
     copy_tensors_into_model(
         model, rename_state_dict_keys(tensors, _KEY_RENAMES, _COMPUTED_KEYS), folder
     )
-    write_imported_model(out, model, text, recipe)
+    write_imported_model(output_dir, model, tokenizer, recipe)
     return model
 
 
 def _read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read the configuration and the tensors of a model folder.
+    """Read the configuration and the tensors of MultimodalHugs' model folder.
+
+    Returns:
+        Content of `config.json`, and source name → tensor.
 
     Raises:
-        CheckpointError: If files or keys are missing.
+        CheckpointError: If files, or keys of the configuration, are missing.
         InputError: If the mapper was saved without weights.
     """
-    paths = folder / "config.json", folder / "model.safetensors"
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
+    config_path, weights_path = folder / "config.json", folder / "model.safetensors"
+    missing_files = [path.name for path in (config_path, weights_path) if not path.is_file()]
+    if missing_files:
         raise CheckpointError(
-            f"`{folder}` is not a model folder of MultimodalHugs: {', '.join(missing)} missing;"
-            " pickled weights are not read"
+            f"`{folder}` is not a model folder of MultimodalHugs: {', '.join(missing_files)}"
+            " missing; pickled weights are not read"
         )
-    config = json.loads(paths[0].read_text(encoding="utf-8"))
+    config = json.loads(config_path.read_text(encoding="utf-8"))
     required_keys = ("feat_dim", "backbone_config")
     missing_keys = [key for key in required_keys if not config.get(key)]
     if missing_keys:
-        raise CheckpointError(f"`{paths[0]}` has no `{missing_keys[0]}`")
+        raise CheckpointError(f"`{config_path}` has no `{missing_keys[0]}`")
     if config.get("multimodal_mapper_type", config.get("vl_mapper_type")) == "adapter":
         raise InputError(
             f"`{folder}` has the mapper `adapter`, which MultimodalHugs saved without weights;"
             " there is nothing to import"
         )
-    return config, load_file(paths[1])
+    return config, load_file(weights_path)
 
 
 def _build_model(
-    config: Mapping[str, Any], model: ModelConfig, width: int, vocabulary: Vocabulary
+    config: Mapping[str, Any], model_section: ModelConfig, width: int, vocabulary: Vocabulary
 ) -> Translator:
-    """Build the model without loading its weights.
+    """Build a Translator with MultimodalHugs' backbone configuration, without loading weights.
 
     Args:
         config: MultimodalHugs' `config.json`.
-        model: The `model` section of the recipe.
+        model_section: The `model` section of the recipe.
         width: Values per frame of the pose stream.
         vocabulary: Size and special tokens of the tokenizer.
 
@@ -127,7 +135,7 @@ def _build_model(
     backbone_config = dict(config["backbone_config"])
     # The type of the backbone may be stored next to its configuration instead of inside.
     backbone_config.setdefault("model_type", config.get("backbone_type", "m2m_100"))
-    backbone = BACKBONES[model.backbone.kind].create_from_saved_config(backbone_config)
+    backbone = BACKBONES[model_section.backbone.kind].create_from_saved_config(backbone_config)
     num_embeddings = backbone.get_input_embeddings().num_embeddings
     if vocabulary.size > num_embeddings:
         raise InputError(
@@ -137,23 +145,30 @@ def _build_model(
     # The tokenizer may have added tokens, so its ids replace those of the saved configuration.
     for key, value in get_seq2seq_special_ids(backbone.config, vocabulary).items():
         setattr(backbone.config, key, value)
-    _check_cnn_mapper(config, model, backbone.get_input_embeddings().embedding_dim)
-    model_config = build_kinesweep_config(model, {_STREAM: width}, vocabulary, 0.0, backbone)
-    return Translator(model_config, backbone).eval()
+    _check_cnn_mapper(config, model_section, backbone.get_input_embeddings().embedding_dim)
+    translator_config = build_kinesweep_config(
+        model_section, {_STREAM: width}, vocabulary, 0.0, backbone
+    )
+    return Translator(translator_config, backbone).eval()
 
 
-def _check_cnn_mapper(config: Mapping[str, Any], model: ModelConfig, backbone_width: int) -> None:
-    """Check that the convolutions can be built as an encoder of kind `cnn`.
+def _check_cnn_mapper(
+    config: Mapping[str, Any], model_section: ModelConfig, backbone_width: int
+) -> None:
+    """Check that a convolutional mapper can be built as an encoder of kind `cnn`.
+
+    Does nothing if the recipe has an encoder of another kind.
 
     Args:
         config: MultimodalHugs' `config.json`.
-        model: The `model` section of the recipe.
-        backbone_width: Width of the backbone.
+        model_section: The `model` section of the recipe.
+        backbone_width: Width of the backbone's embeddings.
 
     Raises:
-        InputError: If they have a norm or an activation after them, or another width.
+        InputError: If the convolutions are followed by a norm or an activation, or have another
+            width than `model.encoder.channels`.
     """
-    if not isinstance(model.encoder, CnnEncoderConfig):
+    if not isinstance(model_section.encoder, CnnEncoderConfig):
         return
     # An encoder of kind `cnn` has no layers after its last convolution block.
     trailing_layers = [
@@ -161,9 +176,8 @@ def _check_cnn_mapper(config: Mapping[str, Any], model: ModelConfig, backbone_wi
     ]
     if trailing_layers:
         raise InputError(f"a `cnn_adapter` followed by `{trailing_layers[0]}` has no equivalent")
-    if model.encoder.channels != backbone_width:
+    if model_section.encoder.channels != backbone_width:
         raise InputError(
             f"the convolutions of the model are {backbone_width} wide, but `model.encoder.channels`"
-            " is"
-            f" {model.encoder.channels}; set it to {backbone_width}"
+            f" is {model_section.encoder.channels}; set it to {backbone_width}"
         )

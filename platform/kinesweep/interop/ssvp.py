@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.data.given import load_external_tokenizer
+from kinesweep.data.external_tokenizer import load_external_tokenizer
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.truecase import learn_truecaser
 from kinesweep.features import build_features
@@ -71,19 +72,20 @@ _COMPUTED_KEYS = (
 def import_ssvp(
     path: Path,
     recipe: Recipe,
-    out: Path,
-    tokenizer: str | None = None,
+    output_dir: Path,
+    tokenizer_name: str | None = None,
     texts: Sequence[str] = (),
 ) -> Translator:
     """Import an SSVP-SLT checkpoint and write a model folder for `kinesweep evaluate`.
 
     Args:
         path: SSVP-SLT's `best_model.pth`: a dictionary with `model`, or the tensors alone.
-        recipe: Recipe that corresponds to the training settings.
-        out: Folder to create.
-        tokenizer: Hub id or folder (Hugging Face's, or fairseq's with a SentencePiece model);
-            default: `model.tokenizer.path` or `model.backbone.pretrained`.
-        texts: Training texts, from which the truecaser of `generation.truecase` is learned.
+        recipe: Recipe that corresponds to the training settings; it is written to the model folder
+            as a whole.
+        output_dir: Folder to create.
+        tokenizer_name: Hub id or folder (Hugging Face's, or fairseq's with a SentencePiece model)
+            of the tokenizer; None: `model.tokenizer.path` or `model.backbone.pretrained`.
+        texts: Training texts, from which a truecaser is learned if the recipe lowercases texts.
 
     Returns:
         The imported model.
@@ -96,7 +98,9 @@ def import_ssvp(
             to learn the case.
     """
     tensors = read_checkpoint_tensors(path, "model")
-    text = _load_text_tokenizer(recipe, tokenizer, texts)
+    tokenizer = _load_text_tokenizer(
+        recipe.model, tokenizer_name, texts, recipe.generation.truecase
+    )
     # SSVP-SLT has exactly one stream, that of the video features.
     (stream,) = build_features(recipe.features).streams
     renamed_tensors = rename_state_dict_keys(
@@ -104,34 +108,46 @@ def import_ssvp(
     )
     # The input width comes from the checkpoint, because there is no feature store to ask.
     width = _get_input_width(renamed_tensors, stream, path)
-    model = _build_model(recipe, {stream: width}, text.vocabulary)
+    model = _build_model(
+        recipe.model,
+        {stream: width},
+        tokenizer.vocabulary,
+        recipe.training.label_smoothing_factor,
+    )
     if _has_fairseq_names(tensors):
         # Fixed in Tarrés' model and therefore not saved; a checkpoint with its own scale keeps it.
-        out_width = len(renamed_tensors[f"encoders.{stream}.linear.weight"])
-        gain = math.sqrt(out_width) if model.backbone.config.scale_embedding else 1.0
-        renamed_tensors.setdefault(f"encoders.{stream}.gain", torch.full((out_width,), gain))
+        output_width = len(renamed_tensors[f"encoders.{stream}.linear.weight"])
+        gain = math.sqrt(output_width) if model.backbone.config.scale_embedding else 1.0
+        renamed_tensors.setdefault(f"encoders.{stream}.gain", torch.full((output_width,), gain))
     copy_tensors_into_model(model, renamed_tensors, path)
-    write_imported_model(out, model, text, recipe)
+    write_imported_model(output_dir, model, tokenizer, recipe)
     return model
 
 
 def _load_text_tokenizer(
-    recipe: Recipe, tokenizer: str | None, texts: Sequence[str]
+    model_section: ModelConfig, name: str | None, texts: Sequence[str], needs_truecaser: bool
 ) -> TextTokenizer:
-    """Load the tokenizer and learn the truecaser if the recipe lowercases texts.
+    """Load the tokenizer, with a truecaser learned from the texts if the recipe lowercases them.
+
+    Args:
+        model_section: The `model` section of the recipe.
+        name: Hub id or folder of the tokenizer; None: that of the recipe.
+        texts: Training texts.
+        needs_truecaser: Whether generated texts are to be truecased (`generation.truecase`).
 
     Raises:
-        InputError: If no tokenizer is known, or texts are needed to learn the case.
+        InputError: If the recipe has no tokenizer and none is given, or a truecaser is needed but
+            there are no texts.
     """
-    config = recipe.model.tokenizer
-    default_name = config.path if config.kind == "folder" else recipe.model.backbone.pretrained
-    name = tokenizer or default_name
+    config = model_section.tokenizer
+    default_name = config.path if config.kind == "folder" else model_section.backbone.pretrained
+    name = name or default_name
     if name is None:
         raise InputError(
             "the recipe's backbone is from scratch, so it has no tokenizer; say where its tokenizer"
             " is with `--tokenizer`"
         )
-    if recipe.generation.truecase and not texts:
+    if needs_truecaser and not texts:
         raise InputError(
             "`generation.truecase` is on, but there are no texts to learn case from; give the"
             " training texts, or set it to false in the recipe"
@@ -144,13 +160,22 @@ def _load_text_tokenizer(
 
 
 def _has_fairseq_names(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether the tensors have fairseq's names, as in the Tarrés model."""
+    """Return whether any of the tensors has a name from fairseq, as in the Tarrés model."""
     markers = ("transformer_layers.", "decoder.output_projection.", "feat_proj.")
     return any(marker in name for name in tensors for marker in markers)
 
 
 def _get_key_renames(tensors: Mapping[str, Tensor], stream: str) -> list[tuple[str, str]]:
-    """Return the patterns and replacements for the kind of backbone in the checkpoint."""
+    """Return the renames from the names in the checkpoint to those of the model.
+
+    Args:
+        tensors: Source name → tensor, whose names show the kind of backbone.
+        stream: Name of the feature stream.
+
+    Returns:
+        Pairs of a pattern for the start of a source name and its replacement; the first matching
+        pair applies.
+    """
     backbone_renames = _BART_RENAMES
     if _has_fairseq_names(tensors):
         backbone_renames = _TARRES_RENAMES
@@ -169,7 +194,16 @@ def _get_key_renames(tensors: Mapping[str, Tensor], stream: str) -> list[tuple[s
 
 
 def _get_input_width(renamed_tensors: Mapping[str, Tensor], stream: str, path: Path) -> int:
-    """Return the input width of the feature projection, in values per frame."""
+    """Return the input width of the feature projection, in values per frame.
+
+    Args:
+        renamed_tensors: Name in the model → tensor.
+        stream: Name of the feature stream.
+        path: File of the tensors, for the error message.
+
+    Raises:
+        CheckpointError: If the checkpoint has no feature projection.
+    """
     weight = renamed_tensors.get(f"encoders.{stream}.linear.weight")
     if weight is None or weight.dim() != 2:
         raise CheckpointError(
@@ -178,19 +212,27 @@ def _get_input_width(renamed_tensors: Mapping[str, Tensor], stream: str, path: P
     return int(weight.shape[1])
 
 
-def _build_model(recipe: Recipe, widths: dict[str, int], vocabulary: Vocabulary) -> Translator:
-    """Build the model of the recipe without loading its weights.
+def _build_model(
+    model_section: ModelConfig,
+    widths: dict[str, int],
+    vocabulary: Vocabulary,
+    label_smoothing: float,
+) -> Translator:
+    """Build the model of a recipe without loading its weights.
 
     Args:
-        recipe: Recipe of the model.
-        widths: Stream name → values per frame.
+        model_section: The `model` section of the recipe.
+        widths: Name of the feature stream → values per frame.
         vocabulary: Size and special tokens of the tokenizer.
+        label_smoothing: Label smoothing of further training
+            (`training.label_smoothing_factor`).
 
     Raises:
+        ConfigError: If the backbone of the recipe cannot be built.
         InputError: If the tokenizer has more tokens than the model has embeddings.
     """
-    config = recipe.model
-    backbone = BACKBONES[config.backbone.kind].create_without_weights(config.backbone, vocabulary)
+    backbone_type = BACKBONES[model_section.backbone.kind]
+    backbone = backbone_type.create_with_random_weights(model_section.backbone, vocabulary)
     # The embeddings may have more rows than the tokenizer has tokens (padding of the vocabulary).
     num_embeddings = backbone.get_input_embeddings().num_embeddings
     if vocabulary.size > num_embeddings:
@@ -198,6 +240,7 @@ def _build_model(recipe: Recipe, widths: dict[str, int], vocabulary: Vocabulary)
             f"the tokenizer has {vocabulary.size} tokens, but the model has embeddings for"
             f" {num_embeddings}"
         )
-    smoothing = recipe.training.label_smoothing_factor
-    model_config: Any = build_kinesweep_config(config, widths, vocabulary, smoothing, backbone)
-    return Translator(model_config, backbone).eval()
+    translator_config: Any = build_kinesweep_config(
+        model_section, widths, vocabulary, label_smoothing, backbone
+    )
+    return Translator(translator_config, backbone).eval()

@@ -14,56 +14,52 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kinesweep.checkpoints.model_dir_files import FEATURES, write_recipe
+from kinesweep.checkpoints.model_dir import write_model_folder_with_callback
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.io import write_folder, write_json
 from kinesweep.core.schema import StreamSchema
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.translator import Translator
 
+# Maximum number of mismatches in an error message.
+_MAX_SHOWN_PROBLEMS = 3
 
-def write_imported_model(out: Path, model: Translator, text: TextTokenizer, recipe: Recipe) -> None:
+
+def write_imported_model(
+    output_dir: Path, model: Translator, tokenizer: TextTokenizer, recipe: Recipe
+) -> None:
     """Write the model folder of an imported model, whose feature store is not known yet.
 
     Args:
-        out: Folder to create.
+        output_dir: Folder to create.
         model: Model with the imported weights.
-        text: Tokenizer of the model.
-        recipe: Recipe that the model was trained with.
+        tokenizer: Tokenizer of the model.
+        recipe: Recipe that the model was trained with; it is written to the folder as a whole.
     """
-
-    def write_model_files(model_dir: Path) -> None:
-        # The empty fingerprint and the missing rates stand for the unknown store.
-        model.save_pretrained(model_dir)
-        text.save(model_dir)
-        write_recipe(model_dir, recipe)
-        streams = {
-            name: StreamSchema(width, None, recipe.store.dtype).to_json()
-            for name, width in model.config.get_stream_widths().items()
-        }
-        facts = {
-            "features": recipe.to_portable().features.model_dump(mode="json"),
-            "person": getattr(recipe.corpora[0], "person", 0),
-            "store_dtype": recipe.store.dtype,
-            "store_fingerprint": "",
-            "streams": streams,
-        }
-        write_json(model_dir / FEATURES, facts)
-
-    write_folder(out, write_model_files)
+    # The empty fingerprint and the missing rates stand for the unknown store.
+    streams = {
+        name: StreamSchema(width, None, recipe.store.dtype)
+        for name, width in model.config.get_stream_widths().items()
+    }
+    write_model_folder_with_callback(
+        output_dir, model.save_pretrained, tokenizer, recipe, "", streams
+    )
 
 
 def rename_state_dict_keys(
-    tensors: Mapping[str, Tensor], renames: Sequence[tuple[str, str]], dropped: Sequence[str]
+    tensors: Mapping[str, Tensor],
+    renames: Sequence[tuple[str, str]],
+    dropped_patterns: Sequence[str],
 ) -> dict[str, Tensor]:
-    """Rename the keys of a source state dict to those of the model; others keep their names.
+    """Rename the keys of a source state dict to those of the model, and drop computed values.
+
+    Keys that match no pattern keep their names.
 
     Args:
         tensors: Source name → tensor.
         renames: Pairs of a pattern for the start of a source name and its replacement; the first
             matching pair is used.
-        dropped: Patterns of source names to drop, because the model computes their values.
+        dropped_patterns: Patterns of source names to drop, because the model computes their values.
 
     Returns:
         Name in the model → tensor.
@@ -73,7 +69,7 @@ def rename_state_dict_keys(
     """
     renamed_tensors: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if any(re.match(pattern, name) for pattern in dropped):
+        if any(re.match(pattern, name) for pattern in dropped_patterns):
             continue
         target_name = _rename_key(name, renames)
         if target_name in renamed_tensors:
@@ -83,10 +79,12 @@ def rename_state_dict_keys(
 
 
 def read_checkpoint_tensors(path: Path, key: str) -> dict[str, Tensor]:
-    """Read named tensors from a file and remove the prefix of data-parallel training.
+    """Read the named tensors of a training checkpoint from a file written by `torch.save`.
+
+    The prefix `module.` of data-parallel training is removed from the names.
 
     Args:
-        path: File written by `torch.save`; no pickled code in it is run.
+        path: File to read; no pickled code in it is run.
         key: Key of the tensors in the saved dictionary; if it is missing, the dictionary itself
             must consist of tensors.
 
@@ -120,13 +118,13 @@ def copy_tensors_into_model(
     origin: Path,
     state: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Copy tensors into the model; all of them must match, and nothing may be missing.
+    """Copy tensors into a model; every tensor must match, and none of the model may be missing.
 
     Args:
         model: Model to fill, in place.
         tensors: Name in the model → source tensor.
-        origin: File or folder of the tensors, for error messages.
-        state: Name → tensor of the part of the model to fill; default: the whole model.
+        origin: File or folder of the source tensors, for error messages.
+        state: Name → tensor of the part of the model to fill; None: the whole model.
 
     Raises:
         CheckpointError: If tensors are missing, superfluous or of the wrong shape, or if tied ones
@@ -136,8 +134,12 @@ def copy_tensors_into_model(
     # Everything is checked before the first copy, so a failed import leaves the model unchanged.
     problems = _find_mismatches(target_tensors, tensors)
     if problems:
-        shown = "; ".join(problems[:3]) + (f"; {len(problems) - 3} more" * (len(problems) > 3))
-        raise CheckpointError(f"`{origin}` does not match the model of its settings: {shown}")
+        shown_problems = "; ".join(problems[:_MAX_SHOWN_PROBLEMS])
+        if len(problems) > _MAX_SHOWN_PROBLEMS:
+            shown_problems += f"; {len(problems) - _MAX_SHOWN_PROBLEMS} more"
+        raise CheckpointError(
+            f"`{origin}` does not match the model of its settings: {shown_problems}"
+        )
     with torch.no_grad():
         for name, tensor in tensors.items():
             target_tensors[name].copy_(tensor)
@@ -146,21 +148,24 @@ def copy_tensors_into_model(
 def _find_mismatches(
     model_weights: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> list[str]:
-    """Find all tensors that do not match; return a message for each.
+    """Find all source tensors and model weights that do not match each other.
 
     Args:
         model_weights: Name → tensor of the model.
         tensors: Name in the model → source tensor.
+
+    Returns:
+        A message for each mismatch: superfluous, missing, of another shape, or tied but different.
     """
-    # Tied parameters share memory: if one of them is given, the others are not missing.
-    given_pointers = {model_weights[name].data_ptr() for name in tensors if name in model_weights}
+    # Tied parameters share memory: if one of them has a source, the others are not missing.
+    source_pointers = {model_weights[name].data_ptr() for name in tensors if name in model_weights}
     problems = [
         f"`{name}` is not part of the model" for name in tensors if name not in model_weights
     ]
     problems += [
         f"`{name}` is missing"
         for name, tensor in model_weights.items()
-        if name not in tensors and tensor.data_ptr() not in given_pointers
+        if name not in tensors and tensor.data_ptr() not in source_pointers
     ]
     problems += [
         f"`{name}` is {tuple(tensor.shape)}, not {tuple(model_weights[name].shape)}"
@@ -177,8 +182,13 @@ def _find_mismatches(
 
 
 def _rename_key(name: str, renames: Sequence[tuple[str, str]]) -> str:
-    """Return the name that a source tensor has in the model; unmatched names stay unchanged."""
-    # In order: specific patterns precede general ones that would match the same names.
+    """Return the name that a source tensor has in the model; unmatched names stay unchanged.
+
+    Args:
+        name: Source name.
+        renames: Pairs of a pattern for the start of the name and its replacement.
+    """
+    # The first match is used: specific patterns precede general ones that match the same names.
     for pattern, replacement in renames:
         if re.match(pattern, name):
             return re.sub(pattern, replacement, name, count=1)

@@ -8,7 +8,8 @@ from transformers import AutoConfig, AutoModel
 
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.factory import build_translator, check_model_config
-from kinesweep.models.translator import Translator, TranslatorOutput
+from kinesweep.models.training_loss import TranslatorOutput
+from kinesweep.models.translator import Translator
 
 __all__ = [
     "KinesweepConfig",

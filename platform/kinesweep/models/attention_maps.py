@@ -1,4 +1,4 @@
-"""Attention maps: the attention of a translator over its input, for each token of a given text.
+"""Attention maps: the attention of a translator over its input, for each token of a text.
 
 The text passes through the model as in training, so the weights are those with which the model
 would generate each token after the preceding ones. For an encoder-decoder they are the
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from kinesweep.core.batch import IGNORE, Batch
+from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.models.fusion import MaskedVectors
 from kinesweep.models.translator import Translator
@@ -31,7 +32,7 @@ PositionKind = Literal["prompt", "separator", "stream", "after", "end", "text"]
 
 @dataclass(frozen=True)
 class AttentionSpan:
-    """A span of consecutive attended positions of one kind.
+    """Consecutive attended positions of one kind in the input of one clip.
 
     Attributes:
         kind: Kind of the positions; `text` denotes the preceding tokens of the text.
@@ -54,9 +55,9 @@ class AttentionMap:
 
     Attributes:
         weights_AHLM: Weights by layer and head; row l belongs to the step that predicts token l.
-        spans: Spans that cover all M positions in order, without gaps.
-        joint_weights: Stream → (T, V), weight of each joint in each frame, for encoders that
-            compute it.
+        spans: Spans from the first to the last of the M positions, without gaps.
+        joint_weights: Stream → weight of each joint in each frame, (T, V), 0 to 1; only streams
+            whose encoder attends to joints.
     """
 
     weights_AHLM: Tensor
@@ -72,42 +73,50 @@ def compute_attention_maps(model: Translator, batch: Batch) -> list[AttentionMap
         model: Translator in evaluation mode.
         batch: Clips whose labels are the tokens to explain.
 
+    Returns:
+        The attention map of each clip, in the order of the batch.
+
     Raises:
-        InputError: If the language model does not return attention weights, or as
-            `Translator.forward` raises it.
+        InputError: If the language model does not return attention weights, a stream is missing or
+            has another width, or a clip and its labels do not fit the backbone's positions.
     """
     with _record_fusion_outputs(model.fusion) as fusion_outputs:
         x_BNE, mask_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
-    kind = model.config.get_model_config().backbone.kind
-    weights = model.compute_attention_weights(x_BNE, mask_BN, batch.labels_BL)
+    config = model.config.get_model_config()
+    kind, labels_BL = config.backbone.kind, batch.labels_BL
+    model.position_limit.check_text_length(config.reserved_text_tokens, labels_BL.shape[1])
+    weights_BAHLM = BACKBONES[kind].compute_attention_weights(
+        model.backbone, x_BNE, mask_BN, labels_BL
+    )
     attention_maps = []
     for row in range(batch.num_clips):
         spans = _build_spans(model, batch, fusion_outputs[0], row)
-        inputs, labels = int(mask_BN[row].sum()), int((batch.labels_BL[row] != IGNORE).sum())
+        num_inputs = int(mask_BN[row].sum())
+        num_labels = int((labels_BL[row] != IGNORE).sum())
         if kind == "causal":
-            first = x_BNE.shape[1] - inputs  # the causal backbone moves padding to the left
-            token_weights_AHLM = weights[row, :, :, :labels, first : x_BNE.shape[1] + labels - 1]
+            first = x_BNE.shape[1] - num_inputs  # the causal backbone moves padding to the left
+            end = x_BNE.shape[1] + num_labels - 1
             # The last label is predicted but never read, so it is not an attended position.
-            spans.append(AttentionSpan("text", inputs, inputs + labels - 1))
+            spans.append(AttentionSpan("text", num_inputs, num_inputs + num_labels - 1))
         else:
-            token_weights_AHLM = weights[row, :, :, :labels, :inputs]
-        assert spans[-1].end == token_weights_AHLM.shape[-1], (
-            "the spans must cover all attended positions"
-        )
-        attention_maps.append(
-            AttentionMap(
-                token_weights_AHLM, tuple(spans), _compute_joint_weights(model, batch, row)
-            )
-        )
+            first, end = 0, num_inputs
+        weights_AHLM = weights_BAHLM[row, :, :, :num_labels, first:end]
+        assert spans[-1].end == weights_AHLM.shape[-1], "the spans must cover all positions"
+        joint_weights = _compute_joint_weights(model, batch, row)
+        attention_maps.append(AttentionMap(weights_AHLM, tuple(spans), joint_weights))
     return attention_maps
 
 
 @contextmanager
 def _record_fusion_outputs(fusion: nn.Module) -> Iterator[list[list[MaskedVectors]]]:
-    """Record the outputs of the fusion module while the context is active."""
+    """Record each output of the fusion module while the context is active.
+
+    Yields:
+        A list to which each call of the module appends its output.
+    """
     outputs: list[list[MaskedVectors]] = []
     # Only the fusion module knows how many vectors of each stream are left after truncation.
-    handle = fusion.register_forward_hook(lambda _, __, parts: outputs.append(parts))
+    handle = fusion.register_forward_hook(lambda _, __, output: outputs.append(output))
     try:
         yield outputs
     finally:
@@ -115,14 +124,23 @@ def _record_fusion_outputs(fusion: nn.Module) -> Iterator[list[list[MaskedVector
 
 
 def _build_spans(
-    model: Translator, batch: Batch, parts: list[MaskedVectors], row: int
+    model: Translator, batch: Batch, frame_vectors: list[MaskedVectors], row: int
 ) -> list[AttentionSpan]:
-    """Build the spans of one row, in the order of `Translator.build_inputs_embeds`."""
+    """Build the spans of one clip's input: prompt, frames with separators, suffix, end token.
+
+    Args:
+        model: Translator that made the input.
+        batch: Batch that contains the clip.
+        frame_vectors: Output of the fusion module for the batch.
+        row: Row of the clip in the batch.
+    """
     counts: list[tuple[PositionKind, str, int]] = [
         ("prompt", "", int(batch.prompt_mask_BP[row].sum()))
     ]
     fusion: Any = model.fusion
-    for (name, is_separator), (_, mask_BN) in zip(fusion.order, parts, strict=True):
+    for (name, is_separator), (_, mask_BN) in zip(
+        fusion.output_origins, frame_vectors, strict=True
+    ):
         counts.append(("separator" if is_separator else "stream", name, int(mask_BN[row].sum())))
     counts.append(("after", "", int(batch.suffix_mask_BA[row].sum())))
     counts.append(("end", "", int(model.config.get_model_config().should_append_eos)))
@@ -130,17 +148,21 @@ def _build_spans(
     for kind, name, count in counts:
         source_spans: tuple[SourceSpan, ...] = ()
         if kind == "stream":
-            frames = int(batch.frame_masks[name][row].sum())
+            num_frames = int(batch.frame_masks[name][row].sum())
             # With few positions, the model truncates streams, which leaves `count` vectors.
             encoder: Any = model.encoders[name]
-            source_spans = tuple(encoder.get_source_spans(frames)[:count])
+            source_spans = tuple(encoder.get_source_spans(num_frames)[:count])
         spans.append(AttentionSpan(kind, first, first + count, name, source_spans))
         first += count
     return spans
 
 
 def _compute_joint_weights(model: Translator, batch: Batch, row: int) -> dict[str, Tensor]:
-    """Compute stream → joint weights (T, V) of one row, for encoders that attend to joints."""
+    """Compute the joint weights of one clip for the streams whose encoder attends to joints.
+
+    Returns:
+        Stream → weight of each joint in each real frame, (T, V).
+    """
     joint_weights = {}
     encoders: dict[str, Any] = dict(model.encoders.items())
     for name, encoder in encoders.items():
@@ -151,5 +173,5 @@ def _compute_joint_weights(model: Translator, batch: Batch, row: int) -> dict[st
             x_BTD = batch.streams[name][row : row + 1, :length]
             joint_weights[name] = encoder.compute_joint_attention(
                 x_BTD, mask_BT[:, :length]
-            ).nodes_BTV[0]
+            ).point_weights_BTV[0]
     return joint_weights

@@ -4,9 +4,10 @@ Hugging Face initializes missing weights at random and drops unexpected ones wit
 Silently random projectors have invalidated results before, so each case is an error here that
 names the key.
 
-If the weights of a pretrained language model are not trained (`models.base`), they are not saved
-either: a checkpoint of rank 64 adapters on a Llama with 8 billion weights takes 0.7 GB instead of
-32 GB. The missing weights are exactly those of the base model, which is loaded from its own folder.
+If the weights of a pretrained language model are not trained (`models.base_model`), they are not
+saved either: a checkpoint of rank 64 adapters on a Llama with 8 billion weights takes 0.7 GB
+instead of 32 GB. The missing weights are exactly those of the base model, which is loaded from its
+own folder.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ _NEW_ROWS_PREFIX = "new_rows."
 
 
 def load_model_strict(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: Any) -> Any:
-    """Load a model with Hugging Face and raise an error unless all weights match.
+    """Load a model with Hugging Face and raise an error unless its weights match exactly.
 
     Args:
         load: `PreTrainedModel.from_pretrained`, bound to a class.
@@ -69,7 +70,8 @@ def load_config_or_none(folder: Any, config: Any = None) -> KinesweepConfig | No
 
     Args:
         folder: Folder written by `save_pretrained`, or a hub id.
-        config: Configuration that was already loaded, if any.
+        config: Configuration that was already loaded; it is returned if it is a `KinesweepConfig`,
+            otherwise ignored.
     """
     if isinstance(config, KinesweepConfig):
         return config
@@ -86,6 +88,9 @@ def get_non_base_state_dict(model: PreTrainedModel) -> dict[str, Tensor]:
     It contains all weights outside the backbone, the backbone's adapters, and the embedding rows of
     tokens that the base model does not have. The tensors share memory with the model.
 
+    Args:
+        model: Translator over a base model.
+
     Returns:
         Name → tensor.
     """
@@ -94,7 +99,7 @@ def get_non_base_state_dict(model: PreTrainedModel) -> dict[str, Tensor]:
         for name, tensor in model.state_dict().items()
         if not name.startswith(_BACKBONE_PREFIX) or is_adapter_weight(name)
     }
-    base_rows = model.config.base["rows"]
+    num_base_rows = model.config.base["rows"]
     # Rows that were appended for new tokens are trained; the base model cannot provide them.
     embeddings = (model.backbone.get_input_embeddings(), model.backbone.get_output_embeddings())
     token_parameter_ids = {
@@ -104,13 +109,13 @@ def get_non_base_state_dict(model: PreTrainedModel) -> dict[str, Tensor]:
         for tensor in embedding.parameters()
     }
     for name, parameter in model.named_parameters():  # yields tied parameters once
-        if id(parameter) in token_parameter_ids and parameter.shape[0] > base_rows:
-            state_dict[f"{_NEW_ROWS_PREFIX}{name}"] = parameter.detach()[base_rows:]
+        if id(parameter) in token_parameter_ids and parameter.shape[0] > num_base_rows:
+            state_dict[f"{_NEW_ROWS_PREFIX}{name}"] = parameter.detach()[num_base_rows:]
     return state_dict
 
 
 def estimate_saved_bytes(model: PreTrainedModel) -> int:
-    """Estimate the size of a saved translator's weights, in bytes."""
+    """Estimate the size in bytes of the weights that `save_pretrained` writes for a translator."""
     tensors = (
         model.parameters() if model.config.base is None else get_non_base_state_dict(model).values()
     )
@@ -125,15 +130,18 @@ def load_checkpoint_weights(model: PreTrainedModel, folder: Path) -> None:
         folder: Folder written by `save_pretrained`.
 
     Raises:
-        CheckpointError: If the base model is a different one, or if keys are missing, unexpected or
-            have another shape.
+        CheckpointError: If the model has a base model and the checkpoint cannot be read, was
+            trained on a different one, or has keys that are missing, unexpected or of another
+            shape.
+        RuntimeError: If the model has no base model and the keys do not match (from safetensors).
     """
     path = folder / SAFE_WEIGHTS_NAME
     if model.config.base is None:
         # Strict by default; unlike `load_state_dict` it also handles tied weights.
         safetensors.torch.load_model(model, path)
         return
-    base, saved_base = model.config.base, KinesweepConfig.from_pretrained(folder).base or {}
+    base = model.config.base
+    saved_base = KinesweepConfig.from_pretrained(folder).base or {}
     if saved_base.get("sha256") != base["sha256"]:
         raise CheckpointError(
             f"`{folder}` was trained on the base model `{saved_base.get('name')}` with content"
@@ -159,11 +167,13 @@ def load_non_base_weights(model: PreTrainedModel, weights: dict[str, Tensor], fo
             unchanged in this case.
     """
     state_dict = get_non_base_state_dict(model)
-    common = state_dict.keys() & weights.keys()
+    common_keys = state_dict.keys() & weights.keys()
     info = {
-        "missing_keys": state_dict.keys() - common,
-        "unexpected_keys": weights.keys() - common,
-        "mismatched_keys": {key for key in common if state_dict[key].shape != weights[key].shape},
+        "missing_keys": state_dict.keys() - common_keys,
+        "unexpected_keys": weights.keys() - common_keys,
+        "mismatched_keys": {
+            key for key in common_keys if state_dict[key].shape != weights[key].shape
+        },
     }
     _raise_on_mismatch(folder, _describe_mismatches(info))
     with torch.no_grad():
@@ -173,7 +183,12 @@ def load_non_base_weights(model: PreTrainedModel, weights: dict[str, Tensor], fo
 
 
 def _raise_on_mismatch(folder: Any, problems: list[str]) -> None:
-    """Raise a `CheckpointError` if weights do not match the model."""
+    """Raise a `CheckpointError` that lists the mismatches; do nothing if there are none.
+
+    Args:
+        folder: Folder of the weights, for the message.
+        problems: Mismatches, from `_describe_mismatches`.
+    """
     if problems:
         raise CheckpointError(
             f"`{folder}` does not contain exactly the weights of its model: {'; '.join(problems)}."
@@ -182,7 +197,11 @@ def _raise_on_mismatch(folder: Any, problems: list[str]) -> None:
 
 
 def _describe_mismatches(info: dict[str, Any]) -> list[str]:
-    """Describe each kind of mismatch in a loading report, with the first 3 keys."""
+    """Describe each kind of mismatch in a loading report, with its first 3 keys in sorted order.
+
+    Args:
+        info: Report with `missing_keys`, `unexpected_keys` and `mismatched_keys`.
+    """
     problems = []
     for name in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         # Mismatched keys of Hugging Face's report are tuples: the key and both shapes.

@@ -24,8 +24,9 @@ class KinesweepConfig(PreTrainedConfig):
         vocabulary: `Vocabulary`, as plain values.
         backbone: Hugging Face configuration of the backbone, as plain values.
         label_smoothing: Label smoothing factor of the training loss.
-        base: Entry of the base model (`models.base`) if only adapters of a pretrained backbone are
-            trained; its weights are not saved with the model. None: all weights are saved.
+        base: Entry of the base model (`models.base_model`) if only adapters of a pretrained
+            backbone are trained; its weights are not saved with the model. None: all weights are
+            saved.
         skeletons: Stream → `Skeleton` as plain values, for the streams read by graph encoders.
     """
 
@@ -41,26 +42,34 @@ class KinesweepConfig(PreTrainedConfig):
     is_encoder_decoder: bool = True
 
     def get_model_config(self) -> ModelConfig:
-        """Return the recipe's `model` section."""
+        """Return the recipe's `model` section as a validated config."""
         return ModelConfig.model_validate(self.model)
 
     def get_stream_widths(self) -> dict[str, int]:
-        """Return the width of each stream, in order."""
+        """Return stream → width D, in the order in which streams are fused."""
         return dict(self.streams or [])
 
     def get_encoder_widths(self) -> dict[str, int]:
-        """Return the width of each stream with an encoder; a reference shares another's encoder."""
+        """Return stream → width D for the streams that have an encoder of their own.
+
+        The stream of reference motions has none: it is read by the encoder of the stream that is
+        compared with it.
+        """
         reference = self.get_model_config().reference
-        against = None if reference is None else reference.against
-        return {name: width for name, width in self.get_stream_widths().items() if name != against}
+        reference_stream = None if reference is None else reference.against
+        return {
+            name: width
+            for name, width in self.get_stream_widths().items()
+            if name != reference_stream
+        }
 
     def get_skeleton(self, stream: str) -> Skeleton | None:
-        """Return the skeleton of a stream, or None if no graph encoder reads it."""
+        """Return the skeleton of a stream; None if no graph encoder reads the stream."""
         values = (self.skeletons or {}).get(stream)
         return None if values is None else Skeleton.from_json(values)
 
     def get_vocabulary(self) -> Vocabulary:
-        """Return the vocabulary."""
+        """Return the size and the special tokens of the tokenizer."""
         return Vocabulary(**(self.vocabulary or {}))
 
 
@@ -73,7 +82,17 @@ def build_kinesweep_config(
     base: dict[str, Any] | None = None,
     skeletons: Mapping[str, Skeleton] | None = None,
 ) -> KinesweepConfig:
-    """Build the configuration of a new model; the arguments are the attributes of the result."""
+    """Build the configuration of a new model from objects, which are converted to plain values.
+
+    Args:
+        model: The recipe's `model` section.
+        widths: Stream → width D, in the order in which streams are fused.
+        vocabulary: Vocabulary of the tokenizer.
+        label_smoothing: Label smoothing factor of the training loss.
+        backbone: Language model, whose configuration is saved.
+        base: Entry of the base model; None: all weights are saved.
+        skeletons: Stream → skeleton, for the streams read by graph encoders.
+    """
     return KinesweepConfig(
         model=model.model_dump(mode="json"),
         streams=[[name, width] for name, width in widths.items()],

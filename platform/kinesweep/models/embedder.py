@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.nn import functional
 
-from kinesweep.config.recipe.model import EncoderConfig
+from kinesweep.config.recipe.encoders import EncoderConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.features.traced_network import OPERATIONS, TracedNetwork
@@ -67,7 +67,11 @@ class FrameEmbedder(nn.Module):
         self.projection = nn.Linear(hidden, out)
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """Return (B, T, E): unit vectors for real frames, zeros for padding.
+        """Embed each frame as a unit vector; returns (B, T, E), zeros at padding.
+
+        Args:
+            x_BTD: Features.
+            mask_BT: Mask of the frames, bool, True on the left only.
 
         Raises:
             InputError: If the encoder does not keep every frame.
@@ -76,8 +80,8 @@ class FrameEmbedder(nn.Module):
         if encoder_mask_BT.shape != mask_BT.shape:
             raise InputError(
                 f"The encoder made {encoder_mask_BT.shape[1]} vectors of {mask_BT.shape[1]} frames,"
-                " but an"
-                " embedder must keep every frame; set the encoder's `downsample` or `strides` to 1."
+                " but an embedder must keep every frame; set the encoder's `downsample` or"
+                " `strides` to 1."
             )
         e_BTE = functional.normalize(self.projection(x_BTE), dim=2)
         return e_BTE.masked_fill(~mask_BT[:, :, None], 0)
@@ -91,7 +95,7 @@ class _SingleClipEmbedder(nn.Module):
         self.network = network
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        """Return (T, E)."""
+        """Embed each frame of a clip without padding as a unit vector; returns (T, E)."""
         x_BTD = x_TD[None]
         encoder = self.network.encoder
         if isinstance(encoder, GraphEncoder):  # a `FramePacker` cannot be traced
@@ -110,19 +114,19 @@ class _SingleClipPacker(FramePacker):
         self.lengths = [x_BTD.shape[1]]
 
     def pack(self, x_BTVC: Tensor) -> Tensor:
-        """Return (N, …); see `FramePacker.pack`."""
+        """Return the frames of the only clip of a batch (1, T, …), as (T, …)."""
         return x_BTVC[0]
 
     def unpack(self, x_NVC: Tensor) -> Tensor:
-        """Return (1, T, …); see `FramePacker.unpack`."""
+        """Return the frames (T, …) as a batch of one clip, (1, T, …)."""
         return x_NVC[None]
 
     def average_per_clip(self, x_NVC: Tensor) -> Tensor:
-        """Return (1, …); see `FramePacker.average_per_clip`."""
+        """Average the frames (T, …) of the only clip; returns (1, …)."""
         return x_NVC.mean(dim=0, keepdim=True)
 
     def convolve_frames(self, x_NVC: Tensor, convolution: nn.Conv2d) -> Tensor:
-        """Return (N, V, C'); see `FramePacker.convolve_frames`."""
+        """Convolve the frames of the only clip over time, each point separately; (T, V, C')."""
         return convolution(x_NVC.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
 
 
@@ -134,15 +138,16 @@ def export_program(network: FrameEmbedder, width: int) -> tuple[list[list[Any]],
         width: Input width D.
 
     Returns:
-        The steps, each a list of operation, arguments and keyword arguments, and the weights by
-        name.
+        The steps in the order of execution, each a list of operation, arguments and keyword
+        arguments, and the weights by name.
 
     Raises:
         InputError: If the network uses an operation that programs do not support.
+        AssertionError: If program and network disagree, which is a bug.
     """
     exported = _trace_network(network.eval(), width)
     signature = exported.graph_signature
-    names = {
+    weight_names = {
         **signature.inputs_to_parameters,
         **signature.inputs_to_buffers,
         **signature.inputs_to_lifted_tensor_constants,
@@ -153,20 +158,20 @@ def export_program(network: FrameEmbedder, width: int) -> tuple[list[list[Any]],
     for node in _select_needed_nodes(exported.graph.nodes):
         if node.op == "placeholder":
             # Placeholders are the parameters, buffers and constants, and the one real input.
-            weight_name = names.get(node.name)
+            weight_name = weight_names.get(node.name)
             values[node] = {"input": 0} if weight_name is None else {"weight": weight_name}
         else:
             kwargs = {
-                k: v
-                for k, v in node.kwargs.items()
-                if k not in _IGNORED_ARGUMENTS and v is not None
+                name: arg
+                for name, arg in node.kwargs.items()
+                if name not in _IGNORED_ARGUMENTS and arg is not None
             }
             values[node] = {"step": len(steps)}
             steps.append(
                 [
                     _get_operation_name(node),
                     [_to_json_value(arg, values) for arg in node.args],
-                    {key: _to_json_value(arg, values) for key, arg in kwargs.items()},
+                    {name: _to_json_value(arg, values) for name, arg in kwargs.items()},
                 ]
             )
     used_names = {value["weight"] for value in values.values() if "weight" in value}
@@ -177,7 +182,12 @@ def export_program(network: FrameEmbedder, width: int) -> tuple[list[list[Any]],
 
 
 def _trace_network(network: FrameEmbedder, width: int) -> ExportedProgram:
-    """Trace the network on one clip of variable length."""
+    """Trace the network as a program of core operations for one clip of any length.
+
+    Args:
+        network: Embedder in evaluation mode.
+        width: Input width D.
+    """
     frames = torch.export.Dim("frames", min=_MIN_FRAMES)
     example = (torch.zeros(_NUM_TRACED_FRAMES, width),)
     with torch.no_grad(), warnings.catch_warnings():
@@ -191,7 +201,11 @@ def _trace_network(network: FrameEmbedder, width: int) -> ExportedProgram:
 
 @torch.no_grad()
 def _check_program(program: TracedNetwork, network: FrameEmbedder, width: int) -> None:
-    """Check that the outputs of program and network agree within 1e-5."""
+    """Check that the outputs of program and network agree within 1e-5 for several lengths.
+
+    Raises:
+        AssertionError: If they differ.
+    """
     for num_frames in _CHECKED_LENGTHS:
         x_TD = torch.arange(num_frames * width).reshape(num_frames, width).cos()
         mask_BT = torch.ones(1, num_frames, dtype=torch.bool)
@@ -201,7 +215,7 @@ def _check_program(program: TracedNetwork, network: FrameEmbedder, width: int) -
 
 
 def _select_needed_nodes(nodes: Any) -> list[Node]:
-    """Select the nodes that the output depends on, in order.
+    """Select the nodes that the output depends on, in the order of execution.
 
     Assertions about sizes, which tracing inserts, are dropped this way.
     """
@@ -214,7 +228,11 @@ def _select_needed_nodes(nodes: Any) -> list[Node]:
 
 
 def _get_operation_name(node: Node) -> str:
-    """Return the operation's name in the table of operations."""
+    """Return the name of a node's operation in the table `OPERATIONS`.
+
+    Raises:
+        InputError: If the table does not contain the operation.
+    """
     target: Any = node.target
     name = str(target) if isinstance(target, torch._ops.OpOverload) else target.__name__
     name = _LAYOUT_INDEPENDENT_OPERATIONS.get(name, name)
@@ -227,7 +245,12 @@ def _get_operation_name(node: Node) -> str:
 
 
 def _to_json_value(arg: Any, values: dict[Node, Any]) -> Any:
-    """Convert an argument to a value that JSON can represent."""
+    """Convert an argument of an operation to a value that JSON can represent.
+
+    Args:
+        arg: Node, list, dtype, number or other plain value.
+        values: Node → reference to an input, a weight or an earlier step.
+    """
     if isinstance(arg, Node):
         return values[arg]
     if isinstance(arg, list | tuple):

@@ -1,4 +1,4 @@
-"""Building a new translator: checks all names, draws or loads the weights, freezes parts.
+"""The factory of translators: checks all names, draws or loads the weights, freezes parts.
 
 Seed first (`core.seeds.seed_everything`): projectors, adapters and separators are drawn here.
 """
@@ -12,10 +12,10 @@ from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES
-from kinesweep.models.base import build_base_model_entry
+from kinesweep.models.base_model import build_base_model_entry
 from kinesweep.models.config import build_kinesweep_config
 from kinesweep.models.fusion import TimeFusion
-from kinesweep.models.streams import check_skeletons, check_stream_names
+from kinesweep.models.streams import check_skeletons, check_stream_config
 from kinesweep.models.translator import Translator
 
 # Separators are initialized like the backbone's tokens. At most this many embeddings, spread evenly
@@ -53,7 +53,7 @@ def build_translator(
         ResourceError: If 4-bit weights are requested where they are not available.
     """
     # Loading a pretrained backbone is slow, so misspelled names are reported first.
-    check_stream_names(config, widths)
+    check_stream_config(config, widths)
     skeletons = check_skeletons(config, widths, skeletons or {})
     backbone_ops = BACKBONES[config.backbone.kind]
     # Pretrained vocabularies are often padded to a round number; a new tokenizer's is exact.
@@ -73,15 +73,15 @@ def build_translator(
     _init_separators(translator, vocabulary)
     # The limit is known only now that the backbone exists.
     translator.position_limit.check_reserve(config.reserved_text_tokens)
-    for name, (mean_D, deviation_D) in (statistics or {}).items():
-        if name in translator.encoders:  # a reference shares the encoder of its stream
-            encoder: Any = translator.encoders[name]
-            encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))
+    _set_statistics(translator, statistics or {})
     return translator
 
 
 def check_model_config(config: ModelConfig) -> None:
-    """Check the backbone's keys and sizes in milliseconds, without allocating memory.
+    """Check the keys and sizes of a model's backbone in milliseconds, without allocating memory.
+
+    Args:
+        config: The recipe's `model` section.
 
     Raises:
         ConfigError: If there are problems; each is given with its dotted path.
@@ -89,9 +89,22 @@ def check_model_config(config: ModelConfig) -> None:
     BACKBONES[config.backbone.kind].check_config(config.backbone)
 
 
+def _set_statistics(translator: Translator, statistics: Mapping[str, tuple[Any, Any]]) -> None:
+    """Set the statistics of each stream in its encoder.
+
+    Args:
+        translator: Translator whose encoders standardize their input.
+        statistics: Stream → mean (D,) and standard deviation (D,) of the training split.
+    """
+    for name, (mean_D, deviation_D) in statistics.items():
+        if name in translator.encoders:  # reference motions share the encoder of another stream
+            encoder: Any = translator.encoders[name]
+            encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))
+
+
 @torch.no_grad()
 def _init_separators(translator: Translator, vocabulary: Vocabulary) -> None:
-    """Initialize the separators at the scale of the backbone's token embeddings."""
+    """Initialize the separators, if there are any, at the scale of the token embeddings."""
     fusion = translator.fusion
     if not isinstance(fusion, TimeFusion) or not fusion.separators:
         return

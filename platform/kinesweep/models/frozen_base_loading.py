@@ -13,10 +13,11 @@ import torch
 from safetensors import SafetensorError
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
+from kinesweep.config.recipe.backbone import AnyBackbone
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.hf_logging import silence_transformers
 from kinesweep.models.backbones import BACKBONES
-from kinesweep.models.base import check_base_model, find_base_model
+from kinesweep.models.base_model import check_base_model, find_base_model
 from kinesweep.models.checkpoint_io import load_non_base_weights
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.lora import drop_unsupported_quantization, get_default_device
@@ -38,11 +39,15 @@ def load_with_base_model(
         model_class: Class to instantiate, called as `model_class(config, backbone)`.
         config: Configuration of the saved model.
         folder: Folder or hub id of the saved model.
-        base_models_dir: Folder in which to look for the base model.
+        base_models_dir: Folder in which to look for the base model; None: see `find_base_model`.
         device: Device the model will run on; None: see `lora.get_default_device`.
         dtype: Data type of all weights; None and "auto" mean float32.
         output_loading_info: Return a pair of the model and Hugging Face's loading report.
         **hub_kwargs: Hugging Face's arguments for fetching from the hub (`revision`, `token`, …).
+
+    Returns:
+        The translator in evaluation mode, or a pair of translator and loading report with
+        `output_loading_info`.
 
     Raises:
         CheckpointError: If the base model is missing or a different one, or if the saved weights
@@ -50,22 +55,19 @@ def load_with_base_model(
     """
     # Read the small file first: hashing the base model takes about 2 s per GB.
     weights = _read_saved_weights(folder, hub_kwargs)
-    model_config, base = config.get_model_config(), config.base or {}
-    base_path = find_base_model(base["name"], base_models_dir)
-    check_base_model(base, base_path)
-    backbone_ops = BACKBONES[model_config.backbone.kind]
-    device = device or get_default_device(model_config.backbone.lora)
-    lora = drop_unsupported_quantization(model_config.backbone.lora, device, folder)
-    # The recipe names the base model as it was known in training; load the copy that was found.
-    backbone_config = model_config.backbone.model_copy(
-        update={"pretrained": base_path, "lora": lora}
-    )
-    exact_size = model_config.tokenizer.kind != "pretrained"
+    backbone_config = _find_backbone_config(config, base_models_dir)
+    backbone_ops = BACKBONES[backbone_config.kind]
+    device = device or get_default_device(backbone_config.lora)
+    lora = drop_unsupported_quantization(backbone_config.lora, device, folder)
+    exact_size = config.get_model_config().tokenizer.kind != "pretrained"
     # Building draws projectors and adapters at random although they are overwritten below, so the
     # state of the CPU's generator is restored afterwards (`devices=[]` leaves the GPUs' alone).
     with silence_transformers(), torch.random.fork_rng(devices=[]):
         backbone = backbone_ops.create_model(
-            backbone_config, config.get_vocabulary(), exact_size, device
+            backbone_config.model_copy(update={"lora": lora}),
+            config.get_vocabulary(),
+            exact_size,
+            device,
         )
         model = model_class(config, backbone)
     load_non_base_weights(model, weights, folder)
@@ -80,8 +82,36 @@ def load_with_base_model(
     return (model, loading_info) if output_loading_info else model
 
 
+def _find_backbone_config(config: KinesweepConfig, base_models_dir: str | None) -> AnyBackbone:
+    """Find the base model of a saved translator, and return the backbone config that loads it.
+
+    The recipe names the base model as it was known in training; the returned config names the copy
+    that was found.
+
+    Args:
+        config: Configuration of the saved model.
+        base_models_dir: Folder in which to look for the base model; None: see `find_base_model`.
+
+    Raises:
+        CheckpointError: If the base model is missing or a different one.
+    """
+    base = config.base or {}
+    path_or_id = find_base_model(base["name"], base_models_dir)
+    check_base_model(base, path_or_id)
+    backbone_config = config.get_model_config().backbone
+    return backbone_config.model_copy(update={"pretrained": path_or_id})
+
+
 def _read_saved_weights(folder: Any, hub_kwargs: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Read the saved tensors, by name."""
+    """Read the tensors of a checkpoint by name.
+
+    Args:
+        folder: Folder or hub id of the saved model.
+        hub_kwargs: Hugging Face's arguments for fetching from the hub.
+
+    Raises:
+        CheckpointError: If there is no readable safetensors file.
+    """
     try:
         path = cached_file(folder, SAFE_WEIGHTS_NAME, **hub_kwargs)
         return safetensors.torch.load_file(path)

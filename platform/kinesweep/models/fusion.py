@@ -39,7 +39,7 @@ class TimeFusion(nn.Module):
 
     Args:
         config: Separators on or off, and stream dropout.
-        streams: Names of the streams, in order.
+        streams: Names of the streams, in the order in which they are fused.
         out: Width E.
     """
 
@@ -53,14 +53,18 @@ class TimeFusion(nn.Module):
         )
 
     @property
-    def order(self) -> list[tuple[str, bool]]:
-        """Return the stream of each part of `forward`, and whether the part is its separator."""
+    def output_origins(self) -> list[tuple[str, bool]]:
+        """Return stream, and whether it is a separator, for each item that `forward` returns."""
         kinds = (True, False) if self.separators else (False,)
         return [(name, is_separator) for name in self.streams for is_separator in kinds]
 
     @torch.no_grad()
     def init_from_embeddings(self, embeddings_WE: Tensor) -> None:
-        """Draw the separators from the mean and standard deviation of token embeddings (W, E)."""
+        """Draw new separators from a Gaussian with the statistics of token embeddings.
+
+        Args:
+            embeddings_WE: Embeddings of W tokens, whose mean and standard deviation are used.
+        """
         # Statistics are taken in float32, also of half-precision embeddings.
         embeddings_WE = embeddings_WE.float()
         mean_E, deviation_E = embeddings_WE.mean(dim=0), embeddings_WE.std(dim=0)
@@ -70,7 +74,15 @@ class TimeFusion(nn.Module):
     def forward(
         self, frames: Mapping[str, MaskedVectors], truncate_masks: TruncateMasks
     ) -> list[MaskedVectors]:
-        """Return the parts to concatenate: each stream, preceded by its separator if any."""
+        """Truncate the streams, drop some in training, and put separators before them if any.
+
+        Args:
+            frames: Stream → its vectors (B, N, E) and their mask.
+            truncate_masks: Function that truncates the masks of all streams.
+
+        Returns:
+            Vectors and mask of each separator and stream, in the order in which they are fused.
+        """
         # Truncate before dropping streams, so that training keeps what generation keeps.
         masks = truncate_masks(
             {name: mask for name, (_, mask) in frames.items()}, len(self.separators)
@@ -100,7 +112,7 @@ class ChannelFusion(nn.Module):
 
     Args:
         config: Stream that determines the length, resampling method, and stream dropout.
-        streams: Names of the streams, in order.
+        streams: Names of the streams, in the order in which they are fused.
         out: Width E.
     """
 
@@ -112,14 +124,24 @@ class ChannelFusion(nn.Module):
         self.project = nn.Linear(len(streams) * out, out)
 
     @property
-    def order(self) -> list[tuple[str, bool]]:
-        """Return the single part in the form of `TimeFusion.order`."""
+    def output_origins(self) -> list[tuple[str, bool]]:
+        """Return the only item in the form of `TimeFusion.output_origins`."""
         return [(self.length_of, False)]
 
     def forward(
         self, frames: Mapping[str, MaskedVectors], truncate_masks: TruncateMasks
     ) -> list[MaskedVectors]:
-        """Return one part, truncated after concatenation so that streams stay synchronous."""
+        """Resample all streams to one length, concatenate their channels, project and truncate.
+
+        Truncation comes last, so that the streams stay synchronous.
+
+        Args:
+            frames: Stream → its vectors (B, N, E) and their mask.
+            truncate_masks: Function that truncates the masks of all streams.
+
+        Returns:
+            A list of one pair: the vectors (B, N, E) and their mask.
+        """
         masks = {name: mask for name, (_, mask) in frames.items()}
         mask_BN = masks[self.length_of]
         is_kept_BS = draw_kept_streams(masks, self.stream_dropout if self.training else 0.0)
@@ -140,11 +162,11 @@ FUSIONS: dict[str, Callable[[Any, Sequence[str], int], nn.Module]] = {
 
 
 def build_fusion(config: FusionConfig, streams: Sequence[str], out: int) -> nn.Module:
-    """Build the fusion module, called as `(frames, truncate_masks) -> parts`.
+    """Build the fusion module, called as `(frames, truncate_masks) -> list[MaskedVectors]`.
 
     Args:
         config: The recipe's `model.fusion` section.
-        streams: Names of the streams, in order.
+        streams: Names of the streams, in the order in which they are fused.
         out: Width E.
     """
     return FUSIONS[config.kind](config, streams, out)
@@ -155,6 +177,10 @@ def draw_kept_streams(masks: Mapping[str, Tensor], dropout: float) -> Tensor:
 
     Each stream is dropped with probability `dropout`. If all of a clip's streams would be dropped,
     one is kept, each with equal probability. Without dropout no random numbers are drawn.
+
+    Args:
+        masks: Stream → mask, bool (B, N), from which number of clips and device are taken.
+        dropout: Probability, 0 to 1.
     """
     first_BN = next(iter(masks.values()))
     shape = (len(first_BN), len(masks))
@@ -167,10 +193,10 @@ def draw_kept_streams(masks: Mapping[str, Tensor], dropout: float) -> Tensor:
 
 
 def concat_unpadded(parts: Sequence[MaskedVectors]) -> MaskedVectors:
-    """Concatenate parts in order and move their padding to the right.
+    """Concatenate vectors in the given order and move all padding of a row to the right.
 
     Args:
-        parts: Pairs of vectors (B, n, E) and mask, bool (B, n).
+        parts: Pairs of vectors (B, n, E) and mask, bool (B, n), each with its own n.
 
     Returns:
         Vectors (B, M, E), zero where padded, and the mask, bool (B, M), True on the left only.
@@ -179,8 +205,9 @@ def concat_unpadded(parts: Sequence[MaskedVectors]) -> MaskedVectors:
     mask_BN = torch.cat([mask for _, mask in parts], dim=1)
     lengths_B = mask_BN.sum(dim=1)
     longest = int(lengths_B.max())
-    # Sorting the flags moves padding to the end; a stable sort keeps the order of real vectors.
-    order_BM = mask_BN.logical_not().to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
+    # The position from which each vector is taken. Sorting the flags moves padding to the end; a
+    # stable sort keeps the order of real vectors.
+    source_BM = mask_BN.logical_not().to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
     mask_BM = torch.arange(longest, device=x_BNE.device) < lengths_B[:, None]
-    x_BME = x_BNE.gather(1, order_BM[:, :, None].expand(-1, -1, x_BNE.shape[2]))
+    x_BME = x_BNE.gather(1, source_BM[:, :, None].expand(-1, -1, x_BNE.shape[2]))
     return x_BME.masked_fill(~mask_BM[:, :, None], 0), mask_BM

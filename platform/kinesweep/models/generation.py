@@ -30,9 +30,9 @@ class DecodingSettings:
         num_beams: Number of beams; 1 is greedy decoding.
         max_new_tokens: Maximum number of tokens, including the forced prompt and end of sentence.
         length_penalty: Exponent of the length; used by beam search only.
-        num_tokens: Number of tokens. Ids from here on are never generated: they are rows of the
-            embeddings without a token.
-        forced_ids_BF: First tokens of each row.
+        num_tokens: Number of tokens of the tokenizer. Ids from here on are never generated: they
+            are rows of the embeddings without a token.
+        forced_ids_BF: Tokens that each text must begin with; None: no text is forced.
         forced_mask_BF: True for real forced tokens; padding is on the right.
     """
 
@@ -63,14 +63,17 @@ class ForcedPromptLogitsProcessor(LogitsProcessor):
         self._longest = int(self._lengths_B.max()) if mask_BF.numel() else 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Set forced tokens to 0 and all others of their row to minus infinity."""
+        """Set the score of a row's forced token to 0 and its other scores to minus infinity.
+
+        Rows whose prompt is already complete keep their scores.
+        """
         position = input_ids.shape[1] - self._num_before
         if position >= self._longest:
             return scores
         # The batch has B * K rows in beam search; K is not passed to a processor.
-        beams = scores.shape[0] // self._ids_BF.shape[0]
-        ids_R = self._ids_BF[:, position].repeat_interleave(beams)
-        is_forced_R = (position < self._lengths_B).repeat_interleave(beams)
+        num_beams = scores.shape[0] // self._ids_BF.shape[0]
+        ids_R = self._ids_BF[:, position].repeat_interleave(num_beams)
+        is_forced_R = (position < self._lengths_B).repeat_interleave(num_beams)
         forced_RV = torch.full_like(scores, -torch.inf).scatter_(1, ids_R[:, None], 0.0)
         return torch.where(is_forced_R[:, None], forced_RV, scores)
 
@@ -86,7 +89,7 @@ class UnusedTokenLogitsProcessor(LogitsProcessor):
         self._num_tokens = num_tokens
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Set the forbidden ids to minus infinity."""
+        """Set the scores of ids without a token to minus infinity, in place."""
         scores[:, self._num_tokens :] = -torch.inf
         return scores
 
@@ -99,7 +102,11 @@ class BeamCache(EncoderDecoderCache):
     """
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Make each row continue from row `beam_idx`."""
+        """Reorder the self-attention cache so that each row continues the beam with its index.
+
+        Args:
+            beam_idx: Index of the row that each row continues, (B · K,).
+        """
         self.self_attention_cache.reorder_cache(beam_idx)
 
 
@@ -156,7 +163,19 @@ def _run_generation(
     num_before: int,
     **cache: EncoderDecoderCache,
 ) -> Tensor:
-    """Run Hugging Face's `generate` with exactly these settings."""
+    """Run Hugging Face's `generate` with exactly these settings.
+
+    Args:
+        model: Hugging Face model; its own generation config is replaced by an empty one.
+        x_BNE: Input vectors.
+        mask_BN: True for real vectors.
+        decoding: Decoding settings.
+        num_before: Number of tokens that precede the forced prompt in each row.
+        **cache: `past_key_values`, if Hugging Face's own cache is not to be used.
+
+    Returns:
+        Token ids, including the tokens that precede the prompt.
+    """
     processors = LogitsProcessorList()
     # Embedding tables can have more rows than the tokenizer has tokens.
     if decoding.num_tokens < model.config.vocab_size:
@@ -177,15 +196,15 @@ def _run_generation(
 
 
 def _get_pad_id(model: PreTrainedModel) -> int:
-    """Return the padding id, or the end of sentence if the model has no padding token."""
-    pad, end = model.config.pad_token_id, model.config.eos_token_id
-    return int(end if pad is None else pad)
+    """Return the id of the padding token, or of the end of sentence if the model has none."""
+    pad_id, eos_id = model.config.pad_token_id, model.config.eos_token_id
+    return int(eos_id if pad_id is None else pad_id)
 
 
 def _build_generation_config(
     model: PreTrainedModel, decoding: DecodingSettings
 ) -> GenerationConfig:
-    """Build Hugging Face's generation config from the settings."""
+    """Build Hugging Face's generation config from the settings and the model's special tokens."""
     # Hugging Face warns about beam settings in greedy decoding.
     beam_keys = {"length_penalty": decoding.length_penalty} if decoding.num_beams > 1 else {}
     return GenerationConfig(

@@ -7,7 +7,7 @@ and every stream loses the same share at its end, so the streams of a clip stop 
 The reserve is one number (`model.reserved_text_tokens`) rather than each text's length: training
 and generation keep the same part of a clip, and the part does not depend on the batch.
 
-Shapes: B clips, N vectors of a stream.
+Shapes: B clips, S streams, N vectors of a stream, W text tokens around the frames.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,17 @@ import torch
 from torch import Tensor
 
 from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.models.fusion import TruncateMasks
 
 
 @dataclass
 class TruncationStats:
-    """Number of clips of a stream that were truncated so far, and number of vectors removed."""
+    """The truncation of one stream since the model was created.
+
+    Attributes:
+        clips: Number of clips in which the stream was truncated.
+        vectors: Number of vectors that were removed from these clips.
+    """
 
     clips: int = 0
     vectors: int = 0
@@ -66,18 +72,18 @@ def compute_truncated_lengths(
     extra = [num_spare * count // total_remaining for count in remaining]
     # Largest remainder method: positions left over by rounding go to the streams with the largest
     # remainders, the first one in a tie.
-    order = sorted(
-        range(len(remaining)), key=lambda place: -(num_spare * remaining[place] % total_remaining)
+    streams_by_remainder = sorted(
+        range(len(remaining)), key=lambda index: -(num_spare * remaining[index] % total_remaining)
     )
-    for index in order[: num_spare - sum(extra)]:
+    for index in streams_by_remainder[: num_spare - sum(extra)]:
         extra[index] += 1
-    return [first + count for first, count in zip(minimums, extra, strict=True)]
+    return [minimum + count for minimum, count in zip(minimums, extra, strict=True)]
 
 
 def _format_no_room_error(
     num_streams: int, num_other_vectors: int, num_reserved: int, max_positions: int, clip_name: str
 ) -> str:
-    """Format the error message for a clip that does not fit."""
+    """Format the error message for a clip whose prompt leaves no room for its streams."""
     reserve_text, remedy = "", ""
     if num_reserved:
         reserve_text = (
@@ -94,21 +100,21 @@ def _format_no_room_error(
 
 @dataclass(frozen=True)
 class PositionLimit:
-    """The position limit of a backbone, to which streams have to be truncated.
+    """The number of positions of a backbone, which the input must not exceed.
 
     Attributes:
         limit: Number of positions for the input; None: unlimited.
-        shared: Whether the text uses the same positions.
+        shared_with_text: Whether the text takes up positions of the input, as in a causal backbone.
     """
 
     limit: int | None
-    shared: bool
+    shared_with_text: bool
 
     def check_reserve(self, reserve: int | None) -> None:
-        """Check that a reserve is useful and leaves room for an input.
+        """Check that reserving positions has an effect and leaves positions for the input.
 
         Args:
-            reserve: `model.reserved_text_tokens`.
+            reserve: Value of `model.reserved_text_tokens`; None: nothing is reserved.
 
         Raises:
             ConfigError: If the backbone has no limit, or the reserve takes all positions.
@@ -117,22 +123,26 @@ class PositionLimit:
             return
         if self.limit is None:
             problem = "the backbone has no position limit, so nothing is truncated; remove it"
-        elif self.shared and reserve >= self.limit:
+        elif self.shared_with_text and reserve >= self.limit:
             problem = f"must be below the backbone's {self.limit} positions, but is {reserve}"
         else:
             return
         raise ConfigError("the model", [("model.reserved_text_tokens", problem)])
 
     def check_text_length(self, reserve: int | None, num_tokens: int) -> None:
-        """Check that a text is not longer than the reserve.
+        """Check that a text fits into the reserved positions, if it takes up any.
 
         A longer text would need another truncation in training than in generation, or would
         itself be truncated.
 
+        Args:
+            reserve: Value of `model.reserved_text_tokens`; None: nothing is reserved.
+            num_tokens: Number of tokens of the text.
+
         Raises:
-            InputError: If it is longer.
+            InputError: If the text is longer than the reserve.
         """
-        if reserve is not None and self.shared and num_tokens > reserve:
+        if reserve is not None and self.shared_with_text and num_tokens > reserve:
             raise InputError(
                 f"A text of {num_tokens} tokens does not fit into `model.reserved_text_tokens`"
                 f" ({reserve}); set it to {num_tokens} or more."
@@ -144,7 +154,7 @@ class LengthBudget:
     """The length budget of a batch; truncates masks and counts what was removed.
 
     Attributes:
-        limit: Number of positions.
+        limit: Number of positions of the backbone.
         reserve: Positions reserved for the text.
         num_other_vectors: Vectors of each clip that are not frames.
         clip_names: Name of each clip, for error messages.
@@ -159,14 +169,14 @@ class LengthBudget:
     truncation_stats: dict[str, TruncationStats]
 
     def truncate_masks(self, masks: Mapping[str, Tensor], num_added: int) -> dict[str, Tensor]:
-        """Truncate masks, bool (B, N), to the budget.
+        """Truncate the masks of all streams to the budget and count what was removed.
 
         Args:
-            masks: Stream → mask, True on the left only.
+            masks: Stream → mask, bool (B, N), True on the left only.
             num_added: Vectors that fusion adds to each clip, such as separators.
 
         Returns:
-            Stream → truncated mask.
+            Stream → truncated mask, bool (B, N).
 
         Raises:
             InputError: If a clip's prompt leaves no room for frames.
@@ -198,13 +208,51 @@ class LengthBudget:
     def _update_truncation_stats(
         self, stream: str, lengths_before: Sequence[int], lengths_after: Sequence[int]
     ) -> None:
-        """Add the truncated clips and removed vectors of a batch to the statistics of a stream."""
+        """Add the truncated clips and removed vectors of a batch to the statistics of a stream.
+
+        Args:
+            stream: Name of the stream.
+            lengths_before: Vectors of the stream in each clip, before truncation.
+            lengths_after: Vectors of the stream in each clip, after truncation.
+        """
         num_removed = [
             before - after
             for before, after in zip(lengths_before, lengths_after, strict=True)
             if before > after
         ]
         if num_removed:
-            count = self.truncation_stats.setdefault(stream, TruncationStats())
-            count.clips += len(num_removed)
-            count.vectors += sum(num_removed)
+            stats = self.truncation_stats.setdefault(stream, TruncationStats())
+            stats.clips += len(num_removed)
+            stats.vectors += sum(num_removed)
+
+
+def create_mask_truncator(
+    position_limit: PositionLimit,
+    reserve: int | None,
+    text_mask_BW: Tensor,
+    clip_ids: Sequence[str] | None,
+    truncation_stats: dict[str, TruncationStats],
+) -> TruncateMasks:
+    """Create the function that truncates the frames of a batch to leave room for its text.
+
+    The function returns masks unchanged if the backbone has no limit or nothing is reserved.
+
+    Args:
+        position_limit: Number of positions of the backbone.
+        reserve: Value of `model.reserved_text_tokens`; None: nothing is truncated.
+        text_mask_BW: Mask of the text around the frames: prompt, suffix and end token.
+        clip_ids: Names of the clips, for error messages; None: rows are numbered.
+        truncation_stats: Stream → running count of truncated clips and removed vectors; it is
+            updated whenever the function is called.
+    """
+    if reserve is None or position_limit.limit is None:
+        return lambda masks, _: masks
+    names = clip_ids or [f"row {row}" for row in range(len(text_mask_BW))]
+    return LengthBudget(
+        limit=position_limit.limit,
+        # Without shared positions the text needs no room in the input.
+        reserve=reserve if position_limit.shared_with_text else 0,
+        num_other_vectors=text_mask_BW.sum(dim=1).tolist(),
+        clip_names=[f"clip `{name}`" for name in names],
+        truncation_stats=truncation_stats,
+    ).truncate_masks

@@ -18,9 +18,9 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from kinesweep.config.loading import suggest_closest_word
 from kinesweep.config.recipe.backbone import LoraConfig
 from kinesweep.config.recipe.graph import EncoderLoraConfig
+from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError, ResourceError
 
 _LOG = logging.getLogger(__name__)
@@ -39,22 +39,33 @@ def is_adapter_weight(key: str) -> bool:
 def add_lora(model: PreTrainedModel, config: LoraConfig) -> None:
     """Add adapters to a language model in place and freeze all other weights.
 
+    Args:
+        model: Language model.
+        config: Rank, scale, dropout and target layers of the adapters.
+
     Raises:
         ConfigError: If the model lacks a target layer; all such targets are named.
     """
-    _inject_adapters(model, config, _find_target_layers(model, config))
+    _inject_adapters(model, config, _find_target_layer_names(model, config))
 
 
 def add_lora_to_linear_layers(network: nn.Module, config: EncoderLoraConfig) -> None:
-    """Add adapters to all linear layers of a network in place and freeze all other weights."""
-    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    _inject_adapters(network, config, layers)
+    """Add adapters to all linear layers of a network in place and freeze all other weights.
+
+    Args:
+        network: Network of an encoder.
+        config: Rank, scale and dropout of the adapters.
+    """
+    layer_names = [
+        name for name, module in network.named_modules() if isinstance(module, nn.Linear)
+    ]
+    _inject_adapters(network, config, layer_names)
 
 
 def _inject_adapters(
-    model: nn.Module, config: LoraConfig | EncoderLoraConfig, targets: list[str]
+    model: nn.Module, config: LoraConfig | EncoderLoraConfig, layer_names: list[str]
 ) -> None:
-    """Add adapters to the target layers, in float32."""
+    """Add float32 adapters to the named layers of a model in place; freeze all other weights."""
     # Imported here, because most models have no adapters.
     import peft
 
@@ -62,7 +73,7 @@ def _inject_adapters(
         r=config.rank,
         lora_alpha=config.alpha,  # type: ignore[arg-type]  # any number; it is divided by the rank
         lora_dropout=config.dropout,
-        target_modules=targets,
+        target_modules=layer_names,
     )
     with warnings.catch_warnings():
         # GPT-2 stores its weights transposed. PEFT handles it, but warns once per layer.
@@ -79,7 +90,7 @@ def build_quantization_config(config: LoraConfig | None, device: torch.device) -
     """Build Hugging Face's configuration for 4-bit weights; None if they are not requested.
 
     Args:
-        config: Config of the adapters.
+        config: Config of the adapters; None: the model has none.
         device: Device that will hold the weights.
 
     Raises:
@@ -107,10 +118,12 @@ def build_quantization_config(config: LoraConfig | None, device: torch.device) -
 def drop_unsupported_quantization(
     config: LoraConfig | None, device: torch.device, folder: Any
 ) -> LoraConfig | None:
-    """Return the LoRA config for loading a trained model, without 4 bits if unavailable here.
+    """Return the config for loading a trained model, without 4 bits if they are unavailable here.
+
+    A warning is logged if 4-bit weights are replaced.
 
     Args:
-        config: Config of the adapters.
+        config: Config of the adapters; None: the model has none.
         device: Device that will hold the weights.
         folder: Folder of the model, for the warning.
     """
@@ -119,22 +132,22 @@ def drop_unsupported_quantization(
     missing = _find_missing_requirements(device)
     if not missing:
         return config
-    text = (
+    message = (
         "%s: its language model was held in 4 bits (nf4) in training, but this %s. It is loaded in"
         " float32 (4 GB per billion weights); texts may differ slightly from those of the run."
     )
-    _LOG.warning(text, folder, " and ".join(missing))
+    _LOG.warning(message, folder, " and ".join(missing))
     return config.model_copy(update={"quantize": "none"})
 
 
 def get_default_device(config: LoraConfig | None) -> torch.device:
-    """Return the default device: the GPU for 4-bit weights if there is one, else the CPU."""
+    """Return the GPU for 4-bit weights if there is one, and the CPU for all other models."""
     is_quantized = config is not None and config.quantize != "none"
     return torch.device("cuda" if is_quantized and torch.cuda.is_available() else "cpu")
 
 
 def _find_missing_requirements(device: torch.device) -> list[str]:
-    """List what is missing for 4-bit weights; each text continues a sentence after `this`."""
+    """List what a device and this environment lack for 4-bit weights, as ends of `this …`."""
     missing = []
     if device.type not in _FOUR_BIT_DEVICE_TYPES:
         has_gpu = torch.cuda.is_available()
@@ -144,37 +157,43 @@ def _find_missing_requirements(device: torch.device) -> list[str]:
     return missing
 
 
-def _find_target_layers(model: PreTrainedModel, config: LoraConfig) -> list[str]:
-    """Find the full names of the layers that get an adapter; the head is never among them."""
+def _find_target_layer_names(model: PreTrainedModel, config: LoraConfig) -> list[str]:
+    """Find the full names of the layers that get an adapter; the head is never among them.
+
+    Raises:
+        ConfigError: If a target is the name of no linear layer; all such targets are listed.
+    """
     head = model.get_output_embeddings()
     # The 4-bit layers of bitsandbytes are subclasses of `nn.Linear`; GPT-2 uses `Conv1D`.
-    layers = [
+    linear_names = [
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | Conv1D) and module is not head
     ]
     if config.targets == "all-linear":
-        return layers
-    layer_names = list(dict.fromkeys(name.rpartition(".")[2] for name in layers))
+        return linear_names
+    last_parts = list(dict.fromkeys(name.rpartition(".")[2] for name in linear_names))
     problems = [
-        (f"{_CONFIG_PATH}.targets", _format_unknown_target(target, layer_names))
+        (f"{_CONFIG_PATH}.targets", _format_unknown_target(target, last_parts))
         for target in config.targets
-        if not any(_is_target_layer(name, target) for name in layers)
+        if not any(_is_target_layer(name, target) for name in linear_names)
     ]
     if problems:
         raise ConfigError("the model", problems)
     return [
-        name for name in layers if any(_is_target_layer(name, target) for target in config.targets)
+        name
+        for name in linear_names
+        if any(_is_target_layer(name, target) for target in config.targets)
     ]
 
 
 def _is_target_layer(name: str, target: str) -> bool:
-    """Return whether a layer is a target: its name ends with the parts of the target."""
+    """Return whether a layer's full name ends with a target, compared at its dots."""
     return name == target or name.endswith(f".{target}")
 
 
 def _format_unknown_target(target: str, layer_names: list[str]) -> str:
-    """Format the problem of a target that matches no layer, with a suggestion."""
+    """Format the problem of a target that matches no layer, with a similar layer or all layers."""
     hint = (
         suggest_closest_word(target, layer_names)
         or f"; it has {', '.join(f'`{layer_name}`' for layer_name in layer_names)}"

@@ -1,14 +1,14 @@
-"""The difference between a clip and its reference, computed on the output of a shared encoder.
+"""The difference between a clip and its reference motion, on the output of a shared encoder.
 
-Clip and reference pass through the encoder as one batch with twice the rows. They share weights
-and batch norm statistics, and dropout drops the same values of both, so equal inputs differ by zero
-in training as well as in generation. With independent dropout of 0.5 the difference would be
-dominated by noise that generation does not have. The price is a second pass through the encoder;
-the language model reads no additional vectors. A clip without a reference is its own reference: it
+Clip and reference motion pass through the encoder as one batch with twice the rows. They share
+weights and batch norm statistics, and dropout drops the same values of both, so equal inputs differ
+by zero in training as well as in generation. With independent dropout of 0.5 the difference would
+be dominated by noise that generation does not have. The price is a second pass through the encoder;
+the language model reads no additional vectors. A clip without a reference motion is its own: it
 passes once, and the difference is zero.
 
-In modes `concat` and `both`, training starts close to the model without a reference: the output is
-x plus a small contribution of the second input.
+In modes `concat` and `both`, training starts close to the model without reference motions: the
+output is x plus a small contribution of the second input.
 
 Shapes: B clips, T frames, D features, N vectors, E width.
 """
@@ -31,10 +31,10 @@ _INITIAL_STD = 0.02
 
 
 class MotionDifference(nn.Module):
-    """Combines the encoder outputs of a clip and of its reference.
+    """Combines the encoder outputs of a clip and of its reference motion.
 
     Args:
-        config: Mode, and names of the two streams.
+        config: Mode, and names of the streams of clips and of reference motions.
         out: Width E of the encoder's output.
     """
 
@@ -54,19 +54,23 @@ class MotionDifference(nn.Module):
     def forward(
         self, encoder: nn.Module, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> MaskedVectors:
-        """Return vectors (B, N, E) that describe how the clip differs, and their mask.
+        """Encode clips and reference motions together and combine their vectors.
 
         Args:
             encoder: Encoder of the stream that is compared.
             streams: Name → features (B, T, D).
             masks: Name → mask, bool (B, T).
 
+        Returns:
+            Vectors (B, N, E) that describe how each clip differs from its reference motion, and
+            their mask, bool (B, N).
+
         Raises:
-            InputError: If a clip and its reference differ in length.
+            InputError: If a clip and its reference motion differ in length.
         """
         name, against = self.config.stream, self.config.against
         if against not in streams:
-            # A batch without references: one pass, and x is compared with itself.
+            # A batch without reference motions: one pass, and x is compared with itself.
             x_BNE, mask_BN = encoder(streams[name], masks[name])
             return self.combine(x_BNE, x_BNE), mask_BN
         check_equal_lengths(self.config, masks[name].sum(dim=1), masks[against].sum(dim=1))
@@ -83,25 +87,31 @@ class MotionDifference(nn.Module):
         return self.combine(x_BNE, r_BNE), mask_2BN.chunk(2)[0]
 
     def combine(self, x_BNE: Tensor, r_BNE: Tensor) -> Tensor:
-        """Combine x and r into one vector per position; (B, N, E)."""
+        """Combine the vectors of clips and reference motions, position by position, into (B, N, E).
+
+        Args:
+            x_BNE: Vectors of the clips.
+            r_BNE: Vectors of the reference motions.
+        """
         if self.join is None:
             return x_BNE - r_BNE
-        other_BNE = r_BNE if self.config.mode == "concat" else x_BNE - r_BNE
-        combined_BNE: Tensor = self.join(torch.cat([x_BNE, other_BNE], dim=2))
+        second_BNE = r_BNE if self.config.mode == "concat" else x_BNE - r_BNE
+        combined_BNE: Tensor = self.join(torch.cat([x_BNE, second_BNE], dim=2))
         return combined_BNE
 
 
 def encode_streams(
     encoders: nn.ModuleDict,
-    reference: MotionDifference | None,
+    motion_difference: MotionDifference | None,
     streams: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
 ) -> dict[str, MaskedVectors]:
-    """Encode all streams; training and generation both call this function.
+    """Encode all streams; a stream with reference motions is combined with them.
 
     Args:
         encoders: Stream → encoder.
-        reference: Module that compares one stream with its reference, if the model has one.
+        motion_difference: Module that compares one stream with its reference motions; None: no
+            stream is compared.
         streams: Name → features (B, T, D).
         masks: Name → mask, bool (B, T).
 
@@ -109,12 +119,12 @@ def encode_streams(
         Stream → its vectors (B, N, E) and their mask, in the order of the encoders.
 
     Raises:
-        InputError: If a clip and its reference differ in length.
+        InputError: If a clip and its reference motion differ in length.
     """
-    compared_stream = None if reference is None else reference.config.stream
+    compared_stream = None if motion_difference is None else motion_difference.config.stream
     return {
-        name: reference(encoder, streams, masks)
-        if reference is not None and name == compared_stream
+        name: motion_difference(encoder, streams, masks)
+        if motion_difference is not None and name == compared_stream
         else encoder(streams[name], masks[name])
         for name, encoder in encoders.items()
     }
@@ -123,12 +133,12 @@ def encode_streams(
 def check_equal_lengths(
     config: MotionReferenceConfig, lengths_B: Tensor, reference_lengths_B: Tensor
 ) -> None:
-    """Check that every clip is as long as its reference.
+    """Check that every clip has as many frames as its reference motion.
 
     Args:
         config: Names of the two streams, for the message.
-        lengths_B: Frames of each clip.
-        reference_lengths_B: Frames of each reference.
+        lengths_B: Number of frames of each clip.
+        reference_lengths_B: Number of frames of each reference motion.
 
     Raises:
         InputError: If lengths differ; the message names the first such row.
@@ -146,9 +156,9 @@ def check_equal_lengths(
 
 @contextmanager
 def _share_dropout_masks(encoder: nn.Module) -> Iterator[None]:
-    """Apply the same dropout mask to both halves of a batch while the context is active."""
+    """Make dropout drop the same values in both halves of a batch while the context is active."""
     dropout_layers = [layer for layer in encoder.modules() if isinstance(layer, nn.Dropout)]
-    handles = [one.register_forward_hook(_apply_shared_dropout) for one in dropout_layers]
+    handles = [layer.register_forward_hook(_apply_shared_dropout) for layer in dropout_layers]
     try:
         yield
     finally:
@@ -157,7 +167,13 @@ def _share_dropout_masks(encoder: nn.Module) -> Iterator[None]:
 
 
 def _apply_shared_dropout(dropout: Any, inputs: tuple[Tensor], out: Tensor) -> Tensor:
-    """Replace the output of a dropout layer with one that has the same mask in both halves."""
+    """Return an output of a dropout layer that has the same mask in both halves of the batch.
+
+    Args:
+        dropout: Dropout layer.
+        inputs: Positional arguments of the layer: its input.
+        out: Output of the layer, returned unchanged if there is nothing to drop.
+    """
     x = inputs[0]
     # Below three dimensions the input is a weight matrix, which serves both halves anyway.
     if not dropout.training or not dropout.p or x.dim() < 3:

@@ -5,7 +5,7 @@ A vector represents the middle of an equal share of its clip, so n out of m vect
 integers, so padding and other clips of the batch cannot change them by rounding. If m is much
 larger than n, vectors in between are skipped: use an encoder's `downsample` to average them.
 
-Shapes: B clips, M vectors given, N vectors requested, E width.
+Shapes: B clips, M vectors of the resampled stream, N vectors of the other stream, E width.
 """
 
 from typing import Literal
@@ -43,5 +43,5 @@ def resample_vectors(
 
 
 def _gather_vectors(x_BME: Tensor, indices_BN: Tensor) -> Tensor:
-    """Gather the vectors at these positions, (B, N, E)."""
+    """Gather the vectors of each clip at the given positions; returns (B, N, E)."""
     return x_BME.gather(1, indices_BN[:, :, None].expand(-1, -1, x_BME.shape[2]))

@@ -7,18 +7,18 @@ encoder that no stream uses, and a sweep over it would vary nothing.
 
 from collections.abc import Mapping, Sequence
 
-from kinesweep.config.loading import suggest_closest_word
 from kinesweep.config.recipe.fusion import ChannelFusionConfig
 from kinesweep.config.recipe.graph import GraphEncoderConfig
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.schema import StoreSchema
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import SKELETONS, Skeleton, find_skeleton
 
 
-def check_stream_names(config: ModelConfig, widths: Mapping[str, int]) -> None:
-    """Check the stream names in a recipe, and that stream dropout has streams to drop.
+def check_stream_config(config: ModelConfig, widths: Mapping[str, int]) -> None:
+    """Check that a store has the streams a recipe names, and that stream dropout has some to drop.
 
     Args:
         config: The recipe's `model` section.
@@ -50,8 +50,8 @@ def check_stream_names(config: ModelConfig, widths: Mapping[str, int]) -> None:
         f"`{stream}`" for stream in streams if reference is None or stream != reference.against
     ]
     if fusion.stream_dropout and len(input_streams) == 1:
-        text = f"needs at least two streams, but there is only {input_streams[0]}; set it to 0"
-        problems.append(("model.fusion.stream_dropout", text))
+        problem = f"needs at least two streams, but there is only {input_streams[0]}; set it to 0"
+        problems.append(("model.fusion.stream_dropout", problem))
     if problems:
         raise ConfigError("the model", problems)
 
@@ -59,7 +59,12 @@ def check_stream_names(config: ModelConfig, widths: Mapping[str, int]) -> None:
 def _find_reference_problems(
     config: ModelConfig, widths: Mapping[str, int]
 ) -> list[tuple[str, str]]:
-    """Find the problems of `model.reference`, as pairs of path and text."""
+    """Find what is wrong with `model.reference`, as pairs of a dotted path and a problem.
+
+    Args:
+        config: The recipe's `model` section.
+        widths: Stream → width D, for the streams of the store.
+    """
     reference = config.reference
     if reference is None:
         return []
@@ -73,8 +78,8 @@ def _find_reference_problems(
         problems.append(("model.fusion.length_of", text))
     path = "model.reference.against"
     if against not in widths:
-        # A missing reference can be intended: an earlier training stage may have none. Then each
-        # clip is its own reference, which only `subtract` cannot use.
+        # A missing stream of reference motions can be intended: an earlier training stage may have
+        # none. Then each clip is its own reference motion, which only `subtract` cannot use.
         suggestion = suggest_closest_word(against, [name for name in widths if name != stream])
         if suggestion:
             problems.append((path, f"no stream is called `{against}`{suggestion}"))
@@ -100,8 +105,12 @@ def find_skeletons(config: ModelConfig, schema: StoreSchema) -> dict[str, Skelet
         config: The recipe's `model` section.
         schema: Streams of the store.
 
+    Returns:
+        Stream → skeleton, for the streams that graph encoders read.
+
     Raises:
-        ConfigError: If a skeleton is unknown or does not fit; the message lists the points.
+        ConfigError: If a skeleton is unknown or does not fit, which the message explains with the
+            points of the stream, or if a stream and its reference motions have other points.
     """
     layouts = {name: stream.layout for name, stream in schema.streams.items()}
     # Equal widths do not imply equal points, and one encoder reads both streams.
@@ -130,7 +139,7 @@ def check_skeletons(
         layouts: Stream → its points, for error messages.
 
     Returns:
-        Stream → skeleton, for the streams that graph encoders read.
+        Stream → skeleton, for the streams that graph encoders read, in the order of `widths`.
 
     Raises:
         ConfigError: If there are problems; all are listed.
@@ -145,8 +154,10 @@ def check_skeletons(
     for name in graph_streams:
         path = f"model.encoders.{name}.kind" if name in config.encoders else "model.encoder.kind"
         layout = (layouts or {}).get(name)
-        kind, stream = config.get_encoder_config(name).kind, f"stream `{name}`"
-        problem = find_skeleton_problem(kind, stream, widths[name], skeletons.get(name), layout)
+        kind, description = config.get_encoder_config(name).kind, f"stream `{name}`"
+        problem = find_skeleton_problem(
+            kind, description, widths[name], skeletons.get(name), layout
+        )
         problems += [(path, problem)] if problem else []
     if problems:
         raise ConfigError("the model", problems)
@@ -155,36 +166,47 @@ def check_skeletons(
 
 def find_skeleton_problem(
     kind: str,
-    stream: str,
+    stream_description: str,
     width: int,
     skeleton: Skeleton | None,
     layout: PointLayout | None = None,
 ) -> str | None:
-    """Find why a graph encoder cannot read a stream, as a sentence; None if it can."""
+    """Find the reason why a graph encoder cannot read a stream; None if it can.
+
+    Args:
+        kind: Kind of the encoder, for the message.
+        stream_description: Description of the stream in the message, such as "stream `pose`".
+        width: Values per frame, D.
+        skeleton: Skeleton of the stream's points; None if it is unknown.
+        layout: Points of the stream, for the message; None if they have no names.
+    """
     if skeleton is not None:
         num_points = skeleton.num_points
         if width % num_points == 0:
             return None
         return (
             f"`{kind}` reads coordinates of the {num_points} points of `{skeleton.name}`, but"
-            f" {stream}"
-            f" has {width} values per frame, which is not a multiple of that"
+            f" {stream_description} has {width} values per frame, which is not a multiple of that"
         )
     available = "no named points"
     if layout is not None:
-        parts = (f"`{part}` ({_format_points(points)})" for part, points in layout.components)
-        available = f"the points {', '.join(parts)}"
-    known_skeletons = ", ".join(f"`{one.name}` ({one.num_points})" for one in SKELETONS.values())
+        components = (
+            f"`{component}` ({_format_points(points)})" for component, points in layout.components
+        )
+        available = f"the points {', '.join(components)}"
+    known_skeletons = ", ".join(
+        f"`{known.name}` ({known.num_points})" for known in SKELETONS.values()
+    )
     return (
-        f"`{kind}` needs to know which points are joined by bones, but {stream} ({width} values"
+        f"`{kind}` needs to know which points are joined by bones, but {stream_description}"
+        f" ({width} values"
         f" per frame) has {available}. Known skeletons: {known_skeletons}. Use another encoder, or"
-        " features"
-        " with such points"
+        " features with such points"
     )
 
 
 def _format_points(points: Sequence[str]) -> str:
-    """Format the number of points and the names of the first three."""
+    """Format the number of points and the names of the first three: "33: NOSE, LEFT_EYE, …"."""
     return f"{len(points)}: {', '.join(points[:3])}{' …' if len(points) > 3 else ''}"
 
 
@@ -201,11 +223,10 @@ def check_stream_widths(actual: Mapping[str, int], expected: Mapping[str, int]) 
     if actual != expected:
         raise InputError(
             f"The model reads streams {_format_widths(expected)}, but got {_format_widths(actual)}."
-            " Use a feature"
-            " store with the features that the model was trained on."
+            " Use a feature store with the features that the model was trained on."
         )
 
 
 def _format_widths(widths: Mapping[str, int]) -> str:
-    """Format streams for a message, such as "`pose` (534)"."""
+    """Format streams and their widths for a message: "`pose` (534)"; "none" without streams."""
     return ", ".join(f"`{name}` ({width})" for name, width in widths.items()) or "none"

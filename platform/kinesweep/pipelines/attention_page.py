@@ -21,7 +21,7 @@ from kinesweep.evaluation.attention_inference import (
 )
 from kinesweep.export import Bundle, find_inputs
 from kinesweep.export.bundle import MANIFEST, PROMPT_FIELDS, find_common_prompts
-from kinesweep.pipelines.extraction import find_training_store, open_store_or_recipe
+from kinesweep.pipelines.extraction import find_training_store, open_store_from_path
 from kinesweep.pipelines.inputs import resolve_model_dir
 from kinesweep.report.attention import AttentionPage, write_attention_html
 from kinesweep.report.pose_scene import PoseScene, build_scene, load_clip_scenes
@@ -49,37 +49,42 @@ _REFERENCE_CONTEXT_NOTE = (
 
 
 def write_attention_page(
-    model_dir: Path, clip: str, out: Path, store: Path | None
+    model_dir: Path, clip: str, out: Path, store_path: Path | None
 ) -> dict[str, Any]:
-    """Translate a clip, write its attention page and print the text.
+    """Translate a clip and write its attention page.
+
+    Logs the text, the shares of attention and the path of the page, and a note if the clip has
+    other features than those that the model was trained on.
 
     Args:
         model_dir: Folder of a bundle, a run, or the `best` folder of a run.
-        clip: Path of a file that `translate` accepts; with `store`, the id of a clip.
+        clip: Path of a file that `translate` accepts; with `store_path`, the id of a clip.
         out: Path of the page.
-        store: Feature store, or recipe whose store is used. None: `clip` is a file.
+        store_path: Feature store, or recipe whose store is used. None: `clip` is a file.
 
     Returns:
         The page's path, the text, and the shares of attention (see `compute_attention_shares`).
 
     Raises:
+        CheckpointError: If there is no model in the folder.
         InputError: If `clip` is not exactly one clip, or if the model does not expose attention.
+        StoreError: If there is no such store or if it is damaged.
     """
     page = (
         _build_page_from_file(model_dir, Path(clip))
-        if store is None
-        else _build_page_from_store(model_dir, clip, store)
+        if store_path is None
+        else _build_page_from_store(model_dir, clip, store_path)
     )
     write_attention_html(out, page)
-    shares = compute_attention_shares(page.attended)
-    logger.info(f"{clip}\t{page.attended.text}")
-    logger.info("attention " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
+    shares = compute_attention_shares(page.translation)
+    logger.info(f"{clip}\t{page.translation.text}")
+    logger.info("attention " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
     logger.info(f"page    {out}")
-    return {"page": str(out), "text": page.attended.text, "shares": shares}
+    return {"page": str(out), "text": page.translation.text, "shares": shares}
 
 
 def build_attention_page(
-    loaded: LoadedModel, store: Store, record: ClipRecord, model: str
+    loaded: LoadedModel, store: Store, record: ClipRecord, model_name: str
 ) -> AttentionPage:
     """Build the attention page of a clip of a store.
 
@@ -87,10 +92,10 @@ def build_attention_page(
         loaded: Model with its recipe.
         store: Store that holds the clip.
         record: Record of the clip.
-        model: Display name of the model.
+        model_name: Display name of the model.
 
     Raises:
-        InputError: If `translate_with_attention` or `build_item` rejects the clip or the model.
+        InputError: If the clip does not fit the model, or if the model does not expose attention.
     """
     layout_streams = [
         name for name, stream in store.schema.streams.items() if stream.layout is not None
@@ -100,8 +105,8 @@ def build_attention_page(
     uses_own_context = context.is_enabled and context.decoding_context == "model"
     return AttentionPage(
         clip=record.clip.id,
-        model=model,
-        attended=translate_with_attention(loaded, build_item(loaded, store, record)),
+        model=model_name,
+        translation=translate_with_attention(loaded, build_item(loaded, store, record)),
         rates_hz=record.rates_hz,
         lengths=record.lengths,
         scenes=load_clip_scenes(store, record) if layout_streams else [],
@@ -111,10 +116,13 @@ def build_attention_page(
 
 
 def compute_attention_shares(attended: TranslationWithAttention) -> dict[str, float]:
-    """Compute the share of attention on each input, the mean over layers, heads and tokens.
+    """Compute the share of attention on each part of the input.
+
+    A share is the mean over layers, heads and generated tokens.
 
     Returns:
-        Name of a stream, or kind of input (`prompt`, `separator`, …) → share; they sum to 1.
+        Name of a stream, or kind of another part (`prompt`, `separator`, …) → share from 0 to 1;
+        the shares sum to 1 except for rounding.
     """
     shares: dict[str, float] = {}
     weights_AHLM = attended.attention.weights_AHLM
@@ -128,7 +136,7 @@ def compute_attention_shares(attended: TranslationWithAttention) -> dict[str, fl
 
 
 def get_model_display_name(model_dir: Path) -> str:
-    """Return the display name of a model: the name of its bundle or run folder.
+    """Return the display name of a model, the name of its bundle or run folder.
 
     Pages are passed on to other people, so they must not contain local paths.
     """
@@ -137,8 +145,20 @@ def get_model_display_name(model_dir: Path) -> str:
 
 
 def _build_page_from_store(model_dir: Path, clip: str, store: Path) -> AttentionPage:
-    """Build the page of a clip of a store; add a note if the model has other features."""
-    feature_store, _ = open_store_or_recipe(store)
+    """Build the attention page of a clip of a store.
+
+    The page gets a note, which is also logged, if the model was trained on other features.
+
+    Args:
+        model_dir: Folder of a bundle, a run, or the `best` folder of a run.
+        clip: Id of the clip.
+        store: Feature store, or recipe whose store is used.
+
+    Raises:
+        InputError: If there is no such clip, or if the model does not expose attention.
+        StoreError: If there is no such store or if it is damaged.
+    """
+    feature_store, _ = open_store_from_path(store)
     record = find_clip_record(feature_store, clip)
     loaded = read_model_folder(resolve_model_dir(model_dir))
     page = build_attention_page(loaded, feature_store, record, get_model_display_name(model_dir))
@@ -157,30 +177,36 @@ def _build_page_from_file(model_dir: Path, file: Path) -> AttentionPage:
     """
     bundle = _load_bundle(model_dir)
     recipe = bundle.loaded.recipe
-    inputs = find_inputs([file], recipe)
+    inputs = find_inputs([file], recipe.corpora[0])
     if len(inputs) != 1:
         raise InputError(f"`{file}` holds {len(inputs)} clips; an attention page shows one clip")
-    name, item = inputs[0]
-    features = bundle.compute_input_features(item)
+    clip_name, model_input = inputs[0]
+    features = bundle.compute_input_features(model_input)
     streams = {stream: feature.x_TD for stream, feature in features.items()}
     return AttentionPage(
-        clip=name,
+        clip=clip_name,
         model=get_model_display_name(model_dir),
-        attended=translate_with_attention(
-            bundle.loaded, BatchItem(name, streams, bundle.build_prompt_tokens(item))
+        translation=translate_with_attention(
+            bundle.loaded, BatchItem(clip_name, streams, bundle.build_prompt_tokens(model_input))
         ),
-        rates_hz={stream: one.rate_hz for stream, one in features.items()},
+        rates_hz={stream: feature.rate_hz for stream, feature in features.items()},
         lengths={stream: len(x_TD) for stream, x_TD in streams.items()},
         scenes=_build_scenes(bundle, features),
         notes=[_NO_CONTEXT_NOTE] * bundle.uses_context
-        + [_OWN_REFERENCE_NOTE] * (bundle.uses_reference and item.is_own_reference),
+        + [_OWN_REFERENCE_NOTE]
+        * (bundle.uses_reference_motion and model_input.is_compared_with_itself),
     )
 
 
 def _build_scenes(bundle: Bundle, features: dict[str, Any]) -> Sequence[PoseScene]:
-    """Build scenes of those streams whose layout of points is known."""
-    stream_schemas = bundle.loaded.features["streams"].items()
-    layouts = {name: StreamSchema.from_json(stream).layout for name, stream in stream_schemas}
+    """Build the scenes of those streams of a clip whose layout of points is known.
+
+    Args:
+        bundle: Bundle with the schemas of the streams.
+        features: Stream → features of the clip.
+    """
+    schemas_json = bundle.loaded.features["streams"].items()
+    layouts = {name: StreamSchema.from_json(schema).layout for name, schema in schemas_json}
     return [
         build_scene(name, feature.x_TD, layout, feature.rate_hz)
         for name, feature in features.items()
@@ -189,9 +215,10 @@ def _build_scenes(bundle: Bundle, features: dict[str, Any]) -> Sequence[PoseScen
 
 
 def _load_bundle(model_dir: Path) -> Bundle:
-    """Load a bundle, or a run's model with the prompts that its bundle would have.
+    """Load a bundle, or build one in memory from a run's model and the prompts of its features.
 
     Raises:
+        CheckpointError: If there is no model in the folder.
         InputError: If `model_dir` is a run whose features, and so its prompts, are missing.
     """
     folder = resolve_model_dir(model_dir)

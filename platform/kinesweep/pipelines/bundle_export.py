@@ -21,26 +21,31 @@ class ExportedBundle:
 
     def _repr_html_(self) -> str:
         """Return the folder and the result of the verification as HTML, which notebooks show."""
-        verified = f"{self.num_verified} texts are identical after loading"
-        return format_html_key_values("Bundle", {"folder": self.folder, "verified": verified})
+        verification_text = f"{self.num_verified} texts are identical after loading"
+        return format_html_key_values(
+            "Bundle", {"folder": self.folder, "verified": verification_text}
+        )
 
 
-def export_model(model: Path, folder: Path, overwrite: bool) -> ExportedBundle:
+def export_model(model_dir: Path, bundle_dir: Path, overwrite: bool) -> ExportedBundle:
     """Export a finished run as a bundle and verify that the bundle generates the same texts.
 
+    The verification runs in a fresh process. Nothing is logged.
+
     Args:
-        model: Folder of a run or of its model.
-        folder: Output folder.
+        model_dir: Folder of a run or of its model.
+        bundle_dir: Output folder.
         overwrite: Whether an existing bundle is replaced.
 
     Raises:
         BundleError: If the bundle exists and may not be replaced, or if its texts differ.
+        CheckpointError: If `model_dir` contains no finished model.
         StoreError: If the features that the model was trained on are missing.
     """
-    store = find_training_store(model)
+    store = find_training_store(model_dir)
     # Imported once the model and its store are found: PyTorch takes seconds.
     from kinesweep.export import export_bundle, verify_bundle
 
-    bundle = export_bundle(model, folder, store, overwrite=overwrite)
+    bundle = export_bundle(model_dir, bundle_dir, store, overwrite=overwrite)
     # A fresh process loads the bundle as somebody else would, without anything that this one holds.
-    return ExportedBundle(bundle, verify_bundle(bundle, store.folder, model))
+    return ExportedBundle(bundle, verify_bundle(bundle, store.folder, model_dir))

@@ -17,14 +17,21 @@ from kinesweep.store.inspect.show import find_clip_record
 logger = logging.getLogger(__name__)
 
 
-def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -> dict[str, Any]:
-    """Draw a clip into a file and return the path and the number of frames.
+def draw_clip(
+    store: Store, clip_id: str, out: Path, predictions_path: Path | None
+) -> dict[str, Any]:
+    """Draw a clip as an image or a video and write it to a file.
+
+    Logs the path, the number of frames, and the characters that no installed font contains.
 
     Args:
         store: Store that holds the clip.
         clip_id: Id of the clip.
         out: Output file; its suffix selects the format.
-        predictions: TSV of predictions from which the clip's prediction is shown.
+        predictions_path: TSV of predictions from which the clip's prediction is shown; None: none.
+
+    Returns:
+        `picture` → path of the file, `frames` → number of drawn frames.
 
     Raises:
         InputError: If there is no such clip, if it has no points, if the suffix is not supported,
@@ -33,12 +40,12 @@ def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -
     # Checked first, so that a wrong suffix is reported before any features are read.
     check_output_suffix(out)
     record = find_clip_record(store, clip_id)
-    prediction = None if predictions is None else find_prediction(predictions, clip_id)
+    prediction = None if predictions_path is None else find_prediction(predictions_path, clip_id)
     renderer = build_clip_renderer(store, record, prediction)
     frames = write_clip_drawing(out, renderer)
     logger.info(f"picture {out} ({frames} frames)")
     missing_characters = "".join(
-        sorted({sign for line in renderer.lines for sign in find_missing_characters(line.text)})
+        sorted({char for line in renderer.captions for char in find_missing_characters(line.text)})
     )
     if missing_characters:
         logger.info(
@@ -50,18 +57,24 @@ def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -
 def build_clip_renderer(
     store: Store, record: ClipRecord, prediction: str | None = None
 ) -> ClipRenderer:
-    """Build a renderer of a clip: all its streams of points, its texts, and a prediction.
+    """Build a renderer that draws a clip's streams of points with its texts and a prediction.
+
+    Args:
+        store: Store that holds the clip.
+        record: Record of the clip.
+        prediction: Text that a model generated for the clip; None: none is shown.
 
     Raises:
         InputError: If none of its streams consists of points.
     """
     texts = record.clip.texts
-    lines = [
-        CaptionLine("text" if number == 1 else f"text {number}", text)
-        for number, text in enumerate(texts, start=1)
+    captions = [
+        CaptionLine("text" if text_number == 1 else f"text {text_number}", text)
+        for text_number, text in enumerate(texts, start=1)
     ]
-    lines += [] if prediction is None else [CaptionLine("predicted", prediction)]
-    return ClipRenderer(load_clip_scenes(store, record), lines)
+    if prediction is not None:
+        captions.append(CaptionLine("predicted", prediction))
+    return ClipRenderer(load_clip_scenes(store, record), captions)
 
 
 def find_prediction(path: Path, clip_id: str) -> str:
@@ -70,7 +83,7 @@ def find_prediction(path: Path, clip_id: str) -> str:
     Raises:
         InputError: If the file cannot be read or has no row for the clip.
     """
-    for line in read_predictions(path):
-        if line.clip_id == clip_id:
-            return line.hypothesis
+    for row in read_predictions(path):
+        if row.clip_id == clip_id:
+            return row.hypothesis
     raise InputError(f"`{path}` contains no prediction for the clip `{clip_id}`")

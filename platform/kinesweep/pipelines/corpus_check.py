@@ -1,6 +1,6 @@
 """A check of a corpus before extraction: invalid rows and overlap between splits.
 
-Every file is opened; nothing is extracted and neither PyTorch nor Ray is loaded.
+Every file is opened; nothing is extracted or logged, and neither PyTorch nor Ray is loaded.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from kinesweep.sources.splitting.split_overlap import OverlapReport, compute_ove
 
 @dataclass(frozen=True)
 class CorpusCheck:
-    """The result of a check.
+    """The result of a corpus check.
 
     Attributes:
         problems: Rows that `extract` would drop and count, with their reasons.
@@ -25,23 +25,23 @@ class CorpusCheck:
     overlaps: OverlapReport
 
     def format_lines(self) -> list[str]:
-        """Format the findings as lines of text; return an empty list if there are none."""
+        """Format invalid rows and overlaps as lines of text; none if nothing was found."""
         rows = [f"{problem.row}  {problem.reason}  {problem.message}" for problem in self.problems]
         return [*rows, *self.overlaps.format_lines()]
 
     def _repr_html_(self) -> str:
-        """Return the findings as HTML, which notebooks show."""
+        """Return invalid rows and overlaps as HTML tables, which notebooks show."""
         rows = [(problem.row, problem.reason, problem.message) for problem in self.problems]
-        header, *overlaps = self.overlaps.build_table_rows()
+        header, *overlap_rows = self.overlaps.build_table_rows()
         return (
             f"<p><b>{len(rows)} invalid rows</b></p>"
             f"{format_html_table(('row', 'reason', 'message'), rows) if rows else ''}"
-            f"<p><b>Overlap between splits</b></p>{format_html_table(header, overlaps)}"
+            f"<p><b>Overlap between splits</b></p>{format_html_table(header, overlap_rows)}"
         )
 
 
 def check_corpus(recipe: Recipe) -> CorpusCheck:
-    """Check the corpus of a recipe.
+    """Check the corpus of a recipe for invalid rows and for overlap between its splits.
 
     Raises:
         SourceError: If a table as a whole cannot be read.

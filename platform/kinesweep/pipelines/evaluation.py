@@ -32,7 +32,7 @@ class EvaluationPaths:
     Attributes:
         predictions_path: TSV of the hypotheses, each with its chrF score.
         results_path: JSON file of the scores, their signatures and the decoding settings; None: no
-            file.
+            such file is written.
     """
 
     predictions_path: Path
@@ -40,7 +40,7 @@ class EvaluationPaths:
 
 
 def resolve_output_paths(out: Path, split: str, overwrite: bool) -> EvaluationPaths:
-    """Resolve the paths of the output files for a split and check that they can be written.
+    """Return the paths of the output files for a split, which do not exist or may be replaced.
 
     Args:
         out: Output folder, or a `.tsv` file for the texts alone.
@@ -66,17 +66,19 @@ def evaluate_model_dir(
     model_dir: Path,
     split: str,
     overrides: Sequence[str],
-    out: EvaluationPaths | None,
-    predictions: Path | None = None,
+    output_paths: EvaluationPaths | None,
+    predictions_path: Path | None = None,
 ) -> tuple[Evaluation, list[TrainOverlapScores]]:
-    """Score a model on a split; scorings of test are noted in the store's ledger.
+    """Score a model, or another system's texts, on a split of the model's corpus.
+
+    A scoring of test is noted in the store's ledger. The paths of written files are logged.
 
     Args:
         model_dir: Folder of a run, a model or a bundle.
         split: Split of the model's corpus.
         overrides: Overrides of the model's recipe.
-        out: Output files; None: nothing is written.
-        predictions: TSV of another system's texts, which are scored instead of the model's.
+        output_paths: Output files; None: nothing is written.
+        predictions_path: TSV of another system's texts, which are scored instead of the model's.
 
     Returns:
         The scores of the split, and separate scores of the sentences that occur in train and of
@@ -84,46 +86,58 @@ def evaluate_model_dir(
 
     Raises:
         ConfigError: If an override is invalid.
-        InputError: If the predictions belong to other clips.
+        StoreError: If the features that the model was trained on are missing or have no such split.
+        InputError: If the predictions cannot be read or belong to other clips.
     """
-    folder = resolve_model_dir(model_dir)
+    weights_dir = resolve_model_dir(model_dir)
     store = find_training_store(model_dir, overrides)
-    recipe = load_config(Recipe, folder / "recipe.yaml", overrides)
-    if predictions is not None:
-        hypotheses = {line.clip_id: line.hypothesis for line in read_predictions(predictions)}
+    recipe = load_config(Recipe, weights_dir / "recipe.yaml", overrides)
+    if predictions_path is not None:
+        hypotheses = {row.clip_id: row.hypothesis for row in read_predictions(predictions_path)}
         evaluation = evaluate_texts(
             hypotheses, store, split, recipe.evaluation, recipe.effective_batch
         )
     else:
-        evaluation = evaluate_model(folder, store, split, recipe.generation, recipe.evaluation)
-    system_name = str(predictions or model_dir)
+        evaluation = evaluate_model(weights_dir, store, split, recipe.generation, recipe.evaluation)
+    system_name = str(predictions_path or model_dir)
     # Counted even if nothing is written: the ledger records every scoring of test.
     if split == "test":
         log_test_evaluation(store, system_name, evaluation.scores)
-    parts = score_by_train_overlap(
+    overlap_scores = score_by_train_overlap(
         evaluation.predictions, get_train_sentences(store), recipe.evaluation
     )
-    if out is not None:
+    if output_paths is not None:
         # Another system's decoding settings are unknown; the recipe's must not be reported for it.
-        generation = None if predictions is not None else recipe.generation.model_dump(mode="json")
+        generation = (
+            None if predictions_path is not None else recipe.generation.model_dump(mode="json")
+        )
         metadata = {"split": split, "scored": system_name, "generation": generation}
-        _write_outputs(out, evaluation, parts, store, recipe, metadata)
-    return evaluation, parts
+        _write_outputs(output_paths, evaluation, overlap_scores, store, recipe, metadata)
+    return evaluation, overlap_scores
 
 
 def _write_outputs(
     out: EvaluationPaths,
     evaluation: Evaluation,
-    parts: Sequence[TrainOverlapScores],
+    overlap_scores: Sequence[TrainOverlapScores],
     store: Store,
     recipe: Recipe,
     metadata: Mapping[str, object],
 ) -> None:
-    """Write the predictions and then the results, whose metadata come before the scores."""
-    hypotheses = {line.clip_id: line.hypothesis for line in evaluation.predictions}
-    references = {line.clip_id: line.references for line in evaluation.predictions}
-    chrf = compute_sentence_chrf(hypotheses, references, recipe.evaluation.protocol_config)
-    write_predictions(out.predictions_path, evaluation.predictions, chrf)
+    """Write the predictions and the results of an evaluation, and log the paths of both files.
+
+    Args:
+        out: Output files.
+        evaluation: Scores and predictions of the split.
+        overlap_scores: Scores by whether a sentence occurs in train.
+        store: Store of the scored clips.
+        recipe: Recipe with the scoring protocol.
+        metadata: Keys that precede the scores in the file of results.
+    """
+    hypotheses = {row.clip_id: row.hypothesis for row in evaluation.predictions}
+    references = {row.clip_id: row.references for row in evaluation.predictions}
+    chrf_scores = compute_sentence_chrf(hypotheses, references, recipe.evaluation.protocol_config)
+    write_predictions(out.predictions_path, evaluation.predictions, chrf_scores)
     logger.info(f"predictions {out.predictions_path}")
     if out.results_path is None:
         return
@@ -134,7 +148,7 @@ def _write_outputs(
         "evaluation": recipe.evaluation.model_dump(mode="json"),
         "scores": evaluation.scores,
         "signatures": evaluation.signatures,
-        "parts": [asdict(part) for part in parts],
+        "parts": [asdict(scores) for scores in overlap_scores],
     }
     write_json(out.results_path, results)
     logger.info(f"results     {out.results_path}")

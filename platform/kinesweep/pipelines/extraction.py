@@ -21,12 +21,13 @@ logger = logging.getLogger(__name__)
 def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
     """Extract the features of a recipe's corpus, or open the store if they exist.
 
-    Logs the plan first; afterwards the dropped clips and the overlap of train with other splits.
+    Logs the plan of the extraction; afterwards the numbers of dropped clips by reason, clips that
+    are their own reference motion, and the overlap of train with other splits.
 
     Args:
         recipe: Recipe of the corpus and its features.
-        on_ray: Whether Ray Data distributes the work; otherwise this process does it all. Poses of
-            videos are always estimated on Ray.
+        on_ray: Whether Ray Data distributes the work; otherwise this process extracts all clips.
+            Poses of videos are always estimated on Ray.
 
     Raises:
         SourceError: If the corpus as a whole is invalid.
@@ -34,7 +35,7 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
     """
     from kinesweep.sources import build_source
     from kinesweep.sources.splitting.split_overlap import compute_overlaps
-    from kinesweep.store.inspect.show import describe_self_references
+    from kinesweep.store.inspect.show import describe_self_comparisons
 
     if recipe.video_source is not None:
         from kinesweep.pipelines.pose_estimation import estimate_corpus_poses
@@ -54,9 +55,10 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
         )
     for reason, count in summarize_store(store)["dropped"].items():
         logger.info(f"dropped {count}: {reason}")
-    if describe_self_references(store):
-        logger.info(describe_self_references(store))
-    for line in compute_overlaps(build_source(recipe.effective_source)).format_train_leakage():
+    if self_reference_note := describe_self_comparisons(store):
+        logger.info(self_reference_note)
+    overlaps = compute_overlaps(build_source(recipe.effective_source))
+    for line in overlaps.format_train_leakage():
         logger.info(line)
     return store
 
@@ -65,7 +67,8 @@ def open_existing_store(recipe: Recipe) -> Store:
     """Open the store of a recipe whose features are already extracted.
 
     Raises:
-        StoreError: If they are not extracted, or if the corpus has changed since.
+        StoreError: If they are not extracted, if the corpus has changed since, or if the store is
+            damaged.
     """
     from kinesweep.store.extraction.plan import summarize_extraction_plan
 
@@ -77,10 +80,10 @@ def open_existing_store(recipe: Recipe) -> Store:
     return open_store(summary.folder)
 
 
-def open_store_or_recipe(
+def open_store_from_path(
     path: Path, overrides: Sequence[str] | None = None
 ) -> tuple[Store, Recipe | None]:
-    """Open the store of a folder or of a recipe.
+    """Open the feature store in a folder, or the store of a recipe's extracted features.
 
     Args:
         path: Feature store, or a recipe (by its suffix).
@@ -90,6 +93,7 @@ def open_store_or_recipe(
         The store, and the recipe if `path` is one.
 
     Raises:
+        ConfigError: If the recipe is invalid.
         InputError: If `path` is neither, or if overrides are given for a store.
         StoreError: If there is no store or if it is damaged.
     """
@@ -104,7 +108,13 @@ def open_store_or_recipe(
 
 
 def summarize_store(store: Store) -> dict[str, Any]:
-    """Summarize a store as plain values, for `--json`."""
+    """Summarize a store as values that JSON can represent.
+
+    Returns:
+        Key → value: folder, fingerprint, clips by split, widths of streams, dropped clips by
+        reason, clips by split that are their own reference motion, and the numbers of clips
+        computed and reused if this process extracted the store, otherwise None.
+    """
     extraction = store.extraction
     return {
         "store": str(store.folder),
@@ -112,14 +122,16 @@ def summarize_store(store: Store) -> dict[str, Any]:
         "clips": {split: len(store.get_records(split)) for split in store.splits},
         "widths": store.schema.widths,
         "dropped": store.manifest["dropped"]["reasons"],
-        "own_references": store.self_reference_counts,
+        "own_references": store.self_comparison_counts,
         "computed": extraction.computed if extraction else None,
         "reused": extraction.reused if extraction else None,
     }
 
 
 def find_training_store(model_dir: Path, overrides: Sequence[str] = ()) -> Store:
-    """Find the store that a model was trained on, by its fingerprint.
+    """Find and open the store that a model was trained on, by its fingerprint.
+
+    For a model imported from another system, it is the store of the features of its recipe.
 
     Args:
         model_dir: Folder of a run, a model or a bundle. The recipe of a bundle contains no paths.
@@ -127,6 +139,7 @@ def find_training_store(model_dir: Path, overrides: Sequence[str] = ()) -> Store
 
     Raises:
         ConfigError: If an override is invalid.
+        CheckpointError: If there is no model in the folder.
         StoreError: If no store below `store.root` (default: the state folder) has the fingerprint.
     """
     fingerprint = read_features(resolve_model_dir(model_dir))["store_fingerprint"]

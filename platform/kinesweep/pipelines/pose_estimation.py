@@ -14,7 +14,11 @@ from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.progress import show_progress_bar
 from kinesweep.sources import build_source
 from kinesweep.store.pose_estimation.estimate import PoseEstimationResult, estimate_poses_on_ray
-from kinesweep.store.pose_estimation.videos import PoseEstimationTask, find_videos, has_valid_poses
+from kinesweep.store.pose_estimation.tasks import (
+    PoseEstimationTask,
+    build_pose_estimation_tasks,
+    has_valid_poses,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,24 +26,29 @@ DEFAULT_ESTIMATOR = "mediapipe"
 
 
 def estimate_missing_poses(
-    videos: Sequence[PoseEstimationTask], spec: EstimatorSpec, fps: float | None
+    tasks: Sequence[PoseEstimationTask], estimator: EstimatorSpec, fps: float | None
 ) -> PoseEstimationResult:
-    """Estimate the poses of all videos that have none yet, and log a summary.
+    """Estimate the poses of all videos that have no valid poses yet, on Ray.
+
+    Logs the number of videos to estimate, each failed video with its reason, the speed, and the
+    numbers of written, kept and failed videos.
 
     Args:
-        videos: Videos and their output files.
-        spec: Pose estimator.
+        tasks: Videos and their output files.
+        estimator: Pose estimator.
         fps: Frames per second of folders of images; None: there are none.
     """
-    num_missing = sum(not has_valid_poses(video, spec, fps) for video in videos)
-    logger.info(f"{len(videos)} videos: {num_missing} to estimate with {spec.name} {spec.version}")
+    num_missing = sum(not has_valid_poses(video, estimator, fps) for video in tasks)
+    logger.info(
+        f"{len(tasks)} videos: {num_missing} to estimate with {estimator.name} {estimator.version}"
+    )
     # Ray is started only if there is work to do.
     if num_missing:
         ray_cluster.connect_to_ray()
     with show_progress_bar("estimate") as update:
-        result = estimate_poses_on_ray(videos, spec, fps, update)
-    for name, (reason, message) in result.failed.items():
-        logger.info(f"{reason}  {name}: {message}")
+        result = estimate_poses_on_ray(tasks, estimator, fps, update)
+    for video_name, (reason, message) in result.failed.items():
+        logger.info(f"{reason}  {video_name}: {message}")
     if result.written:
         logger.info(
             f"{result.frames} frames: {result.frames / result.seconds:.1f} per second and worker,"
@@ -48,15 +57,16 @@ def estimate_missing_poses(
     reason_counts = ", ".join(
         f"{count} {reason}" for reason, count in result.failure_counts.items()
     )
-    failed = f"{len(result.failed)} failed" + (f" ({reason_counts})" if reason_counts else "")
-    logger.info(f"{result.written} written, {result.kept} kept, {failed}")
+    failure_text = f"{len(result.failed)} failed" + (f" ({reason_counts})" if reason_counts else "")
+    logger.info(f"{result.written} written, {result.kept} kept, {failure_text}")
     return result
 
 
 def estimate_corpus_poses(recipe: Recipe) -> None:
-    """Estimate the poses of the videos in a recipe's corpus; do nothing if it consists of poses.
+    """Estimate the missing poses of the videos in a recipe's corpus, as `source.videos` requests.
 
-    A clip whose video is missing or unusable is skipped here; extraction drops and counts it.
+    Nothing is done without `source.videos`. A clip whose video is missing or unusable is skipped
+    here; extraction drops and counts it. Logs what `estimate_missing_poses` logs.
 
     Raises:
         InputError: If the estimator does not exist or if no video is found.
@@ -68,7 +78,13 @@ def estimate_corpus_poses(recipe: Recipe) -> None:
 
 
 def estimate_remaining_pose_seconds(recipe: Recipe) -> float:
-    """Estimate the seconds of pose estimation for videos without poses, from finished videos."""
+    """Estimate how many seconds pose estimation of the videos without poses takes on the cluster.
+
+    The estimate uses the mean time of finished videos and is 0 if no video is finished.
+
+    Raises:
+        InputError: If the estimator does not exist or if no video is found.
+    """
     if recipe.video_source is None:
         return 0.0
     spec, fps = _find_recipe_estimator(recipe), recipe.video_source.fps
@@ -86,15 +102,19 @@ def estimate_remaining_pose_seconds(recipe: Recipe) -> float:
 
 
 def _find_recipe_estimator(recipe: Recipe) -> EstimatorSpec:
-    """Find the pose estimator of a recipe's features, or the default one."""
+    """Find the pose estimator that a recipe's features name, or the default one.
+
+    Raises:
+        InputError: If there is no such estimator.
+    """
     return find_estimator(getattr(recipe.features, "estimator", None) or DEFAULT_ESTIMATOR)
 
 
 def _find_corpus_videos(recipe: Recipe) -> list[PoseEstimationTask]:
-    """Find the videos that belong to clips of a recipe's corpus.
+    """Find the videos that belong to clips of a recipe's corpus, each with its output file.
 
     Raises:
-        InputError: If there is none.
+        InputError: If no video belongs to a clip.
     """
     corpus = recipe.effective_source
     assert isinstance(corpus, PoseTsvConfig)
@@ -103,8 +123,8 @@ def _find_corpus_videos(recipe: Recipe) -> list[PoseEstimationTask]:
         root / clip.media for split in source.list_splits() for clip in source.list_clips(split)
     }
     # A video belongs to a clip if its pose file would be the clip's media file.
-    videos = find_videos([Path(corpus.videos or "")], root)
-    corpus_videos = [video for video in videos if video.out in pose_paths]
+    videos = build_pose_estimation_tasks([Path(corpus.videos or "")], root)
+    corpus_videos = [video for video in videos if video.pose_path in pose_paths]
     if not corpus_videos:
         raise InputError(
             f"`source.videos` is `{corpus.videos}`, which contains no video of any clip"

@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 class ProgressCallback(Protocol):
     """A function that is called with the progress of a task."""
 
-    def __call__(self, done: int, total: int, note: str = "", /) -> None:
-        """Report progress.
+    def __call__(self, num_done: int, num_items: int, note: str = "", /) -> None:
+        """Report the progress of the task.
 
         Args:
-            done: Number of finished items.
-            total: Number of all items.
+            num_done: Number of finished items.
+            num_items: Number of all items.
             note: Text to show beside the numbers.
         """
 
@@ -31,7 +31,7 @@ class ProgressDisplay(Protocol):
     """A display of progress, such as a terminal or a notebook."""
 
     def show_task(self, title: str) -> AbstractContextManager[ProgressCallback]:
-        """Return a context in which one task is shown; it yields the callback of the task."""
+        """Return a context in which one task is shown, and which yields the task's callback."""
 
     def show_sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
         """Return a context in which the sweep in a folder is shown; see `show_sweep_progress`."""
@@ -45,7 +45,7 @@ class LogDisplay:
         return _log_each_tenth(title)
 
     def show_sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
-        """Return an empty context: a sweep logs its trials itself."""
+        """Return a context that does nothing, because a sweep logs its trials itself."""
         return nullcontext()
 
 
@@ -54,12 +54,12 @@ def _log_each_tenth(title: str) -> Iterator[ProgressCallback]:
     """Yield a callback that logs a line at each tenth of the task, at most eleven lines."""
     last_tenth = -1
 
-    def update(done: int, total: int, note: str = "", /) -> None:
+    def update(num_done: int, num_items: int, note: str = "", /) -> None:
         nonlocal last_tenth
-        tenth = 10 * done // max(total, 1)
+        tenth = 10 * num_done // max(num_items, 1)
         if tenth > last_tenth:
             last_tenth = tenth
-            logger.info(f"{title}: {done} of {total}{note and f'  {note}'}")
+            logger.info(f"{title}: {num_done} of {num_items}{note and f'  {note}'}")
 
     yield update
 
@@ -68,13 +68,15 @@ _display: ProgressDisplay = LogDisplay()
 
 
 def install_display(display: ProgressDisplay) -> None:
-    """Show the progress of all pipelines of this process on `display`."""
+    """Install the display on which all pipelines of this process show their progress."""
     global _display
     _display = display
 
 
 def show_progress_bar(title: str) -> AbstractContextManager[ProgressCallback]:
-    """Return a context in which the progress of one task is shown.
+    """Return a context in which the installed display shows one task.
+
+    The context yields the function that reports the progress of the task.
 
     Args:
         title: Name of the task, such as `extract`.
@@ -83,11 +85,11 @@ def show_progress_bar(title: str) -> AbstractContextManager[ProgressCallback]:
 
 
 def show_sweep_progress(folder: Path, since: float | None = None) -> AbstractContextManager[None]:
-    """Return a context in which the progress of a sweep is shown.
+    """Return a context in which the installed display shows the progress of a sweep.
 
     Args:
         folder: Folder of the sweep; it may not exist yet.
-        since: Start in seconds since the epoch. A driver that started earlier is ignored, because
-            it belongs to a previous run of the sweep.
+        since: Time in seconds since the epoch. Progress of a driver process that was started before
+            it is not shown, because it belongs to an earlier call for the same sweep. None: all.
     """
     return _display.show_sweep(folder, since)

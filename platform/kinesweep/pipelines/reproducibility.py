@@ -1,4 +1,4 @@
-"""Train several runs with the same identity from scratch to check that they are bit-identical."""
+"""Check that training is reproducible: several runs of a recipe must be bit-identical."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,17 +18,17 @@ from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
 from kinesweep.pipelines.training import log_evaluation, make_run_name, remove_run
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
-from kinesweep.training.reproducibility.repetition import Divergence, compare_runs
+from kinesweep.training.reproducibility.run_comparison import Divergence, compare_runs
 from kinesweep.training.run_records.result import RunResult, RunSpec, read_run_result
 
-# New workers for each run, the same workers for all runs, or no workers but this process.
+# New workers for each run, the same workers for all runs, or this process.
 ExecutionMode = Literal["cold", "warm", "here"]
 _TrainFunction = Callable[[RunSpec, Callable[[], RunLogger]], RunResult]
 
 
 @dataclass(frozen=True)
 class Repetition:
-    """Runs with the same settings and where they differ.
+    """Runs with the same settings, and the first differences between them.
 
     Attributes:
         results: Results in the order of the runs.
@@ -40,23 +40,25 @@ class Repetition:
 
     @property
     def is_identical(self) -> bool:
-        """Return whether all runs are equal bit by bit."""
+        """Return whether no run differs from the first one in a single bit."""
         return not self.divergences
 
     def format_lines(self) -> list[str]:
-        """Return the differences as lines of text, or one line that there are none."""
+        """Format the differences as lines of text, or as one line that says there are none."""
         if self.is_identical:
             return [f"all {len(self.results)} runs are bit-identical"]
         return [line for divergence in self.divergences for line in divergence.format_lines()]
 
     def _repr_html_(self) -> str:
         """Return the runs and their differences as HTML, which notebooks show."""
-        rows = [(r.folder.name, r.step, r.weights_sha256[:16]) for r in self.results]
-        lines = "<br>".join(escape(line) for line in self.format_lines())
-        return f"{format_html_table(('run', 'steps', 'weights'), rows)}<p>{lines}</p>"
+        rows = [
+            (result.folder.name, result.step, result.weights_sha256[:16]) for result in self.results
+        ]
+        differences = "<br>".join(escape(line) for line in self.format_lines())
+        return f"{format_html_table(('run', 'steps', 'weights'), rows)}<p>{differences}</p>"
 
     def to_json(self) -> dict[str, Any]:
-        """Return results and differences as plain values."""
+        """Return results and differences as values that JSON can represent."""
         divergences = [asdict(divergence) for divergence in self.divergences]
         return {"runs": [result.to_json() for result in self.results], "partings": divergences}
 
@@ -64,17 +66,22 @@ class Repetition:
 def repeat_training(
     recipe: Recipe, num_runs: int, mode: ExecutionMode, folder: Path | None, overwrite: bool
 ) -> Repetition:
-    """Train a recipe several times from scratch, without reusing anything of an earlier call.
+    """Train a recipe several times from scratch and compare the runs.
+
+    Logs what `extract_features` and `create_tracker` log, and in this process the scores of each
+    evaluation.
 
     Args:
         recipe: Recipe with one configuration and one seed.
         num_runs: Number of runs.
-        mode: Kind of process that trains the runs.
+        mode: Process that trains the runs: `cold`, new workers for each run; `warm`, the same
+            workers for all runs; `here`, this process.
         folder: Parent of the run folders; None: a folder named after recipe, data and seed.
         overwrite: Whether to remove existing runs.
 
     Raises:
         InputError: If the folder is not empty and `overwrite` is not set.
+        ResourceError: If a run in warm workers does not finish.
     """
     store = extract_features(recipe, on_ray=mode != "here")
     name = make_run_name(recipe, store)
@@ -90,8 +97,8 @@ def repeat_training(
     opener = RunLogOpener(tracker, recipe)
     results = []
     with _provide_train_function(recipe, mode, root) as train:
-        for number in range(1, num_runs + 1):
-            run_dir = root / f"run-{number}"
+        for run_number in range(1, num_runs + 1):
+            run_dir = root / f"run-{run_number}"
             title = f"{name} {run_dir.name}"
             # The trace records the initial weights, the settings and the loss of every step, from
             # which the first differing step is found.
@@ -104,7 +111,13 @@ def repeat_training(
 def _provide_train_function(
     recipe: Recipe, mode: ExecutionMode, root: Path
 ) -> Iterator[_TrainFunction]:
-    """Provide the function that trains a run in the requested execution mode."""
+    """Yield the function that trains a run in the requested execution mode.
+
+    Args:
+        recipe: Recipe whose resources a warm worker reserves.
+        mode: Process that trains the runs.
+        root: Parent of the run folders, for the files of a warm worker.
+    """
     if mode == "here":
         yield lambda spec, open_log: train_run(spec, open_log(), log_evaluation)
     elif mode == "cold":
@@ -116,16 +129,16 @@ def _provide_train_function(
 
 @contextmanager
 def _open_warm_worker(recipe: Recipe, root: Path) -> Iterator[_TrainFunction]:
-    """Open a warm worker and yield a function that trains runs in it one after the other."""
+    """Open one warm worker slot and yield a function that trains runs in it, one at a time."""
+    from kinesweep.sweeps.workers.slot_request import RequestResult
     from kinesweep.sweeps.workers.worker_pool import WorkerPool, pack_task
-    from kinesweep.sweeps.workers.worker_slot import RequestResult
     from kinesweep.training.run_records.task import TrainingTask
 
     pool = WorkerPool(recipe.resources, 1, root / ".ray")
 
     def train(spec: RunSpec, open_log: Callable[[], RunLogger]) -> RunResult:
         lease = pool.client.lease_slot(pack_task(TrainingTask.from_spec(spec, open_log)))
-        # Everything before the outcome is an evaluation report; there is no pruner to inform.
+        # Every message before the result is the report of an evaluation; there is no pruner.
         message = lease.wait_for_next_report()
         while not isinstance(message, RequestResult):
             message = lease.wait_for_next_report()

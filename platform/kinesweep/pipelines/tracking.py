@@ -1,4 +1,4 @@
-"""Tracking for commands: where runs are recorded, and the function that opens the log of a run."""
+"""Tracking for commands: the tracker that records runs, and the opener of a run's log."""
 
 import logging
 from collections.abc import Mapping
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.hashing import flatten_mapping
 from kinesweep.core.paths import get_state_dir
 from kinesweep.core.provenance import collect_provenance
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.tracking.backends import Tracker, resolve_tracker
-from kinesweep.tracking.runlog import RunIdentifiers
+from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
 
 logger = logging.getLogger(__name__)
-
 
 _REFERENCE_CONTEXT_WARNING = (
     "`context.decoding_context` is `references`: the model reads reference sentences as context,"
@@ -28,10 +27,16 @@ _REFERENCE_CONTEXT_WARNING = (
 def create_tracker(recipe: Recipe, experiment: str, folder: Path) -> Tracker:
     """Create the tracker of runs and send the records that earlier commands could not send.
 
+    Logs where runs are recorded if it is not obvious, a warning if scores will be too optimistic
+    because the context consists of references, and the number of records that are still unsent.
+
     Args:
         recipe: Recipe with the `tracking` setting.
         experiment: Name of the MLflow experiment.
         folder: Folder that is searched for unsent records.
+
+    Raises:
+        TrackingError: If `tracking` is `mlflow` and no server can be used.
     """
     tracker = resolve_tracker(recipe.tracking, get_state_dir(), experiment)
     if tracker.notice:
@@ -61,7 +66,7 @@ class RunLogOpener:
     def __call__(
         self, folder: Path, title: str, phase: str, params: Mapping[str, Any]
     ) -> RunLogger:
-        """Open the log of one run and log its parameters.
+        """Open the log of one run, with its tags, and log its parameters.
 
         Args:
             folder: Run folder, whose name ends in `-sSEED`.
@@ -69,20 +74,20 @@ class RunLogOpener:
             phase: Phase of the run, such as `train`, `search` or `finals`.
             params: Swept parameters, which override those of the recipe.
         """
-        config, _, seed = folder.name.rpartition("-s")
+        config_hash, _, seed = folder.name.rpartition("-s")
         recipe_params = flatten_mapping(self.recipe.model_dump(mode="json"))
         # Paths and corpus settings differ between machines and are not hyperparameters.
         logged_params = {
-            k: v for k, v in recipe_params.items() if not k.startswith(("source.", "store."))
+            key: value
+            for key, value in recipe_params.items()
+            if not key.startswith(("source.", "store."))
         }
-        values = {**logged_params, **params, "training.seed": seed, "phase": phase}
-        run_tags = {"config_hash": config, "seed": seed, "phase": phase}
-        tags = {
-            **run_tags,
-            **{f"made_with.{name}": value for name, value in collect_provenance().items()},
+        provenance_tags = {
+            f"made_with.{name}": value for name, value in collect_provenance().items()
         }
-        log = self.tracker.open_run_logger(
+        tags = {"config_hash": config_hash, "seed": seed, "phase": phase, **provenance_tags}
+        run_logger = self.tracker.open_run_logger(
             RunIdentifiers(str(folder), title, tags, self.parent), folder
         )
-        log.log_params(values)
-        return log
+        run_logger.log_params({**logged_params, **params, "training.seed": seed, "phase": phase})
+        return run_logger

@@ -1,4 +1,4 @@
-"""Training for commands: one run of a recipe, on Ray or in this process."""
+"""Training for commands: a run of a recipe, on Ray or in this process, or its untrained model."""
 
 import logging
 import shutil
@@ -18,13 +18,21 @@ logger = logging.getLogger(__name__)
 
 
 def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: bool) -> RunResult:
-    """Train one run on a `TorchTrainer` or in this process, with bit-identical results.
+    """Train one run of a recipe on a `TorchTrainer` or in this process and return its result.
+
+    Both ways give bit-identical results. Logs what `extract_features` and `create_tracker` log, and
+    in this process the scores of each evaluation.
 
     Args:
         recipe: Recipe of the run.
         folder: Run folder; None: a folder named after recipe, data and seed.
         overwrite: Whether an existing run is removed; otherwise it is resumed.
         on_ray: Whether extraction and training use Ray.
+
+    Raises:
+        SourceError: If the corpus as a whole is invalid.
+        StoreError: If too many clips are dropped or if there is too little disk space.
+        InputError: If the run to remove is not a run folder.
     """
     from kinesweep.training.distributed.ray_train import train_on_ray
     from kinesweep.training.loop.run import train_run
@@ -46,6 +54,8 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
 def write_untrained_model(recipe: Recipe, folder: Path | None, on_ray: bool) -> Path:
     """Write the untrained model that a run of the recipe starts from and return its folder.
 
+    Logs what `extract_features` logs.
+
     Args:
         recipe: Recipe of the run.
         folder: Output folder; None: a folder named after recipe, data and seed.
@@ -65,7 +75,7 @@ def write_untrained_model(recipe: Recipe, folder: Path | None, on_ray: bool) -> 
 
 
 def make_run_name(recipe: Recipe, store: Store) -> str:
-    """Make the name of a run from its recipe, configuration hash and seed."""
+    """Make the name of a run, `RECIPE-HASH-sSEED`, from its recipe and the data of its store."""
     return f"{recipe.name}-{recipe.compute_config_hash(store.fingerprint)}-s{recipe.training.seed}"
 
 
@@ -82,8 +92,15 @@ def remove_run(folder: Path) -> None:
 
 
 def log_evaluation(metrics: dict[str, float]) -> bool:
-    """Log an evaluation of a run in this process; return True, so that the run continues."""
-    position = [f"{name} {metrics[name]:,.0f}" for name in ("step", "samples") if name in metrics]
+    """Log the scores of an evaluation during training.
+
+    Args:
+        metrics: Scores of the evaluation, and the `step` and the `samples` at which it took place.
+
+    Returns:
+        True, which tells the training loop to continue.
+    """
+    progress = [f"{name} {metrics[name]:,.0f}" for name in ("step", "samples") if name in metrics]
     scores = {name: value for name, value in metrics.items() if name not in ("step", "samples")}
-    logger.info(f"{', '.join(position)}: {format_scores(scores)}")
+    logger.info(f"{', '.join(progress)}: {format_scores(scores)}")
     return True

@@ -43,7 +43,12 @@ _MIN_POINTS_DRAWN_SMALL = 60
 
 @dataclass(frozen=True)
 class CaptionLine:
-    """A text below the drawing with its label, such as `text` or `predicted`."""
+    """A text below the drawing with its label.
+
+    Attributes:
+        label: Label to the left of the text, such as `text` or `predicted`.
+        text: Text, which is wrapped into several rows if it is too wide.
+    """
 
     label: str
     text: str
@@ -68,7 +73,14 @@ class PanelView:
     size: tuple[float, float]
 
     def project_points(self, frame: int) -> NDArray[np.float32]:
-        """Project a frame's points onto the panel, relative to its upper left corner, (J, 2)."""
+        """Project a frame's points onto the panel.
+
+        Args:
+            frame: Index of the frame.
+
+        Returns:
+            Coordinates in the scene's units, relative to the panel's upper left corner, (J, 2).
+        """
         return self.scene.points_TJC[frame][:, [self.axis, 1]] - np.array(self.low, np.float32)
 
 
@@ -78,12 +90,12 @@ class ClipRenderer:
 
     Attributes:
         scenes: Scenes, from left to right.
-        lines: Texts below the scenes.
-        height: Maximum height of a panel in pixels.
+        captions: Texts below the scenes.
+        height: Maximum height of a panel in pixels, without its header.
     """
 
     scenes: Sequence[PoseScene]
-    lines: Sequence[CaptionLine] = ()
+    captions: Sequence[CaptionLine] = ()
     height: int = 380
 
     @property
@@ -93,19 +105,19 @@ class ClipRenderer:
 
     @cached_property
     def views(self) -> list[PanelView]:
-        """Return the panels from left to right."""
+        """Return the panels of all scenes, from left to right."""
         return [view for scene in self.scenes for view in _build_views(scene, len(self.scenes) > 1)]
 
     @cached_property
     def scale(self) -> float:
-        """Return the pixels per unit, the same in all panels so that sizes are comparable."""
+        """Return the pixels per unit of the scenes, the same in all panels."""
         max_height = max(view.size[1] for view in self.views)
         total_width = sum(view.size[0] for view in self.views)
         # Several panels side by side are limited in total width as well.
         return min(self.height / max_height, 2.6 * self.height / total_width)
 
     def render_panels(self, time_s: float) -> Image.Image:
-        """Draw the panels at a point in time, without the texts below.
+        """Draw the panels at a point in time side by side, without the texts below.
 
         Args:
             time_s: Time in seconds from the start of the clip.
@@ -129,7 +141,7 @@ class ClipRenderer:
 
         The result is as wide as the image, but at least wide enough for the texts to be legible.
         """
-        captions = _render_captions(tuple(self.lines), max(image.width, _MIN_TEXT_WIDTH))
+        captions = _render_captions(tuple(self.captions), max(image.width, _MIN_TEXT_WIDTH))
         canvas = Image.new(
             "RGB", (captions.width, image.height + captions.height), _BACKGROUND_COLOR
         )
@@ -139,42 +151,53 @@ class ClipRenderer:
 
 
 @lru_cache(maxsize=4)
-def _render_captions(lines: tuple[CaptionLine, ...], width: int) -> Image.Image:
-    """Draw the wrapped texts and the legend; the cache makes this happen once per clip."""
+def _render_captions(captions: tuple[CaptionLine, ...], width: int) -> Image.Image:
+    """Draw the wrapped texts and the legend of the colors; cached, so once per clip.
+
+    Args:
+        captions: Texts from top to bottom.
+        width: Width of the image in pixels.
+    """
+    # Label, text and color of each row; only the first row of a text has its label.
     rows = [
         (
-            "" if number else line.label,
-            part,
-            _PREDICTION_COLOR if line.label == "predicted" else _TEXT_COLOR,
+            "" if index else caption.label,
+            row_text,
+            _PREDICTION_COLOR if caption.label == "predicted" else _TEXT_COLOR,
         )
-        for line in lines
-        for number, part in enumerate(_wrap_text(line.text, width - 108.0))
+        for caption in captions
+        for index, row_text in enumerate(_wrap_text(caption.text, width - 108.0))
     ]
     image = Image.new("RGB", (width, 20 * len(rows) + 36), _BACKGROUND_COLOR)
     draw = ImageDraw.Draw(image)
     draw.line((12, 2, width - 12, 2), _SEPARATOR_COLOR)
-    for row_index, (what, part, color) in enumerate(rows):
-        draw.text((12, 10 + 20 * row_index), what, _LABEL_COLOR, load_font(what, 12))
-        draw.text((96, 9 + 20 * row_index), part, color, load_font(part, 14))
-    left, top = 12, image.height - 22
-    for side, name in ((LEFT, "left"), (RIGHT, "right")):
-        draw.ellipse((left, top + 3, left + 8, top + 11), COLORS[side])
-        draw.text((left + 13, top), name, _LABEL_COLOR, load_font(name, 12))
-        left += 56
+    for row_index, (label, row_text, color) in enumerate(rows):
+        draw.text((12, 10 + 20 * row_index), label, _LABEL_COLOR, load_font(label, 12))
+        draw.text((96, 9 + 20 * row_index), row_text, color, load_font(row_text, 14))
+    x, y = 12, image.height - 22
+    for side, side_name in ((LEFT, "left"), (RIGHT, "right")):
+        draw.ellipse((x, y + 3, x + 8, y + 11), COLORS[side])
+        draw.text((x + 13, y), side_name, _LABEL_COLOR, load_font(side_name, 12))
+        x += 56
     return image
 
 
 def _build_views(scene: PoseScene, show_stream: bool) -> list[PanelView]:
-    """Return a scene's panels: one for flat points, front and side for points with depth."""
+    """Build the panels of a scene: one for flat points, front and side for points with depth.
+
+    Args:
+        scene: Scene whose points are drawn.
+        show_stream: Whether the titles contain the name of the stream.
+    """
     views = []
-    for name, axis in _FLAT_VIEWS if scene.is_flat else _DEPTH_VIEWS:
+    for view_name, axis in _FLAT_VIEWS if scene.is_flat else _DEPTH_VIEWS:
         # The bounds of the whole clip, not of one frame: the view does not move.
         points_N2 = scene.points_TJC[scene.detected_TJ][:, [axis, 1]]
         low_2, high_2 = _compute_bounds(points_N2) if len(points_N2) else (np.zeros(2), np.ones(2))
         # A lower bound avoids division by zero if all points coincide.
         size_2 = np.maximum(high_2 - low_2, 1e-6)
         margin = 0.06 * float(size_2.max())
-        title = f"{scene.stream}  {name}".strip() if show_stream else name
+        title = f"{scene.stream}  {view_name}".strip() if show_stream else view_name
         low = (float(low_2[0]) - margin, float(low_2[1]) - margin)
         size = (float(size_2[0]) + 2 * margin, float(size_2[1]) + 2 * margin)
         views.append(PanelView(scene, axis, title, low, size))
@@ -184,17 +207,34 @@ def _build_views(scene: PoseScene, show_stream: bool) -> list[PanelView]:
 def _compute_bounds(
     points_N2: NDArray[np.float32],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return minimum and maximum, limited so that a far outlier does not shrink everything else."""
-    first, last = np.quantile(points_N2, (0.02, 0.98), axis=0)
+    """Return the smallest and the largest coordinates of points, without distant outliers.
+
+    Otherwise, a single outlier would shrink everything else.
+
+    Args:
+        points_N2: Horizontal and vertical coordinates of N points; at least one.
+
+    Returns:
+        Lower and upper bounds of the two coordinates, (2,) each.
+    """
+    low_quantile_2, high_quantile_2 = np.quantile(points_N2, (0.02, 0.98), axis=0)
     # Half the central range is left on each side for fast but real movements.
-    margin = (last - first) / 2
-    return np.maximum(points_N2.min(0), first - margin), np.minimum(points_N2.max(0), last + margin)
+    margin_2 = (high_quantile_2 - low_quantile_2) / 2
+    low_2 = np.maximum(points_N2.min(0), low_quantile_2 - margin_2)
+    return low_2, np.minimum(points_N2.max(0), high_quantile_2 + margin_2)
 
 
 def _render_panel(
     view: PanelView, time_s: float, scale: float, size: tuple[int, int]
 ) -> Image.Image:
-    """Draw bones and points at a point in time; after the end, the last frame is shown."""
+    """Draw the bones and points of a view; after the end of its scene, the last frame is shown.
+
+    Args:
+        view: View to draw.
+        time_s: Time in seconds from the start of the clip.
+        scale: Pixels per unit of the scene.
+        size: Width and height of the image in pixels.
+    """
     scene, supersampled_scale = view.scene, scale * _SUPERSAMPLING
     panel = Image.new(
         "RGB", (size[0] * _SUPERSAMPLING, size[1] * _SUPERSAMPLING), _BACKGROUND_COLOR
@@ -208,15 +248,13 @@ def _render_panel(
     )
     detected_J = scene.detected_TJ[frame]
     is_small = len(scene.names) >= _MIN_POINTS_DRAWN_SMALL
-    width, radius = (
-        (2 if is_small else 4) * _SUPERSAMPLING,
-        (1.3 if is_small else 3.4) * _SUPERSAMPLING,
-    )
+    line_width = (2 if is_small else 4) * _SUPERSAMPLING
+    radius = (1.3 if is_small else 3.4) * _SUPERSAMPLING
     # Bones are drawn before points, so that points cover their ends.
     for child, parent in scene.bones:
         if detected_J[child] and detected_J[parent]:
-            line = [tuple(pixels_J2[child].tolist()), tuple(pixels_J2[parent].tolist())]
-            draw.line(line, COLORS[scene.sides[child]], width)
+            ends = [tuple(pixels_J2[child].tolist()), tuple(pixels_J2[parent].tolist())]
+            draw.line(ends, COLORS[scene.sides[child]], line_width)
     for (x, y), is_detected, side in zip(pixels_J2.tolist(), detected_J, scene.sides, strict=True):
         if is_detected:
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), COLORS[side])
@@ -224,20 +262,33 @@ def _render_panel(
 
 
 def _wrap_text(text: str, width: float) -> list[str]:
-    """Wrap a text to a width in pixels, between words or inside words that are too wide."""
-    font, lines, line = load_font(text, 14), [], ""
+    """Wrap a text into rows of a width in pixels.
+
+    Rows are broken between words, and inside a word that is too wide for a row.
+
+    Args:
+        text: Text to wrap; any whitespace counts as one space.
+        width: Maximum width of a row in pixels.
+
+    Returns:
+        Rows from top to bottom; a single empty row for an empty text.
+    """
+    font, rows, row = load_font(text, 14), [], ""
     for word in text.split():
-        candidate = f"{line} {word}" if line else word
-        if line and font.getlength(candidate) > width:
-            lines.append(line)
+        candidate = f"{row} {word}" if row else word
+        if row and font.getlength(candidate) > width:
+            rows.append(row)
             candidate = word
-        line = candidate
-        while font.getlength(line) > width and len(line) > 1:
-            # Binary search for the longest prefix that fits; at least one character per line.
-            ends = range(1, len(line) + 1)
+        row = candidate
+        while font.getlength(row) > width and len(row) > 1:
+            # Binary search for the longest prefix that fits; at least one character per row.
+            prefix_lengths = range(1, len(row) + 1)
             prefix_length = max(
-                1, bisect_right(ends, width, key=lambda end: font.getlength(line[:end]))
+                1,
+                bisect_right(
+                    prefix_lengths, width, key=lambda length: font.getlength(row[:length])
+                ),
             )
-            lines.append(line[:prefix_length])
-            line = line[prefix_length:]
-    return [*lines, line]
+            rows.append(row[:prefix_length])
+            row = row[prefix_length:]
+    return [*rows, row]

@@ -1,4 +1,4 @@
-"""Common parts of the figures: layout, colors, and the reason if a figure is missing."""
+"""Common parts of the report's figures: layout, colors, and the figure with its caption."""
 
 from dataclasses import dataclass
 
@@ -20,18 +20,24 @@ class ReportFigure:
     Attributes:
         key: Identifier in the page.
         title: Heading above the figure.
-        text: Caption that explains the figure.
-        plot: Plotly figure, or None.
-        missing: Reason why there is no figure; empty otherwise.
+        caption: Text that explains the figure.
+        plot: Plotly figure; None if it is missing.
+        missing_reason: Reason why there is no figure; empty otherwise.
     """
 
     key: str
     title: str
-    text: str
+    caption: str
     plot: go.Figure | None
-    missing: str = ""
+    missing_reason: str = ""
 
 
 def get_rank_color(name: str, is_tied: bool, winner: str) -> str:
-    """Return the color of a line of the ranking: best, tied with the best, or behind."""
+    """Return the color of a configuration in the ranking: best, tied with the best, or behind.
+
+    Args:
+        name: Name of the configuration.
+        is_tied: Whether it is not significantly different from the best one.
+        winner: Name of the best configuration.
+    """
     return BEST if name == winner else TIED if is_tied else BEHIND

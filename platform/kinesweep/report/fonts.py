@@ -17,29 +17,34 @@ _LAST_RESORT_FONT = "Last Resort"
 
 
 def load_font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """Return a font that contains all characters of a text, or DejaVu Sans if there is none.
+    """Load a font that contains all characters of a text, or DejaVu Sans if no font does.
 
     Args:
         text: Text to draw.
-        size: Height in pixels.
+        size: Height of the font in pixels.
     """
     return _load_font_file(_find_font_path(frozenset(text)) or _list_font_paths()[0], size)
 
 
 def find_missing_characters(text: str) -> str:
-    """Return the characters that no single installed font can draw with the rest of the text."""
+    """Return the characters of a text that `load_font` cannot draw, each once and sorted.
+
+    They are the characters that DejaVu Sans lacks; none if another font contains the whole text.
+    """
     if _find_font_path(frozenset(text)) is not None:
         return ""
-    return "".join(
-        sorted(
-            c for c in set(text) if not c.isspace() and not _has_character(_list_font_paths()[0], c)
-        )
-    )
+    default_path = _list_font_paths()[0]
+    missing = [
+        character
+        for character in set(text)
+        if not character.isspace() and not _has_character(default_path, character)
+    ]
+    return "".join(sorted(missing))
 
 
 @cache
 def _load_font_file(path: str, size: int) -> ImageFont.FreeTypeFont:
-    """Load a font file at a height in pixels."""
+    """Load a font file with a height in pixels; cached."""
     return ImageFont.truetype(path, size)
 
 
@@ -47,16 +52,12 @@ def _load_font_file(path: str, size: int) -> ImageFont.FreeTypeFont:
 # this look-up, so the results are cached; a long-running process must not keep all texts forever.
 @lru_cache(maxsize=4096)
 def _find_font_path(characters: frozenset[str]) -> str | None:
-    """Return the first font that contains all characters, or None."""
-    visible_characters = [sign for sign in characters if not sign.isspace()]
-    return next(
-        (
-            p
-            for p in _list_font_paths()
-            if all(_has_character(p, sign) for sign in visible_characters)
-        ),
-        None,
-    )
+    """Return the path of the first font with all characters but spaces; None if there is none."""
+    visible_characters = [character for character in characters if not character.isspace()]
+    for path in _list_font_paths():
+        if all(_has_character(path, character) for character in visible_characters):
+            return path
+    return None
 
 
 def _has_character(path: str, character: str) -> bool:
@@ -66,7 +67,7 @@ def _has_character(path: str, character: str) -> bool:
 
 @cache
 def _read_code_points(path: str) -> frozenset[int]:
-    """Return the code points that a font contains."""
+    """Return the Unicode code points that a font file contains; cached."""
     return frozenset(FT2Font(path).get_charmap())
 
 
@@ -76,7 +77,9 @@ def _list_font_paths() -> tuple[str, ...]:
     default_path = font_manager.findfont(_DEFAULT_FONT)
     fonts = font_manager.fontManager.ttflist
     # Sorted, so that the choice does not depend on the order in which matplotlib found the fonts.
-    others = {
-        e.fname for e in fonts if e.style == "normal" and not e.name.startswith(_LAST_RESORT_FONT)
+    other_paths = {
+        font.fname
+        for font in fonts
+        if font.style == "normal" and not font.name.startswith(_LAST_RESORT_FONT)
     }
-    return (default_path, *sorted(others - {default_path}))
+    return (default_path, *sorted(other_paths - {default_path}))

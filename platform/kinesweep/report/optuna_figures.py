@@ -24,28 +24,62 @@ _STATES = {
 
 
 def draw_search_figures(report: SweepReport) -> list[ReportFigure]:
-    """Draw Optuna's plots of the search; for two or three objectives, the Pareto front as well."""
-    study, first_objective = (
-        build_study(report, shorten_parameter_names(report.parameters)),
-        next(iter(report.objectives)),
-    )
+    """Draw Optuna's plots of the search; for two or three objectives, the Pareto front as well.
+
+    Args:
+        report: Data of the report.
+
+    Returns:
+        The figures in their order on the page. A figure that needs more finished trials has no plot
+        but the reason.
+    """
+    study = build_study(report, shorten_parameter_names(report.parameters))
+    objective_names = list(report.objectives)
     plot_arguments, importance_arguments = _build_target_arguments(report)
     num_finished = sum(trial.state == "finished" for trial in report.trials)
-    # Plots of parameters need two finished trials and a parameter with more than one value. `repr`,
-    # because values may be lists or mappings, which cannot be put into a set.
-    has_variation = num_finished >= 2 and len({repr(trial.values) for trial in report.trials}) > 1
-    missing_reason = (
-        "" if has_variation else f"{num_finished} finished trials are too few for this figure"
-    )
-    names = list(report.objectives)
+    too_few_trials = f"{num_finished} finished trials are too few for this figure"
     figures = [
         _draw_figure(
             "history",
             "Optimization history",
-            f"{first_objective} of each finished trial, and the best value so far.",
+            f"{objective_names[0]} of each finished trial, and the best value so far.",
             lambda: vis.plot_optimization_history(study, **plot_arguments),
-            "" if num_finished else missing_reason,
-        ),
+            "" if num_finished else too_few_trials,
+        )
+    ]
+    # Plots of parameters need two finished trials and a parameter with more than one value. `repr`,
+    # because values may be lists or mappings, which cannot be put into a set.
+    has_variation = num_finished >= 2 and len({repr(trial.values) for trial in report.trials}) > 1
+    figures += _draw_parameter_figures(
+        study, plot_arguments, importance_arguments, "" if has_variation else too_few_trials
+    )
+    if len(objective_names) in (2, 3):
+        pareto_front = _draw_figure(
+            "pareto",
+            "Pareto front",
+            "Highlighted trials are not dominated by any other trial.",
+            lambda: vis.plot_pareto_front(study, target_names=objective_names),
+            "" if num_finished else too_few_trials,
+        )
+        figures.append(pareto_front)
+    return figures
+
+
+def _draw_parameter_figures(
+    study: optuna.Study,
+    plot_arguments: Mapping[str, Any],
+    importance_arguments: Mapping[str, Any],
+    missing_reason: str,
+) -> list[ReportFigure]:
+    """Draw parallel coordinates, the importance of the parameters, and a slice plot.
+
+    Args:
+        study: Study with the trials of the search.
+        plot_arguments: Optuna's keyword arguments for plots of the first objective.
+        importance_arguments: The same for importances.
+        missing_reason: Reason why the figures cannot be drawn; empty to draw them.
+    """
+    return [
         _draw_figure(
             "parallel",
             "Parallel coordinates",
@@ -68,89 +102,97 @@ def draw_search_figures(report: SweepReport) -> list[ReportFigure]:
             "slice",
             "Slice plot",
             "Each parameter on its own; darker points are later trials.",
-            lambda: wrap_columns(vis.plot_slice(study, **plot_arguments)),
+            lambda: wrap_subplot_row(vis.plot_slice(study, **plot_arguments)),
             missing_reason,
         ),
     ]
-    if len(names) in (2, 3):
-        front = _draw_figure(
-            "pareto",
-            "Pareto front",
-            "Highlighted trials are not dominated by any other trial.",
-            lambda: vis.plot_pareto_front(study, target_names=names),
-            "" if num_finished else missing_reason,
-        )
-        figures.append(front)
-    return figures
 
 
 def _build_target_arguments(report: SweepReport) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return Optuna's keyword arguments for the first objective, for plots and for importances.
 
-    With a custom target, Optuna's importances take the lowest values for the best, so the target is
-    negated there.
+    With a custom target, Optuna's importances consider the lowest values the best ones, so the
+    target is negated there.
     """
     arguments: dict[str, Any] = {"target_name": next(iter(report.objectives))}
     if len(report.objectives) == 1:
         return arguments, arguments
 
     def get_first_value(trial: FrozenTrial) -> float:
+        """Return a trial's value of the first objective."""
         return float(trial.values[0])
 
-    return {**arguments, "target": get_first_value}, {
-        **arguments,
-        "target": lambda trial: -get_first_value(trial),
-    }
+    importance_target = {"target": lambda trial: -get_first_value(trial)}
+    return {**arguments, "target": get_first_value}, {**arguments, **importance_target}
 
 
 def _draw_figure(
-    key: str, title: str, text: str, draw_plot: Callable[[], go.Figure], missing_reason: str
+    key: str, title: str, caption: str, draw_plot: Callable[[], go.Figure], missing_reason: str
 ) -> ReportFigure:
-    """Draw one of Optuna's figures in the layout of the page, or return the reason why not."""
+    """Draw one of Optuna's figures in the layout of the page.
+
+    Args:
+        key: Identifier in the page.
+        title: Heading above the figure.
+        caption: Text that explains the figure.
+        draw_plot: Function that draws the plot.
+        missing_reason: Reason why the plot cannot be drawn; empty to draw it.
+
+    Returns:
+        The figure; without a plot but with the reason if there is one or Optuna raises an error.
+    """
     if missing_reason:
-        return ReportFigure(key, title, text, None, missing_reason)
+        return ReportFigure(key, title, caption, None, missing_reason)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # known: experimental functions, custom targets
             plot = draw_plot()
     except (ValueError, RuntimeError) as error:
-        return ReportFigure(key, title, text, None, str(error))
+        return ReportFigure(key, title, caption, None, str(error))
     plot.update_layout(**LAYOUT, title=None, width=None, autosize=True)
-    return ReportFigure(key, title, text, plot)
+    return ReportFigure(key, title, caption, plot)
 
 
 def shorten_parameter_names(names: Iterable[str]) -> dict[str, str]:
-    """Return dotted name → its shortest unique end, so that names fit below an axis.
+    """Return dotted name → its shortest unique last components, so that names fit below an axis.
 
     For example, `model.encoder.dropout` becomes `dropout`, or `encoder.dropout` if another name
     ends in `dropout` too.
     """
-    dotted = {name: name.split(".") for name in names}
+    components_by_name = {name: name.split(".") for name in names}
 
     def shorten(name: str) -> str:
-        parts = dotted[name]
-        for length in range(1, len(parts)):
-            end = parts[-length:]
-            if sum(other[-length:] == end for other in dotted.values()) == 1:
-                return ".".join(end)
+        """Return the shortest suffix of a name that no other name has."""
+        components = components_by_name[name]
+        for length in range(1, len(components)):
+            suffix = components[-length:]
+            num_matches = sum(
+                other_components[-length:] == suffix
+                for other_components in components_by_name.values()
+            )
+            if num_matches == 1:
+                return ".".join(suffix)
         return name
 
-    return {name: shorten(name) for name in dotted}
+    return {name: shorten(name) for name in components_by_name}
 
 
-def wrap_columns(figure: go.Figure) -> go.Figure:
-    """Return a figure of plots in one row as a figure of rows, so that their axis titles fit.
+def wrap_subplot_row(figure: go.Figure) -> go.Figure:
+    """Return a copy of a figure whose single row of plots is wrapped, so that axis titles fit.
 
     Args:
         figure: Optuna's slice plot: one trace and one x axis per parameter.
+
+    Returns:
+        Figure with three plots in each row; `figure` itself if it has no traces.
     """
     if not figure.data:  # no parameter has a value in two finished trials
         return figure
-    rows = -(-len(figure.data) // _COLUMNS)
-    wrapped = make_subplots(rows=rows, cols=_COLUMNS, vertical_spacing=0.3 / rows)
-    for number, trace in enumerate(figure.data):
-        row, column = number // _COLUMNS + 1, number % _COLUMNS + 1
-        axis = figure.layout["xaxis" if number == 0 else f"xaxis{number + 1}"]
+    num_rows = -(-len(figure.data) // _COLUMNS)
+    wrapped = make_subplots(rows=num_rows, cols=_COLUMNS, vertical_spacing=0.3 / num_rows)
+    for index, trace in enumerate(figure.data):
+        row, column = index // _COLUMNS + 1, index % _COLUMNS + 1
+        axis = figure.layout["xaxis" if index == 0 else f"xaxis{index + 1}"]
         wrapped.add_trace(trace, row=row, col=column)
         axis_settings = {
             key: axis[key] for key in ("type", "categoryorder", "categoryarray") if axis[key]
@@ -158,28 +200,29 @@ def wrap_columns(figure: go.Figure) -> go.Figure:
         wrapped.update_xaxes(title=axis.title.text, **axis_settings, row=row, col=column)
         if column == 1:
             wrapped.update_yaxes(title=figure.layout.yaxis.title.text, row=row, col=column)
-    wrapped.update_layout(showlegend=False, height=_ROW_HEIGHT * rows)
+    wrapped.update_layout(showlegend=False, height=_ROW_HEIGHT * num_rows)
     return wrapped
 
 
-def build_study(report: SweepReport, names: Mapping[str, str] | None = None) -> optuna.Study:
-    """Return an in-memory Optuna study with the trials of the report.
+def build_study(report: SweepReport, study_names: Mapping[str, str] | None = None) -> optuna.Study:
+    """Build an in-memory Optuna study with the trials of a report.
 
     Args:
         report: Data of the report.
-        names: Parameter → name in the study; None: the names of the search space.
+        study_names: Parameter → its name in the study; None keeps the names of the search space.
     """
     # Otherwise, Optuna logs the creation of the study.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     modes = {"max": "maximize", "min": "minimize"}
     study = optuna.create_study(directions=[modes[mode] for mode in report.objectives.values()])
     distributions = {
-        name: optuna.distributions.json_to_distribution(facts["distribution"])
-        for name, facts in report.parameters.items()
+        name: optuna.distributions.json_to_distribution(parameter["distribution"])
+        for name, parameter in report.parameters.items()
     }
 
     def get_study_name(name: str) -> str:
-        return name if names is None else names[name]
+        """Return the name of a parameter in the study."""
+        return name if study_names is None else study_names[name]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

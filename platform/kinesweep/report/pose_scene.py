@@ -1,7 +1,7 @@
-"""Prepare a clip's points for drawing: upright, with bones, sides, and a mask of detected points.
+"""Scenes: a clip's points for drawing, upright, with bones, sides, and a mask of detected points.
 
-Features (T, J·C) with the names of their points enter, and a `PoseScene` comes out, which is the
-same for an image, a video and a page. Pose features are in camera coordinates with y pointing
+A `PoseScene` is built from features (T, J·C) and the names of their points, and is the same for an
+image, a video and a page. Pose features are in camera coordinates with y pointing
 down, as pose-format, MediaPipe and HybrIK write them. Where y points up (HumanML3D), the points are
 rotated by 180° about the x axis. The direction is determined from the names of the points over the
 whole clip, so a handstand of a second remains a handstand.
@@ -37,10 +37,10 @@ _MIN_DEPTH_RATIO = 0.05
 
 @dataclass(frozen=True)
 class PoseScene:
-    """The points of one stream over time.
+    """The points of one feature stream over time.
 
     Attributes:
-        stream: Name of the stream.
+        stream: Name of the feature stream.
         points_TJC: Coordinates, float32; x points right, y down, z away from the viewer.
         detected_TJ: Whether a point was detected, bool.
         names: Names of the J points.
@@ -67,15 +67,23 @@ class PoseScene:
 
     @property
     def duration_s(self) -> float:
-        """Return the duration in seconds."""
+        """Return the duration of the stream in seconds."""
         return len(self.points_TJC) / self.rate_hz
 
 
 def load_clip_scenes(store: Store, record: ClipRecord) -> list[PoseScene]:
-    """Load a clip's features and build the scene of each stream of points, in the store's order.
+    """Load a clip's features and build the scene of each stream that consists of points.
+
+    Args:
+        store: Feature store.
+        record: Clip of the store.
+
+    Returns:
+        Scenes in the order of the store's streams.
 
     Raises:
-        InputError: If none of its streams consists of points.
+        InputError: If none of the streams consists of points, or one does not have two or three
+            coordinates per point.
     """
     features = store.get_features(record)
     layouts = {name: stream.layout for name, stream in store.schema.streams.items()}
@@ -96,30 +104,34 @@ def build_scenes(
         rates_hz: Stream → frame rate in Hz.
         origin: Origin of the features, for error messages.
 
+    Returns:
+        Scenes in the order of `features`.
+
     Raises:
-        InputError: If no stream has a layout.
+        InputError: If no stream has a layout, or one does not have two or three coordinates per
+            point.
     """
-    built_scenes = [
+    scenes = [
         build_scene(name, x_TD, layout, rates_hz[name])
         for name, x_TD in features.items()
         if (layout := layouts[name]) is not None
     ]
-    if not built_scenes:
-        streams = ", ".join(f"`{name}`" for name in features)
+    if not scenes:
+        stream_names = ", ".join(f"`{name}`" for name in features)
         raise InputError(
-            f"`{origin}` contains no points to draw: its streams ({streams}) are features without a"
-            " layout of points; only streams of poses have one"
+            f"`{origin}` contains no points to draw: its streams ({stream_names}) are features"
+            " without a layout of points; only streams of poses have one"
         )
-    return built_scenes
+    return scenes
 
 
 def build_scene(
     stream: str, x_TD: NDArray[np.floating], layout: PointLayout, rate_hz: float
 ) -> PoseScene:
-    """Build the scene of one stream.
+    """Build the scene of one feature stream.
 
     Args:
-        stream: Name of the stream.
+        stream: Name of the feature stream.
         x_TD: Features; D is the number of points times the number of coordinates.
         layout: Layout of the points.
         rate_hz: Frame rate in Hz.
@@ -128,25 +140,27 @@ def build_scene(
         InputError: If the features do not have two or three coordinates per point.
     """
     # Features store the points one after the other, each with its C coordinates.
-    coordinates, remainder = divmod(x_TD.shape[1], layout.num_points)
-    if remainder or coordinates not in (2, 3):
+    num_coordinates, remainder = divmod(x_TD.shape[1], layout.num_points)
+    if remainder or num_coordinates not in (2, 3):
         raise InputError(
             f"the stream `{stream}` has {x_TD.shape[1]} values per frame for"
             f" {layout.num_points} points; only 2 or 3 coordinates per point can be drawn"
         )
-    points_TJC = x_TD.astype(np.float32).reshape(len(x_TD), -1, coordinates)
+    points_TJC = x_TD.astype(np.float32).reshape(len(x_TD), -1, num_coordinates)
     skeleton = find_skeleton(layout)
     detected_TJ = _find_detected_points(points_TJC, skeleton)
-    names = [(part, name) for part, points in layout.components for name in points]
-    if _is_upside_down(points_TJC, detected_TJ, names):
+    qualified_names = [
+        (component, name) for component, names in layout.components for name in names
+    ]
+    if _is_upside_down(points_TJC, detected_TJ, qualified_names):
         points_TJC[:, :, 1:] *= -1  # rotation about x; flipping y alone would swap left and right
     return PoseScene(
         stream=stream,
         points_TJC=points_TJC,
         detected_TJ=detected_TJ,
-        names=tuple(name for _, name in names),
+        names=tuple(name for _, name in qualified_names),
         bones=skeleton.bones if skeleton is not None else (),
-        sides=tuple(_get_side(*name) for name in names),
+        sides=tuple(_get_side(component, name) for component, name in qualified_names),
         rate_hz=rate_hz,
     )
 
@@ -158,11 +172,18 @@ def _find_detected_points(
 
     If poses are relative to a root, the root is zero in every frame although it was detected. This
     is assumed if all other points were detected in at least one frame.
+
+    Args:
+        points_TJC: Coordinates.
+        skeleton: Skeleton of the points; None if it is unknown.
+
+    Returns:
+        Mask, (T, J).
     """
     # An undetected point is stored as zeros.
     detected_TJ = (points_TJC != 0).any(axis=2)
     parents = skeleton.parents if skeleton is not None else ()
-    for root in [place for place, parent in enumerate(parents) if parent == ROOT]:
+    for root in [joint for joint, parent in enumerate(parents) if parent == ROOT]:
         others_TJ = np.delete(detected_TJ, root, axis=1)
         if not detected_TJ[:, root].any() and others_TJ.all(axis=1).any():
             detected_TJ[:, root] = others_TJ.any(axis=1)
@@ -170,38 +191,55 @@ def _find_detected_points(
 
 
 def _is_upside_down(
-    points_TJC: NDArray[np.float32], detected_TJ: NDArray[np.bool_], names: list[tuple[str, str]]
+    points_TJC: NDArray[np.float32],
+    detected_TJ: NDArray[np.bool_],
+    qualified_names: list[tuple[str, str]],
 ) -> bool:
-    """Return whether the head is below the legs, or the shoulders without legs, in most frames."""
+    """Return whether the head is below the legs in most frames, if y points down.
+
+    The shoulders replace the legs if no frame shows head and legs. Without them, the clip is
+    assumed to be upright.
+
+    Args:
+        points_TJC: Coordinates.
+        detected_TJ: Whether a point was detected.
+        qualified_names: Names of the component and the point, for each of the J points.
+    """
     # The component counts for the head only: every point of FACE_LANDMARKS is part of it.
-    high = [_HEAD_PATTERN.search(f"{part} {name}") is not None for part, name in names]
-    for below in (_LEG_PATTERN, _SHOULDER_PATTERN):
-        low = [below.search(name) is not None for _, name in names]
-        above_T = _compute_mean_height(points_TJC, detected_TJ & high) - _compute_mean_height(
-            points_TJC, detected_TJ & low
-        )
+    is_head_J = [
+        _HEAD_PATTERN.search(f"{component} {name}") is not None
+        for component, name in qualified_names
+    ]
+    head_y_T = _compute_mean_y(points_TJC, detected_TJ & is_head_J)
+    for body_pattern in (_LEG_PATTERN, _SHOULDER_PATTERN):
+        is_body_J = [body_pattern.search(name) is not None for _, name in qualified_names]
+        difference_T = head_y_T - _compute_mean_y(points_TJC, detected_TJ & is_body_J)
         # y points down, so a positive difference means that the head is lower. The median over the
         # clip ignores short inversions.
-        if np.isfinite(above_T).any():
-            return bool(np.nanmedian(above_T) > 0)
+        if np.isfinite(difference_T).any():
+            return bool(np.nanmedian(difference_T) > 0)
     return False
 
 
-def _compute_mean_height(
-    points_TJC: NDArray[np.float32], chosen_TJ: NDArray[np.bool_]
+def _compute_mean_y(
+    points_TJC: NDArray[np.float32], selected_TJ: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return the mean y of the chosen points in each frame; NaN in frames without any."""
-    count_T = chosen_TJ.sum(axis=1)
-    sum_T = np.where(chosen_TJ, points_TJC[:, :, 1], 0).sum(axis=1, dtype=float)
+    """Return the mean y of the selected points in each frame, (T,); NaN in frames without any."""
+    count_T = selected_TJ.sum(axis=1)
+    sum_T = np.where(selected_TJ, points_TJC[:, :, 1], 0).sum(axis=1, dtype=float)
     return np.divide(sum_T, count_T, out=np.full(len(sum_T), np.nan), where=count_T > 0)
 
 
 def _get_side(component: str, name: str) -> int:
-    """Return the side of a point by its name or by its component's (`LEFT_HAND_LANDMARKS`)."""
-    # The point's own name has precedence.
-    for word in (name, component):
-        if _LEFT_PATTERN.search(word):
+    """Return the side of a point: `LEFT`, `MIDDLE` or `RIGHT`.
+
+    Args:
+        component: Name of the point's component, such as `LEFT_HAND_LANDMARKS`.
+        name: Name of the point, which has precedence over the component.
+    """
+    for side_text in (name, component):
+        if _LEFT_PATTERN.search(side_text):
             return LEFT
-        if _RIGHT_PATTERN.search(word):
+        if _RIGHT_PATTERN.search(side_text):
             return RIGHT
     return MIDDLE

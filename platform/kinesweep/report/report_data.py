@@ -14,11 +14,11 @@ class TrialSummary:
 
     Attributes:
         number: Position in the order of proposal, from 0.
-        values: Swept parameters.
+        values: Swept parameter → value.
         state: `finished`, `pruned`, `failed` or `running`.
         scores: Objective → value; empty unless the trial finished.
         reason: Explanation why the trial failed or was stopped; empty otherwise.
-        seconds: Duration in seconds.
+        seconds: Duration of the trial in seconds.
     """
 
     number: int
@@ -116,15 +116,17 @@ class SweepReport:
         metric: Metric that decides the ranking.
         objectives: Metric → `max` or `min`, the deciding one first.
         winner: Name of the best configuration.
-        winner_values: Swept parameters of the winner.
-        ranking: Lines with the fields of `RankedConfiguration`, from best to worst.
+        winner_values: Swept parameter → value of the winner.
+        ranking: Configurations as mappings with the fields of `RankedConfiguration`, from best to
+            worst.
         levels: Configuration → its scientific levels as text.
         means: Configuration → objective → mean over seeds; empty with a single objective.
         front: Configurations on the Pareto front.
         sanity: Sanity baseline → score.
         test: Seed → test scores of the winner.
         notes: Caveats for the reader.
-        parameters: Name → `role`, `rationale`, `range` (text) and Optuna's `distribution` as JSON.
+        parameters: Swept parameter → mapping with `role`, `rationale`, `range` (text) and Optuna's
+            `distribution` as JSON.
         trials: Trials of the search.
         curves: Learning curves of all runs.
         samples: Translations by the winner's exported seed.

@@ -26,21 +26,24 @@ _NUM_GIF_COLORS = 64
 
 
 def check_output_suffix(path: Path) -> None:
-    """Check that a file's suffix is supported.
+    """Check that the suffix of an output file is supported, in lower or upper case.
 
     Raises:
-        InputError: If it is not one of `OUTPUT_SUFFIXES`.
+        InputError: If the suffix is not one of `OUTPUT_SUFFIXES`.
     """
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise InputError(f"`{path}` ends in `{path.suffix}`, but must end in {_format_suffixes()}")
 
 
 def write_clip_drawing(path: Path, renderer: ClipRenderer) -> int:
-    """Draw a clip into a file in the format of its suffix and return the number of frames.
+    """Draw a clip into a file, in the format of its suffix, replacing the file atomically.
 
     Args:
         path: Output file; missing parent folders are created.
-        renderer: Clip to draw.
+        renderer: Renderer of the clip.
+
+    Returns:
+        Number of frames in the file.
 
     Raises:
         InputError: If the suffix is not one of `OUTPUT_SUFFIXES`.
@@ -61,64 +64,78 @@ def write_clip_drawing(path: Path, renderer: ClipRenderer) -> int:
 
 
 def compute_frame_times(renderer: ClipRenderer) -> tuple[list[float], Fraction]:
-    """Compute the times in seconds of the frames of a video, and its frame rate in Hz."""
+    """Compute which points in time of a clip become the frames of its video.
+
+    Returns:
+        The time of each frame in seconds from the start of the clip, and the frame rate of the
+        video in Hz.
+    """
     rate_hz = max(scene.rate_hz for scene in renderer.scenes)
     frame_stride = max(1, ceil(rate_hz / _MAX_RATE_HZ - 1e-6))
     # Broadcast rates are multiples of 1/1001, such as 30000/1001 = 29.97.
     video_rate_hz = Fraction(rate_hz / frame_stride).limit_denominator(1001)
-    count = max(1, ceil(renderer.duration_s * float(video_rate_hz) - 1e-6))
-    return [number / float(video_rate_hz) for number in range(count)], video_rate_hz
+    num_frames = max(1, ceil(renderer.duration_s * float(video_rate_hz) - 1e-6))
+    return [index / float(video_rate_hz) for index in range(num_frames)], video_rate_hz
 
 
 def _iter_frames(renderer: ClipRenderer) -> Iterator[Image.Image]:
-    """Return the frames of a video one by one, with the texts below."""
-    seconds, _ = compute_frame_times(renderer)
-    return (renderer.add_captions(renderer.render_panels(second)) for second in seconds)
+    """Return an iterator that draws the frames of a video one by one, with the texts below."""
+    frame_times_s, _ = compute_frame_times(renderer)
+    return (renderer.add_captions(renderer.render_panels(time_s)) for time_s in frame_times_s)
 
 
 def _write_gif(path: Path, renderer: ClipRenderer) -> int:
-    """Write a GIF whose frames share one palette, computed from a contact sheet of the clip."""
-    _, rate = compute_frame_times(renderer)
-    palette = draw_contact_sheet(renderer).quantize(_NUM_GIF_COLORS)
-    frames = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in _iter_frames(renderer)]
+    """Write a GIF whose frames share one palette, and return the number of frames.
+
+    The palette is computed from a contact sheet of the clip.
+    """
+    _, rate_hz = compute_frame_times(renderer)
+    palette_image = draw_contact_sheet(renderer).quantize(_NUM_GIF_COLORS)
+    frames = [
+        frame.quantize(palette=palette_image, dither=Image.Dither.NONE)
+        for frame in _iter_frames(renderer)
+    ]
     # A GIF stores durations in hundredths of a second. Rounding the frames' ends instead of their
     # durations keeps the total duration correct.
-    ends = [round(100 * (number + 1) / float(rate)) for number in range(len(frames))]
-    durations = [10 * (end - begin) for begin, end in zip([0, *ends], ends, strict=False)]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    ends_cs = [round(100 * (index + 1) / float(rate_hz)) for index in range(len(frames))]
+    durations_ms = [10 * (end - begin) for begin, end in zip([0, *ends_cs], ends_cs, strict=False)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations_ms, loop=0)
     return len(frames)
 
 
 def _write_mp4(path: Path, renderer: ClipRenderer) -> int:
-    """Write H.264 with 4:2:0 subsampling, which every browser plays and which needs even sides."""
-    seconds, rate = compute_frame_times(renderer)
+    """Write an H.264 video in an MP4 file, and return the number of frames.
+
+    The video has 4:2:0 subsampling, which every browser plays and which needs even sides.
+    """
+    frame_times_s, rate_hz = compute_frame_times(renderer)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
-        for number, picture in enumerate(_iter_frames(renderer)):
-            even = picture.crop((0, 0, picture.width // 2 * 2, picture.height // 2 * 2))
+        video_stream = container.add_stream("libx264", rate=rate_hz, options={"crf": "20"})
+        for index, image in enumerate(_iter_frames(renderer)):
+            even_image = image.crop((0, 0, image.width // 2 * 2, image.height // 2 * 2))
             # The size is known once the first frame is drawn.
-            if number == 0:
-                stream.width, stream.height, stream.pix_fmt = *even.size, "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_image(even)))
+            if index == 0:
+                video_stream.width, video_stream.height = even_image.size
+                video_stream.pix_fmt = "yuv420p"
+            container.mux(video_stream.encode(av.VideoFrame.from_image(even_image)))
         # Without arguments, the encoder is flushed.
-        container.mux(stream.encode())
-    return len(seconds)
+        container.mux(video_stream.encode())
+    return len(frame_times_s)
 
 
 def _write_contact_sheet(path: Path, renderer: ClipRenderer) -> int:
-    """Write a contact sheet as PNG."""
-    image = draw_contact_sheet(renderer)
-    image.save(path)
+    """Write a contact sheet as PNG, and return its number of frames, which is eight."""
+    draw_contact_sheet(renderer).save(path)
     return _NUM_SHEET_FRAMES
 
 
 def draw_contact_sheet(renderer: ClipRenderer) -> Image.Image:
-    """Return an image of eight equally spaced frames, first and last included, and the texts."""
+    """Draw eight equally spaced frames, first and last included, in one image with the texts."""
     panel_renderer = ClipRenderer(renderer.scenes, height=_SHEET_HEIGHT)
-    last_time_s = max((len(s.points_TJC) - 1) / s.rate_hz for s in renderer.scenes)
+    last_time_s = max((len(scene.points_TJC) - 1) / scene.rate_hz for scene in renderer.scenes)
     cells = [
-        panel_renderer.render_panels(last_time_s * place / (_NUM_SHEET_FRAMES - 1))
-        for place in range(_NUM_SHEET_FRAMES)
+        panel_renderer.render_panels(last_time_s * index / (_NUM_SHEET_FRAMES - 1))
+        for index in range(_NUM_SHEET_FRAMES)
     ]
     # Wide cells (several views side by side) would make a row of four too wide for a page.
     columns = 4 if cells[0].width <= 1.6 * _SHEET_HEIGHT else 2
@@ -126,13 +143,13 @@ def draw_contact_sheet(renderer: ClipRenderer) -> Image.Image:
     canvas = Image.new(
         "RGB", (columns * cell_width, ceil(_NUM_SHEET_FRAMES / columns) * cell_height), "#ffffff"
     )
-    for place, cell in enumerate(cells):
-        canvas.paste(cell, (place % columns * cell_width, place // columns * cell_height))
+    for index, cell in enumerate(cells):
+        canvas.paste(cell, (index % columns * cell_width, index // columns * cell_height))
     return renderer.add_captions(canvas)
 
 
 def _format_suffixes() -> str:
-    """Return the supported suffixes as text."""
+    """Return the supported suffixes as text, such as `.gif`, `.mp4` or `.png`."""
     return (
         ", ".join(f"`{suffix}`" for suffix in OUTPUT_SUFFIXES[:-1]) + f" or `{OUTPUT_SUFFIXES[-1]}`"
     )

@@ -5,9 +5,9 @@ end of this file.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from kinesweep.config.recipe.source import CorporaConfig, SourceConfig
+from kinesweep.config.recipe.h5_shards import H5ShardsConfig
+from kinesweep.config.recipe.source import CorporaConfig, FeatureManifestConfig, SourceConfig
 from kinesweep.sources.base import Source
 from kinesweep.sources.combined import CombinedSource
 from kinesweep.sources.pose_format.pose_file import read_pose
@@ -19,25 +19,26 @@ __all__ = ["Source", "build_source", "read_pose"]
 
 
 def build_source(config: SourceConfig) -> Source:
-    """Build the source that `config.kind` names.
+    """Build the source that reads the corpus of a recipe, selected by `config.kind`.
 
-    No file is opened. Relative paths are resolved against the current folder at this moment.
+    Several corpora become one `CombinedSource`. No file is opened. Relative paths are resolved
+    against the current folder at this moment.
     """
     if isinstance(config, CorporaConfig):
         return CombinedSource({str(corpus.name): build_source(corpus) for corpus in config.corpora})
     return _SOURCE_BUILDERS[config.kind](config)
 
 
-def _build_manifest_source(config: Any) -> Source:
-    """Build a `feature_manifest` source, importing its module only now."""
+def _build_feature_manifest_source(config: FeatureManifestConfig) -> Source:
+    """Build a `FeatureManifestSource`, whose module is imported only when this is called."""
     # Imported on first use: only corpora of precomputed features need it.
     from kinesweep.sources.precomputed.feature_manifest import FeatureManifestSource
 
     return FeatureManifestSource(config)
 
 
-def _build_shards_source(config: Any) -> Source:
-    """Build an `h5_shards` source, importing its module only now."""
+def _build_h5_shards_source(config: H5ShardsConfig) -> Source:
+    """Build an `H5ShardsSource`, whose module is imported only when this is called."""
     # Imported on first use: other sources must not load HDF5.
     from kinesweep.sources.precomputed.h5_shards import H5ShardsSource
 
@@ -47,7 +48,7 @@ def _build_shards_source(config: Any) -> Source:
 _SOURCE_BUILDERS: Mapping[str, Callable[..., Source]] = {
     "pose_tsv": PoseTsvSource,
     "video_tsv": VideoTsvSource,
-    "feature_manifest": _build_manifest_source,
-    "h5_shards": _build_shards_source,
+    "feature_manifest": _build_feature_manifest_source,
+    "h5_shards": _build_h5_shards_source,
     "skeletons": SkeletonsSource,
 }

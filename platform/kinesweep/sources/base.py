@@ -33,11 +33,12 @@ class SkeletonMotion:
 
     Attributes:
         pose: Motion of the clip; one person.
-        reference: Correct execution of the motion with the same points, or None.
+        reference_pose: Reference motion: a correct execution of the motion with the same points,
+            or None if the clip has no reference motion.
     """
 
     pose: PoseSequence
-    reference: PoseSequence | None = None
+    reference_pose: PoseSequence | None = None
 
 
 PrecomputedStreams = dict[str, PrecomputedFeatures]
@@ -61,10 +62,10 @@ class Source(Protocol):
     """
 
     def list_splits(self) -> tuple[str, ...]:
-        """Return the splits of the corpus in the order train, validation, test."""
+        """Return the names of the corpus's splits in the order train, validation, test."""
 
     def list_clips(self, split: str) -> list[Clip]:
-        """Return the usable clips of a split in a fixed order, without opening media.
+        """Return the usable clips of a split in the order of its metadata, without opening media.
 
         Raises:
             SourceError: If the metadata is malformed (all errors at once, each with file and line)
@@ -72,10 +73,12 @@ class Source(Protocol):
         """
 
     def list_invalid_rows(self) -> list[InvalidRow]:
-        """Return the well-formed but unusable rows, which are counted and not in `list_clips`.
+        """Return the rows of all splits that are well formed but unusable, in metadata order.
+
+        `list_clips` does not contain these rows; the store counts them as dropped.
 
         Raises:
-            SourceError: See `list_clips`.
+            SourceError: If the metadata is malformed.
         """
 
     def resolve_media_path(self, clip: Clip) -> Path:
@@ -86,27 +89,28 @@ class Source(Protocol):
         """
 
     def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
-        """Return the auxiliary files of a clip, whose content its features depend on as well.
+        """Return the paths of the files that a clip's features depend on besides its media file.
 
         Raises:
-            ClipError: With reason `outside_root`, or a reason that begins with `missing_`.
+            ClipError: With reason `outside_root`, or a reason that begins with `missing_`, if such
+                a file cannot be located.
         """
 
     def compute_digests(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
-        """Compute the content digest of each clip that shares a file, or its error if unusable.
+        """Compute the content digest of each clip whose media file also contains other clips.
 
-        A clip that is missing from the result is identified by its whole file and its auxiliary
-        files, which the store hashes.
+        An unusable clip is mapped to its error instead. A clip that is missing from the result is
+        identified by its whole file and its auxiliary files, which the store hashes.
 
         Args:
             clips: Clips from any split.
         """
 
     def get_read_options(self) -> dict[str, Any]:
-        """Return the options, as plain values, that determine how the content of a file is read."""
+        """Return the options that determine how a file's content is read, by name."""
 
     def read(self, clip: Clip) -> Media:
-        """Read the clip's span of its file; for poses, only the selected person (P = 1).
+        """Return the media of a clip: its span of its file, and for poses one person (P = 1).
 
         A video is not opened: the returned `VideoSegment` states its path and span.
 
@@ -115,13 +119,15 @@ class Source(Protocol):
         """
 
     def check_clips(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
-        """Open the media of every clip and return all invalid rows, in the order of the rows.
+        """Open the media of every clip of all splits and return all invalid rows.
 
-        The result contains `list_invalid_rows()` and the clips whose media cannot be read.
+        The result contains `list_invalid_rows()` and one row for each clip whose media cannot be
+        read, in the order of the metadata.
 
         Args:
-            progress: Called after each clip with the number of clips done and in total.
+            progress: Function to call after each clip with the number of clips that were checked
+                and the number of all clips.
 
         Raises:
-            SourceError: See `list_clips`.
+            SourceError: If the metadata is malformed.
         """

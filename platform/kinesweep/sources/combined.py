@@ -26,15 +26,15 @@ class CombinedSource:
         self._corpora = dict(corpora)
 
     def list_splits(self) -> tuple[str, ...]:
-        """Return the splits that at least one corpus has."""
+        """Return the splits that at least one corpus has, in the order train, validation, test."""
         available = {split for corpus in self._corpora.values() for split in corpus.list_splits()}
         return tuple(split for split in SPLITS if split in available)
 
     def list_clips(self, split: str) -> list[Clip]:
-        """Return the usable clips of a split, one corpus after the other.
+        """Return the usable clips of a split, one corpus after the other, with prefixed ids.
 
         Raises:
-            SourceError: If a corpus is malformed.
+            SourceError: If the metadata of a corpus is malformed.
             InputError: If no corpus has this split.
         """
         if split not in self.list_splits():
@@ -48,74 +48,87 @@ class CombinedSource:
         ]
 
     def list_invalid_rows(self) -> list[InvalidRow]:
-        """Return the well-formed but unusable rows of all corpora.
+        """Return the rows of all corpora that are well formed but unusable, with prefixed ids.
 
         Raises:
-            SourceError: If a corpus is malformed.
+            SourceError: If the metadata of a corpus is malformed.
         """
         return self._collect_invalid_rows(lambda corpus: corpus.list_invalid_rows())
 
     def resolve_media_path(self, clip: Clip) -> Path:
-        """Return the path of the clip's file.
+        """Return the absolute path of the clip's media file or folder of images.
 
         Raises:
-            ClipError: See the source of the clip's corpus.
+            ClipError: If the source of the clip's corpus raises it.
         """
         # The clip keeps its prefixed id and row: sources print them, or use the id's last part.
         return self._corpora[clip.corpus].resolve_media_path(clip)
 
     def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
-        """Return the auxiliary files of a clip.
+        """Return the paths of the files that a clip's features depend on besides its media file.
 
         Raises:
-            ClipError: See the source of the clip's corpus.
+            ClipError: If the source of the clip's corpus raises it.
         """
         return self._corpora[clip.corpus].list_auxiliary_files(clip)
 
     def compute_digests(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
-        """Compute the content digest of each clip that shares a file with other clips."""
+        """Compute the content digest of each clip whose media file also contains other clips.
+
+        An unusable clip is mapped to its error instead.
+        """
         digests: dict[Clip, MediaDigest | ClipError] = {}
         for name, corpus in self._corpora.items():
             digests |= corpus.compute_digests([clip for clip in clips if clip.corpus == name])
         return digests
 
     def get_read_options(self) -> dict[str, Any]:
-        """Return the common read options, or those of each corpus if they differ."""
+        """Return the read options that all corpora share, or those of each corpus if they differ.
+
+        If they differ, the result is `{"corpora": options by corpus name}`.
+        """
         options_by_corpus = {
             name: corpus.get_read_options() for name, corpus in self._corpora.items()
         }
-        first, *others = options_by_corpus.values()
-        return first if all(other == first for other in others) else {"corpora": options_by_corpus}
+        first_options, *other_options = options_by_corpus.values()
+        if all(options == first_options for options in other_options):
+            return first_options
+        return {"corpora": options_by_corpus}
 
     def read(self, clip: Clip) -> Media:
-        """Read the clip's span of its file.
+        """Return the media of a clip, as the source of its corpus reads it.
 
         Raises:
-            ClipError: See the source of the clip's corpus.
+            ClipError: If the clip is unusable, with the reason under which it is counted.
         """
         return self._corpora[clip.corpus].read(clip)
 
     def check_clips(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
-        """Open the media of every clip and return the invalid rows of all corpora.
+        """Open the media of every clip of all corpora and return all invalid rows.
+
+        Args:
+            progress: Function to call after each clip with the number of clips that were checked
+                and the number of clips of all corpora.
 
         Raises:
-            SourceError: If a corpus is malformed.
+            SourceError: If the metadata of a corpus is malformed.
         """
-        sizes = [
-            sum(len(corpus.list_clips(split)) for split in corpus.list_splits())
+        num_clips = sum(
+            len(corpus.list_clips(split))
             for corpus in self._corpora.values()
-        ]
-        # A list, because the nested functions below must update the count.
-        num_done = [0]
+            for split in corpus.list_splits()
+        )
+        num_checked = 0
 
         def check_corpus(corpus: Source) -> list[InvalidRow]:
-            # Each corpus counts from 0; the total goes on from the corpora before it.
-            num_before = num_done[0]
+            # Each corpus counts from 0; the overall count continues from the corpora before it.
+            num_checked_before = num_checked
 
-            def report_progress(number: int, total: int) -> None:
-                num_done[0] = num_before + number
+            def report_progress(num_checked_in_corpus: int, _: int) -> None:
+                nonlocal num_checked
+                num_checked = num_checked_before + num_checked_in_corpus
                 if progress is not None:
-                    progress(num_done[0], sum(sizes))
+                    progress(num_checked, num_clips)
 
             return corpus.check_clips(report_progress)
 
@@ -124,9 +137,17 @@ class CombinedSource:
     def _collect_invalid_rows(
         self, get_invalid_rows: Callable[[Source], list[InvalidRow]]
     ) -> list[InvalidRow]:
-        """Collect the invalid rows of all corpora; rows and ids get the corpus name as prefix."""
+        """Collect the invalid rows of all corpora; rows and ids get the corpus name as prefix.
+
+        Args:
+            get_invalid_rows: Function that returns the invalid rows of one corpus.
+        """
         return [
-            replace(problem, row=f"{name}/{problem.row}", clip_id=f"{name}/{problem.clip_id}")
+            replace(
+                invalid_row,
+                row=f"{name}/{invalid_row.row}",
+                clip_id=f"{name}/{invalid_row.clip_id}",
+            )
             for name, corpus in self._corpora.items()
-            for problem in get_invalid_rows(corpus)
+            for invalid_row in get_invalid_rows(corpus)
         ]

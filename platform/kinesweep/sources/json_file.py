@@ -28,7 +28,10 @@ class JsonObject(dict[str, Any]):
 
 
 def read_json_object(path: Path, name: str) -> tuple[JsonObject, list[TableError]]:
-    """Read a JSON object; if that fails, return an empty object and the error.
+    """Read a file that contains one JSON object, and return the object and the errors.
+
+    If the file cannot be read, the object is empty and the list contains one error; otherwise the
+    list is empty. Repeated keys are not errors here; `JsonObject.repeated_keys` lists them.
 
     Args:
         path: Path of the file.
@@ -46,7 +49,12 @@ def read_json_object(path: Path, name: str) -> tuple[JsonObject, list[TableError
 
 
 def _parse_json_object(path: Path, name: str) -> tuple[JsonObject, list[TableError]]:
-    """Parse a JSON object; return encoding and syntax errors with their line."""
+    """Parse the JSON object in a file, and return the object and its encoding or syntax error.
+
+    Raises:
+        OSError: If the file cannot be read.
+        RecursionError: If the JSON is nested too deeply.
+    """
     content = path.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return JsonObject([]), [
@@ -57,10 +65,10 @@ def _parse_json_object(path: Path, name: str) -> tuple[JsonObject, list[TableErr
         # Only this hook sees all pairs; a plain dictionary has already lost repeated keys.
         value = json.loads(text, object_pairs_hook=_build_json_object)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line_number = content.count(b"\n", 0, error.start) + 1
         message = f"byte {error.start + 1} of the file (0x{content[error.start]:02x}) is not UTF-8"
         return JsonObject([]), [
-            (f"{name}:{line}", f"{message}; {format_conversion_command(path, 'latin1')}")
+            (f"{name}:{line_number}", f"{message}; {format_conversion_command(path, 'latin1')}")
         ]
     except json.JSONDecodeError as error:
         message = f"is not valid JSON at column {error.colno}: {error.msg}"
@@ -73,11 +81,11 @@ def _parse_json_object(path: Path, name: str) -> tuple[JsonObject, list[TableErr
 
 
 def _build_json_object(pairs: list[tuple[str, Any]]) -> JsonObject:
-    """Build an object from the pairs that the JSON parser found."""
+    """Build a `JsonObject` from all key-value pairs of an object in a JSON file."""
     return JsonObject(pairs)
 
 
 def describe_json_type(value: object) -> str:
-    """Describe the type of a JSON value for error messages."""
-    kinds = {str: "a string", list: "a list", JsonObject: "an object", bool: "a boolean"}
-    return "null" if value is None else kinds.get(type(value), "a number")
+    """Describe the type of a parsed JSON value for error messages, for example `a string`."""
+    descriptions = {str: "a string", list: "a list", JsonObject: "an object", bool: "a boolean"}
+    return "null" if value is None else descriptions.get(type(value), "a number")

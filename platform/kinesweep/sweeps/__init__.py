@@ -1,7 +1,6 @@
 """Hyperparameter sweeps: search, finals on several seeds, and a ranking with significance tests.
 
-`space` defines the search space, `search`, `propose` and `schedule` sample and prune trials,
-`finals` selects the configurations that are retrained on new seeds, `ranking` tests which
-differences are significant, `journal` is the persistent state of a sweep, and `runner` executes all
-runs on Ray Tune.
+`space` defines search spaces, `search` decides which trials and final runs are started and stopped,
+`workers` execute them on Ray Tune, `journal` is the persistent state of a sweep, `results` tests
+which differences are significant, and `planning` estimates costs. `sweep` connects all of these.
 """

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from itertools import product
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.core.errors import ConfigError, StoreError
 from kinesweep.data.length_limits import filter_clips_by_length
 from kinesweep.store import Store
 from kinesweep.sweeps.space.loading import FEATURES_PREFIX, apply_overrides
+from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
 
 _COMPARED_SPLITS = ("validation", "test")
@@ -33,13 +36,22 @@ class FeatureStores:
     by_settings: Mapping[str, Store]
 
     @classmethod
-    def from_store(cls, recipe: Recipe, store: Store) -> "FeatureStores":
-        """Build the stores of a sweep with a single feature store."""
-        return cls(store, {_serialize_features(recipe): store})
+    def from_store(cls, features: FeaturesConfig, store: Store) -> "FeatureStores":
+        """Build the stores of a sweep with a single feature store.
 
-    def get_store(self, recipe: Recipe) -> Store:
-        """Return the store with the features of a trial's recipe."""
-        return self.by_settings[_serialize_features(recipe)]
+        Args:
+            features: Feature settings with which the store was extracted.
+            store: Feature store.
+        """
+        return cls(store, {_serialize_features(features): store})
+
+    def get_store(self, features: FeaturesConfig) -> Store:
+        """Return the store that was extracted with a trial's feature settings.
+
+        Raises:
+            KeyError: If no features were extracted with these settings.
+        """
+        return self.by_settings[_serialize_features(features)]
 
     @property
     def fingerprints(self) -> list[str]:
@@ -59,50 +71,57 @@ def extract_all_features(
 
     Raises:
         StoreError: If stores differ in their validation or test clips.
+        InputError: If no clip of these splits is within the recipe's length limits.
     """
     base = extract(recipe)
-    by_settings = {_serialize_features(recipe): base}
-    for variant in _iter_recipe_variants(space, recipe):
+    by_settings = {_serialize_features(recipe.features): base}
+    for values in _iter_feature_values(space):
+        try:
+            variant = apply_overrides(recipe, values)
+        except ConfigError:
+            continue  # conditions exclude this combination, so no trial uses it
+        settings = _serialize_features(variant.features)
         # Different values can lead to equal feature settings.
-        if _serialize_features(variant) not in by_settings:
-            by_settings[_serialize_features(variant)] = extract(variant)
+        if settings not in by_settings:
+            by_settings[settings] = extract(variant)
     # Compared on the clips within the recipe's limits, because only these are scored.
-    for key, store in by_settings.items():
+    batch = recipe.effective_batch
+    for settings, store in by_settings.items():
         for split in _COMPARED_SPLITS:
-            diff = _get_scored_clip_ids(base, split, recipe) ^ _get_scored_clip_ids(
-                store, split, recipe
-            )
-            if diff:
+            base_ids = _get_scored_clip_ids(base, split, batch)
+            unshared_ids = base_ids ^ _get_scored_clip_ids(store, split, batch)
+            if unshared_ids:
                 raise StoreError(
-                    f"features {key} and the recipe's features have different clips in {split}:"
-                    f" {len(diff)} are in only one of them, such as `{min(diff)}`. Scores would"
+                    f"features {settings} and the recipe's features have different clips in"
+                    f" {split}: {len(unshared_ids)} are in only one of them, such as"
+                    f" `{min(unshared_ids)}`. Scores would"
                     " not cover the same sentences; remove these clips from the corpus"
                 )
     return FeatureStores(base, by_settings)
 
 
-def _iter_recipe_variants(space: SearchSpace, recipe: Recipe) -> Iterator[Recipe]:
-    """Yield the recipe with every valid combination of searched features."""
+def _iter_feature_values(space: SearchSpace) -> Iterator[Values]:
+    """Yield every combination of the choices of all parameters under `features.`.
+
+    Some combinations may be invalid, because the conditions of parameters are not considered.
+    """
     names = [name for name in space.parameters if name.startswith(FEATURES_PREFIX)]
-    for values in product(*(space.parameters[name].choices or () for name in names)):
-        try:
-            yield apply_overrides(recipe, dict(zip(names, values, strict=True)))
-        except ConfigError:
-            continue  # conditions exclude this combination, so no trial uses it
+    for choices in product(*(space.parameters[name].choices or () for name in names)):
+        yield dict(zip(names, choices, strict=True))
 
 
-def _serialize_features(recipe: Recipe) -> str:
-    """Return the feature settings of a recipe as JSON."""
-    return recipe.features.model_dump_json()
+def _serialize_features(features: FeaturesConfig) -> str:
+    """Return feature settings as JSON, the key of their store in `FeatureStores.by_settings`."""
+    return features.model_dump_json()
 
 
-def _get_scored_clip_ids(store: Store, split: str, recipe: Recipe) -> set[str]:
-    """Return the ids of the scored clips of a split; length limits depend on the features."""
+def _get_scored_clip_ids(store: Store, split: str, batch: BatchConfig) -> set[str]:
+    """Return the ids of the clips of a split within the length limits; empty without the split.
+
+    Raises:
+        InputError: If no clip is within the limits, or a limited stream does not exist.
+    """
     if split not in store.splits:
         return set()
-    return {
-        record.clip.id
-        for record in filter_clips_by_length(
-            store.get_records(split), recipe.effective_batch, split
-        )[0]
-    }
+    records, _ = filter_clips_by_length(store.get_records(split), batch, split)
+    return {record.clip.id for record in records}

@@ -4,12 +4,9 @@ Every step first checks the journal and the run folders, so the same call resume
 crash. Runs are in `runs/CONFIG-sSEED` and resume from their own checkpoints.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,35 +15,31 @@ from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import CheckpointError, ResourceError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.paths import compute_directory_size
-from kinesweep.core.run_logger import RunLogger
-from kinesweep.core.units import format_bytes
 from kinesweep.sweeps.feature_stores import FeatureStores
+from kinesweep.sweeps.job_factory import JobFactory, RunLoggerFactory
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.journal.run_folders import RUNS, format_run_name
 from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, write_sweep_metadata
 from kinesweep.sweeps.results.rounds import ProvisionalRankingPublisher, publish_search_ranking
 from kinesweep.sweeps.results.sweep_result import SweepOutcome, summarize_sweep
-from kinesweep.sweeps.search.ask_tell import RunRequest, SweepPolicy
+from kinesweep.sweeps.run_storage import (
+    check_disk_space,
+    compute_model_bytes,
+    remove_search_weights,
+)
+from kinesweep.sweeps.search.ask_tell import SweepPolicy
 from kinesweep.sweeps.search.budget import Budget, ResourceUsage
 from kinesweep.sweeps.search.finals import Finalist, FinalsPolicy, list_final_runs, select_finalists
 from kinesweep.sweeps.search.samples_per_eval import compute_samples_per_eval
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
-from kinesweep.sweeps.space.loading import apply_overrides
+from kinesweep.sweeps.space.loading import apply_overrides, compute_base_values
 from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.workers import tune_runner
 from kinesweep.training.run_records.result import RunResult, read_finished_result
 
 MessageCallback = Callable[[str], None]
-
-
-class RunLoggerFactory(Protocol):
-    """A picklable function that opens the run logger of a run."""
-
-    def __call__(
-        self, folder: Path, title: str, phase: str, params: Mapping[str, Any]
-    ) -> RunLogger:
-        """Open the run logger of one run."""
+"""Function that receives progress messages, one line each."""
 
 
 class PolicyRunner(Protocol):
@@ -57,32 +50,11 @@ class PolicyRunner(Protocol):
         """Number of runs at a time."""
 
     def run_policy(self, policy: SweepPolicy, build_job: tune_runner.BuildJob) -> None:
-        """Execute the requests of a policy until it is finished."""
+        """Execute the requests of a policy until it is finished; see `tune_runner.TuneRunner`."""
 
 
 RunnerFactory = Callable[[ResourcesConfig, Path], AbstractContextManager[PolicyRunner]]
-
-
-@dataclass(frozen=True)
-class JobFactory:
-    """A callable that turns run requests into training jobs; see `Sweep` for its fields."""
-
-    recipe: Recipe
-    stores: FeatureStores
-    folder: Path
-    open_log: RunLoggerFactory
-
-    def __call__(self, request: RunRequest) -> tune_runner.TrainingJob:
-        """Build the job of a request; equal configurations and seeds share a run folder."""
-        recipe = apply_overrides(self.recipe, request.values).with_seed(request.seed)
-        store = self.stores.get_store(recipe)
-        config = recipe.compute_config_hash(store.fingerprint)
-        folder = self.folder / RUNS / format_run_name(config, request.seed)
-        title = f"{request.phase} {config} s{request.seed}"
-        log = partial(self.open_log, folder, title, request.phase, dict(request.values))
-        # Search runs are scored as during training; only the others decode all of validation.
-        full = request.phase != "search"
-        return tune_runner.TrainingJob(recipe, store.folder, folder, full, log, self.folder.name)
+"""Function from the resources of one run and a scratch folder to an executor of policies."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +81,18 @@ class Sweep:
 
     @property
     def identity(self) -> str:
-        """Hash of space, recipe and data, which must be equal to resume the sweep."""
+        """Hash of the space, the recipe and the data, which must be equal to resume the sweep."""
         # Budget and number of trials may change between sessions, and so may the recipe's path.
-        space = self.space.model_dump(
+        space_settings = self.space.model_dump(
             mode="json", exclude={"recipe": True, "budget": True, "search": {"trials"}}
         )
-        identity: dict[str, Any] = {"space": space, "recipe": self.compute_config_hash(self.recipe)}
+        identity_fields: dict[str, Any] = {
+            "space": space_settings,
+            "recipe": self.compute_config_hash(self.recipe),
+        }
         if len(self.stores.by_settings) > 1:
-            identity["stores"] = self.stores.fingerprints
-        return compute_fingerprint(identity)
+            identity_fields["stores"] = self.stores.fingerprints
+        return compute_fingerprint(identity_fields)
 
     @property
     def job_factory(self) -> JobFactory:
@@ -125,17 +100,17 @@ class Sweep:
         return JobFactory(self.recipe, self.stores, self.folder, self.open_log)
 
     def compute_config_hash(self, recipe: Recipe) -> str:
-        """Return the hash of a recipe's configuration and data."""
-        return recipe.compute_config_hash(self.stores.get_store(recipe).fingerprint)
+        """Return the hash of a recipe's configuration without its seed, and of its features."""
+        return recipe.compute_config_hash(self.stores.get_store(recipe.features).fingerprint)
 
     def get_run_folder(self, values: Values, seed: int) -> Path:
-        """Return the folder of the run with the given values and seed."""
-        config = self.compute_config_hash(apply_overrides(self.recipe, values))
-        return self.folder / RUNS / format_run_name(config, seed)
+        """Return the folder of the run with the given values, fixed and swept ones, and seed."""
+        config_hash = self.compute_config_hash(apply_overrides(self.recipe, values))
+        return self.folder / RUNS / format_run_name(config_hash, seed)
 
 
 def run_sweep(sweep: Sweep, extra_trials: int = 0) -> SweepOutcome:
-    """Run or resume a sweep: search, finals and ranking.
+    """Run or resume the search, the finals and the ranking of a sweep, and return its result.
 
     Args:
         sweep: Sweep to run.
@@ -143,7 +118,9 @@ def run_sweep(sweep: Sweep, extra_trials: int = 0) -> SweepOutcome:
 
     Raises:
         CheckpointError: If the folder holds another sweep, or no trial finished.
-        ResourceError: If a run does not fit in the cluster, or its files do not fit on disk.
+        ResourceError: If a run does not fit in the cluster, its files do not fit on disk, or a full
+            grid is to be extended.
+        InputError: If no finalist has two finished seeds.
     """
     with sweep.open_runner(sweep.space.resources, sweep.folder / "tune") as runner:
         # Opened after the runner: a run that cannot fit in the cluster leaves no journal behind.
@@ -154,16 +131,20 @@ def run_sweep(sweep: Sweep, extra_trials: int = 0) -> SweepOutcome:
             journal.close()
 
 
-def _run_all(sweep: Sweep, journal: Journal, runner: PolicyRunner, num_extra: int) -> SweepOutcome:
-    """Run the search, the finals and the ranking, skipping runs that are finished."""
+def _run_all(
+    sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_trials: int
+) -> SweepOutcome:
+    """Run or resume all steps of a sweep and return the result; see `run_sweep`."""
     if journal.start_session(sweep.identity, sweep.space.question):
         sweep.on_message(f"resuming the sweep in {sweep.folder}")
     # Written before the search, so that the table of a sweep in progress can be built.
     write_sweep_metadata(
         sweep.folder, SweepMetadata(sweep.space, sweep.recipe, sweep.stores.base.folder)
     )
-    _run_search(sweep, journal, runner, num_extra)
-    finalists = select_finalists(sweep.space, sweep.recipe, journal.trials)
+    _run_search(sweep, journal, runner, extra_trials)
+    finalists = select_finalists(
+        sweep.space, compute_base_values(sweep.space, sweep.recipe), journal.trials
+    )
     if not any(finalist.ranked for finalist in finalists):
         raise CheckpointError(_explain_missing_finalists(journal.trials))
     results = _run_finals(sweep, journal, runner, finalists)
@@ -171,12 +152,17 @@ def _run_all(sweep: Sweep, journal: Journal, runner: PolicyRunner, num_extra: in
     outcome = summarize_sweep(sweep.space, sweep.stores.base, finalists, results, journal, protocol)
     journal.append_event("ranked", winner=outcome.winner)
     # Weights are removed only after the ranking is on record; a crash here repeats this step.
-    _remove_search_weights(sweep, journal)
+    remove_search_weights(sweep.folder, journal.trials, sweep.space.search.seed)
     return outcome
 
 
 def record_test_scores(folder: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
-    """Record the test scores (seed → metric → score) in the journal, unless there are none."""
+    """Record test scores in the journal of a sweep; do nothing if there are none.
+
+    Args:
+        folder: Folder of the sweep.
+        scores: Seed → metric → test score of the winner.
+    """
     if scores:
         journal = Journal(folder)
         journal.append_event("tested", scores=scores)
@@ -184,28 +170,42 @@ def record_test_scores(folder: Path, scores: Mapping[str, Mapping[str, float]]) 
 
 
 def _run_search(sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_trials: int) -> None:
-    """Run or resume the search."""
-    space = _add_extra_trials(sweep.space, journal, extra_trials)
+    """Run or resume the search with the trials of the space and of all extensions."""
+    space = _extend_space(sweep.space, journal, extra_trials)
     journal.append_event("search_started", trials=space.search.trials)
-    num_configs = space.finalists.count + space.baseline
+    num_finalists = space.finalists.count + space.baseline
     budget = Budget(
-        space.budget, space.resources, runner.num_slots, num_configs * len(space.final_seeds)
+        space.budget, space.resources, runner.num_slots, num_finalists * len(space.final_seeds)
     )
     context = SearchContext(
         recipe=sweep.recipe,
         compute_config_hash=sweep.compute_config_hash,
-        samples_per_eval=compute_samples_per_eval(sweep.recipe, sweep.stores.base, space.resources),
+        samples_per_eval=compute_samples_per_eval(
+            sweep.recipe.effective_batch,
+            sweep.recipe.training,
+            sweep.stores.base,
+            space.resources,
+        ),
         budget=budget,
-        disk_bytes=lambda: compute_directory_size(sweep.folder / RUNS),
-        model_bytes=lambda: _get_model_bytes(sweep.folder),
+        compute_disk_bytes=lambda: compute_directory_size(sweep.folder / RUNS),
+        compute_model_bytes=lambda: compute_model_bytes(sweep.folder),
         on_message=sweep.on_message,
         on_trial_end=lambda: publish_search_ranking(space, journal, sweep.folder, sweep.on_message),
     )
     runner.run_policy(SearchPolicy(space, context, journal), sweep.job_factory)
 
 
-def _add_extra_trials(space: SearchSpace, journal: Journal, extra_trials: int) -> SearchSpace:
-    """Return the space with the extra trials of this and all earlier extensions added."""
+def _extend_space(space: SearchSpace, journal: Journal, extra_trials: int) -> SearchSpace:
+    """Record an extension in the journal and return the space with the trials of all extensions.
+
+    Args:
+        space: Search space without extensions.
+        journal: Journal with the earlier extensions.
+        extra_trials: Number of trials to add; 0 for no further extension.
+
+    Raises:
+        ResourceError: If a full grid is to be extended.
+    """
     if extra_trials and space.search.trials is None:
         raise ResourceError("a full grid cannot be extended: it contains all combinations already")
     if extra_trials:
@@ -221,15 +221,21 @@ def _run_finals(
     runner: PolicyRunner,
     finalists: Sequence[Finalist],
 ) -> dict[str, list[RunResult]]:
-    """Train every finalist on its seeds and return the results by finalist."""
+    """Run or resume the finals and return the results of all finished runs by finalist.
+
+    Raises:
+        ResourceError: If the models of the missing runs would not fit on disk.
+    """
     runs = list_final_runs(finalists, lambda values, seed: sweep.get_run_folder(values, seed).name)
-    missing = [run for run in runs if read_finished_result(sweep.folder / RUNS / run.name) is None]
-    _check_disk_space(sweep, len(missing))
+    missing_runs = [
+        run for run in runs if read_finished_result(sweep.folder / RUNS / run.name) is None
+    ]
+    check_disk_space(sweep.folder, len(missing_runs), sweep.recipe.checkpoints)
     publisher = _build_publisher(sweep, journal, finalists)
-    if missing:
+    if missing_runs:
         publisher.publish_if_round_complete()
-    sweep.on_message(f"finals: {len(runs)} runs, {len(runs) - len(missing)} already finished")
-    journal.append_event("finals_started", runs=len(runs), missing=len(missing))
+    sweep.on_message(f"finals: {len(runs)} runs, {len(runs) - len(missing_runs)} already finished")
+    journal.append_event("finals_started", runs=len(runs), missing=len(missing_runs))
     # Nothing needs to be reserved any more, hence 0 final runs.
     budget = Budget(sweep.space.budget, sweep.space.resources, runner.num_slots, 0)
 
@@ -240,7 +246,7 @@ def _run_finals(
 
     objectives = [metric.name for metric in sweep.space.objectives]
     policy = FinalsPolicy(
-        missing,
+        missing_runs,
         journal,
         is_exhausted,
         sweep.on_message,
@@ -262,7 +268,7 @@ def _run_finals(
 def _build_publisher(
     sweep: Sweep, journal: Journal, finalists: Sequence[Finalist]
 ) -> ProvisionalRankingPublisher:
-    """Build the publisher of provisional rankings during the finals."""
+    """Build the publisher of a sweep's provisional rankings during the finals."""
     return ProvisionalRankingPublisher(
         space=sweep.space,
         store=sweep.stores.base,
@@ -275,33 +281,9 @@ def _build_publisher(
     )
 
 
-def _remove_search_weights(sweep: Sweep, journal: Journal) -> None:
-    """Remove the weights of search runs, which the finals do not use; their results stay."""
-    for trial in journal.trials:
-        folder = sweep.folder / RUNS / format_run_name(trial.config_hash, sweep.space.search.seed)
-        for name in ("best", "checkpoints"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _check_disk_space(sweep: Sweep, num_runs: int) -> None:
-    """Raise `ResourceError` if the models of the final runs would exceed `max_disk`."""
-    needed = _get_model_bytes(sweep.folder) * num_runs + compute_directory_size(sweep.folder / RUNS)
-    if needed > sweep.recipe.checkpoints.max_disk_bytes:
-        raise ResourceError(
-            f"with {num_runs} more runs the run folders need {format_bytes(needed)}, more than"
-            f" `checkpoints.max_disk` ({sweep.recipe.checkpoints.max_disk}); raise it"
-        )
-
-
-def _get_model_bytes(folder: Path) -> int:
-    """Return the size of the largest saved model in bytes; runs may replace models meanwhile."""
-    runs = os.listdir(folder / RUNS) if (folder / RUNS).is_dir() else []
-    return max((compute_directory_size(folder / RUNS / run / "best") for run in runs), default=0)
-
-
 def _explain_missing_finalists(trials: Sequence[Trial]) -> str:
-    """Return an error message that explains why there are no finalists."""
-    reasons = {t.reason for t in trials if t.reason}
-    states = ", ".join(sorted({t.state for t in trials}))
+    """Return an error message with the states of all trials and up to three of their reasons."""
+    reasons = {trial.reason for trial in trials if trial.reason}
+    states = ", ".join(sorted({trial.state for trial in trials}))
     details = f": {'; '.join(sorted(reasons)[:3])}" if reasons else "; see the logs"
     return f"none of {len(trials)} trials was finished ({states}){details}"

@@ -13,46 +13,50 @@ from typing import Literal, Protocol
 
 from kinesweep.core.errors import TrackingError
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
+from kinesweep.tracking.mlflow_run_logger import MlflowRunLogger, RunIdentifiers
 from kinesweep.tracking.offline_queue import OfflineQueue
-from kinesweep.tracking.runlog import MlflowRunLogger, RunIdentifiers
 from kinesweep.tracking.server import find_running_mlflow_server, is_mlflow_server_healthy
 from kinesweep.tracking.uploader import RunUploader
 
 QUEUE_FILE = "tracking.jsonl"
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _LOCK_TIMEOUT_S = 60.0
-"""Wait for a spool's lock: the process of a killed run may take a moment to exit.
+"""Longest wait for the lock of an offline queue: a killed process may take a moment to exit.
 
 Training waits equally long for the folder of the run.
 """
 
 
 class Tracker(Protocol):
-    """A tracking backend that opens run logs; picklable.
+    """A tracking backend that opens run loggers; picklable.
 
-    `notice` tells the user what to know about the choice of backend; it is empty if there is
-    nothing.
+    `notice` is a message for the user about the choice of backend, such as a warning that the
+    server does not answer; it may be empty.
     """
 
     @property
-    def notice(self) -> str: ...  # noqa: D102
+    def notice(self) -> str:
+        """Return the message for the user, which may be empty."""
 
     def open_run_logger(
         self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
     ) -> RunLogger:
-        """Open the log of a run, whose spool is in `folder`.
+        """Open the logger of a run, whose offline queue is in `folder`.
 
         Args:
             identity: Key, title and tags of the run.
             folder: Folder of the run.
             overwrite: Begin another run instead of continuing the recorded one.
+
+        Raises:
+            TrackingError: If another process is recording this run.
         """
 
     def flush_pending(self, root: Path) -> int:
         """Send the queued records of finished runs.
 
         Args:
-            root: Folder that is searched for spools.
+            root: Folder that is searched for offline queues, with its subfolders.
 
         Returns:
             Number of records that are still queued.
@@ -64,7 +68,7 @@ class NullTracker:
     """A backend that records nothing.
 
     Attributes:
-        notice: Reason, if the user may have expected a record.
+        notice: Reason why nothing is recorded, if the user may have expected a record.
     """
 
     notice: str = ""
@@ -72,7 +76,7 @@ class NullTracker:
     def open_run_logger(
         self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
     ) -> RunLogger:
-        """Return a log that discards everything."""
+        """Return a logger that discards everything."""
         return NullRunLogger()
 
     def flush_pending(self, root: Path) -> int:
@@ -89,7 +93,7 @@ class MlflowTracker:
         experiment: Name of the experiment.
         lock_path: Lock file visible to all processes of the experiment; runs are created under it,
             one at a time.
-        notice: Warning about the server, or empty.
+        notice: Warning about the server; empty if it answers.
     """
 
     uri: str
@@ -100,7 +104,7 @@ class MlflowTracker:
     def open_run_logger(
         self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
     ) -> RunLogger:
-        """Open the log of a run; it is the same MLflow run as long as its spool is in `folder`.
+        """Open the logger of a run, which continues the MLflow run of the queue in `folder`.
 
         Args:
             identity: Key, title and tags of the run.
@@ -111,8 +115,8 @@ class MlflowTracker:
         Raises:
             TrackingError: If another process is recording this run.
         """
-        # Tags may change between processes of a run and are recorded below; the head of a spool is
-        # fixed.
+        # Tags may change between processes of a run and are recorded below; the header of a queue
+        # is fixed.
         fixed_fields = {key: value for key, value in asdict(identity).items() if key != "tags"}
         header = {**fixed_fields, "experiment": self.experiment}
         queue = OfflineQueue(folder / QUEUE_FILE, header, _LOCK_TIMEOUT_S, overwrite)
@@ -126,14 +130,16 @@ class MlflowTracker:
         Runs that another process is recording are skipped, because that process sends by itself.
 
         Args:
-            root: Folder that is searched for spools.
+            root: Folder that is searched for offline queues, with its subfolders.
 
         Returns:
-            Number of records that are still queued.
+            Number of records that are still queued, without those of skipped runs.
         """
         num_pending = 0
         queue_paths = (
-            Path(parent) / QUEUE_FILE for parent, _, names in os.walk(root) if QUEUE_FILE in names
+            Path(folder) / QUEUE_FILE
+            for folder, _, file_names in os.walk(root)
+            if QUEUE_FILE in file_names
         )
         for path in sorted(queue_paths):
             try:
@@ -161,8 +167,11 @@ def resolve_tracker(
         state_dir: State folder, absolute.
         experiment: Name of the MLflow experiment; one per question.
 
+    Returns:
+        The backend; one that records nothing for `none`, or for `auto` without a known server.
+
     Raises:
-        TrackingError: If `mlflow` is wanted but no server is known or it does not answer, or if the
+        TrackingError: If `mode` is `mlflow` but no server is known or it does not answer, or if the
             variable does not contain the address of a server.
     """
     if mode == "none":
@@ -186,24 +195,31 @@ def resolve_tracker(
 
 
 def find_server_uri(state_dir: Path) -> str:
-    """Return the address of the server that would be used, or an empty string."""
+    """Return the address of the server that `resolve_tracker` would use; empty if none is known.
+
+    Raises:
+        TrackingError: If the variable does not contain the address of a server.
+    """
     return _find_server(state_dir)[0]
 
 
 def _find_server(state_dir: Path) -> tuple[str, str]:
-    """Return the address of the server that would be used, and where it is configured.
+    """Find the server that `resolve_tracker` uses.
+
+    Returns:
+        The address of the server, empty if none is known; and where the address comes from, for
+        messages.
 
     Raises:
         TrackingError: If the variable does not contain the address of a server.
     """
     uri = os.environ.get(_URI_VARIABLE, "").strip().rstrip("/")
     if not uri:
-        running = find_running_mlflow_server(state_dir)
-        return (running.address if running else ""), "`kinesweep up`"
+        running_server = find_running_mlflow_server(state_dir)
+        return (running_server.address if running_server else ""), "`kinesweep up`"
     if not re.match(r"https?://", uri):
         raise TrackingError(
             f"`{_URI_VARIABLE}` is `{uri}`, which is not the address of a server (http://…); unset"
-            " it"
-            " to use the server of `kinesweep up`, or set `tracking=none`"
+            " it to use the server of `kinesweep up`, or set `tracking=none`"
         )
     return uri, _URI_VARIABLE

@@ -1,13 +1,11 @@
 """Background processes that outlive the command that started them: start once, find again, stop.
 
-A service is recorded in `<home>/services/<name>.json`. Because the kernel reuses pids, the record
-also contains the start time of the process, and nothing is ever stopped by name. Each service leads
-a process group of its own, so its children are stopped with it even if it died before them. For
-short-lived work use a plain subprocess.
+A service is recorded in `<state folder>/services/<name>.json`. Because the kernel reuses pids, the
+record also contains the start time of the process, and nothing is ever stopped by name. Each
+service leads a process group of its own, so its children are stopped with it even if it died before
+them. For short-lived work use a plain subprocess.
 """
 
-import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -20,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from kinesweep.core.errors import TrackingError
+from kinesweep.core.io import hold_lock_file, read_json, write_json
 
 _CLOCK_SLACK_S = 1.0
 """Two readings of a process's start time agree within the kernel's clock ticks."""
@@ -52,36 +51,36 @@ class BackgroundService:
 
 
 def get_service_record_path(state_dir: Path, name: str) -> Path:
-    """Return the path of the record of a service."""
+    """Return the path of the record of the service `name` in a state folder."""
     return state_dir / "services" / f"{name}.json"
 
 
 def read_service_record(state_dir: Path, name: str) -> BackgroundService | None:
-    """Return the service that was started last, running or not; None if there is none."""
+    """Read the record of the service `name`, which may have ended.
+
+    Returns:
+        The service; None if there is no readable record.
+    """
     try:
-        return BackgroundService(
-            **json.loads(get_service_record_path(state_dir, name).read_text(encoding="utf-8"))
-        )
+        return BackgroundService(**read_json(get_service_record_path(state_dir, name)))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def write_service_record(state_dir: Path, service: BackgroundService) -> None:
-    """Write the record of a service atomically."""
+    """Write the record of a service atomically, replacing the record of an earlier one."""
     path = get_service_record_path(state_dir, service.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary_path = path.with_suffix(".new")
-    temporary_path.write_text(json.dumps(asdict(service), indent=1) + "\n", encoding="utf-8")
-    temporary_path.replace(path)
+    write_json(path, asdict(service))
 
 
 @contextmanager
-def lock_service_start(state_dir: Path, name: str) -> Iterator[None]:
-    """Hold the lock under which a service is started; a second command waits for it."""
-    path = get_service_record_path(state_dir, name).with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def hold_service_lock(state_dir: Path, name: str) -> Iterator[None]:
+    """Hold the lock under which the service `name` is started and stopped.
+
+    Another command that asks for the lock waits until it is released.
+    """
+    with hold_lock_file(get_service_record_path(state_dir, name).with_suffix(".lock")):
         yield
 
 
@@ -92,17 +91,19 @@ def start_service(
     address: str,
     env: Mapping[str, str] | None = None,
 ) -> BackgroundService:
-    """Start and record a process that outlives this one; the caller holds its service's lock.
+    """Start and record a process that outlives this one.
+
+    The caller holds the lock of the service (`hold_service_lock`).
 
     Args:
         state_dir: State folder; also the working directory of the process.
         name: Name of the service.
         command: Program and arguments.
         address: Address at which the service will answer.
-        env: Variables added to the environment of this process.
+        env: Environment variables of the process besides those of this one.
 
     Returns:
-        The service; it may not answer yet (`wait_until_ready`).
+        The service; it may not answer yet, so call `wait_until_ready`.
     """
     log_path = state_dir / "logs" / f"{name}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +134,7 @@ def wait_until_ready(
 
     Args:
         service: Service just started by this process.
-        is_ready: Function that returns whether the service answers.
+        is_ready: Callback that returns True once the service answers.
         timeout_s: Longest wait in seconds.
 
     Raises:
@@ -163,20 +164,20 @@ def stop_service(service: BackgroundService, timeout_s: float = 10.0) -> bool:
         timeout_s: Time to exit after each signal, in seconds.
 
     Returns:
-        Whether any of its processes was running.
+        Whether any of its processes was running before the call.
     """
-    processes = _list_group_processes(service)
-    for signal_number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, timeout_s)):
+    was_running = bool(_list_group_processes(service))
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
         # Listed again for each signal: some processes may have exited, others may have started.
         for process in _list_group_processes(service):
             _send_signal(process, signal_number)
-        if not _wait_for_exit(service, patience_s):
+        if not _wait_for_exit(service, timeout_s):
             break
-    return bool(processes)
+    return was_running
 
 
 def read_log_tail(log_path: Path) -> str:
-    """Return the last lines of a log, indented."""
+    """Return the last 15 lines of a log, indented; `(no log)` if it cannot be read."""
     try:
         lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -209,13 +210,17 @@ def _list_group_processes(service: BackgroundService) -> list[psutil.Process]:
 
 
 def _send_signal(process: psutil.Process, signal_number: int) -> None:
-    """Send a signal to a process that may have exited meanwhile."""
+    """Send a signal to a process; nothing happens if it has exited meanwhile."""
     with suppress(psutil.NoSuchProcess):
         process.send_signal(signal_number)
 
 
 def _wait_for_exit(service: BackgroundService, timeout_s: float) -> bool:
-    """Wait until a service has exited; return whether one of its processes is still running."""
+    """Wait until all processes of a service have exited, for at most `timeout_s` seconds.
+
+    Returns:
+        Whether one of its processes is still running.
+    """
     deadline = time.monotonic() + timeout_s
     while is_running := bool(_list_group_processes(service)):
         if time.monotonic() > deadline:
@@ -225,7 +230,11 @@ def _wait_for_exit(service: BackgroundService, timeout_s: float) -> bool:
 
 
 def _get_start_time(pid: int) -> float:
-    """Return the start time of a process in seconds since the epoch."""
+    """Return the start time of a process in seconds since the epoch.
+
+    Raises:
+        psutil.Error: If there is no such process or it may not be inspected.
+    """
     return float(psutil.Process(pid).create_time())
 
 
@@ -238,7 +247,7 @@ def _is_same_process(pid: int, started: float) -> bool:
 
 
 def _has_exited(pid: int) -> bool:
-    """Return whether a process has exited, possibly as a zombie that was not waited for."""
+    """Return whether a process is gone or a zombie, that is, has exited but was not waited for."""
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.Error:

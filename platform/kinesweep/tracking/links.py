@@ -23,10 +23,11 @@ class SweepLinks:
     Attributes:
         runs: Table of all runs of the sweep, ordered by the objective.
         finalists: Charts of the runs of the finals, ordered by the objective; empty if there are
-            fewer than two.
+            fewer than two runs.
         trials: Charts of the runs of the search, in the same way.
         compare_finalists: Comparison of the runs of the finals side by side, with parallel
-            coordinates of a metric that is chosen on the page; empty if there are fewer than two.
+            coordinates of a metric that is chosen on the page; empty if there are fewer than two
+            runs.
         compare_trials: Comparison of the runs of the search, in the same way.
         report: Report page among the artifacts of the sweep.
     """
@@ -52,7 +53,7 @@ class RunOrdering:
     ascending: bool = False
 
 
-def find_mlflow_links(
+def find_sweep_links(
     uri: str, experiment: str, sweep_key: str, ordering: RunOrdering
 ) -> SweepLinks:
     """Find the links to the pages of a sweep that is recorded at an MLflow server.
@@ -66,12 +67,14 @@ def find_mlflow_links(
     Raises:
         TrackingError: If the server does not answer or has no such sweep.
     """
-    experiment_id, parent, children = _query_sweep_runs(uri, experiment, sweep_key)
-    phases = _group_runs_by_phase(children)
-    children_filter = f"tags.mlflow.parentRunId = '{parent}'"
+    experiment_id, sweep_run_id, child_phases = _query_sweep_runs(uri, experiment, sweep_key)
+    runs_by_phase = _group_runs_by_phase(child_phases)
+    finals_runs, search_runs = runs_by_phase.get("finals", []), runs_by_phase.get("search", [])
+    children_filter = f"tags.mlflow.parentRunId = '{sweep_run_id}'"
 
     def build_charts_link(phase: str) -> str:
-        if len(phases.get(phase, [])) < 2:
+        """Return the link to the charts of a phase's runs; empty if there are fewer than two."""
+        if len(runs_by_phase.get(phase, [])) < 2:
             return ""
         # The page that compares a list of runs cannot be told a metric; this one is ordered by it.
         phase_filter = f"{children_filter} AND tags.phase = '{phase}'"
@@ -84,27 +87,29 @@ def find_mlflow_links(
         runs=_build_runs_page_link(uri, experiment_id, children_filter, ordering),
         finalists=build_charts_link("finals"),
         trials=build_charts_link("search"),
-        compare_finalists=_build_comparison_link(uri, experiment_id, phases.get("finals", [])),
-        compare_trials=_build_comparison_link(uri, experiment_id, phases.get("search", [])),
-        report=f"{uri}/#/experiments/{experiment_id}/runs/{parent}/artifacts/report/index.html",
+        compare_finalists=_build_comparison_link(uri, experiment_id, finals_runs),
+        compare_trials=_build_comparison_link(uri, experiment_id, search_runs),
+        report=(
+            f"{uri}/#/experiments/{experiment_id}/runs/{sweep_run_id}/artifacts/report/index.html"
+        ),
     )
 
 
 def _build_runs_page_link(
     uri: str, experiment_id: str, search_filter: str, ordering: RunOrdering
 ) -> str:
-    """Return the link to the runs that a filter selects, the best one first."""
-    fields = {
+    """Return the link to the table of the runs that a filter selects, ordered by a metric."""
+    query_fields = {
         "searchFilter": search_filter,
         "orderByKey": f"metrics.`{ordering.metric}`",
         "orderByAsc": str(ordering.ascending).lower(),
     }
-    query = "&".join(f"{key}={quote(value, safe='')}" for key, value in fields.items())
+    query = "&".join(f"{key}={quote(value, safe='')}" for key, value in query_fields.items())
     return f"{uri}/#/experiments/{experiment_id}/runs?{query}"
 
 
 def find_sweep_run_id(uri: str, experiment: str, sweep_key: str) -> str:
-    """Return the MLflow id of a sweep's own run.
+    """Find the MLflow id of a sweep's own run.
 
     Args:
         uri: Address of the server.
@@ -118,7 +123,15 @@ def find_sweep_run_id(uri: str, experiment: str, sweep_key: str) -> str:
 
 
 def _query_sweep_runs(uri: str, experiment: str, sweep_key: str) -> tuple[str, str, dict[str, str]]:
-    """Return the ids of experiment and run, and the child runs → their phase."""
+    """Query an MLflow server for a sweep's own run and its child runs.
+
+    Returns:
+        The id of the experiment, the id of the sweep's own run, and child run id → phase, oldest
+        run first.
+
+    Raises:
+        TrackingError: If the server does not answer or has no such sweep.
+    """
     try:
         client = MlflowServerClient(uri)
         # `find_experiment_id` and `find_run_id` create nothing; a link must not create a run.
@@ -129,25 +142,25 @@ def _query_sweep_runs(uri: str, experiment: str, sweep_key: str) -> tuple[str, s
                 f"the MLflow server at {uri} has no run of this sweep; the sweep may have used"
                 " another server or `tracking=none`"
             )
-        return experiment_id, run_id, client.find_child_runs(experiment_id, run_id)
+        return experiment_id, run_id, client.find_child_run_phases(experiment_id, run_id)
     except ServerUnavailableError as error:
         raise TrackingError(f"the MLflow server at {uri} does not answer: {error}") from None
 
 
-def _group_runs_by_phase(children: Mapping[str, str]) -> dict[str, list[str]]:
-    """Group runs by phase, in order."""
-    phases: dict[str, list[str]] = {}
-    for run, phase in children.items():
-        phases.setdefault(phase, []).append(run)
-    return phases
+def _group_runs_by_phase(child_phases: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return phase → run ids from run id → phase, with the runs of a phase in the same order."""
+    runs_by_phase: dict[str, list[str]] = {}
+    for run_id, phase in child_phases.items():
+        runs_by_phase.setdefault(phase, []).append(run_id)
+    return runs_by_phase
 
 
-def _build_comparison_link(uri: str, experiment_id: str, runs: Sequence[str]) -> str:
-    """Return the link that compares some runs; empty if there are fewer than two."""
-    if len(runs) < 2:
+def _build_comparison_link(uri: str, experiment_id: str, run_ids: Sequence[str]) -> str:
+    """Return the link that compares the first 500 of some runs; empty for fewer than two runs."""
+    if len(run_ids) < 2:
         return ""
     encoded_runs = quote(
-        json.dumps(list(runs[:_MAX_COMPARED_RUNS]), separators=(",", ":")), safe=""
+        json.dumps(list(run_ids[:_MAX_COMPARED_RUNS]), separators=(",", ":")), safe=""
     )
     return (
         f"{uri}/#/compare-runs?runs={encoded_runs}&experiments={quote(json.dumps([experiment_id]))}"

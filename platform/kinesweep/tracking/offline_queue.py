@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from kinesweep.core.errors import TrackingError
+from kinesweep.core.io import write_text
 
 RecordKind = Literal["tags", "params", "metrics", "artifact", "dataset", "finish"]
 _CONTENT_KINDS: frozenset[RecordKind] = frozenset(get_args(RecordKind))
@@ -27,14 +28,14 @@ _RETRY_S = 0.1
 
 @dataclass(frozen=True)
 class QueuedRecord:
-    """A line with content to send.
+    """A record of a run that is to be sent to the server.
 
     Attributes:
         kind: Kind of the record, for example `metrics`.
-        value: Plain values.
+        value: Content of the record as plain values, for example metric → value.
         time_ms: Time of recording in milliseconds since the epoch.
         step: Step of metrics; 0 for other kinds.
-        end_offset: Byte offset in the file after this line.
+        end_offset: Byte offset in the file after the record's line.
     """
 
     kind: RecordKind
@@ -48,14 +49,15 @@ class OfflineQueue:
     """The offline queue of one run, a file held by one process at a time.
 
     Args:
-        path: File; created if missing.
+        path: File of the queue; it and missing parent folders are created.
         header: Identity of the run, written with a random `life` when the file is new; an existing
-            head is kept. None writes no head.
+            header is kept. None writes no header.
         timeout_s: Longest wait for another process to release the file, in seconds (a killed
             process releases it at once).
         overwrite: Discard the content that an earlier run left in the file.
 
     Attributes:
+        path: File of the queue.
         header: Identity of the run, as in the file.
         run_id: Id of the MLflow run; None until it is known.
         last_steps: Metric → highest recorded step.
@@ -64,7 +66,7 @@ class OfflineQueue:
         status: Status as last recorded; None while the run is active.
 
     Raises:
-        TrackingError: If another process holds the file.
+        TrackingError: If another process holds the file for longer than `timeout_s`.
     """
 
     def __init__(
@@ -98,29 +100,29 @@ class OfflineQueue:
             # `life` tells this recording from an earlier one with the same key whose folder was
             # removed.
             self.header = {**header, "life": uuid.uuid4().hex}
-            self._write_line({"run": self.header})
+            self._write_entry({"run": self.header})
 
     def append(self, kind: RecordKind, value: Mapping[str, Any], step: int = 0) -> QueuedRecord:
         """Append a record with the current time to the queue.
 
         Args:
             kind: Kind of the record.
-            value: Plain values.
-            step: Step of metrics.
+            value: Content of the record as plain values.
+            step: Step of metrics; ignored for other kinds.
 
         Returns:
-            The record.
+            The appended record.
         """
-        line = {kind: dict(value), "time": time.time_ns() // 1_000_000}
+        entry = {kind: dict(value), "time": time.time_ns() // 1_000_000}
         if kind == "metrics":
-            line["step"] = step
+            entry["step"] = step
         with self._lock:
-            record = self._apply_line(line, self._write_line(line))
+            record = self._apply_entry(entry, self._write_entry(entry))
             self._records.append(record)
         return record
 
     def get_pending_records(self) -> list[QueuedRecord]:
-        """Return the records that the server has not confirmed, in order."""
+        """Return the records that the server has not confirmed, oldest first."""
         with self._lock:
             return [
                 record for record in self._records if record.end_offset > self._confirmed_offset
@@ -130,118 +132,124 @@ class OfflineQueue:
         """Mark all records up to and including `record` as confirmed by the server."""
         with self._lock:
             self._confirmed_offset = record.end_offset
-            self._records = [r for r in self._records if r.end_offset > self._confirmed_offset]
-            self._write_line({"sent": self._confirmed_offset})
+            self._records = [
+                queued for queued in self._records if queued.end_offset > self._confirmed_offset
+            ]
+            self._write_entry({"sent": self._confirmed_offset})
 
     def attach_run(self, run_id: str) -> None:
-        """Store the id of the MLflow run."""
+        """Store the id of the MLflow run to which the records belong, also in the file."""
         with self._lock:
             self.run_id = run_id
-            self._write_line({"attached": run_id})
+            self._write_entry({"attached": run_id})
 
     def detach_run(self) -> None:
-        """Forget the MLflow run, which was deleted; queue everything in the file for a new one."""
+        """Forget the deleted MLflow run and make all records in the file pending for a new one."""
         with self._lock:
             self.run_id, self._confirmed_offset = None, 0
-            self._write_line({"attached": None, "sent": 0})
+            self._write_entry({"attached": None, "sent": 0})
             # Confirmed records are no longer in memory, so all are read from the file again.
             self._records = []
-            for line, end in self._read_lines():
-                if _CONTENT_KINDS & line.keys():
-                    self._records.append(self._apply_line(line, end))
+            for entry, end_offset in self._read_entries():
+                if _CONTENT_KINDS & entry.keys():
+                    self._records.append(self._apply_entry(entry, end_offset))
 
     def close(self) -> None:
-        """Release the file; compact it if all records are sent."""
+        """Release the file, after compacting it if the server has confirmed all records."""
         with self._lock:
             if self._file.closed:
                 return
-            if self._confirmed_offset and not any(
-                r.end_offset > self._confirmed_offset for r in self._records
-            ):
+            has_pending = any(
+                record.end_offset > self._confirmed_offset for record in self._records
+            )
+            if self._confirmed_offset and not has_pending:
                 # The file lock is still held, so no other process can append meanwhile.
                 self._compact_file()
             self._file.close()
 
     def _compact_file(self) -> None:
-        """Replace the records by the state that later processes need."""
+        """Replace all entries of the file by the state that later processes need."""
         state = {
             "marks": self.last_steps,
             "params": sorted(self.params),
             "tags": self.tags,
             "status": self.status,
         }
-        lines: list[dict[str, Any]] = [
+        entries: list[dict[str, Any]] = [
             {"run": self.header},
             {"attached": self.run_id},
             {"known": state},
         ]
-        temporary_path = self.path.with_suffix(".new")
-        temporary_path.write_text("".join(_format_line(line) for line in lines), encoding="utf-8")
-        # The new inode is not locked; `_open_locked` notices the change. A kill before this line
+        # The new inode is not locked; `_open_locked` notices the change. A kill during the write
         # loses nothing.
-        temporary_path.replace(self.path)
+        write_text(self.path, "".join(_format_entry(entry) for entry in entries))
 
     def _restore_state(self) -> int:
-        """Restore the state from earlier processes; return the size in bytes."""
+        """Restore the state that earlier processes wrote; return the size of the file in bytes."""
         size_bytes = 0
-        for line, size_bytes in self._read_lines():
-            if "run" in line:
-                self.header = line["run"]
-            elif "known" in line:
-                state = line["known"]
+        for entry, size_bytes in self._read_entries():
+            if "run" in entry:
+                self.header = entry["run"]
+            elif "known" in entry:
+                state = entry["known"]
                 self.last_steps, self.params = state["marks"], set(state["params"])
                 self.tags, self.status = state["tags"], state["status"]
-            elif _CONTENT_KINDS & line.keys():
-                self._records.append(self._apply_line(line, size_bytes))
-            if "attached" in line:
-                self.run_id = line["attached"]
+            elif _CONTENT_KINDS & entry.keys():
+                self._records.append(self._apply_entry(entry, size_bytes))
+            if "attached" in entry:
+                self.run_id = entry["attached"]
             # The last `sent` line is valid. After a `detach_run` it is 0 and everything is queued
             # again.
-            self._confirmed_offset = line.get("sent", self._confirmed_offset)
+            self._confirmed_offset = entry.get("sent", self._confirmed_offset)
         return size_bytes
 
-    def _read_lines(self) -> list[tuple[dict[str, Any], int]]:
-        """Return the lines with the byte offsets of their ends.
+    def _read_entries(self) -> list[tuple[dict[str, Any], int]]:
+        """Return the entries of the file, one a line, each with the byte offset of its end.
 
-        A line that a kill or a full disk cut short becomes an empty entry.
+        A line that a kill or a full disk cut short becomes an empty entry. If it is the last one,
+        its end is written to the file.
         """
-        lines: list[tuple[dict[str, Any], int]] = []
+        entries: list[tuple[dict[str, Any], int]] = []
         content = self.path.read_bytes()
         if content and not content.endswith(b"\n"):
-            # End the incomplete line, so that the next record starts on a line of its own.
+            # Complete the line, so that the next record starts on a line of its own.
             self._file.write(b"\n")
             content += b"\n"
         end_offset = 0
-        for text in content.splitlines(keepends=True):
-            end_offset += len(text)
+        for line_bytes in content.splitlines(keepends=True):
+            end_offset += len(line_bytes)
             try:
-                lines.append((dict(json.loads(text)), end_offset))
+                entries.append((dict(json.loads(line_bytes)), end_offset))
             except ValueError:
                 # Kept as an empty entry, because the last offset must be the size of the file.
-                lines.append(({}, end_offset))
-        return lines
+                entries.append(({}, end_offset))
+        return entries
 
-    def _apply_line(self, line: dict[str, Any], end_offset: int) -> QueuedRecord:
-        """Convert a line to a record and update marks, parameters, tags and status."""
-        kind: RecordKind = next(key for key in _CONTENT_KINDS if key in line)
-        record = QueuedRecord(kind, line[kind], line["time"], line.get("step", 0), end_offset)
+    def _apply_entry(self, entry: dict[str, Any], end_offset: int) -> QueuedRecord:
+        """Convert an entry to a record and update the attributes of the queue from it.
+
+        Args:
+            entry: Entry with a content kind as one of its keys.
+            end_offset: Byte offset of the end of its line.
+        """
+        kind: RecordKind = next(key for key in _CONTENT_KINDS if key in entry)
+        record = QueuedRecord(kind, entry[kind], entry["time"], entry.get("step", 0), end_offset)
         if kind == "metrics":
             for key in record.value:
                 self.last_steps[key] = max(record.step, self.last_steps.get(key, record.step))
+            # Metrics after the end mean that a finished run continues.
+            self.status = None
         elif kind == "params":
             self.params |= record.value.keys()
         elif kind == "tags":
             self.tags |= record.value
-        self.status = record.value["status"] if kind == "finish" else self._get_status_after(kind)
+        elif kind == "finish":
+            self.status = record.value["status"]
         return record
 
-    def _get_status_after(self, kind: RecordKind) -> str | None:
-        """Return the status after a record: metrics mean that a finished run continues."""
-        return None if kind == "metrics" else self.status
-
-    def _write_line(self, line: Mapping[str, Any]) -> int:
-        """Append a line; return the byte offset of its end."""
-        content = _format_line(line).encode()
+    def _write_entry(self, entry: Mapping[str, Any]) -> int:
+        """Append an entry to the file as a line; return the byte offset of its end."""
+        content = _format_entry(entry).encode()
         if self._has_incomplete_line:  # a full disk cut the previous line short
             content = b"\n" + content
         self._has_incomplete_line = True
@@ -255,20 +263,22 @@ class OfflineQueue:
         return self._size_bytes
 
 
-def _format_line(line: Mapping[str, Any]) -> str:
-    """Format a line of the queue as JSON text."""
-    return json.dumps(line, ensure_ascii=False) + "\n"
+def _format_entry(entry: Mapping[str, Any]) -> str:
+    """Return an entry of the queue as JSON text that ends in a newline."""
+    return json.dumps(entry, ensure_ascii=False) + "\n"
 
 
 def _open_locked(path: Path, timeout_s: float) -> Any:
-    """Return the file, opened for appending (unbuffered) and locked.
+    """Open a file for appending, without a buffer, and lock it.
+
+    The lock is on the file itself, not on a separate one, so `lock_file` is not used here.
 
     Args:
-        path: Path of the spool.
+        path: File of the queue.
         timeout_s: Longest wait for the lock in seconds.
 
     Raises:
-        TrackingError: If another process holds the lock for longer.
+        TrackingError: If another process holds the lock for longer than `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     while True:

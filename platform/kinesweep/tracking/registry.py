@@ -1,11 +1,10 @@
-"""The model registry: each sweep's winner becomes a model version, and one is the `champion`.
+"""The model registry: each sweep's winner becomes a model version; one has the alias `champion`.
 
 The decision which version is better is made elsewhere. The data for a later comparison (the
 winner's texts for each seed) is stored among the artifacts of the sweep's own run, beside the
 bundle, so a champion can be compared even after the folder of its sweep was deleted.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +38,6 @@ class ModelVersion:
     tags: Mapping[str, str]
 
 
-def sanitize_model_name(text: str) -> str:
-    """Return a valid model name; characters that MLflow does not allow become `-`."""
-    return re.sub(r"[^\w. -]", "-", text).strip() or "model"
-
-
 class ModelRegistry:
     """A client for the registered models of one MLflow server.
 
@@ -56,7 +50,13 @@ class ModelRegistry:
         self._client = MlflowServerClient(uri)
 
     def get_champion(self, name: str) -> ModelVersion | None:
-        """Return the version with the alias `champion`, or None.
+        """Return the version of a model that has the alias `champion`.
+
+        Args:
+            name: Name of the model.
+
+        Returns:
+            The version; None if the model does not exist or has no champion.
 
         Raises:
             TrackingError: If the server does not answer.
@@ -68,39 +68,42 @@ class ModelRegistry:
         except RequestRejectedError:
             return None
         except ServerUnavailableError as error:
-            raise self._make_request_error(error) from None
+            raise self._create_request_error(error) from None
 
     def download_predictions(self, version: ModelVersion, folder: Path) -> Path:
         """Download the predictions of all seeds of a model version.
 
         Args:
             version: Version of a model.
-            folder: Folder to download to.
+            folder: Existing folder to download to.
 
         Returns:
-            Folder that contains the predictions.
+            Folder that contains the predictions, below `folder`.
 
         Raises:
-            TrackingError: If the server does not answer or refuses.
+            TrackingError: If the server does not answer or rejects the request.
         """
         return Path(
             self._call_client("download_artifacts", version.run_id, PREDICTIONS_DIR, str(folder))
         )
 
     def find_version_by_tag(self, name: str, tag: str, value: str) -> ModelVersion | None:
-        """Return the version whose tag has a given value, or None.
+        """Find the version of a model whose tag has a given value.
 
         Args:
             name: Name of the model.
             tag: Name of the tag.
             value: Value of the tag.
 
+        Returns:
+            The first such version in the order of the server; None if there is none.
+
         Raises:
-            TrackingError: If the server does not answer or refuses.
+            TrackingError: If the server does not answer or rejects the request.
         """
         mlflow_versions = self._call_client("search_model_versions", f"name = '{name}'")
         versions = [self._convert_version(version) for version in mlflow_versions]
-        return next((v for v in versions if v.tags.get(tag) == value), None)
+        return next((version for version in versions if version.tags.get(tag) == value), None)
 
     def register_version(
         self, name: str, run_id: str, bundle: Path, tags: Mapping[str, str]
@@ -113,15 +116,18 @@ class ModelRegistry:
             bundle: Folder of the bundle.
             tags: Tags of the version.
 
+        Returns:
+            The new version.
+
         Raises:
-            TrackingError: If the server does not answer or refuses.
+            TrackingError: If the server does not answer or rejects the request.
         """
         try:
             self._client.call_client("create_registered_model", name)
         except RequestRejectedError:
             pass  # the model exists already
         except ServerUnavailableError as error:
-            raise self._make_request_error(error) from None
+            raise self._create_request_error(error) from None
         self._call_client("log_artifacts", run_id, str(bundle), BUNDLE_DIR)
         # The upload precedes the version, so no version refers to missing files.
         source = f"{self._call_client('get_run', run_id).info.artifact_uri}/{BUNDLE_DIR}"
@@ -132,44 +138,59 @@ class ModelRegistry:
         )
 
     def upload_predictions(self, run_id: str, folder: Path) -> None:
-        """Upload a folder of predictions to a run's artifacts."""
+        """Upload a folder of predictions to a run's artifacts, for `download_predictions`.
+
+        Args:
+            run_id: Id of the sweep's own run.
+            folder: Folder with the predictions of all seeds.
+
+        Raises:
+            TrackingError: If the server does not answer or rejects the request.
+        """
         self._call_client("log_artifacts", run_id, str(folder), PREDICTIONS_DIR)
 
     def record_decision(
         self, name: str, version: ModelVersion, is_champion: bool, reason: str
     ) -> None:
-        """Record a decision: set the alias if the version wins, and describe it on both pages.
+        """Record whether a version becomes the champion, and the reason, in the registry.
+
+        If it does, it gets the alias `champion`. The reason is written to the descriptions of the
+        version and of the model.
 
         Args:
             name: Name of the model.
             version: Version that was compared with the champion.
             is_champion: Whether the version becomes the champion.
-            reason: Reason, shown on the pages of the version and of the model.
+            reason: Reason for the decision.
 
         Raises:
-            TrackingError: If the server does not answer or refuses.
+            TrackingError: If the server does not answer or rejects a request.
         """
         if is_champion:
             self._call_client("set_registered_model_alias", name, CHAMPION_ALIAS, version.number)
         self._call_client("update_model_version", name, version.number, reason)
-        previous_lines = (self._call_client("get_registered_model", name).description or "").split(
-            "\n"
-        )
-        line = (
+        # The description of a model lists the decisions, the newest first, one on each line.
+        description = self._call_client("get_registered_model", name).description or ""
+        previous_decisions = [line for line in description.split("\n") if line]
+        decision = (
             f"- **Version {version.number}** {'is' if is_champion else 'is not'} champion: {reason}"
         )
-        lines = [line, *(old for old in previous_lines if old)][:_MAX_DECISIONS]
-        self._call_client("update_registered_model", name, "\n".join(lines))
+        decisions = [decision, *previous_decisions][:_MAX_DECISIONS]
+        self._call_client("update_registered_model", name, "\n".join(decisions))
 
     def _call_client(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call the client; report every failure as a `TrackingError`."""
+        """Call a method of MLflow's client and return its result.
+
+        Raises:
+            TrackingError: If the call fails for any reason.
+        """
         try:
             return self._client.call_client(method, *args, **kwargs)
         except (ServerUnavailableError, RequestRejectedError) as error:
-            raise self._make_request_error(error) from None
+            raise self._create_request_error(error) from None
 
-    def _make_request_error(self, error: Exception) -> TrackingError:
-        """Return the error for a failed request."""
+    def _create_request_error(self, error: Exception) -> TrackingError:
+        """Create the error that reports a failed request to the user."""
         return TrackingError(f"the request to the registry at {self._uri} failed: {error}")
 
     def _convert_version(self, mlflow_version: Any) -> ModelVersion:

@@ -19,7 +19,7 @@ from kinesweep.core.errors import TrackingError
 from kinesweep.core.paths import get_network_filesystem
 from kinesweep.tracking.background_process import (
     BackgroundService,
-    lock_service_start,
+    hold_service_lock,
     read_service_record,
     start_service,
     stop_service,
@@ -60,9 +60,13 @@ def start_mlflow_server(
             address may contain a password: it is stored in a file that only its owner can read, and
             appears on no command line.
 
+    Returns:
+        The running server.
+
     Raises:
         TrackingError: If the port is taken, a server with another port or database is running, a
-            package for the database is missing, or the server does not start.
+            package for the database is missing, its file would be on a network file system, or the
+            server does not start.
     """
     service = launch_mlflow_server(state_dir, port, backend_store)
     wait_for_mlflow_server(service, timeout_s)
@@ -81,11 +85,14 @@ def launch_mlflow_server(
         port: See `start_mlflow_server`.
         backend_store: See `start_mlflow_server`.
 
+    Returns:
+        The server, which may not answer yet.
+
     Raises:
-        TrackingError: If the port is taken, the running server uses another port or database, or
-            a package for the database is missing.
+        TrackingError: If the port is taken, the running server uses another port or database, a
+            package for the database is missing, or its file would be on a network file system.
     """
-    with lock_service_start(state_dir, SERVICE_NAME):
+    with hold_service_lock(state_dir, SERVICE_NAME):
         previous = read_service_record(state_dir, SERVICE_NAME)
         # Raises if a running server uses another database than requested.
         store = _resolve_backend_store(
@@ -116,29 +123,37 @@ def launch_mlflow_server(
 
 
 def wait_for_mlflow_server(service: BackgroundService, timeout_s: float = _START_TIMEOUT_S) -> None:
-    """Wait until a launched server answers.
+    """Wait until a launched server answers; stop it if it does not.
+
+    Args:
+        service: Server from `launch_mlflow_server`.
+        timeout_s: Longest wait in seconds.
 
     Raises:
-        TrackingError: If it ends or does not answer within `timeout_s`; it is then stopped.
+        TrackingError: If the server exits or does not answer in time.
     """
     wait_until_ready(service, lambda: is_mlflow_server_healthy(service.address), timeout_s)
 
 
 def stop_mlflow_server(state_dir: Path) -> bool:
-    """Stop the server of a state folder; return whether there was one."""
-    with lock_service_start(state_dir, SERVICE_NAME):
+    """Stop the server of a state folder; return whether any of its processes was running."""
+    with hold_service_lock(state_dir, SERVICE_NAME):
         previous = read_service_record(state_dir, SERVICE_NAME)
         return previous is not None and stop_service(previous)
 
 
 def find_running_mlflow_server(state_dir: Path) -> BackgroundService | None:
-    """Return the server of a state folder, or None if its process is not running."""
+    """Return the running server of a state folder, healthy or not.
+
+    Returns:
+        The server; None if its process is not running or there is no readable record of it.
+    """
     previous = read_service_record(state_dir, SERVICE_NAME)
     return previous if previous is not None and previous.is_alive else None
 
 
 def is_mlflow_server_healthy(address: str) -> bool:
-    """Return whether an MLflow server at this address is healthy."""
+    """Return whether an MLflow server at this address reports within 2 s that it is healthy."""
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_TIMEOUT_S) as response:
             return bool(response.status == 200)
@@ -147,7 +162,14 @@ def is_mlflow_server_healthy(address: str) -> bool:
 
 
 def _build_command(state_dir: Path, address: str) -> list[str]:
-    """Return the command line; the server creates and upgrades its tables before it serves."""
+    """Return the command line of a server.
+
+    The server itself creates and upgrades the tables of its database before it serves.
+
+    Args:
+        state_dir: State folder.
+        address: Address of the server, `http://host:port`.
+    """
     host, port = address.removeprefix("http://").split(":")
     return [
         *(sys.executable, "-m", "mlflow", "server"),
@@ -159,7 +181,7 @@ def _build_command(state_dir: Path, address: str) -> list[str]:
 
 
 def _resolve_backend_store(state_dir: Path, requested: str | None, running: bool) -> str:
-    """Return the address of the database and record it for the next start.
+    """Return the address of the database; record it for the next start if it was requested.
 
     Args:
         state_dir: State folder.
@@ -194,7 +216,10 @@ def _resolve_backend_store(state_dir: Path, requested: str | None, running: bool
 
 
 def _check_store_filesystem(store: str) -> None:
-    """Raise an error for a SQLite file on a file system without reliable locks.
+    """Check that a SQLite file is on a file system with reliable locks.
+
+    Args:
+        store: Address of the database; other databases than SQLite are not checked.
 
     Raises:
         TrackingError: If the file would be on a network file system.
@@ -202,22 +227,27 @@ def _check_store_filesystem(store: str) -> None:
     if not store.startswith("sqlite:///"):
         return
     path = Path(store.removeprefix("sqlite:///"))
-    kind = get_network_filesystem(path)
-    if kind:
+    filesystem = get_network_filesystem(path)
+    if filesystem:
         raise TrackingError(
-            f"MLflow's database `{path}` would be on a network file system ({kind}), where SQLite"
+            f"MLflow's database `{path}` would be on a network file system ({filesystem}), where"
+            " SQLite"
             " loses data. Use a file on a local disk (`kinesweep up --backend-store"
             " sqlite:////var/tmp/mlflow.db`) or PostgreSQL (`--backend-store postgresql://…`)"
         )
 
 
 def _format_address(port: int) -> str:
-    """Return the server's address for a port."""
+    """Return the address of a server on this machine that listens on a port."""
     return f"http://{_HOST}:{port}"
 
 
 def _choose_port(port: int | None, previous: BackgroundService | None) -> int:
-    """Return the requested port, that of the last start, or a free one.
+    """Return the requested port; without a request that of the last start or a random free one.
+
+    Args:
+        port: Requested port, or None.
+        previous: Server of the last start, which is no longer running; None if there was none.
 
     Raises:
         TrackingError: If the requested port is taken.
@@ -233,11 +263,12 @@ def _choose_port(port: int | None, previous: BackgroundService | None) -> int:
         return previous_port
     # The port is random, so that servers of two state folders that start at the same time get
     # different ones. `SystemRandom`, because a run's seed sets the global generator.
-    return next(p for p in random.SystemRandom().sample(_PORTS, len(_PORTS)) if _is_port_free(p))
+    shuffled_ports = random.SystemRandom().sample(_PORTS, len(_PORTS))
+    return next(candidate for candidate in shuffled_ports if _is_port_free(candidate))
 
 
 def _is_port_free(port: int) -> bool:
-    """Return whether a server could listen on a port."""
+    """Return whether a server of this machine could listen on a port now."""
     with socket.socket() as probe:
         # Same option as the server: a port in TIME_WAIT then counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,9 +1,9 @@
-"""Sends the queued records of one run to an MLflow server, in order; finds or creates the run.
+"""Send the queued records of one run to an MLflow server, oldest first; find or create the run.
 
-Each spool has one sender. If the server permanently refuses a call (for example a value that is too
-long), the call is bisected down to the entry at fault; that entry is skipped with a warning and the
-rest is sent. A run that was deleted at the server is created again, with everything that is still
-in the spool.
+Each offline queue has one uploader. If the server permanently rejects a call (for example because a
+value is too long), the call is bisected down to the entry at fault; that entry is skipped with a
+warning and the others are sent. A run that was deleted at the server is created again, with
+everything that is still in the queue.
 """
 
 import logging
@@ -12,25 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from kinesweep.tracking.mlflow_client import (
-    MAX_METRICS,
-    MAX_PARAMS_OR_TAGS,
     PARENT_TAG,
     MlflowServerClient,
     RequestRejectedError,
     ServerUnavailableError,
 )
+from kinesweep.tracking.mlflow_limits import MAX_METRICS, MAX_PARAMS_OR_TAGS
 from kinesweep.tracking.offline_queue import OfflineQueue, QueuedRecord
+from kinesweep.tracking.record_calls import send_batch, send_record
 
 _log = logging.getLogger(__name__)
 _BATCHED_KINDS = ("metrics", "params", "tags")
 
 
 class RunUploader:
-    """An uploader for one run's records.
+    """An uploader for the records of one run.
 
     Args:
         uri: Address of the server.
-        queue: Offline queue of the run, held by this process.
+        queue: Offline queue of the run, opened by this process.
         lock_path: Lock file visible to all processes of the experiment; runs are created under it.
     """
 
@@ -46,10 +46,11 @@ class RunUploader:
         self._has_warned = False
 
     def send_pending(self) -> bool:
-        """Send all queued records.
+        """Send all queued records, oldest first; a failure is logged and never raised.
 
         Returns:
-            False if the server is unavailable; records that it already has are not sent again.
+            True if the queue is empty afterwards. False if sending failed, for example because the
+            server is unavailable; the next call does not send acknowledged records again.
         """
         try:
             # A loop, because training appends records while earlier ones are sent.
@@ -66,7 +67,10 @@ class RunUploader:
         return True
 
     def _send_records(self, pending: Sequence[QueuedRecord]) -> None:
-        """Send records in groups; acknowledge each group after the server has it."""
+        """Send records in groups; acknowledge each group after the server has it.
+
+        If the run was deleted at the server, all records of the queue become pending again.
+        """
         try:
             self._ensure_run()
             for group in _group_records(pending):
@@ -83,7 +87,8 @@ class RunUploader:
         """Find or create the MLflow run, and set its title and status.
 
         Raises:
-            _RunGoneError: If the run was deleted at the server.
+            _RunDeletedError: If the run was deleted at the server.
+            ServerUnavailableError: If the server is unavailable.
         """
         if self._client is None:
             # Created in the sending thread: importing MLflow takes a second.
@@ -101,56 +106,65 @@ class RunUploader:
             self._is_title_set, self._is_marked_running = True, running
 
     def _find_or_create_run(self, client: MlflowServerClient) -> str:
-        """Return the id of the run with the spool's key, under its parent run."""
+        """Return the id of the run with the queue's key, and store the id in the queue.
+
+        Its experiment, its parent run and the run itself are created if they are missing.
+        """
         header = self.queue.header
-        experiment = client.get_or_create_experiment(header["experiment"])
+        experiment_id = client.get_or_create_experiment(header["experiment"])
         tags = dict(self.queue.tags)
         if header["parent"] is not None:
             tags[PARENT_TAG] = client.get_or_create_parent_run(
-                experiment, header["parent"], self._lock_path
+                experiment_id, header["parent"], self._lock_path
             )
         # Never empty: `send_pending` finds a run only if records are pending.
         start_time_ms = self.queue.get_pending_records()[0].time_ms
         run_id = client.get_or_create_run(
-            experiment, header["key"], header["life"], tags, self._lock_path, start_time_ms
+            experiment_id, header["key"], header["life"], tags, self._lock_path, start_time_ms
         )
         self.queue.attach_run(run_id)
         return run_id
 
     def _send_group(self, records: Sequence[QueuedRecord]) -> None:
-        """Send records that fit into one call; skip entries that the server refuses.
+        """Send records that fit into one call; skip entries that the server rejects.
 
         Raises:
-            _RunGoneError: If the run was deleted at the server.
+            _RunDeletedError: If the run was deleted at the server.
+            ServerUnavailableError: If the server is unavailable.
         """
         assert self._client is not None and self._run_id is not None
         try:
             if records[0].kind in _BATCHED_KINDS:
-                self._client.log_batch(self._run_id, records)
+                send_batch(self._client, self._run_id, records)
             else:
-                self._client.log_record(self._run_id, records[0])
+                send_record(self._client, self._run_id, records[0])
         except RequestRejectedError as error:
             if error.is_run_missing:
                 raise _RunDeletedError from None
-            halves = _split_call(records)
+            halves = _split_records(records)
             if not halves:
                 _log.warning("MLflow refused %s: %s", records[0].value, error)
             for half in halves:
                 self._send_group(half)
 
-    def _warn_once(self, text: str, error: Exception) -> None:
-        """Log a warning once per outage."""
+    def _warn_once(self, message: str, error: Exception) -> None:
+        """Log a warning unless one was logged since the last successful `send_pending`.
+
+        Args:
+            message: Format string for the address of the server, the error and the queue's path.
+            error: Reason of the failure.
+        """
         if not self._has_warned:
-            _log.warning(text, self.uri, error, self.queue.path)
+            _log.warning(message, self.uri, error, self.queue.path)
         self._has_warned = True
 
 
 class _RunDeletedError(Exception):
-    """The run was deleted at the server."""
+    """Raised if the run was deleted at the server."""
 
 
 def _group_records(records: Sequence[QueuedRecord]) -> Iterator[list[QueuedRecord]]:
-    """Yield records in order, in groups that one call can carry."""
+    """Yield the records, unchanged in order, in groups that one call can carry."""
     group: list[QueuedRecord] = []
     for record in records:
         if group and not _is_within_call_limits([*group, record]):
@@ -162,8 +176,11 @@ def _group_records(records: Sequence[QueuedRecord]) -> Iterator[list[QueuedRecor
 
 
 def _is_within_call_limits(records: Sequence[QueuedRecord]) -> bool:
-    """Return whether records can be sent in one call."""
-    counts = {kind: sum(len(r.value) for r in records if r.kind == kind) for kind in _BATCHED_KINDS}
+    """Return whether MLflow accepts the records in one call."""
+    counts = {
+        kind: sum(len(record.value) for record in records if record.kind == kind)
+        for kind in _BATCHED_KINDS
+    }
     # Artifacts, datasets and the final status need calls of their own.
     all_batched = all(record.kind in _BATCHED_KINDS for record in records)
     is_within_name_limits = (
@@ -172,14 +189,20 @@ def _is_within_call_limits(records: Sequence[QueuedRecord]) -> bool:
     return all_batched and is_within_name_limits and sum(counts.values()) <= MAX_METRICS
 
 
-def _split_call(records: Sequence[QueuedRecord]) -> list[list[QueuedRecord]]:
-    """Split a refused call in two, by records and then by entries; empty for a single entry."""
+def _split_records(records: Sequence[QueuedRecord]) -> list[list[QueuedRecord]]:
+    """Split the records of a rejected call into two halves.
+
+    A single record is split by its entries.
+
+    Returns:
+        The two halves; empty if there is a single entry, or a record that cannot be split.
+    """
     if len(records) > 1:
         middle = len(records) // 2
         return [list(records[:middle]), list(records[middle:])]
     record = records[0]
-    items = list(record.value.items())
-    if record.kind not in _BATCHED_KINDS or len(items) == 1:
+    entries = list(record.value.items())
+    if record.kind not in _BATCHED_KINDS or len(entries) == 1:
         return []
-    middle = len(items) // 2
-    return [[replace(record, value=dict(part))] for part in (items[:middle], items[middle:])]
+    middle = len(entries) // 2
+    return [[replace(record, value=dict(half))] for half in (entries[:middle], entries[middle:])]

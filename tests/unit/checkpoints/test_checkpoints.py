@@ -36,7 +36,7 @@ def test_a_policy_keeps_ends_and_those_before_them(
     tmp_path: Path, keep: str, count: int, left: list[int]
 ) -> None:
     root = made(tmp_path, 2, 4, 6, 8, 10)
-    prune_checkpoints(root, keep, last=10, best=4, count=count)
+    prune_checkpoints(root, keep, last_step=10, best_step=4, num_averaged=count)
     assert kept(root) == left
 
 

@@ -39,7 +39,7 @@ def test_a_recipe_becomes_an_embedder(place: Path, capsys: pytest.CaptureFixture
     assert (result["status"], result["step"]) == ("finished", 12)
     assert folder.parent == place / "home" / "runs" and folder.name.startswith("movements-")
     digest = compute_embedder_digest(folder / "best")
-    assert read_embedder(folder / "best").score == result["scores"]
+    assert read_embedder(folder / "best").scores == result["scores"]
     # Nothing of this machine goes along.
     assert str(place) not in (folder / "best" / "embedder.json").read_text()
     assert call(capsys) == result, "a finished run is handed back"

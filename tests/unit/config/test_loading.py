@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.config.loading import load_config, read_yaml, set_by_path, suggest_closest_word
+from kinesweep.config.loading import load_config, read_yaml, set_by_path
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError, InputError
 
 GOOD = """

@@ -6,9 +6,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from corpus import tiny_recipe
+from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.config.recipe.model import TokenizerConfig
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinesweep.core import errors
-from kinesweep.core.hashing import compute_fingerprint, compute_folder_sha256, flatten_mapping
+from kinesweep.core.hashing import compute_file_hashes, compute_fingerprint, flatten_mapping
 from kinesweep.core.paths import resolve_path_inside
 from kinesweep.core.seeds import create_generator, derive_seed
 from kinesweep.core.units import Span, format_bytes, parse_bytes
@@ -77,10 +77,10 @@ def test_hashes(tmp_path: Path) -> None:
     assert compute_fingerprint({"a": 1}) != compute_fingerprint({"a": 2})
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "f").write_bytes(b"1")
-    before = compute_folder_sha256(tmp_path)
+    before = compute_file_hashes(tmp_path)
     assert list(before) == ["x/f"]
     (tmp_path / "x" / "f").write_bytes(b"2")
-    assert compute_folder_sha256(tmp_path) != before
+    assert compute_file_hashes(tmp_path) != before
     assert flatten_mapping({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {
         "a.b": 1,
         "a.c.d": [2],

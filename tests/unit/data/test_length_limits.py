@@ -90,7 +90,7 @@ def test_streams_that_are_not_there_are_named(
 ) -> None:
     wrong = config(truncate_frames={"pos": 3})
     with pytest.raises(InputError, match=r"`pos`.*did you mean `pose`\?; available: `pose`"):
-        build_eval_batches(store, split, text, 100, limits=wrong)
+        build_eval_batches(store, split, text, 100, batch_config=wrong)
     with pytest.raises(InputError, match="`pos`"):
         TrainDataset(store, text, wrong, seed=1)
 
@@ -118,7 +118,7 @@ def test_training_reads_the_first_frames_and_counts_the_rest(
 def test_what_is_scored_is_cut_too_test_included(store: Store, text: TextTokenizer) -> None:
     for split in store.splits:
         whole = [clip.lengths["pose"] for clip in store.get_records(split)]
-        batches = build_eval_batches(store, split, text, 4 * CAP, limits=config())
+        batches = build_eval_batches(store, split, text, 4 * CAP, batch_config=config())
         assert sum(b.num_clips for b in batches) == len(whole)
         assert sum(b.num_frames for b in batches) == sum(min(CAP, frames) for frames in whole)
         assert all(b.num_padded_frames <= 4 * CAP for b in batches)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.config.loading import validate_config
-from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.schema import StoreSchema, StreamSchema
@@ -96,13 +96,13 @@ def test_frames_are_drawn_in_order() -> None:
 
 def test_pairs_are_two_clips_of_a_kind() -> None:
     batches = stream()
-    assert batches.num_unpaired == 1  # the only hook
+    assert batches.num_unpaired_clips == 1  # the only hook
     seen = set()
     for step in range(8):
         one, other = batches(step)
         assert one.x_BTD.dtype == torch.float32
         for side in (one, other):
-            assert torch.equal(side.x_BTD[..., 1], side.time_BT)
+            assert torch.equal(side.x_BTD[..., 1], side.frame_index_BT)
             assert side.mask_BT.all() and side.x_BTD.shape[1] == 5
         for a, b in zip(one.x_BTD[:, 0, 0].int(), other.x_BTD[:, 0, 0].int(), strict=True):
             assert a != b and GLOSSES[a] == GLOSSES[b]
@@ -112,12 +112,12 @@ def test_pairs_are_two_clips_of_a_kind() -> None:
 
 def test_views_are_of_one_clip_and_differ() -> None:
     batches = stream(embedding={"kind": "carl"}, batch={"batch_size": 4, "frames": 30})
-    assert batches.num_unpaired == 0
+    assert batches.num_unpaired_clips == 0
     one, other = batches(0)
     assert torch.equal(one.x_BTD[:, 0, 0], other.x_BTD[:, 0, 0])
     assert not torch.equal(one.mask_BT.sum(1), other.mask_BT.sum(1))
     for side in (one, other):
-        assert torch.equal(side.x_BTD[..., 1], side.time_BT)
+        assert torch.equal(side.x_BTD[..., 1], side.frame_index_BT)
         assert not side.x_BTD[~side.mask_BT].any()
         frames = side.mask_BT.sum(1)
         assert (frames >= (0.6 * (9 + side.x_BTD[:, 0, 0])).floor()).all()
@@ -149,8 +149,8 @@ def test_points_vary_from_view_to_view() -> None:
     layout = PointLayout((("BODY", ("elbow",)),))
     one, other = stream(layout=layout, embedding={"kind": "carl"}, batch=noise)(0)
     for side in (one, other):
-        off_BT = side.x_BTD[..., 1] - side.time_BT
-        assert off_BT[side.time_BT > 0].all() and off_BT.abs().max() < 1
+        off_BT = side.x_BTD[..., 1] - side.frame_index_BT
+        assert off_BT[side.frame_index_BT > 0].all() and off_BT.abs().max() < 1
     assert not torch.equal(one.x_BTD[:, 0, 0], other.x_BTD[:, 0, 0])
     again, _ = stream(layout=layout, embedding={"kind": "carl"}, batch=noise)(0)
     assert torch.equal(one.x_BTD, again.x_BTD)

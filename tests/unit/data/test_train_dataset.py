@@ -91,10 +91,10 @@ def test_limits_are_counted_and_spare_test(store: Store, text: TextTokenizer) ->
     lengths = sorted(r.lengths["pose"] for r in store.get_records("train"))
     config = BatchConfig(batch_size=4, min_clip_frames=lengths[3] + 1, max_clip_frames=lengths[-3])
     stream = TrainDataset(store, text, config, seed=1)
-    assert stream.dropped["too_short"] >= 3
-    kept = len(store.get_records("train")) - sum(stream.dropped.values())
+    assert stream.dropped_counts["too_short"] >= 3
+    kept = len(store.get_records("train")) - sum(stream.dropped_counts.values())
     assert len({i for batch in ids(stream, -(-kept // 4)) for i in batch}) == kept
-    all_test = build_eval_batches(store, "test", text, 10_000, limits=config)
+    all_test = build_eval_batches(store, "test", text, 10_000, batch_config=config)
     assert sum(b.num_clips for b in all_test) == len(store.get_records("test"))
 
 
@@ -184,7 +184,7 @@ def test_augmented_batches_keep_the_budget_and_differ_by_epoch(
 def test_what_is_scored_is_never_varied(store: Store, text: TextTokenizer) -> None:
     config = BatchConfig.model_validate({"batch_size": 8, "augmentation": VARIED})
     plain = build_eval_batches(store, "validation", text, 4096)
-    varied = build_eval_batches(store, "validation", text, 4096, limits=config)
+    varied = build_eval_batches(store, "validation", text, 4096, batch_config=config)
     for one, other in zip(plain, varied, strict=True):
         np.testing.assert_array_equal(one.streams["pose"], other.streams["pose"])
 

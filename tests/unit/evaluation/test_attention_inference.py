@@ -56,7 +56,7 @@ def made(
 
 def ids_of(loaded: LoadedModel, row: BatchItem) -> list[int]:
     """What the model generates, by itself."""
-    batch = collate([row], loaded.text.vocabulary.pad_id)
+    batch = collate([row], loaded.tokenizer.vocabulary.pad_id)
     generation = loaded.recipe.generation
     return loaded.model.generate(
         **batch.get_generate_kwargs(),
@@ -94,9 +94,9 @@ def test_tokens_are_those_that_were_generated(made: tuple[LoadedModel, Store]) -
     found = translate_with_attention(loaded, row)
     count = len(found.tokens)
     assert [token.id for token in found.tokens] == ids[:count]
-    end = loaded.text.vocabulary.eos_id
+    end = loaded.tokenizer.vocabulary.eos_id
     assert count == len(ids) or (ids[count - 1] == end and end not in ids[: count - 1])
-    pieces = loaded.text.tokenizer.convert_ids_to_tokens(ids[:count])
+    pieces = loaded.tokenizer.tokenizer.convert_ids_to_tokens(ids[:count])
     for token, piece in zip(found.tokens, pieces, strict=True):
         assert token.text.strip() == (piece.replace("▁", " ").strip() or piece)
         assert token.text.startswith(" ") == piece.startswith("▁")
@@ -106,7 +106,7 @@ def test_tokens_are_those_that_were_generated(made: tuple[LoadedModel, Store]) -
 def test_a_forced_prompt_is_marked_and_comes_first(made: tuple[LoadedModel, Store]) -> None:
     loaded, store = made
     row = build_item(loaded, store, store.get_records("test")[0])
-    some = tuple(loaded.text.encode_prompt("the cat"))
+    some = tuple(loaded.tokenizer.encode_prompt("the cat"))
     forced = replace(row, tokens=replace(row.tokens, forced=some, prompt=some))
     found = translate_with_attention(loaded, forced)
     assert tuple(token.id for token in found.tokens[: len(some)]) == some
@@ -122,7 +122,7 @@ def test_padding_behind_the_end_is_no_token(
     """Where the end stands in for padding, too; a prompt that holds an end is kept whole."""
     loaded, store = made
     row = build_item(loaded, store, store.get_records("test")[0])
-    end = loaded.text.vocabulary.eos_id
+    end = loaded.tokenizer.vocabulary.eos_id
     written = torch.tensor([[end, 7, 8, end, end, end]])
     monkeypatch.setattr(loaded.model, "generate", lambda **_: written)
     forced = replace(row, tokens=replace(row.tokens, forced=(end, 7)))

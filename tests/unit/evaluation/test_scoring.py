@@ -138,10 +138,10 @@ def test_checkpoints_are_compared_tensor_by_tensor(tmp_path: Path) -> None:
     rows = {
         r.name: r for r in compare_weights(*(tmp_path / f"{n}.safetensors" for n in ("one", "two")))
     }
-    assert {name for name, row in rows.items() if row.equal} == {"same", "nan"}
-    assert rows["moved"].largest == 2.0
+    assert {name for name, row in rows.items() if row.is_equal} == {"same", "nan"}
+    assert rows["moved"].largest_difference == 2.0
     assert (rows["gone"].note, rows["new"].note) == ("only in the first", "only in the second")
-    assert (rows["cut"].largest, rows["cast"].largest) == (None, 0.0)
+    assert (rows["cut"].largest_difference, rows["cast"].largest_difference) == (None, 0.0)
     with pytest.raises(CheckpointError):
         compare_weights(tmp_path / "one.safetensors", tmp_path / "none.safetensors")
 

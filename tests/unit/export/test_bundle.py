@@ -14,7 +14,7 @@ from corpus import tiny_store
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, CheckpointError
-from kinesweep.core.hashing import compute_file_sha256, compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import Bundle, check_files, export_bundle
 from kinesweep.export import bundle as module
@@ -53,11 +53,11 @@ def test_it_tells_nothing_of_the_machine(bundle, recipe, run):
 
 def test_equal_runs_give_equal_bundles(bundle, run, store, tmp_path):
     again = export_bundle(run, tmp_path / "again", store)
-    assert compute_folder_sha256(again) == compute_folder_sha256(bundle)
+    assert compute_file_hashes(again) == compute_file_hashes(bundle)
 
 
 def test_test_scores_and_title_stand_on_the_card(run, store, tmp_path):
-    out = export_bundle(run, tmp_path / "b", store, title="Mine", test={"bleu": 12.25})
+    out = export_bundle(run, tmp_path / "b", store, title="Mine", test_scores={"bleu": 12.25})
     card = (out / "card.md").read_text()
     assert card.startswith("# Mine\n") and "| test | bleu | 12.250 |" in card
     assert "not scored" not in card
@@ -75,15 +75,15 @@ def test_what_is_there_is_not_replaced_unasked(bundle, run, store, tmp_path):
 
 
 def test_an_export_that_fails_leaves_the_old_bundle(bundle, run, store, monkeypatch):
-    before = compute_folder_sha256(bundle)
+    before = compute_file_hashes(bundle)
     monkeypatch.setattr(module, "write_model_card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_bundle(run, bundle, store, overwrite=True)
-    assert compute_folder_sha256(bundle) == before
+    assert compute_file_hashes(bundle) == before
     monkeypatch.undo()
     (bundle / "card.md").write_text("old")
     export_bundle(run, bundle, store, overwrite=True)
-    assert compute_folder_sha256(bundle) == before
+    assert compute_file_hashes(bundle) == before
 
 
 def test_only_whole_runs_are_exported(recipe, store, run, tmp_path):
@@ -209,7 +209,7 @@ generation = GenerationConfig.from_pretrained(sys.argv[1])
 assert not any(name.startswith("kinesweep") for name in sys.modules)
 print(len(tokenizer), generation.num_beams, generation.max_new_tokens)
 """
-    size = read_model_folder(run / "best").text.vocabulary.size
+    size = read_model_folder(run / "best").tokenizer.vocabulary.size
     assert fresh_process(code, bundle) == [str(size), "2", "12"]
 
 
@@ -222,11 +222,11 @@ def test_the_commonest_prompts_of_train_are_kept(run):
                 for p in prompts
             ]
 
-    reading = module._get_feature_metadata(read_model_folder(run / "best"), Few())
+    reading = module._build_export_metadata(read_model_folder(run / "best"), Few())
     assert (reading["encoder_prompt"], reading["decoder_prompt"]) == ("__asl__", "__en__")
 
 
 def renew_manifest(bundle):
     (bundle / "manifest.json").unlink()
-    files = compute_folder_sha256(bundle)
+    files = compute_file_hashes(bundle)
     (bundle / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))

@@ -32,9 +32,11 @@ def test_one_motion_is_translated_as_in_its_pack(tmp_path: Path) -> None:
     found = bundle.translate([Input(tmp_path / "v1.npy", Span.from_frames(1, 0))])
     assert found == [wanted["v1"]]
     assert str(tmp_path) not in (folder / "recipe.yaml").read_text()
-    names = [name for name, _ in find_inputs([tmp_path / "v1.npy"], recipe)]
+    names = [name for name, _ in find_inputs([tmp_path / "v1.npy"], recipe.corpora[0])]
     assert names == [str(tmp_path / "v1.npy")]
-    rows = find_inputs([Path(write_rows(tmp_path / "all.tsv", HEADER, VALIDATION[1:]))], recipe)
+    rows = find_inputs(
+        [Path(write_rows(tmp_path / "all.tsv", HEADER, VALIDATION[1:]))], recipe.corpora[0]
+    )
     assert bundle.translate([clip for _, clip in rows]) == [wanted[name] for name, _ in rows]
     stored[6][0, 5, 0] += 1
     write_pack(tmp_path / "all.npz", stored)

@@ -24,14 +24,14 @@ def test_features_are_whole_or_an_error(tmp_path: Path) -> None:
     file = tmp_path / "x.pt"
     torch.save(torch.ones(3, 4), file)
     for span in (Span(), Span.from_frames(0, 3)):
-        found = read_raw_file(recipe, file, span)
+        found = read_raw_file(recipe.corpora[0], recipe.features, file, span)
         np.testing.assert_array_equal(found.x_TD, np.ones((3, 4)))
         assert found.rate_hz == 9.5
     with pytest.raises(ClipError, match="holds 3 features, but its manifest says 2"):
-        read_raw_file(recipe, file, Span.from_frames(0, 2))
+        read_raw_file(recipe.corpora[0], recipe.features, file, Span.from_frames(0, 2))
     for span in (Span.from_frames(1, 3), Span.from_ms(0, 100)):
         with pytest.raises(InputError, match="translated only as a whole"):
-            read_raw_file(recipe, file, span)
+            read_raw_file(recipe.corpora[0], recipe.features, file, span)
 
 
 def test_crops_need_the_poses_beside_a_video(tmp_path: Path) -> None:
@@ -45,11 +45,15 @@ def test_crops_need_the_poses_beside_a_video(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"a\.b\.pose` does not exist; run `kinesweep estimate-poses"
     ):
-        read_raw_file(recipe, video, Span())
+        read_raw_file(recipe.corpora[0], recipe.features, video, Span())
     pose.touch()
-    assert read_raw_file(recipe, video, Span()) == VideoSegment(video, pose_path=pose)
+    assert read_raw_file(recipe.corpora[0], recipe.features, video, Span()) == VideoSegment(
+        video, pose_path=pose
+    )
     other = tmp_path / "other.pose"
-    assert read_raw_file(recipe, video, Span(), other) == VideoSegment(video, pose_path=other)
+    assert read_raw_file(recipe.corpora[0], recipe.features, video, Span(), other) == VideoSegment(
+        video, pose_path=other
+    )
 
 
 def test_a_film_has_its_span_and_a_folder_the_recipes_rate(tmp_path: Path) -> None:
@@ -58,8 +62,12 @@ def test_a_film_has_its_span_and_a_folder_the_recipes_rate(tmp_path: Path) -> No
     recipe = validate_config(Recipe, plain, "test")
     span, film, folder = Span.from_ms(400, 800), tmp_path / "a.mp4", tmp_path / "pictures"
     folder.mkdir()
-    assert read_raw_file(recipe, film, span) == VideoSegment(film, span, None)
-    assert read_raw_file(recipe, folder, span) == VideoSegment(folder, span, 12.5)
+    assert read_raw_file(recipe.corpora[0], recipe.features, film, span) == VideoSegment(
+        film, span, None
+    )
+    assert read_raw_file(recipe.corpora[0], recipe.features, folder, span) == VideoSegment(
+        folder, span, 12.5
+    )
 
 
 def test_a_motion_is_a_file_of_its_own(tmp_path: Path) -> None:
@@ -70,11 +78,13 @@ def test_a_motion_is_a_file_of_its_own(tmp_path: Path) -> None:
     ).to_portable()
     (x_TJC,) = motions(1)
     np.save(tmp_path / "a.npy", x_TJC)
-    found = read_raw_file(recipe, tmp_path / "a.npy", Span.from_frames(1, 3))
+    found = read_raw_file(
+        recipe.corpora[0], recipe.features, tmp_path / "a.npy", Span.from_frames(1, 3)
+    )
     np.testing.assert_array_equal(found.pose.points_TPJC[:, 0], x_TJC[1:3])
-    assert found.pose.fps == 20 and found.reference is None
+    assert found.pose.fps == 20 and found.reference_pose is None
     with pytest.raises(InputError, match=r"files with one motion \(\.npy"):
-        read_raw_file(recipe, tmp_path / "a.pt", Span())
+        read_raw_file(recipe.corpora[0], recipe.features, tmp_path / "a.pt", Span())
     write_pack(tmp_path / "all.npz", [x_TJC])
     with pytest.raises(ClipError, match=r"all\.npz#0"):
-        read_raw_file(recipe, tmp_path / "all.npz", Span())
+        read_raw_file(recipe.corpora[0], recipe.features, tmp_path / "all.npz", Span())

@@ -59,7 +59,7 @@ def test_the_embedder_goes_with_the_bundle(made: tuple[Path, Path], tmp_path: Pa
     assert not np.array_equal(found["pose"], found["reference"])
     alone = bundle.compute_features(folder / "6.npy")
     np.testing.assert_array_equal(alone["pose"], alone["reference"])
-    texts = bundle.translate([Input(folder / "6.npy", reference=folder / "1.npy")])
+    texts = bundle.translate([Input(folder / "6.npy", auxiliary_file=folder / "1.npy")])
     assert len(texts) == 1
     np.save(tmp_path / "flat.npy", motions(1)[0][..., :2])
     with pytest.raises(InputError, match=r"flat\.npy` does not have the same points"):
@@ -105,7 +105,7 @@ def test_rows_are_read_as_the_corpus_was(made: tuple[Path, Path], tmp_path: Path
     write_pack(tmp_path / "new.npz", motions(8))
     rows = ("a 6 b 0", "b 1 - 1", "c 7 2 0", "d 3 - 0")
     write_rows(tmp_path / "new.tsv", "id index reference start", rows)
-    named = dict(find_inputs([tmp_path / "new.tsv"], bundle.loaded.recipe))
+    named = dict(find_inputs([tmp_path / "new.tsv"], bundle.loaded.recipe.corpora[0]))
     assert list(named) == ["a", "b", "c", "d"]
     np.save(tmp_path / "later.npy", motions(8)[1][1:])
     for item, (number, other) in {
@@ -125,11 +125,11 @@ def test_rows_name_files_beside_the_table(made: tuple[Path, Path]) -> None:
     folder, path = made
     bundle = Bundle.load(path)
     write_rows(folder / "files.tsv", "id reference", ("6 1", "7 -"))
-    (_, first), (_, second) = find_inputs([folder / "files.tsv"], bundle.loaded.recipe)
+    (_, first), (_, second) = find_inputs([folder / "files.tsv"], bundle.loaded.recipe.corpora[0])
     found = streams(bundle, first)
     wanted = bundle.compute_features(folder / "6.npy", auxiliary_file=folder / "1.npy")
     np.testing.assert_array_equal(found["reference"], wanted["reference"])
-    assert not first.is_own_reference and second.is_own_reference
+    assert not first.is_compared_with_itself and second.is_compared_with_itself
 
 
 def test_faulty_tables_are_refused(made: tuple[Path, Path], tmp_path: Path) -> None:
@@ -137,14 +137,14 @@ def test_faulty_tables_are_refused(made: tuple[Path, Path], tmp_path: Path) -> N
     table = tmp_path / "new.tsv"
     write_rows(table, "id index", ("a 0",))
     with pytest.raises(ClipError, match=r"new\.tsv:2: `.*new\.npz` does not exist"):
-        find_inputs([table], recipe)
+        find_inputs([table], recipe.corpora[0])
     write_rows(table, "id sentence", ("a Go.",))
     with pytest.raises(SourceError, match="column `sentence` is unknown"):
-        find_inputs([table], recipe)
+        find_inputs([table], recipe.corpora[0])
     write_pack(tmp_path / "new.npz", motions(1))
     write_rows(table, "id start end", ("a 2 1",))
     with pytest.raises(InputError, match="starts at frame 2 and ends at 1"):
-        find_inputs([table], recipe)
+        find_inputs([table], recipe.corpora[0])
 
 
 def test_translate_counts_rows_without_a_reference(made: tuple[Path, Path]) -> None:
@@ -166,7 +166,7 @@ def test_references_are_sent_beside_motions(
     bundle = Bundle.load(path)
     read: list[dict[str, np.ndarray]] = []
     monkeypatch.setattr(
-        Bundle, "decode_features", lambda self, clips: read.extend(clips) or [""] * len(read)
+        Bundle, "translate_features", lambda self, clips: read.extend(clips) or [""] * len(read)
     )
     own, other = ((folder / f"{number}.npy").read_bytes() for number in (6, 1))
     served = BundleModel(bundle)

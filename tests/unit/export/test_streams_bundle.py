@@ -84,7 +84,7 @@ def test_files_of_clips_give_the_text_of_the_evaluation(
     wanted = [line.hypothesis for line in read_predictions(bundle / "predictions.tsv")]
     files = [write_clip(store, number, tmp_path / f"{number}.h5") for number in range(len(wanted))]
     loaded = Bundle.load(bundle)
-    found = [item for _, item in find_inputs([tmp_path], loaded.loaded.recipe)]
+    found = [item for _, item in find_inputs([tmp_path], loaded.loaded.recipe.corpora[0])]
     assert [item.file for item in found] == files
     assert loaded.translate(found) == wanted and len(set(wanted)) > 1
     for record, file in zip(store.get_records("validation"), files, strict=True):
@@ -101,7 +101,7 @@ def test_what_is_wrong_with_a_file_is_named(store: Store, bundle: Path, tmp_path
         loaded.translate([tmp_path / "clip.pose"])
     with pytest.raises(InputError, match=r"is a table"):
         (tmp_path / "rows.tsv").touch()
-        find_inputs([tmp_path / "rows.tsv"], loaded.loaded.recipe)
+        find_inputs([tmp_path / "rows.tsv"], loaded.loaded.recipe.corpora[0])
     with h5py.File(file, "a") as shard:
         del shard["sign2vec"]
     with pytest.raises(ClipError, match=r"no data set `sign2vec`.*clip\.h5"):

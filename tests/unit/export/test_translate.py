@@ -8,7 +8,7 @@ import pytest
 
 from fresh_process import run_fresh
 from kinesweep.core.errors import BundleError, ClipError, InputError
-from kinesweep.core.hashing import compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.core.units import Span
 from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.evaluation.predictions import read_predictions
@@ -120,20 +120,20 @@ def with_stream(bundle, stream):
 def test_files_folders_and_tables(bundle, expected, recipe, tmp_path):
     """What they mean is translated alike; a table's rows may lack texts and give prompts."""
     table = Path(recipe.source.validation)
-    listed = find_inputs([table], recipe)
+    listed = find_inputs([table], recipe.corpora[0])
     lines = Bundle.load(bundle).translate([clip for _, clip in listed])
     by_file = {clip.file: line for (_, clip), line in zip(listed, lines, strict=True)}
     assert {file: by_file[file] for file in expected} == expected
     file = next(iter(expected))
-    assert file in [clip.file for _, clip in find_inputs([file.parent], recipe)]
+    assert file in [clip.file for _, clip in find_inputs([file.parent], recipe.corpora[0])]
     bare = table.parent / "bare.tsv"
     bare.write_text(f"signal\tdecoder_prompt\n{file.relative_to(table.parent)}\t__en__\n")
-    ((name, clip),) = find_inputs([bare], recipe)
+    ((name, clip),) = find_inputs([bare], recipe.corpora[0])
     assert (name, clip.decoder_prompt, clip.encoder_prompt) == (file.stem, "__en__", None)
     bare.unlink()
     for wrong in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match=str(wrong)):
-            find_inputs([wrong], recipe)
+            find_inputs([wrong], recipe.corpora[0])
 
 
 def test_other_feature_code_is_refused(bundle, monkeypatch):
@@ -179,5 +179,5 @@ def change_predictions(bundle, change):
     path = bundle / "predictions.tsv"
     path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
     (bundle / "manifest.json").unlink()
-    manifest = {"format": 1, "files": compute_folder_sha256(bundle)}
+    manifest = {"format": 1, "files": compute_file_hashes(bundle)}
     (bundle / "manifest.json").write_text(json.dumps(manifest))

@@ -37,7 +37,7 @@ def test_a_film_is_translated_by_the_bundle_alone(
     films = [corpus / record.clip.media for record in store.get_records("validation")]
     wanted = [lines[record.clip.id] for record in store.get_records("validation")]
     assert bundle.translate([Input(film) for film in films]) == wanted
-    listed = find_inputs([corpus / "films"], bundle.loaded.recipe)
+    listed = find_inputs([corpus / "films"], bundle.loaded.recipe.corpora[0])
     assert len(listed) == 9 and all(item.file.suffix == ".mp4" for _, item in listed)
     with pytest.raises(InputError, match="translates videos"):
         bundle.translate([tmp_path / "a.pose"])

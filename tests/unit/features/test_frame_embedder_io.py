@@ -48,9 +48,9 @@ def test_what_is_written_is_read(tmp_path):
     raw_TE = x_TD @ np.array([[2.0, 1.0], [1.0, 2.0], [1.0, 1.0]], np.float32)
     np.testing.assert_allclose(e_TE, raw_TE / np.linalg.norm(raw_TE, axis=1, keepdims=True), 1e-6)
     assert e_TE.dtype == np.float32
-    assert (embedder.width, embedder.size, embedder.stream) == (3, 2, "pose")
+    assert (embedder.input_width, embedder.output_width, embedder.stream) == (3, 2, "pose")
     assert embedder.layout == SMPL_22.layout
-    assert embedder.score == {"tau": 0.5}
+    assert embedder.scores == {"tau": 0.5}
 
 
 def test_the_digest_names_operations_and_weights_alone(tmp_path):

@@ -8,11 +8,11 @@ from kinesweep.core.errors import ClipError, InputError
 from kinesweep.features.video_windows import (
     ResampledWindowPositions,
     SsvpWindowPositions,
-    WindowStitcher,
     build_window_positions,
     count_windows,
     iter_windows,
 )
+from kinesweep.features.window_stitcher import WindowStitcher
 
 SSVP = VideoWindowsConfig(
     num_frames=128, sampling_rate=2, target_fps=25, stride=128, overlap="concat", compat="ssvp"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from kinesweep.config.recipe.model import CnnEncoderConfig, LinearEncoderConfig
+from kinesweep.config.recipe.encoders import CnnEncoderConfig, LinearEncoderConfig
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.interop import Converted, convert_settings
+from kinesweep.interop import ConvertedSettings, convert_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -60,7 +60,7 @@ NOW: dict[str, Any] = {
 }
 
 
-def convert(tmp_path: Path, plain: dict[str, Any]) -> Converted:
+def convert(tmp_path: Path, plain: dict[str, Any]) -> ConvertedSettings:
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump(plain), encoding="utf-8")
     return convert_settings(path)

@@ -20,7 +20,7 @@ from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import CheckpointError, InputError, StoreError
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.tokenizer import train_tokenizer
-from kinesweep.interop import convert_settings, import_model
+from kinesweep.interop import convert_settings, import_multimodalhugs_model
 from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.extraction.build import extract_locally
 
@@ -140,11 +140,11 @@ def recipe_of(kind: str = "linear", **encoder: Any) -> Recipe:
 @pytest.mark.parametrize("kind", ["linear", "cnn_adapter"])
 def test_equal_logits(tmp_path: Path, architecture: str, kind: str) -> None:
     theirs = make_theirs(tmp_path / "theirs", architecture, kind)
-    import_model(tmp_path / "theirs", recipe_of(kind), tmp_path / "ours")
+    import_multimodalhugs_model(tmp_path / "theirs", recipe_of(kind), tmp_path / "ours")
     ours = read_model_folder(tmp_path / "ours")
     x_TD = torch.randn(9, WIDTH)
-    prompt = ours.text.encode_prompt("__asl__")
-    labels = ours.text.encode_target("__asl__", "rain shines")
+    prompt = ours.tokenizer.encode_prompt("__asl__")
+    labels = ours.tokenizer.encode_target("__asl__", "rain shines")
     with torch.no_grad():
         wanted = theirs.logits(x_TD, prompt, labels)
         found = ours.model(
@@ -184,15 +184,19 @@ def test_every_tensor_is_accounted_for(
     make_theirs(tmp_path / "theirs")
     change(tmp_path / "theirs", **tensors)
     with pytest.raises(CheckpointError, match=said):
-        import_model(tmp_path / "theirs", recipe_of(), tmp_path / "ours")
+        import_multimodalhugs_model(tmp_path / "theirs", recipe_of(), tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
 
 
 def test_sinusoids_of_older_versions_are_passed_over(tmp_path: Path) -> None:
     make_theirs(tmp_path / "theirs")
-    plain = import_model(tmp_path / "theirs", recipe_of(), tmp_path / "plain").state_dict()
+    plain = import_multimodalhugs_model(
+        tmp_path / "theirs", recipe_of(), tmp_path / "plain"
+    ).state_dict()
     change(tmp_path / "theirs", **{"backbone.model.encoder.embed_positions.weights": torch.ones(9)})
-    ours = import_model(tmp_path / "theirs", recipe_of(), tmp_path / "ours").state_dict()
+    ours = import_multimodalhugs_model(
+        tmp_path / "theirs", recipe_of(), tmp_path / "ours"
+    ).state_dict()
     assert ours.keys() == plain.keys()
     assert all(torch.equal(ours[name], plain[name]) for name in plain)
 
@@ -200,9 +204,13 @@ def test_sinusoids_of_older_versions_are_passed_over(tmp_path: Path) -> None:
 def test_other_settings_than_those_it_was_trained_with(tmp_path: Path) -> None:
     make_theirs(tmp_path / "theirs")
     with pytest.raises(CheckpointError, match=r"norm_out.* is not part of the model"):
-        import_model(tmp_path / "theirs", recipe_of(norm_out=False), tmp_path / "ours")
+        import_multimodalhugs_model(
+            tmp_path / "theirs", recipe_of(norm_out=False), tmp_path / "ours"
+        )
     with pytest.raises(CheckpointError, match=r"encoders\.pose"):
-        import_model(tmp_path / "theirs", recipe_of("cnn_adapter"), tmp_path / "ours")
+        import_multimodalhugs_model(
+            tmp_path / "theirs", recipe_of("cnn_adapter"), tmp_path / "ours"
+        )
 
 
 def test_an_adapter_has_nothing_to_import(tmp_path: Path) -> None:
@@ -210,12 +218,12 @@ def test_an_adapter_has_nothing_to_import(tmp_path: Path) -> None:
     path = tmp_path / "theirs/config.json"
     path.write_text(path.read_text().replace('"linear"', '"adapter"'))
     with pytest.raises(InputError, match="saved without weights"):
-        import_model(tmp_path / "theirs", recipe_of(), tmp_path / "ours")
+        import_multimodalhugs_model(tmp_path / "theirs", recipe_of(), tmp_path / "ours")
 
 
 def test_not_a_folder_of_theirs(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config.json, model.safetensors missing"):
-        import_model(tmp_path, recipe_of(), tmp_path / "ours")
+        import_multimodalhugs_model(tmp_path, recipe_of(), tmp_path / "ours")
 
 
 def test_a_tokenizer_with_more_words_than_rows(tmp_path: Path) -> None:
@@ -225,7 +233,9 @@ def test_a_tokenizer_with_more_words_than_rows(tmp_path: Path) -> None:
     plain = recipe.model_dump(mode="json")
     plain["model"]["tokenizer"] = tokens
     with pytest.raises(InputError, match="the model has embeddings for"):
-        import_model(tmp_path / "theirs", Recipe.model_validate(plain), tmp_path / "ours")
+        import_multimodalhugs_model(
+            tmp_path / "theirs", Recipe.model_validate(plain), tmp_path / "ours"
+        )
 
 
 def test_an_imported_model_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +258,7 @@ def test_an_imported_model_is_evaluated(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump(settings))
     recipe = convert_settings(path).recipe
-    import_model(tmp_path / "theirs", recipe, tmp_path / "ours")
+    import_multimodalhugs_model(tmp_path / "theirs", recipe, tmp_path / "ours")
     with pytest.raises(StoreError, match="not extracted"):
         evaluate_model_dir(tmp_path / "ours", "validation", [], None)
     store = extract_locally(recipe)

@@ -21,7 +21,7 @@ from kinesweep.cli import main
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.data.given import load_external_tokenizer
+from kinesweep.data.external_tokenizer import load_external_tokenizer
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.tokenizer import train_tokenizer
 from kinesweep.interop import import_ssvp
@@ -150,7 +150,7 @@ def check_equal(theirs: Theirs, folder: Path) -> None:
     """Logits of the written folder are theirs."""
     ours = read_model_folder(folder)
     x_TD = torch.randn(9, WIDTH)
-    labels = ours.text.encode_target("", "rain shines")
+    labels = ours.tokenizer.encode_target("", "rain shines")
     found = ours.model(
         {"pose": x_TD[None]}, {"pose": torch.ones(1, 9, dtype=torch.bool)}, labels=labels_of(labels)
     ).logits
@@ -392,7 +392,7 @@ def test_fairseqs_tokenizer_and_case_from_texts(tmp_path: Path) -> None:
         import_ssvp(path, recipe, tmp_path / "ours")
     import_ssvp(path, recipe, tmp_path / "ours", texts=["in the North"])
     check_equal(model, tmp_path / "ours")
-    written = read_model_folder(tmp_path / "ours").text
+    written = read_model_folder(tmp_path / "ours").tokenizer
     ids = written.encode_target("", "Rain FALLS in the north")
     assert written.decode(ids, truecase=True) == "Rain falls in the North"
 

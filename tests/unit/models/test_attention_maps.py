@@ -260,7 +260,9 @@ def test_graph_encoders_give_joints_or_frames(words: Vocabulary, kind: str, pool
         assert list(stream.source_spans) == wanted and stream.end - stream.first == len(wanted)
         assert_same(own.weights_AHLM.sum(-1), torch.ones(own.weights_AHLM.shape[:3]))
         if kind == "stagcn":
-            nodes_BTV = encoder.compute_joint_attention(batch.streams["s"], mask_BT).nodes_BTV
-            assert_same(own.joint_weights["s"], nodes_BTV[row, :length])
+            point_weights_BTV = encoder.compute_joint_attention(
+                batch.streams["s"], mask_BT
+            ).point_weights_BTV
+            assert_same(own.joint_weights["s"], point_weights_BTV[row, :length])
         else:
             assert own.joint_weights == {}

@@ -14,7 +14,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.losses.closest_reference import ReferenceLabels, find_closest_references
+from kinesweep.models.losses.closest_reference import ReferenceLabels, find_closest_reference_rows
 
 SEVERAL = [
     [[5, 9, 3, 2], [7, 2], [8, 8, 4, 2]],
@@ -110,7 +110,7 @@ def test_accumulated_batches_equal_one(
 ) -> None:
     """Also the batch that has one clip with one reference, whose labels are then all there is."""
     together = with_texts(batch, SEVERAL)
-    items = together.num_tokens
+    items = int((together.labels_BL != IGNORE).sum())
     assert items == sum(len(texts[0]) for texts in SEVERAL)
     whole = model(**together.get_forward_kwargs(), num_items_in_batch=items).loss
     parts = [with_texts(alone(batch, row), [SEVERAL[row]]) for row in range(4)]
@@ -151,7 +151,7 @@ def test_the_planted_one_is_picked_in_every_clip(
             choices.labels_ML,
             choices.clip_M,
         )
-        row_B = find_closest_references(logits_MLV, choices)
+        row_B = find_closest_reference_rows(logits_MLV, choices)
         assert choices.clip_M[row_B].tolist() == [0, 1, 2, 3]
         for row, right in zip(row_B, taught, strict=True):
             assert choices.labels_ML[row][: len(right)].tolist() == right
@@ -162,7 +162,7 @@ def test_the_choice_knows_no_smoothing() -> None:
     """With 0.1 the second would pay for what it holds impossible, and the first be nearer."""
     choices = ReferenceLabels.from_padded_labels(torch.tensor([[[0], [1]]]))
     chances_MLV = torch.tensor([[[0.6, 0.2, 0.2]], [[0.39, 0.61, 1e-9]]])
-    assert find_closest_references(chances_MLV.log(), choices).tolist() == [1]
+    assert find_closest_reference_rows(chances_MLV.log(), choices).tolist() == [1]
 
 
 def test_an_encoder_reads_a_clip_once(translator: Make, batch: Batch) -> None:

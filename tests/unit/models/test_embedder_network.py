@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.config.loading import validate_config
-from kinesweep.config.recipe.embedding import EmbeddingRecipe
-from kinesweep.config.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
-from kinesweep.config.recipe.model import (
+from kinesweep.config.recipe.encoders import (
     AdapterEncoderConfig,
     CnnEncoderConfig,
     EncoderConfig,
     LinearEncoderConfig,
     MlpEncoderConfig,
 )
+from kinesweep.config.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.features.frame_embedder_io import read_embedder, write_embedder

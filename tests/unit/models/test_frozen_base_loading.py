@@ -17,7 +17,7 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.base import BASE_MODELS_ENV, compute_base_model_sha256
+from kinesweep.models.base_model import BASE_MODELS_ENV, compute_base_model_sha256
 from kinesweep.models.checkpoint_io import estimate_saved_bytes, load_checkpoint_weights
 from kinesweep.models.config import KinesweepConfig
 

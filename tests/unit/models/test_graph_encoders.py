@@ -89,8 +89,8 @@ def test_published_sizes() -> None:
     with torch.no_grad():
         assert encoder.compute_point_features(x_BTD, mask_BT).shape == (2, 3, 22, 512)
         attention = encoder.compute_joint_attention(x_BTD, mask_BT)
-    assert attention.nodes_BTV.shape == (2, 3, 22)
-    assert attention.graphs_BKVV.shape == (2, 4, 22, 22)
+    assert attention.point_weights_BTV.shape == (2, 3, 22)
+    assert attention.clip_graphs_BKVV.shape == (2, 4, 22, 22)
 
 
 def test_the_published_ten_blocks() -> None:
@@ -196,10 +196,12 @@ def test_swapped_sides_have_swapped_attention(name: str, training: bool) -> None
         encoder.compute_joint_attention(x_BTD, mask_BT),
         encoder.compute_joint_attention(swapped_BTD, mask_BT),
     )
-    assert_same(two.nodes_BTV, one.nodes_BTV[:, :, mirror])
-    assert_same(two.graphs_BKVV, one.graphs_BKVV[:, :, mirror][..., mirror])
-    assert (one.nodes_BTV - one.nodes_BTV[:, :, mirror]).abs().max() > 1e-3
-    assert (one.graphs_BKVV - one.graphs_BKVV[:, :, mirror][..., mirror]).abs().max() > 1e-3
+    assert_same(two.point_weights_BTV, one.point_weights_BTV[:, :, mirror])
+    assert_same(two.clip_graphs_BKVV, one.clip_graphs_BKVV[:, :, mirror][..., mirror])
+    assert (one.point_weights_BTV - one.point_weights_BTV[:, :, mirror]).abs().max() > 1e-3
+    assert (
+        one.clip_graphs_BKVV - one.clip_graphs_BKVV[:, :, mirror][..., mirror]
+    ).abs().max() > 1e-3
     features, other = (encoder.compute_point_features(x, mask_BT) for x in (x_BTD, swapped_BTD))
     assert_same(other, features[:, :, mirror])
 
@@ -210,12 +212,14 @@ def test_attention_is_what_perception_works_with() -> None:
     assert isinstance(encoder, StagcnEncoder)
     x_BTD, mask_BT = clips(6, 2, 9)
     found = encoder.compute_joint_attention(x_BTD, mask_BT)
-    assert ((found.nodes_BTV > 0) == mask_BT[:, :, None]).all() and found.nodes_BTV.max() < 1
-    assert found.graphs_BKVV.min() == 0 and 0 < found.graphs_BKVV.max() < 1
+    assert (
+        (found.point_weights_BTV > 0) == mask_BT[:, :, None]
+    ).all() and found.point_weights_BTV.max() < 1
+    assert found.clip_graphs_BKVV.min() == 0 and 0 < found.clip_graphs_BKVV.max() < 1
     before = encoder.compute_point_features(x_BTD, mask_BT)
     encoder.network.head.norm_node.bias.fill_(-20.0)  # no point counts: nothing comes through
     after = encoder.compute_point_features(x_BTD, mask_BT)
-    assert encoder.compute_joint_attention(x_BTD, mask_BT).nodes_BTV.max() < 1e-6
+    assert encoder.compute_joint_attention(x_BTD, mask_BT).point_weights_BTV.max() < 1e-6
     assert not torch.allclose(before[..., :5], after[..., :5])
     assert torch.equal(before[..., 5:], after[..., 5:])
 
@@ -228,7 +232,7 @@ def test_graphs_say_who_takes_of_whom() -> None:
     norm = encoder.network.head.norm_graphs
     norm.weight.zero_()
     norm.bias.fill_(-5.0)[3] = 5.0
-    graphs_BKVV = encoder.compute_joint_attention(*clips(6, 2)).graphs_BKVV
+    graphs_BKVV = encoder.compute_joint_attention(*clips(6, 2)).clip_graphs_BKVV
     assert (graphs_BKVV[:, 0, :, 3] > 0.99).all() and graphs_BKVV.count_nonzero() == 2 * V
 
 

@@ -79,7 +79,7 @@ def test_mixing_is_a_sum_over_points_and_has_its_gradients() -> None:
 def test_a_block_by_hand(out: int, residual: bool) -> None:
     """One clip, in training; norms begin without weights of their own."""
     torch.manual_seed(0)
-    block = GraphBlock((2, out), (2, 0), points=3, kernel=3, dropout=0.0, residual=residual)
+    block = GraphBlock((2, out), (2, 0), num_points=3, kernel=3, dropout=0.0, residual=residual)
     x_NVC, skeleton_KVV = torch.randn(5, 3, 2), torch.rand(2, 3, 3)
 
     def normed(x_NVC: torch.Tensor) -> torch.Tensor:
@@ -99,7 +99,9 @@ def test_a_block_by_hand(out: int, residual: bool) -> None:
 
 def test_a_block_drops_in_training_alone() -> None:
     torch.manual_seed(0)
-    block = GraphBlock((2, 40), graphs=(1, 0), points=3, kernel=3, dropout=0.9, residual=False)
+    block = GraphBlock(
+        (2, 40), num_graphs=(1, 0), num_points=3, kernel=3, dropout=0.9, residual=False
+    )
     given = torch.randn(8, 3, 2), FramePacker(MASK_BT), torch.rand(1, 3, 3)
     assert (block.train()(*given) == 0).float().mean() > 0.85
     assert (block.eval()(*given) == 0).float().mean() < 0.7
@@ -109,7 +111,7 @@ def test_a_block_drops_in_training_alone() -> None:
 @torch.no_grad()
 def test_a_block_weighs_the_edges_that_there_are() -> None:
     torch.manual_seed(0)
-    block = GraphBlock((2, 4), graphs=(2, 0), points=3, kernel=3, dropout=0.0).eval()
+    block = GraphBlock((2, 4), num_graphs=(2, 0), num_points=3, kernel=3, dropout=0.0).eval()
     x_NVC, reel = torch.randn(8, 3, 2), FramePacker(MASK_BT)
     skeleton_KVV, edges_KVV = torch.rand(2, 3, 3).round(), torch.rand(2, 3, 3)
     plain = block(x_NVC, reel, skeleton_KVV)
@@ -120,7 +122,7 @@ def test_a_block_weighs_the_edges_that_there_are() -> None:
 
 
 def test_a_block_works_in_half_precision() -> None:
-    block = GraphBlock((2, 4), graphs=(1, 1), points=3, kernel=3, dropout=0.0)
+    block = GraphBlock((2, 4), num_graphs=(1, 1), num_points=3, kernel=3, dropout=0.0)
     reel = FramePacker(MASK_BT)
     with torch.autocast("cpu", torch.bfloat16):
         out_NVC = block(torch.randn(8, 3, 2), reel, torch.rand(1, 3, 3), torch.rand(3, 1, 3, 3))

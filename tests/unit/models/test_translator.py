@@ -106,7 +106,7 @@ def test_each_row_is_scored_against_its_own_labels(
     model = translator(architecture).eval()
     sums = [model.compute_token_sums(alone(batch, row)) for row in range(batch.num_clips)]
     total, right, num = model.compute_token_sums(batch)
-    assert num == sum(own.num_tokens for own in sums) == batch.num_tokens
+    assert num == sum(own.num_tokens for own in sums) == int((batch.labels_BL != IGNORE).sum())
     assert right == sum(own.num_correct for own in sums)
     assert_same(total, sum(own.loss for own in sums))
     mean = model(**batch.get_forward_kwargs()).loss
@@ -151,12 +151,11 @@ def test_accumulated_batches_equal_one(
     for encoder in model.encoders.values():
         encoder.dropout.p = 0.0
     at_once = copy.deepcopy(model)
-    at_once(
-        **batch.get_forward_kwargs(), num_items_in_batch=torch.tensor(batch.num_tokens)
-    ).loss.backward()
+    num_labels = (batch.labels_BL != IGNORE).sum()
+    at_once(**batch.get_forward_kwargs(), num_items_in_batch=num_labels).loss.backward()
     for row in range(batch.num_clips):
         part = alone(batch, row)
-        model(**part.get_forward_kwargs(), num_items_in_batch=batch.num_tokens).loss.backward()
+        model(**part.get_forward_kwargs(), num_items_in_batch=int(num_labels)).loss.backward()
     for (name, whole), (_, parts) in zip(
         at_once.named_parameters(), model.named_parameters(), strict=True
     ):

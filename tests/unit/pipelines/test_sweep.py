@@ -16,4 +16,6 @@ def test_only_a_sweep_that_began_is_extended(
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
     (tmp_path / "sweeps" / "failed").mkdir(parents=True)
     with pytest.raises(InputError, match="there is no sweep `failed` to extend"):
-        run_requested_sweep(SweepRequest(SPACE, (), "failed", tmp_path, extend=3), resume=True)
+        run_requested_sweep(
+            SweepRequest(SPACE, (), "failed", tmp_path, num_extra_trials=3), resume=True
+        )

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import pytest
 
-from kinesweep.pipelines.sweeps.sweep import add_test_scores
+from kinesweep.pipelines.sweeps.winner import add_test_scores
 from kinesweep.report import (
     LearningCurve,
     SubsetScores,

@@ -43,7 +43,7 @@ def test_weights_and_shares_are_those_of_the_model() -> None:
     page = made_up(places)
     data, weights = (
         build_attention_data(page),
-        page.attended.attention.weights_AHLM.double().numpy(),
+        page.translation.attention.weights_AHLM.double().numpy(),
     )
     one, other = data["tracks"]
     own = numbers(one["weights"], LAYERS, HEADS, TOKENS, 5)
@@ -68,14 +68,14 @@ def test_joints_and_frames_of_one_encoder_are_apart() -> None:
     page = made_up([both, AttentionSpan("end", 27, 28)], joints=True)
     data, weights = (
         build_attention_data(page),
-        page.attended.attention.weights_AHLM.double().numpy(),
+        page.translation.attention.weights_AHLM.double().numpy(),
     )
     assert [track["kind"] for track in data["tracks"]] == ["frames", "joints"]
     assert data["tracks"][1]["joints"] == list(range(22))
     for track, own in zip(data["tracks"], (weights[..., :5], weights[..., 5:27]), strict=True):
         np.testing.assert_allclose(numbers(track["weights"], *own.shape), own, atol=1e-5)
     (scene,) = data["scenes"]
-    nodes = page.attended.attention.joint_weights
+    nodes = page.translation.attention.joint_weights
     held = scene["attention"]
     back = numbers(held["values"], 5, 22) * held["largest"]
     np.testing.assert_allclose(back, nodes["skeleton"].numpy(), atol=2e-3)
@@ -135,7 +135,7 @@ def test_a_long_clip_is_summed_thinned_and_said_so(tmp_path: Path) -> None:
     text = write_attention_html(tmp_path / "a.html", page).read_text()
     assert len(text) < 20e6
     assert (
-        "sum of 3 neighbouring vectors" in text
+        "sum of 3 neighboring vectors" in text
         and "only one frame in 2 of `skeleton` is drawn" in text
     )
 
@@ -155,6 +155,6 @@ def test_it_is_one_file_and_texts_cannot_break_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("streams", [[], ["skeleton"]])
 def test_a_clip_without_points_has_a_page(tmp_path: Path, streams: list[str]) -> None:
     page = made_up([frames(0, 3, 1, "video")])
-    bare = AttentionPage(page.clip, page.model, page.attended, page.rates_hz, page.lengths)
+    bare = AttentionPage(page.clip, page.model, page.translation, page.rates_hz, page.lengths)
     assert build_attention_data(bare)["scenes"] == []
     assert write_attention_html(tmp_path / "a.html", bare).is_file()

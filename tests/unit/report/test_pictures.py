@@ -55,7 +55,7 @@ def test_three_clips_stand_in_the_page(finished: Path, said: list[Prediction]) -
 def test_an_earlier_reports_clips_are_replaced(
     finished: Path, winner: Path, said: list[Prediction], tmp_path: Path
 ) -> None:
-    base = open_store(read_sweep_metadata(finished).store)
+    base = open_store(read_sweep_metadata(finished).store_dir)
     render_winner_samples(tmp_path, winner, said, base)
     pictures, _ = render_winner_samples(tmp_path, winner, said[:1], base)
     assert [one.clip for one in pictures] == [said[0].clip_id]
@@ -73,7 +73,7 @@ def test_what_cannot_be_looked_at_is_said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    base = open_store(read_sweep_metadata(finished).store)
+    base = open_store(read_sweep_metadata(finished).store_dir)
     monkeypatch.setattr(report_media, "build_attention_page", fail)
     pictures, (why,) = render_winner_samples(tmp_path, winner, said, base)
     assert [bool(one.image) for one in pictures] == [True] * 3
@@ -92,7 +92,7 @@ def test_features_without_points_are_no_loss(
     made_up: Callable[..., SweepReport],
 ) -> None:
     """Nothing is drawn, the pages are there, and the report says so."""
-    base = open_store(read_sweep_metadata(finished).store)
+    base = open_store(read_sweep_metadata(finished).store_dir)
     streams = base.schema.streams
     bare = {name: replace(stream, layout=None) for name, stream in streams.items()}
     base.__dict__["schema"] = replace(base.schema, streams=bare)
@@ -117,7 +117,7 @@ def test_a_defect_is_not_hidden(
     monkeypatch.setattr(report_media, "build_attention_page", defect)
     with pytest.raises(AssertionError, match="ours"):
         render_winner_samples(
-            tmp_path, winner, said, open_store(read_sweep_metadata(finished).store)
+            tmp_path, winner, said, open_store(read_sweep_metadata(finished).store_dir)
         )
 
 
@@ -129,7 +129,7 @@ def test_features_that_are_gone_are_said(
     features = json.loads((run / "best/features.json").read_text())
     features["store_fingerprint"] = "0" * 64
     (run / "best/features.json").write_text(json.dumps(features))
-    base = open_store(read_sweep_metadata(finished).store)
+    base = open_store(read_sweep_metadata(finished).store_dir)
     pictures, (why,) = render_winner_samples(tmp_path / "report", run, said, base)
     assert pictures == [] and "000000000000" in why
 

@@ -7,7 +7,7 @@ import pytest
 from fake_corpus import FakeStep, change, extraction, make_corpus, write_media
 
 from kinesweep.core.clip import InvalidRow
-from kinesweep.core.hashing import compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.core.units import Span
 from kinesweep.store.extraction.build import build_store
 from kinesweep.store.format.reader import ExtractionCounts
@@ -54,7 +54,7 @@ def test_a_grown_corpus_equals_one_extracted_afresh(tmp_path):
     grown = build_store(extraction(source, tmp_path / "stores"))
     assert grown.extraction == ExtractionCounts(computed=3, reused=39, dropped=0)
     fresh = build_store(extraction(source, tmp_path / "fresh"))
-    assert compute_folder_sha256(grown.folder) == compute_folder_sha256(fresh.folder)
+    assert compute_file_hashes(grown.folder) == compute_file_hashes(fresh.folder)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_damaged_features_are_computed_instead_of_copied(tmp_path):
     second = build_store(extraction(changed, tmp_path / "stores"))
     assert second.extraction == ExtractionCounts(computed=1, reused=2, dropped=0)
     fresh = build_store(extraction(changed, tmp_path / "fresh"))
-    assert compute_folder_sha256(second.folder) == compute_folder_sha256(fresh.folder)
+    assert compute_file_hashes(second.folder) == compute_file_hashes(fresh.folder)
 
 
 def test_a_store_that_cannot_be_opened_gives_nothing(tmp_path):

@@ -10,7 +10,7 @@ from rich.console import Console
 from kinesweep.config.recipe import Recipe
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.format.reader import Store
-from kinesweep.store.inspect.show import describe_self_references, describe_store
+from kinesweep.store.inspect.show import describe_self_comparisons, describe_store
 from skeletons import motions, skeleton_recipe, write_pack
 
 
@@ -74,10 +74,10 @@ def test_a_changed_reference_computes_those_that_are_compared_with_it(tmp_path: 
 
 def test_clips_without_a_reference_are_counted(folder: Path) -> None:
     store = extract_locally(with_references(folder))
-    assert store.self_reference_counts == {"train": 1, "validation": 1}
+    assert store.self_comparison_counts == {"train": 1, "validation": 1}
     console = Console(width=200, record=True, file=(folder / "shown").open("w"))
     console.print(describe_store(store))
     line = "clips without a reference, compared with themselves: train 1 of 6, validation 1 of 2"
     assert line in console.export_text()
     plain = extract_locally(skeleton_recipe(folder))
-    assert plain.self_reference_counts == {} and describe_self_references(plain) == ""
+    assert plain.self_comparison_counts == {} and describe_self_comparisons(plain) == ""

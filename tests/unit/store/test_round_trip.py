@@ -18,7 +18,7 @@ from fake_corpus import (
 
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import StoreError
-from kinesweep.core.hashing import compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.core.schema import StreamSchema
 from kinesweep.store import ClipRecord, open_store
 from kinesweep.store.extraction.build import build_store
@@ -118,7 +118,7 @@ def test_the_same_corpus_gives_the_same_bytes(tmp_path):
     first = build_store(extraction(source, tmp_path / "one"))
     second = build_store(extraction(source, tmp_path / "two"))
     assert first.folder.name == second.folder.name
-    assert compute_folder_sha256(first.folder) == compute_folder_sha256(second.folder)
+    assert compute_file_hashes(first.folder) == compute_file_hashes(second.folder)
 
 
 def test_a_moved_store_opens(tmp_path):

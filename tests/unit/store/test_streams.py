@@ -15,7 +15,7 @@ from corpus import tiny_recipe
 from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import KinesweepError, StoreError
-from kinesweep.core.hashing import compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.core.schema import StreamSchema
 from kinesweep.features import Features
 from kinesweep.sources import build_source
@@ -69,7 +69,7 @@ def test_streams_have_lengths_rates_and_widths_of_their_own(tmp_path: Path) -> N
     assert store.manifest["tree"]["streams"] == ["pose", "half"]
     verify_store(store)
     written = sum(
-        store.get_num_bytes(r) for split in store.splits for r in store.get_records(split)
+        store.compute_clip_bytes(r) for split in store.splits for r in store.get_records(split)
     )
     again = extraction(source, tmp_path / "more", step=TwoSteps())
     assert written == sum(
@@ -78,7 +78,7 @@ def test_streams_have_lengths_rates_and_widths_of_their_own(tmp_path: Path) -> N
         for record in store.get_records(split)
         for x_TD in store.get_features(record).values()
     )
-    assert compute_folder_sha256(build_store(again).folder) == compute_folder_sha256(store.folder)
+    assert compute_file_hashes(build_store(again).folder) == compute_file_hashes(store.folder)
 
 
 def test_a_copied_clip_has_all_its_streams(tmp_path: Path) -> None:

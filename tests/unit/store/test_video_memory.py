@@ -58,7 +58,7 @@ def test_memory_of_decoding_does_not_grow_with_the_film(tmp_path: Path, minutes:
         from kinesweep.core.video_files import VideoSegment
         from kinesweep.config.recipe.video import VideoFeaturesConfig
         from kinesweep.features.video import VideoFeatures, iter_batches
-        import kinesweep.store.extraction.extract_videos as actors  # all that an actor imports
+        import kinesweep.store.extraction.video_actors as actors  # all that an actor imports
         config = VideoFeaturesConfig.model_validate({{
             "encoder": {{"kind": "signhiera", "checkpoint": "none.pth"}},
             "windows": {{"num_frames": 128, "sampling_rate": 2, "stride": 128}},
@@ -67,7 +67,8 @@ def test_memory_of_decoding_does_not_grow_with_the_film(tmp_path: Path, minutes:
             # Of this process alone: `ru_maxrss` begins with that of the process that started it.
             return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
         count, early = 0, 0.0
-        _, windows = VideoFeatures(config).open_windows(VideoSegment(Path({str(film)!r})), 224)
+        segment = VideoSegment(Path({str(film)!r}))
+        _, windows = VideoFeatures(config).iter_segment_windows(segment, 224)
         for pack in iter_batches(((0, window) for window in windows), config.batch):
             actors._make_batch_row(0, count, pack, "")
             count += len(pack)

@@ -65,7 +65,7 @@ def test_each_estimator_is_extracted_once_and_compared(recipe: Recipe, tmp_path:
     asked = space()
     stores = extract_all_features(asked, recipe, extract)
     assert sorted(extracted) == ["blind", "seeing"]
-    assert len(stores.fingerprints) == 2 and stores.base is stores.get_store(recipe)
+    assert len(stores.fingerprints) == 2 and stores.base is stores.get_store(recipe.features)
     log = OpenTimed(tmp_path / "times")
     sweep = Sweep(asked, recipe, stores, tmp_path / "sweep", log, print, Here)
     outcome = run_sweep(sweep)
@@ -77,7 +77,9 @@ def test_each_estimator_is_extracted_once_and_compared(recipe: Recipe, tmp_path:
         features = json.loads((folder / "features.json").read_text())
         used[own.features.estimator] = features["store_fingerprint"]
     assert used == {
-        name: stores.get_store(validate_config(Recipe, _with(recipe, name), "")).fingerprint
+        name: stores.get_store(
+            validate_config(Recipe, _with(recipe, name), "").features
+        ).fingerprint
         for name in ("seeing", "blind")
     }
 

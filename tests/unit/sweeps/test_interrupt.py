@@ -5,12 +5,12 @@ from contextlib import suppress
 
 import pytest
 
-from kinesweep.sweeps.workers.tune_runner import _TrialRegistry
+from kinesweep.sweeps.workers.tune_components import TrialRegistry
 
 
 def test_a_swallowed_interrupt_is_raised_again() -> None:
     before = signal.getsignal(signal.SIGINT)
-    ends = _TrialRegistry(policy=None, on_all_started=lambda: None)  # type: ignore[arg-type]
+    ends = TrialRegistry(policy=None, on_all_started=lambda: None)  # type: ignore[arg-type]
     ends.raise_if_interrupted()
     with ends.catch_interrupts():
         with suppress(KeyboardInterrupt):

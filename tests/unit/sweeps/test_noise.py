@@ -12,9 +12,9 @@ from kinesweep.core.seeds import create_generator
 from kinesweep.sweeps.results.ranking import (
     RankedConfiguration,
     RankingEntry,
-    compute_min_detectable_difference,
     rank_configurations,
 )
+from kinesweep.sweeps.results.tukey_test import compute_min_detectable_difference
 
 pytestmark = pytest.mark.integration
 

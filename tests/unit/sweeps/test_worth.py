@@ -14,6 +14,7 @@ from kinesweep.core.seeds import create_generator
 from kinesweep.sweeps.planning.simulation import SimulatedRun, VirtualClock, simulate_policy
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest
 from kinesweep.sweeps.search.finals import list_final_runs, select_finalists
+from kinesweep.sweeps.space.loading import compute_base_values
 from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
 from spaces import LAYERS, RATE, SAMPLES, finals, load, search, virtual
@@ -64,7 +65,7 @@ def winner(space: SearchSpace, recipe: Recipe, paces: tuple[float, float]) -> tu
     journal, clock = virtual()
     run = partial(course, paces=paces)
     spent = simulate_policy(search(space, recipe, journal), run, 4, clock)
-    chosen = select_finalists(space, recipe, journal.trials)
+    chosen = select_finalists(space, compute_base_values(space, recipe), journal.trials)
     simulate_policy(finals(space, recipe, journal), run, 4, clock)
     found = defaultdict(list)
     for event in journal.events:
@@ -132,7 +133,7 @@ def test_every_arm_of_an_equal_question_reaches_the_finals(tmp_path: Path, times
         )
         journal, clock = virtual()
         simulate_policy(search(space, recipe, journal), course, 4, clock)
-        chosen = select_finalists(space, recipe, journal.trials)
+        chosen = select_finalists(space, compute_base_values(space, recipe), journal.trials)
         levels = {finalist.values.get(SMOOTHING) for finalist in chosen if finalist.level}
         assert levels == {0.05, 0.15}, seed
         assert len(list_final_runs(chosen, lambda v, s: f"{v}-{s}")) >= 4

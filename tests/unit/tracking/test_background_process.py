@@ -30,7 +30,7 @@ STUBBORN = [
 
 
 def started(home, command, name="thing"):
-    with background_process.lock_service_start(home, name):
+    with background_process.hold_service_lock(home, name):
         service = background_process.start_service(
             home, name, command, "127.0.0.1:1", {"MARK": "1"}
         )

@@ -20,7 +20,7 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.seeds import seed_everything
 from kinesweep.models import Translator, lora
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.loop import run
+from kinesweep.training.loop import components
 from kinesweep.training.loop.run import RunSpec, train_run
 from kinesweep.training.loop.trainer import TranslatorTrainer
 from kinesweep.training.run_records.metrics import read_metrics
@@ -69,7 +69,7 @@ class Trained:
                 models.append(model)
                 super().__init__(model, *args, **kwargs)
 
-        patch.setattr(run, "TranslatorTrainer", Watched)
+        patch.setattr(components, "TranslatorTrainer", Watched)
         store = extract_locally(recipe, root=folder / "stores")
         spec = RunSpec(recipe, store.folder, folder / "run")
         self.result = train_run(spec, NullRunLogger(), lambda _: True)

@@ -92,7 +92,7 @@ def test_it_repeats_and_resumes_to_the_bit_with_any_loader(lab: Lab) -> None:
 def test_every_text_that_may_be_learnt_has_its_words(lab: Lab, reference_choice: str) -> None:
     name = f"words_{reference_choice}"
     lab.train(name, lab.recipe(reference_choice, training={"max_steps": 1, "eval_steps": 1}))
-    text = read_model_folder(lab.folder / name / "best").text
+    text = read_model_folder(lab.folder / name / "best").tokenizer
     said = {
         text.decode(text.encode_text(t))
         for r in lab.store.get_records("train")

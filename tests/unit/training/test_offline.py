@@ -118,4 +118,4 @@ def test_it_trains_without_a_network(
     assert result["asked"] == []
     assert result["step"] == 20 and losses[-1] < losses[0]
     loaded = read_model_folder(tmp_path / "run/best")
-    assert type(loaded.text.tokenizer).__name__ == "M2M100Tokenizer"
+    assert type(loaded.tokenizer.tokenizer).__name__ == "M2M100Tokenizer"

@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from corpus import tiny_recipe
-from kinesweep.checkpoints.checkpoints import estimate_checkpoint_bytes
+from kinesweep.checkpoints.disk_space import estimate_checkpoint_bytes
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.models.base import BASE_MODELS_ENV
+from kinesweep.models.base_model import BASE_MODELS_ENV
 from kinesweep.store import Store
 from kinesweep.training.loop import run
 from kinesweep.training.loop.run import RunSpec, train_run

@@ -91,15 +91,18 @@ def test_each_stage_asks_its_own_question(
         assert loaded.recipe.prompt.question == words
         prompt_settings = loaded.recipe.prompt_settings
         batch = build_eval_batches(
-            store, "validation", loaded.text, 4096, prompt_settings=prompt_settings
+            store, "validation", loaded.tokenizer, 4096, prompt_settings=prompt_settings
         )[0]
         assert batch.prompt_mask_BP.all()
         for ids_P in batch.prompt_ids_BP:
-            assert loaded.text.tokenizer.unk_token_id not in ids_P
-            said = loaded.text.tokenizer.decode(ids_P, skip_special_tokens=False)
+            assert loaded.tokenizer.tokenizer.unk_token_id not in ids_P
+            said = loaded.tokenizer.tokenizer.decode(ids_P, skip_special_tokens=False)
             assert said.split() == words.split()
         (ids,) = asked[name]
-        assert loaded.text.tokenizer.decode(ids, skip_special_tokens=False).split() == words.split()
+        assert (
+            loaded.tokenizer.tokenizer.decode(ids, skip_special_tokens=False).split()
+            == words.split()
+        )
 
 
 def test_words_that_the_earlier_stage_never_saw_are_named(

@@ -104,7 +104,7 @@ GRAPH = {"kind": "stgcn", "channels": 4, "blocks": 2, "kernel": 3, "hops": 1, "d
 def test_true_references_tell_what_wrong_ones_do_not(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, mode: str, encoder: dict[str, Any]
 ) -> None:
-    known = "kinesweep.training.loop.run.find_skeletons"  # shards say nothing of points
+    known = "kinesweep.training.loop.components.find_skeletons"  # shards say nothing of points
     monkeypatch.setattr(known, lambda *_: {"pose": SMPL_22})
     model = {"reference": {"mode": mode}, "encoder": encoder}
     name = f"{mode}_{encoder['kind']}"
@@ -194,7 +194,7 @@ def test_both_streams_are_varied_alike(lab: Lab) -> None:
     )
     text = build_tokenizer(recipe.model.tokenizer, lab.stores[True].get_records("train"), None)
     found = []
-    for alike in (recipe.augmentation_pairs, None):
+    for alike in (recipe.motion_stream_by_reference, None):
         batch = TrainDataset(
             lab.stores[True], text, recipe.effective_batch, 1, augmentation_pairs=alike
         )[0]

@@ -21,6 +21,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export.bundle import export_bundle
@@ -28,7 +29,7 @@ from kinesweep.export.raw_inputs import Input
 from kinesweep.export.translate import Bundle
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.loop.init_from import load_initial_tokenizer
+from kinesweep.training.loop.initial_weights import load_initial_tokenizer
 from kinesweep.training.loop.run import RunResult, RunSpec, train_run
 from shards import h5_corpus
 
@@ -165,14 +166,15 @@ def test_a_bundle_s_tokenizer_is_known_by_its_folder_s_name(lab: Lab, tmp_path: 
     plain["model"]["tokenizer"] = {"kind": "folder", "path": "words"}
     path.write_text(yaml.safe_dump(plain))
 
-    def of(place: str) -> Recipe:
+    def load(place: str) -> TextTokenizer:
         own = lab.recipe("finetune").model_dump(mode="json")
         own["model"]["tokenizer"] = {"kind": "folder", "path": place}
-        return validate_config(Recipe, own, "test")
+        recipe = validate_config(Recipe, own, "test")
+        return load_initial_tokenizer(tmp_path / "stage1", recipe.model.tokenizer, recipe.prompt)
 
-    assert load_initial_tokenizer(tmp_path / "stage1", of("/elsewhere/words")).vocabulary.size > 4
+    assert load("/elsewhere/words").vocabulary.size > 4
     with pytest.raises(CheckpointError, match=r"whose `model\.tokenizer` is"):
-        load_initial_tokenizer(tmp_path / "stage1", of("/elsewhere/others"))
+        load("/elsewhere/others")
 
 
 def _turned(folder: Path) -> None:

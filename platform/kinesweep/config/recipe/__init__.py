@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe import cross_checks
 from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig, StoreConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.h5_shards import (
@@ -28,7 +29,7 @@ from kinesweep.config.recipe.paths import (
 )
 from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
 from kinesweep.config.recipe.source import (
-    FEATURES_KIND_BY_SOURCE_KIND,
+    ESTIMATOR_PLACEHOLDER,
     AnyFeatures,
     AnySource,
     CorporaConfig,
@@ -45,7 +46,6 @@ from kinesweep.config.recipe.training import (
 )
 from kinesweep.core.hashing import compute_fingerprint
 
-ESTIMATOR_PLACEHOLDER = "{estimator}"
 # Sections that do not affect the result beyond what the store's fingerprint covers.
 _UNHASHED_SECTIONS = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
 
@@ -82,177 +82,72 @@ class Recipe(StrictConfig):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_stream_names(cls, raw_recipe: Any) -> Any:
-        """Fill in the names of all streams if the features select none."""
+        """Return the input with the names of all streams if its features select none."""
         return fill_in_stream_names(raw_recipe)
 
     @model_validator(mode="after")
-    def _check_best_metric_is_evaluated(self) -> "Recipe":
-        """Check that the metric of the best checkpoint is evaluated."""
-        # Every evaluation computes `token_loss`; other metrics are computed only if listed.
-        metric = self.training.metric_for_best_model
-        if metric != "token_loss" and metric not in self.evaluation.metrics:
-            raise ValueError(
-                f"`training.metric_for_best_model` {metric} is not in `evaluation.metrics`"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_truecase_needs_lowercase(self) -> "Recipe":
-        """Check that truecasing follows lower-casing."""
-        if self.generation.truecase and not self.model.tokenizer.lowercase:
-            raise ValueError("`generation.truecase` needs `model.tokenizer.lowercase`")
-        return self
-
-    @model_validator(mode="after")
-    def _check_stage_settings(self) -> "Recipe":
-        """Check that the training stage has the parts that it trains."""
-        # An `encoder` in `freeze` covers the projectors, the only part trained in their stage.
-        stage, lora = self.training.stage, self.model.backbone.lora
-        if stage == "lora" and lora is None:
-            raise ValueError("`training.stage: lora` needs `model.backbone.lora`")
-        if stage == "projectors" and "encoder" in self.model.freeze:
-            raise ValueError(
-                "`training.stage: projectors` trains the encoders; remove `encoder` from"
-                " `model.freeze`"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_text_length(self) -> "Recipe":
-        """Check that the reserve has room for the generated text."""
-        # Generation may write all of its tokens, which need the reserved positions.
-        reserved_tokens, max_new_tokens = (
-            self.model.reserved_text_tokens,
-            self.generation.max_new_tokens,
-        )
-        if reserved_tokens is not None and reserved_tokens < max_new_tokens:
-            raise ValueError(
-                f"`model.reserved_text_tokens` ({reserved_tokens}) must be at least"
-                f" `generation.max_new_tokens` ({max_new_tokens})"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_sharding_workers(self) -> "Recipe":
-        """Check that sharded training has several workers."""
-        if self.training.fsdp and self.resources.workers < 2:
-            raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")
-        lora = self.model.backbone.lora
-        if self.training.fsdp and lora is not None and lora.quantize != "none":
-            raise ValueError(
-                "`training.fsdp` cannot shard 4-bit weights; turn off either `training.fsdp` or"
-                " `lora.quantize`"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_features_match_source(self) -> "Recipe":
-        """Check that the features can be computed from the source."""
-        # All corpora of a list are of one kind (see `CorporaConfig`), so the first one decides.
-        source_kind = self.corpora[0].kind
-        expected_kind = FEATURES_KIND_BY_SOURCE_KIND[source_kind]
-        if self.features.kind != expected_kind:
-            raise ValueError(
-                f"a source of kind {source_kind} needs `features.kind: {expected_kind}`, not"
-                f" {self.features.kind}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_streams_match_source(self) -> "Recipe":
-        """Check that the selected streams are those of the source."""
-        for corpus in self.corpora:
-            if isinstance(corpus, H5ShardsConfig):
-                corpus.check_streams(self.selected_streams)
-        return self
-
-    @model_validator(mode="after")
-    def _check_pose_folder(self) -> "Recipe":
-        """Check that `features.estimator` and the folder of its poses are given together."""
-        estimator = getattr(self.features, "estimator", None)
-        for corpus in self.corpora:
-            root = getattr(corpus, "root", None)
-            if root is not None and (ESTIMATOR_PLACEHOLDER in root) != (estimator is not None):
-                raise ValueError(
-                    f"`features.estimator` and `{ESTIMATOR_PLACEHOLDER}` in `source.root` belong"
-                    " together:"
-                    " the first names the estimator, the second its folder of poses; set both or"
-                    " neither"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_crop_poses(self) -> "Recipe":
-        """Check that crops and the poses that locate them are given together."""
-        uses_crops = getattr(self.features, "has_body_crops", False)
-        for corpus in self.corpora:
-            if (getattr(corpus, "poses", None) is not None) != uses_crops:
-                raise ValueError(
-                    "`features.crops` and `source.poses` belong together: the first selects body"
-                    " parts, the second the poses that locate them; set both or neither"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_averaging_keeps_checkpoints(self) -> "Recipe":
-        """Check that checkpoints to average are kept."""
-        # With `keep: best`, earlier checkpoints are deleted before the average is computed.
-        if self.training.average_checkpoints > 1 and self.checkpoints.keep == "best":
-            raise ValueError(
-                "`training.average_checkpoints` also needs the checkpoints before the best one;"
-                " set `checkpoints.keep` to best+last, last or all"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_augmentation_needs_normalization(self) -> "Recipe":
-        """Check that clips are normalized if augmentation mirrors or rotates them."""
-        # Mirroring and rotation assume that the origin lies between the shoulders or at the root.
-        augmentation = self.batch.augmentation
-        keys = {"pose": "normalize", "skeleton": "centre"}
-        key = keys.get(self.features.kind, "kind")
-        if getattr(self.features, key) == "none" and (
-            augmentation.mirror or augmentation.rotation_deg
-        ):
-            raise ValueError(
-                "`batch.augmentation` mirrors or rotates clips around the shoulders or the root,"
-                f" which requires normalization, but `features.{key}` is none"
-            )
+    def _check_sections_agree(self) -> "Recipe":
+        """Check the sections against each other; the first check that fails is reported."""
+        model, features, corpora = self.model, self.features, self.corpora
+        training, generation = self.training, self.generation
+        cross_checks.check_best_metric(training, self.evaluation)
+        cross_checks.check_truecasing(generation, model)
+        cross_checks.check_training_stage(training, model)
+        cross_checks.check_reserved_text_tokens(generation, model)
+        cross_checks.check_sharded_training(training, self.resources, model)
+        cross_checks.check_features_match_source(corpora, features)
+        cross_checks.check_streams_match_source(corpora, self.selected_streams)
+        cross_checks.check_estimator_folder(corpora, features)
+        cross_checks.check_crop_poses(corpora, features)
+        cross_checks.check_averaged_checkpoints(training, self.checkpoints)
+        cross_checks.check_spatial_augmentation(self.batch.augmentation, features)
         return self
 
     @property
     def prompt_settings(self) -> PromptSettings:
-        """Return the prompt and context settings."""
+        """Return the sections `prompt` and `context` together, without prepared sentences."""
         return PromptSettings(self.prompt, self.context)
 
     @property
-    def augmentation_pairs(self) -> dict[str, str]:
-        """Return reference stream → motion stream; both get the same augmentation."""
+    def motion_stream_by_reference(self) -> dict[str, str]:
+        """Return reference stream → the motion stream with which it is aligned frame by frame.
+
+        The mapping has one entry, or none without `model.reference`.
+        """
         reference = self.model.reference
         return {} if reference is None else {reference.against: reference.stream}
 
     @property
     def effective_batch(self) -> EffectiveBatchConfig:
-        """Return the `batch` section as used, without limits of streams that are not selected.
+        """Return the `batch` section as a run uses it.
 
-        This allows one recipe to serve a search over streams. A reference, which is aligned with
-        its motion frame by frame, is truncated like the motion unless it has its own limit.
+        Frame limits of streams that are not selected are left out, so that one recipe serves a
+        search over streams. The stream of a reference motion, which is aligned with its motion
+        frame by frame, gets the frame limit of the motion unless it has its own, and is listed in
+        `uncounted`.
         """
         frame_limits = _exclude_streams(self.batch.truncate_frames, self._unselected_streams)
         # The right operand of `|` wins, so a reference's own limit precedes that of its motion.
         frame_limits = {
-            reference: frame_limits[name]
-            for reference, name in self.augmentation_pairs.items()
-            if name in frame_limits
+            reference_stream: frame_limits[motion_stream]
+            for reference_stream, motion_stream in self.motion_stream_by_reference.items()
+            if motion_stream in frame_limits
         } | frame_limits
         settings = {name: getattr(self.batch, name) for name in BatchConfig.model_fields}
-        settings |= {"truncate_frames": frame_limits, "uncounted": tuple(self.augmentation_pairs)}
-        # `own` holds validated values already, so validation is skipped.
+        settings |= {
+            "truncate_frames": frame_limits,
+            "uncounted": tuple(self.motion_stream_by_reference),
+        }
+        # The values come from a validated section, so they are not validated again.
         return EffectiveBatchConfig.model_construct(**settings)
 
     @property
     def effective_model(self) -> ModelConfig:
-        """Return the `model` section as the training stage uses it, for the selected streams."""
+        """Return the `model` section as the training stage uses it.
+
+        Encoders of streams that are not selected are left out. In the stage `projectors`, the
+        backbone is frozen and has no adapters.
+        """
         model = self.model.model_copy(
             update={"encoders": _exclude_streams(self.model.encoders, self._unselected_streams)}
         )
@@ -273,29 +168,33 @@ class Recipe(StrictConfig):
 
     @property
     def video_source(self) -> PoseTsvConfig | None:
-        """Return the source if its poses are estimated from videos, otherwise None."""
+        """Return the source if its poses are estimated from videos; None for any other source."""
         source = self.source
         return source if isinstance(source, PoseTsvConfig) and source.videos else None
 
     @property
     def corpora(self) -> tuple[SingleSourceConfig, ...]:
-        """Return the corpora of the source; usually the source itself is the only one."""
+        """Return the corpora of the source in the recipe's order; a single corpus alone."""
         return self.source.corpora if isinstance(self.source, CorporaConfig) else (self.source,)
 
     @property
     def required_splits(self) -> tuple[str, ...]:
-        """Return the splits of which no clip may be dropped."""
+        """Return the splits of which no listed clip may be dropped during extraction.
+
+        They are those of `store.required_splits`; by default validation for precomputed features,
+        and none for features that are computed.
+        """
         default_splits = ("validation",) if self.features.kind in ("precomputed", "streams") else ()
         return default_splits if self.store.required_splits is None else self.store.required_splits
 
     @property
     def selected_streams(self) -> tuple[str, ...]:
-        """Return the selected streams of a sharded corpus, in order; empty for other corpora."""
+        """Return the streams selected from HDF5 shards in fusion order; empty for other sources."""
         return self.features.streams if isinstance(self.features, StreamsFeaturesConfig) else ()
 
     @property
     def corpus_weights(self) -> dict[str, float]:
-        """Return corpus name → sampling weight; empty if there is only one corpus."""
+        """Return corpus name → sampling weight; empty if the source is not a list of corpora."""
         if not isinstance(self.source, CorporaConfig):
             return {}
         return {str(corpus.name): corpus.sampling_weight for corpus in self.source.corpora}
@@ -304,27 +203,38 @@ class Recipe(StrictConfig):
     def effective_source(self) -> SourceConfig:
         """Return the source with the estimator's root folder and only the selected streams."""
         if isinstance(self.source, CorporaConfig):
-            corpora = tuple(self._fill_in_source(corpus) for corpus in self.source.corpora)
+            corpora = tuple(self._apply_features_to_corpus(c) for c in self.source.corpora)
             return self.source.model_copy(update={"corpora": corpora})
-        return self._fill_in_source(self.source)
+        return self._apply_features_to_corpus(self.source)
 
-    def _fill_in_source(self, source: SingleSourceConfig) -> SingleSourceConfig:
-        """Fill in the estimator and the selected streams of one corpus and return its source."""
-        if isinstance(source, H5ShardsConfig):
-            return source.select_streams(self.selected_streams)
-        # Only sources with media files have a root, and only pose features have an estimator.
-        root, estimator = getattr(source, "root", None), getattr(self.features, "estimator", None)
+    def _apply_features_to_corpus(self, corpus: SingleSourceConfig) -> SingleSourceConfig:
+        """Return a corpus as the features read it.
+
+        HDF5 shards keep only the selected streams; in the `root` of other corpora, `{estimator}` is
+        replaced by the pose estimator.
+        """
+        if isinstance(corpus, H5ShardsConfig):
+            return corpus.select_streams(self.selected_streams)
+        # Only corpora with media files have a root, and only pose features have an estimator.
+        root, estimator = getattr(corpus, "root", None), getattr(self.features, "estimator", None)
         if root is None:
-            return source
-        return source.model_copy(
+            return corpus
+        return corpus.model_copy(
             update={"root": root.replace(ESTIMATOR_PLACEHOLDER, estimator or "")}
         )
 
     def compute_config_hash(self, store_fingerprint: str) -> str:
-        """Compute a 12-digit hexadecimal hash of the configuration without seed and paths.
+        """Compute a 12-digit hexadecimal hash of the configuration and the data, without the seed.
+
+        Sections that do not affect the result are left out, and paths are replaced: those of data
+        by the store's fingerprint, those of models by a file name or a hash of the weights.
 
         Args:
             store_fingerprint: Fingerprint of the feature store, which represents the data.
+
+        Raises:
+            CheckpointError: If `model.init_sha256` is not set and `model.init_from` is not a model
+                folder.
         """
         values = self.model_dump(mode="json")
         for key in _UNHASHED_SECTIONS:
@@ -348,33 +258,33 @@ class Recipe(StrictConfig):
         strip_model_paths(values)
         return compute_fingerprint({"recipe": values, "store": store_fingerprint})[:12]
 
-    def resolve_paths(self, base: Path) -> "Recipe":
-        """Resolve all local paths of the recipe to absolute ones and return the recipe.
+    def resolve_paths(self, base_dir: Path) -> "Recipe":
+        """Return the recipe with absolute local paths and the hash of the weights in `init_from`.
 
         Args:
-            base: Folder that relative paths start from.
+            base_dir: Folder that relative paths start from.
 
         Raises:
             CheckpointError: If `model.init_from` is not a model folder.
         """
         values: dict[str, Any] = self.model_dump(mode="json")
-        make_paths_absolute(values, base)
+        make_paths_absolute(values, base_dir)
         return Recipe.model_validate(values)
 
     def to_portable(self) -> "Recipe":
-        """Return the recipe with file names only, without the folders of this machine."""
+        """Return the recipe without folders of this machine; tables and models keep their name."""
         values: dict[str, Any] = self.model_dump(mode="json")
         make_paths_portable(values)
         return Recipe.model_validate(values)
 
     def with_encoder_dir(self, encoder_dir: Path) -> "Recipe":
-        """Return the recipe with a bundle's video model or embedder loaded from `encoder_dir`."""
+        """Return the recipe with the path of its video model or embedder set to `encoder_dir`."""
         values: dict[str, Any] = self.model_dump(mode="json")
         set_encoder_dir(values, encoder_dir)
         return Recipe.model_validate(values)
 
     def with_seed(self, seed: int) -> "Recipe":
-        """Return the recipe with another seed."""
+        """Return the recipe with another `training.seed`."""
         # `model_copy` does not validate again, and no rule depends on the seed.
         training = self.training.model_copy(update={"seed": seed})
         return self.model_copy(update={"training": training})
@@ -383,5 +293,5 @@ class Recipe(StrictConfig):
 def _exclude_streams(
     by_stream: Mapping[str, Any], excluded_streams: Collection[str]
 ) -> dict[str, Any]:
-    """Exclude some streams from a mapping of stream names and return the remaining entries."""
+    """Return the entries of a mapping from stream names that are not of the excluded streams."""
     return {name: value for name, value in by_stream.items() if name not in excluded_streams}

@@ -39,7 +39,11 @@ class AlignmentConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_method_settings(self) -> "AlignmentConfig":
-        """Check that each setting belongs to the method."""
+        """Check that `embedder` and `gamma` are set only where they have an effect.
+
+        `embedder` is required for `on: embeddings`, which excludes `method: none`; `gamma` belongs
+        to `method: soft_dtw`.
+        """
         # A setting without effect is an error, because a sweep over it would change nothing.
         if (self.embedder is not None) != (self.on == "embeddings"):
             raise ValueError("`embedder` and `on: embeddings` belong together")

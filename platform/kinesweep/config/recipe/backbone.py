@@ -33,7 +33,7 @@ class LoraConfig(StrictConfig):
     @field_validator("targets")
     @classmethod
     def _check_not_empty(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        """Check that the list names layers."""
+        """Check that a list of targets has an element and no empty suffix."""
         if isinstance(value, tuple) and (not value or "" in value):
             raise ValueError("names no layers; leave it out, or list suffixes of layer names")
         return value
@@ -68,7 +68,10 @@ class _BackboneConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_origin(self) -> "_BackboneConfig":
-        """Check that the model has one origin, and settings that belong to it."""
+        """Check that exactly one of `pretrained` and `scratch` is set, with settings that fit it.
+
+        A mapping `scratch` needs `architecture`; `dropout` and `revision` belong to `pretrained`.
+        """
         # Exactly one origin of the weights: an empty `scratch` mapping counts as given.
         if (self.pretrained is None) == (self.scratch is None):
             raise ValueError("give either `pretrained` or `scratch`")
@@ -97,7 +100,7 @@ class CausalBackboneConfig(_BackboneConfig):
 
 
 def _get_kind(value: object) -> str:
-    """Return the `kind` of a backbone; `seq2seq` if none is given."""
+    """Return the `kind` of a backbone; `seq2seq` if a mapping has none, empty for other values."""
     # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
     if isinstance(value, Mapping):
         return str(value.get("kind", "seq2seq"))

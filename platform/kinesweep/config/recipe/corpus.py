@@ -27,12 +27,12 @@ class CorpusConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_any_split(self) -> "CorpusConfig":
-        """Check that the corpus has a split."""
+        """Check that the corpus has a table for at least one split."""
         if not any(self.splits.values()):
             raise ValueError("names no split; give at least one of train, validation, test")
         return self
 
     @property
     def splits(self) -> dict[str, str]:
-        """Return split → table, for the splits that the corpus has."""
+        """Return split → path of its table for splits that have one, in the order of `SPLITS`."""
         return {name: path for name in SPLITS if (path := getattr(self, name))}

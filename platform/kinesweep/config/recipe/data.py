@@ -84,7 +84,10 @@ class BatchConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_batch_limits(self) -> "BatchConfig":
-        """Check that one limit is given at most, and that the longest clip fits in a batch."""
+        """Check that `max_frames` and `batch_size` are not both set, and that clips fit in a batch.
+
+        A clip of `max_clip_frames` must not exceed `max_frames`.
+        """
         if self.max_frames is not None and self.batch_size is not None:
             raise ValueError("give `max_frames` or `batch_size`, not both")
         # The default of `max_frames` is applied later, so that None tells an unset value apart.
@@ -102,10 +105,10 @@ class BatchConfig(StrictConfig):
 
 
 class EffectiveBatchConfig(BatchConfig):
-    """The `batch` section as a run uses it, extended by the reference streams of the model."""
+    """The `batch` section as a run uses it, with the streams of reference motions added."""
 
     uncounted: tuple[str, ...] = Field(
         (),
-        description="Reference streams, which are encoded with a clip but do not count as frames"
-        " of it.",
+        description="Streams of reference motions, which are encoded with a clip but do not count"
+        " as frames of it.",
     )

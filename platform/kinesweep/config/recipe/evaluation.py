@@ -115,7 +115,7 @@ class EvaluationConfig(StrictConfig):
 
     @property
     def protocol_config(self) -> ScoringProtocol:
-        """Return the settings of the protocol."""
+        """Return the settings of `protocol`, looked up if it is the name of a protocol."""
         # A named protocol stays a name in the recipe, and its settings are looked up here.
         is_named = isinstance(self.protocol, str)
         return SCORING_PROTOCOLS[str(self.protocol)] if is_named else self.protocol  # type: ignore[return-value]

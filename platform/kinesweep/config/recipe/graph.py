@@ -1,4 +1,4 @@
-"""Recipe sections of the graph encoders `stgcn` and `stagcn`, which use the bones of a skeleton.
+"""Configurations of the graph encoders `stgcn` and `stagcn`, which use the bones of a skeleton.
 
 They need a stream whose layout has a known skeleton (`core.skeleton`). The defaults are the
 published sizes, which are large for a CPU (`stagcn`: 225 GFLOP per step of 4 clips with 64 frames).
@@ -53,7 +53,7 @@ class GraphEncoderConfig(StrictConfig):
     @field_validator("kernel")
     @classmethod
     def _check_odd(cls, value: int) -> int:
-        """Check that the kernel is odd."""
+        """Check that the temporal kernel size is odd."""
         if value % 2 == 0:  # an odd kernel keeps the number of frames under symmetric padding
             raise ValueError("must be odd: 1, 3, 5 …")
         return value
@@ -104,7 +104,7 @@ class StagcnEncoderConfig(GraphEncoderConfig):
     @field_validator("features", "attention", "perception")
     @classmethod
     def _check_positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        """Check that all widths are positive."""
+        """Check that all widths of a list are at least 1."""
         if min(value) < 1:
             raise ValueError("contains a width below 1")
         return value

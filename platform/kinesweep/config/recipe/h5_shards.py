@@ -35,7 +35,7 @@ class ShardStreamConfig(StrictConfig):
 
     @property
     def subfolder(self) -> str:
-        """Return the folder of the stream below the root."""
+        """Return the folder of the stream, relative to `source.root`."""
         return self.folder or self.name
 
 
@@ -72,39 +72,42 @@ class H5ShardsConfig(CorpusConfig):
 
     @model_validator(mode="after")
     def _check_split_tokens(self) -> "H5ShardsConfig":
-        """Check that the name of each annotation file contains a split."""
+        """Check that the name of each annotation file has the form `annotation.{token}.json`."""
         for path in self.splits.values():
-            parse_split_token(
-                path
-            )  # raises a ValueError, which pydantic turns into a problem at `source`
+            # Raises a ValueError, which pydantic turns into a problem at `source`.
+            parse_split_token(path)
         return self
 
     @property
     def stream_names(self) -> tuple[str, ...]:
-        """Return the names of the streams, in order."""
+        """Return the names of the streams in the order of `streams`."""
         return tuple(stream.name for stream in self.streams)
 
     def check_streams(self, names: Sequence[str]) -> None:
-        """Check that the corpus has all of these streams.
+        """Check that the corpus has all named streams.
 
         Raises:
             ValueError: If a stream is unknown; the message names all unknown streams.
         """
-        unknown = [name for name in names if name not in self.stream_names]
-        if unknown:
+        unknown_names = [name for name in names if name not in self.stream_names]
+        if unknown_names:
             raise ValueError(
-                f"`features.streams` names {', '.join(unknown)}, but the source has"
+                f"`features.streams` names {', '.join(unknown_names)}, but the source has"
                 f" {', '.join(self.stream_names)}"
             )
 
     def select_streams(self, names: tuple[str, ...]) -> "H5ShardsConfig":
-        """Select streams of the corpus and return the corpus with these streams, in this order."""
+        """Return the corpus with only the named streams, in the order of the names.
+
+        Raises:
+            KeyError: If a stream is unknown; `check_streams` reports it better.
+        """
         streams_by_name = {stream.name: stream for stream in self.streams}
         return self.model_copy(update={"streams": tuple(streams_by_name[name] for name in names)})
 
 
 def parse_split_token(annotation: str) -> str:
-    """Parse the split token, which names the shards of a split, from an annotation's file name.
+    """Parse the token that file names of a split's shards contain from its annotation's file name.
 
     Args:
         annotation: Path of the annotation file; `annotation.dev.json` gives `dev`.
@@ -124,7 +127,8 @@ def parse_split_token(annotation: str) -> str:
 
 
 def _split_stream_names(value: object) -> object:
-    """Split a text such as `pose+dino` into names; the choices of a sweep are plain values."""
+    """Split a text such as `pose+dino` at `+` into names; return other values unchanged."""
+    # The choices of a sweep are plain values, so a selection of streams is written as a text.
     return tuple(value.split("+")) if isinstance(value, str) else value
 
 
@@ -146,39 +150,46 @@ class StreamsFeaturesConfig(StrictConfig):
         return self
 
 
-def fill_in_stream_names(recipe: Any) -> Any:
-    """Fill in the names of all streams of the source if the features select none.
+def fill_in_stream_names(raw_recipe: Any) -> Any:
+    """Return a recipe with the names of all streams of its source if its features select none.
 
     The recipe that is saved with a run then lists the streams that it used.
 
     Args:
-        recipe: Input of a validator, which may have any type or shape.
+        raw_recipe: Input of a validator, which may have any type.
 
     Returns:
         The input, changed only if its features are of kind `streams` and select none.
     """
-    features = recipe.get("features") if isinstance(recipe, Mapping) else None
+    features = raw_recipe.get("features") if isinstance(raw_recipe, Mapping) else None
     if isinstance(features, StreamsFeaturesConfig):
         features = features.model_dump()
     if not isinstance(features, Mapping) or features.get("kind") != "streams":
-        return recipe
+        return raw_recipe
     if features.get("streams"):
-        return recipe
-    return {**recipe, "features": {**features, "streams": _get_stream_names(recipe.get("source"))}}
+        return raw_recipe
+    stream_names = _get_stream_names(raw_recipe.get("source"))
+    return {**raw_recipe, "features": {**features, "streams": stream_names}}
 
 
 def _get_stream_names(source: Any) -> tuple[str, ...]:
-    """Return the stream names of a source that is not validated yet; empty if it is malformed."""
+    """Return the stream names of a source that is not validated yet, without malformed streams.
+
+    The names are those of the first corpus if the source is a list of corpora.
+    """
     if isinstance(source, Mapping):
         corpora, streams = source.get("corpora"), source.get("streams")
+    elif isinstance(source, list | tuple):
+        corpora, streams = source, None
     else:
         corpora, streams = getattr(source, "corpora", None), getattr(source, "streams", None)
-    if isinstance(source, list | tuple):
-        corpora = source
     # All corpora of a list must have the selected streams, so the first one decides.
     if corpora:
         return _get_stream_names(corpora[0])
     # The streams may be validated already if the recipe was built in Python.
-    stream_values = [vars(s) if isinstance(s, ShardStreamConfig) else s for s in streams or ()]
-    names = [s.get("name") for s in stream_values if isinstance(s, Mapping)]
+    raw_streams = [
+        vars(stream) if isinstance(stream, ShardStreamConfig) else stream
+        for stream in streams or ()
+    ]
+    names = [stream.get("name") for stream in raw_streams if isinstance(stream, Mapping)]
     return tuple(name for name in names if isinstance(name, str))

@@ -26,7 +26,7 @@ class MotionReferenceConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_streams_differ(self) -> "MotionReferenceConfig":
-        """Check that two different streams are named."""
+        """Check that the stream and the stream of its reference motion are not the same."""
         if self.stream == self.against:
             raise ValueError(f"`stream` and `against` are both `{self.stream}`; name two streams")
         return self

@@ -1,4 +1,4 @@
-"""Path handling of recipes: absolute paths for other processes, no folders for other machines.
+"""Paths in recipes: absolute ones for other processes, file names for other machines.
 
 The functions modify a recipe's plain values in place. A model name that is not a local folder is
 taken for a hub id and stays unchanged.
@@ -17,7 +17,7 @@ _PATH_KEYS = ("train", "validation", "test", *_FOLDER_KEYS)
 
 
 def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
-    """Make all local paths absolute, and record the hash of the weights in `model.init_from`.
+    """Make all local paths absolute and set `model.init_sha256`, the hash of the initial weights.
 
     Args:
         recipe: Plain values of a recipe, modified in place.
@@ -43,7 +43,11 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
 
 
 def make_paths_portable(recipe: RecipeDict) -> None:
-    """Reduce paths to file names, because folders are specific to one machine."""
+    """Remove the folders of this machine: reduce paths to file names, and unset data folders.
+
+    Args:
+        recipe: Plain values of a recipe, modified in place.
+    """
     for corpus in _list_corpora(recipe):
         corpus |= {split: Path(corpus[split]).name for split in SPLITS if corpus[split]}
         poses = corpus.get("poses")
@@ -59,7 +63,16 @@ def make_paths_portable(recipe: RecipeDict) -> None:
 
 
 def strip_model_paths(recipe: RecipeDict) -> None:
-    """Remove the locations of models, so that the configuration hash ignores them."""
+    """Reduce paths and hub ids to their last component, and `model.init_from` to a hash of weights.
+
+    The configuration hash then does not depend on where models are stored.
+
+    Args:
+        recipe: Plain values of a recipe, modified in place.
+
+    Raises:
+        CheckpointError: If the hash is not recorded and `model.init_from` is not a model folder.
+    """
     # Read before the loop, which reduces it to a file name.
     init_from = recipe["model"]["init_from"]
     for section, key in _list_resource_keys(recipe):
@@ -71,38 +84,52 @@ def strip_model_paths(recipe: RecipeDict) -> None:
 
 
 def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path) -> None:
-    """Set the folder of a recipe's video model or embedder, such as that of a bundle."""
-    # A bundle has at most one of these: a video model, or the embedder of an alignment.
-    encoder, reference = _get_encoder_sections(recipe)
-    if reference.get("embedder") is not None:
-        reference["embedder"] = str(encoder_dir)
-    if "checkpoint" in encoder:
-        encoder["checkpoint"] = str(encoder_dir / Path(encoder["checkpoint"]).name)
-    if "pretrained" in encoder:
-        encoder["pretrained"] = str(encoder_dir)
+    """Set the folder of a recipe's video model or frame embedder; do nothing if it has neither.
+
+    Args:
+        recipe: Plain values of a recipe, modified in place.
+        encoder_dir: Folder of the model, such as that in a bundle.
+    """
+    # A recipe has at most one of these: a video model, or the embedder of an alignment.
+    video_encoder, alignment = _get_encoder_sections(recipe)
+    if alignment.get("embedder") is not None:
+        alignment["embedder"] = str(encoder_dir)
+    if "checkpoint" in video_encoder:
+        video_encoder["checkpoint"] = str(encoder_dir / Path(video_encoder["checkpoint"]).name)
+    if "pretrained" in video_encoder:
+        video_encoder["pretrained"] = str(encoder_dir)
 
 
 def _get_encoder_sections(recipe: RecipeDict) -> tuple[RecipeDict, RecipeDict]:
-    """Return the sections `features.encoder` and `features.reference`, which may name a model."""
+    """Return the sections `features.encoder` and `features.reference`, empty if they are missing.
+
+    The first configures a video model, the second the alignment with a reference motion.
+    """
     features = recipe.get("features", {})
     return features.get("encoder") or {}, features.get("reference") or {}
 
 
 def _list_corpora(recipe: RecipeDict) -> list[RecipeDict]:
-    """List the sections of the source, one per corpus."""
+    """List the plain values of all corpora of a recipe's source."""
     source = recipe["source"]
     return list(source["corpora"]) if source["kind"] == "corpora" else [source]
 
 
 def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
-    """List section and key of each model folder, hub id, prediction table and WordNet folder."""
+    """List the section and the key of every path or hub id that is set, except those of the corpus.
+
+    They name models, the tokenizer, WordNet and tables of predictions.
+    """
     evaluation = recipe["evaluation"]
     neural_metrics = evaluation["neural_metrics"]
     resource_keys = [(recipe["model"]["backbone"], "pretrained"), (neural_metrics, "bleurt")]
     resource_keys.append((recipe["model"], "init_from"))
-    encoder, reference = _get_encoder_sections(recipe)
-    resource_keys += [(reference, key) for key in ("embedder",) if key in reference]
-    resource_keys += [(encoder, key) for key in ("pretrained", "checkpoint") if key in encoder]
+    video_encoder, alignment = _get_encoder_sections(recipe)
+    if "embedder" in alignment:
+        resource_keys.append((alignment, "embedder"))
+    resource_keys += [
+        (video_encoder, key) for key in ("pretrained", "checkpoint") if key in video_encoder
+    ]
     if recipe["model"]["tokenizer"]["kind"] == "folder":
         resource_keys.append((recipe["model"]["tokenizer"], "path"))
     resource_keys.append((evaluation, "wordnet"))

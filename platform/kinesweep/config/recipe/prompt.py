@@ -42,9 +42,9 @@ class PromptConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_placeholders(self) -> "PromptConfig":
-        """Check that each question contains its placeholder and no other."""
+        """Check that both word questions contain their placeholder and no other braces."""
         placeholders_by_key = {"word_present": {"word"}, "which_words": {"words"}}
-        for key, expected in placeholders_by_key.items():
+        for key, expected_placeholders in placeholders_by_key.items():
             try:
                 # `parse` yields the names of the placeholders and rejects unbalanced braces.
                 placeholders = {
@@ -52,8 +52,9 @@ class PromptConfig(StrictConfig):
                 }
             except ValueError as error:
                 raise ValueError(f"`{key}` has unbalanced braces: {error}") from None
-            if placeholders != expected:
-                raise ValueError(f"`{key}` must contain `{{{expected.pop()}}}` and no other braces")
+            if placeholders != expected_placeholders:
+                placeholder = expected_placeholders.pop()
+                raise ValueError(f"`{key}` must contain `{{{placeholder}}}` and no other braces")
         return self
 
 
@@ -84,7 +85,7 @@ class ContextConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_predictions(self) -> "ContextConfig":
-        """Check that predictions are given exactly where they are used."""
+        """Check that `predictions` are given exactly if `decoding_context` is `file`."""
         # Predictions that are not used would be a mistake, so neither setting stands alone.
         if (self.decoding_context == "file") != bool(self.predictions):
             raise ValueError("`decoding_context: file` and `predictions` belong together")
@@ -92,12 +93,15 @@ class ContextConfig(StrictConfig):
 
     @property
     def is_enabled(self) -> bool:
-        """Return whether preceding sentences of the document are used as context."""
+        """Return whether sentences of the document that precede a clip are read as context."""
         return bool(self.window or self.document_start)
 
     @property
     def uses_reference_context(self) -> bool:
-        """Return whether decoding, and therefore the scores, depend on preceding references."""
+        """Return whether the context in decoding consists of reference sentences.
+
+        Scores then depend on texts that are unknown in real use.
+        """
         return self.is_enabled and self.decoding_context == "references"
 
 
@@ -117,17 +121,17 @@ class TasksConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_translation(self) -> "TasksConfig":
-        """Check that translation has a weight."""
+        """Check that the task `translation` has a weight above 0."""
         if self.translation == 0:
             raise ValueError("`translation` must be above 0, because translations are scored")
         return self
 
     @property
     def sampling_probabilities(self) -> dict[str, float]:
-        """Return task → sampling probability, for tasks with a weight above 0."""
+        """Return task → sampling probability, for tasks with a weight above 0; they sum to 1."""
         weights = {task: float(getattr(self, task)) for task in TASK_NAMES}
-        total = sum(weights.values())
-        return {task: weight / total for task, weight in weights.items() if weight}
+        total_weight = sum(weights.values())
+        return {task: weight / total_weight for task, weight in weights.items() if weight}
 
 
 @dataclass(frozen=True)

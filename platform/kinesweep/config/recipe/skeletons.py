@@ -9,9 +9,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kinesweep.config.loading import StrictConfig, suggest_closest_word
+from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.alignment import AlignmentConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
+from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.pickle_policy import format_pickle_error, is_pickle
 
 COLUMN_MEANINGS = (
@@ -65,7 +66,7 @@ class SkeletonsConfig(CorpusConfig):
     @field_validator("motions")
     @classmethod
     def _check_no_pickle(cls, motions: str | None) -> str | None:
-        """Check that the motions are not a pickle."""
+        """Check that the file of motions is not a pickle, which could run code when it is read."""
         if motions is not None and is_pickle(motions):
             raise ValueError(f"`{motions}` {format_pickle_error(motions)}")
         return motions
@@ -73,19 +74,22 @@ class SkeletonsConfig(CorpusConfig):
     @field_validator("signer_pattern")
     @classmethod
     def _check_pattern(cls, pattern: str | None) -> str | None:
-        """Check that the regular expression is valid and has a group."""
+        """Check that the regular expression of the signer is valid and has a group."""
         try:
             # `()` stands in for a missing pattern, which has the one group that is required.
-            groups = re.compile(pattern or "()").groups
+            num_groups = re.compile(pattern or "()").groups
         except re.error as error:
             raise ValueError(f"is not a valid regular expression: {error}") from None
-        if not groups:
+        if not num_groups:
             raise ValueError("needs a group in parentheses that matches the signer")
         return pattern
 
     @model_validator(mode="after")
     def _check_columns(self) -> "SkeletonsConfig":
-        """Check that each column is named once and has a known meaning."""
+        """Check that `columns` has known meanings only, and that no column is named twice.
+
+        Columns are named by `columns` and by `ignore_columns`.
+        """
         for meaning in self.columns:
             if meaning not in COLUMN_MEANINGS and not is_text_meaning(meaning):
                 known_meanings = [*COLUMN_MEANINGS, *TEXT_MEANINGS]

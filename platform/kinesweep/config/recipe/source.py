@@ -12,6 +12,9 @@ from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsC
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import SPLITS
 
+ESTIMATOR_PLACEHOLDER = "{estimator}"
+"""Part of `source.root` that is replaced by the name of the pose estimator."""
+
 
 class TsvConfig(CorpusConfig):
     """A corpus of media files listed in one tab-separated file per split."""
@@ -45,7 +48,7 @@ class PoseTsvConfig(TsvConfig):
 
     @model_validator(mode="after")
     def _check_pose_root(self) -> "PoseTsvConfig":
-        """Check that estimated poses have a folder."""
+        """Check that `root`, the folder that poses are written to, is set if `videos` is."""
         if self.videos is not None and self.root is None:
             raise ValueError("`videos` needs `root`, the folder that their poses are written to")
         return self
@@ -122,7 +125,10 @@ class PrecomputedFeaturesConfig(StrictConfig):
 
 
 def _make_kind_getter(default_kind: str) -> Callable[[object], str]:
-    """Return a discriminator of a union that uses `default_kind` for mappings without a `kind`."""
+    """Return a function that gets the `kind` of a value, and `default_kind` of a mapping without.
+
+    It is the discriminator of a union.
+    """
 
     def get_kind(value: object) -> str:
         # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
@@ -157,7 +163,7 @@ class CorporaConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_corpora(self) -> "CorporaConfig":
-        """Check that the corpora have different names and one kind."""
+        """Check that the corpora have different names, the same kind, and no `videos`."""
         # The name prefixes the ids of clips, which must stay unique over all corpora.
         names = [corpus.name for corpus in self.corpora]
         if None in names or len(set(names)) < len(names):
@@ -175,17 +181,17 @@ class CorporaConfig(StrictConfig):
 
     @property
     def splits(self) -> dict[str, str]:
-        """Return split → its tables, separated by spaces."""
+        """Return split → paths of its tables in all corpora, separated by spaces."""
         # Starting from SPLITS fixes the order of the splits, whichever corpus defines them.
-        tables: dict[str, list[str]] = {name: [] for name in SPLITS}
+        paths_by_split: dict[str, list[str]] = {split: [] for split in SPLITS}
         for corpus in self.corpora:
-            for name, path in corpus.splits.items():
-                tables[name].append(path)
-        return {name: " ".join(paths) for name, paths in tables.items() if paths}
+            for split, path in corpus.splits.items():
+                paths_by_split[split].append(path)
+        return {split: " ".join(paths) for split, paths in paths_by_split.items() if paths}
 
 
 def _wrap_corpora_list(value: object) -> object:
-    """Convert a list of corpora into the mapping that `CorporaConfig` expects."""
+    """Wrap a list in the mapping that `CorporaConfig` expects; return other values unchanged."""
     return {"kind": "corpora", "corpora": value} if isinstance(value, list | tuple) else value
 
 

@@ -128,7 +128,6 @@ class TrainingConfig(StrictConfig):
     activation_checkpointing: bool = Field(
         False, description="Recompute the backbone's activations instead of storing them."
     )
-
     fsdp: bool = Field(
         False,
         description="Shard weights, gradients and optimizer state over the workers (FSDP2), for"
@@ -137,16 +136,15 @@ class TrainingConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_scheduler_kwargs(self) -> "TrainingConfig":
-        """Check that the schedule takes the given arguments."""
+        """Check that the schedule accepts all given arguments and gets those that it requires."""
         # Checked here, because transformers would reject them only when training starts.
-        allowed = _SCHEDULE_ARGUMENTS.get(self.lr_scheduler_type, frozenset())
-        unknown_keys = sorted(self.lr_scheduler_kwargs.keys() - allowed)
+        allowed_keys = _SCHEDULE_ARGUMENTS.get(self.lr_scheduler_type, frozenset())
+        unknown_keys = sorted(self.lr_scheduler_kwargs.keys() - allowed_keys)
         if unknown_keys:
-            key_list = ", ".join(f"`{key}`" for key in sorted(allowed)) or "nothing"
+            key_list = ", ".join(f"`{key}`" for key in sorted(allowed_keys)) or "nothing"
             raise ValueError(
                 f"`lr_scheduler_kwargs` has `{unknown_keys[0]}`, but `{self.lr_scheduler_type}`"
-                " takes"
-                f" {key_list}"
+                f" takes {key_list}"
             )
         required_keys = _REQUIRED_SCHEDULE_ARGUMENTS.get(self.lr_scheduler_type)
         if required_keys and not required_keys & self.lr_scheduler_kwargs.keys():
@@ -185,7 +183,7 @@ class CheckpointsConfig(StrictConfig):
     @field_validator("max_disk")
     @classmethod
     def _check_bytes(cls, value: str) -> str:
-        """Check that the limit can be parsed as bytes."""
+        """Check that the disk limit is a number of bytes with a unit, such as `50 GB`."""
         parse_bytes(value)  # only to validate: the recipe keeps the text as it was written
         return value
 
@@ -208,7 +206,7 @@ class ResourcesConfig(StrictConfig):
     @field_validator("gpus")
     @classmethod
     def _check_gpus(cls, value: float) -> float:
-        """Check that GPUs are a whole number or a fraction of one."""
+        """Check that a number of GPUs above 1 is a whole number."""
         if value > 1 and value != int(value):
             raise ValueError("above 1, the number of GPUs must be a whole number")
         return value

@@ -37,7 +37,7 @@ class VideoWindowsConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_windows(self) -> "VideoWindowsConfig":
-        """Check that no frames lie between two windows, and what `compat: ssvp` requires."""
+        """Check that windows leave no gap, and that `overlap` is `concat` for `compat: ssvp`."""
         # Equality is allowed: the windows then touch without an overlap.
         if self.effective_stride > self.num_spanned_frames:
             raise ValueError(
@@ -56,7 +56,7 @@ class VideoWindowsConfig(StrictConfig):
 
     @property
     def effective_stride(self) -> int:
-        """Return the stride, by default the span of a window."""
+        """Return the frames between two starts of windows: `stride`, or the span of a window."""
         return self.num_spanned_frames if self.stride is None else self.stride
 
 
@@ -127,5 +127,5 @@ class VideoFeaturesConfig(StrictConfig):
 
     @property
     def has_body_crops(self) -> bool:
-        """Return whether the model reads body crops in addition to, or instead of, whole frames."""
+        """Return whether the model reads anything but whole frames, such as crops of the hands."""
         return self.crops != WHOLE_FRAME_CROP

@@ -15,10 +15,11 @@ BODY_33 = (
     *("LEFT_EAR", "RIGHT_EAR", "MOUTH_LEFT", "MOUTH_RIGHT"),
     *(f"{side}_{name}" for name in (*_ARM, *_LEG) for side in _SIDES),
 )
-"""Body points of MediaPipe, in its order."""
+"""The 33 body points of MediaPipe, in its order."""
 BODY_8 = tuple(
     f"{side}_{joint}" for joint in ("SHOULDER", "ELBOW", "WRIST", "HIP") for side in _SIDES
 )
+"""The 8 body points that signing needs, in MediaPipe's order."""
 _FINGERS = ("INDEX_FINGER", "MIDDLE_FINGER", "RING_FINGER", "PINKY")
 HAND_21 = (
     "WRIST",
@@ -48,8 +49,8 @@ MESH_LIPS = (
 """Lip contours of the face mesh; read backwards, each is its own mirror image."""
 FACE_128 = tuple(
     sorted(
-        {n for pair in MESH_SIDES for line in pair for n in line}
-        | {n for line in MESH_LIPS for n in line}
+        {number for pair in MESH_SIDES for contour in pair for number in contour}
+        | {number for contour in MESH_LIPS for number in contour}
     )
 )
 """Numbers of all points on the contours above, sorted."""
@@ -63,6 +64,7 @@ COCO_17 = (
         for side in ("left", "right")
     ),
 )
+"""The 17 body points of COCO, in its order; COCO WholeBody adds the points below."""
 COCO_FEET = tuple(
     f"{side}_{name}" for side in ("left", "right") for name in ("big_toe", "small_toe", "heel")
 )

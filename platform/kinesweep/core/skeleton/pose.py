@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PointLayout:
-    """The points of a file: pairs of a component and its point names, in the file's order."""
+    """The points of a pose file or a stream, in its order.
+
+    Attributes:
+        components: Pairs of a component, such as `LEFT_HAND_LANDMARKS`, and its point names.
+    """
 
     components: tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -26,7 +30,7 @@ class PointLayout:
         return sum(len(points) for _, points in self.components)
 
     def to_json(self) -> list[list[Any]]:
-        """Return plain values for JSON: pairs of a component and its points."""
+        """Convert the layout to plain values for JSON: pairs of a component and its points."""
         return [[component, list(points)] for component, points in self.components]
 
     @classmethod

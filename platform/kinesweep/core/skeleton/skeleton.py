@@ -43,11 +43,11 @@ class Skeleton:
 
     @cached_property
     def bones(self) -> tuple[tuple[int, int], ...]:
-        """Return pairs of a point and its parent; there are J minus the number of roots."""
+        """Return a pair of point and parent, as indices, for each point that is not a root."""
         return tuple((child, parent) for child, parent in enumerate(self.parents) if parent != ROOT)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Convert the skeleton to plain values that JSON can represent."""
         return {
             "name": self.name,
             "layout": self.layout.to_json(),
@@ -63,15 +63,19 @@ class Skeleton:
 
 
 def find_skeleton(layout: PointLayout | None) -> Skeleton | None:
-    """Find the skeleton of a stream's points; None if it is unknown.
+    """Find the skeleton of a stream's points.
 
     Args:
-        layout: Points of the stream; None for a stream without points.
+        layout: Points of the stream; None for a stream without named points.
+
+    Returns:
+        A named skeleton with exactly these points, otherwise one built from the body tree. None if
+        there is no layout, or if it has a point that is not in the tree.
     """
     return None if layout is None else _find_known_skeleton(layout)
 
 
-def _compute_mirror(layout: PointLayout) -> tuple[int, ...]:
+def _compute_mirror_indices(layout: PointLayout) -> tuple[int, ...]:
     """Compute the index of each point's mirror image; the point itself if it has none."""
     return tuple(
         index if partner is None else partner
@@ -80,22 +84,32 @@ def _compute_mirror(layout: PointLayout) -> tuple[int, ...]:
 
 
 def _build_from_body_tree(name: str, *components: tuple[str, tuple[str, ...]]) -> Skeleton:
-    """Build a skeleton from the body tree; all points must be known."""
+    """Build a skeleton whose bones are those of the body tree; all points must be known.
+
+    Args:
+        name: Name of the skeleton.
+        *components: Pairs of a component and its point names.
+    """
     layout = PointLayout(components)
     parents = find_parents(layout)
     assert parents is not None, name
-    return Skeleton(name, layout, parents, _compute_mirror(layout))
+    return Skeleton(name, layout, parents, _compute_mirror_indices(layout))
 
 
 def _build_smpl_skeleton(joints: tuple[str, ...]) -> Skeleton:
-    """Build SMPL's kinematic tree, or its first joints.
+    """Build the skeleton of SMPL's first joints, with the bones of its kinematic tree.
 
     It is separate from the body tree, because no pose estimator shares SMPL's topology.
+
+    Args:
+        joints: Names of the joints, in SMPL's order; the first 22 or all 24.
     """
     layout = PointLayout((("SMPL", joints),))
     # Every parent precedes its children, so the first 22 entries are also a valid tree.
     parents = (ROOT, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
-    return Skeleton(f"smpl_{len(joints)}", layout, parents[: len(joints)], _compute_mirror(layout))
+    return Skeleton(
+        f"smpl_{len(joints)}", layout, parents[: len(joints)], _compute_mirror_indices(layout)
+    )
 
 
 _HANDS = tuple((f"{side}_HAND_LANDMARKS", keypoints.HAND_21) for side in ("LEFT", "RIGHT"))
@@ -128,7 +142,10 @@ SKELETONS = {
 
 @lru_cache(maxsize=64)
 def _find_known_skeleton(layout: PointLayout) -> Skeleton | None:
-    """Find the named skeleton of a layout, or build one from the body tree; None if unknown."""
+    """Find the named skeleton of a layout, or build one from the body tree.
+
+    The result is None if the layout has no named skeleton and a point that is not in the tree.
+    """
     # Named skeletons first, because SMPL's topology is not part of the body tree.
     named_skeleton = next(
         (skeleton for skeleton in SKELETONS.values() if skeleton.layout == layout), None
@@ -136,4 +153,4 @@ def _find_known_skeleton(layout: PointLayout) -> Skeleton | None:
     parents = find_parents(layout)
     if named_skeleton is not None or parents is None:
         return named_skeleton
-    return Skeleton(f"{layout.num_points}_points", layout, parents, _compute_mirror(layout))
+    return Skeleton(f"{layout.num_points}_points", layout, parents, _compute_mirror_indices(layout))

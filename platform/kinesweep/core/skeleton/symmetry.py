@@ -28,7 +28,7 @@ _OPPOSITE_SIDE = {"left": "right", "right": "left", "L": "R", "R": "L"}
 # Contours of a side pair with each other point by point, lip contours with themselves reversed.
 MESH_MIRROR = {
     point: partner
-    for right, left in (*MESH_SIDES, *((line, line[::-1]) for line in MESH_LIPS))
+    for right, left in (*MESH_SIDES, *((contour, contour[::-1]) for contour in MESH_LIPS))
     for pair in zip(right, left, strict=True)
     for point, partner in (pair, pair[::-1])
 }
@@ -52,6 +52,9 @@ The iBUG scheme ends at 67; 68 and 69 are the two pupils that OpenPose adds.
 def find_mirror_indices(layout: PointLayout) -> tuple[int | None, ...]:
     """Find the index of each point's mirror image; the mapping is its own inverse.
 
+    Args:
+        layout: Components and point names, J points in total.
+
     Returns:
         J indices; None where the mirror image is unknown or not in the layout.
     """
@@ -63,19 +66,19 @@ def find_mirror_indices(layout: PointLayout) -> tuple[int | None, ...]:
 
 
 def parse_face_point_number(name: str) -> int | None:
-    """Parse the number at the end of a face point's name; None if it has none."""
+    """Parse the number at the end of a face point's name; None if it does not end in digits."""
     number = re.search(r"\d+$", name)
     return int(number.group()) if number else None
 
 
 def _make_point_key(component: str, name: str) -> Key:
-    """Make the key of a point; points of a face are keyed by number."""
+    """Make the key of a point: its number for a point of a face, otherwise its name."""
     number = parse_face_point_number(name) if "face" in component.lower() else None
     return (component, name) if number is None else (component, number)
 
 
 def _find_mirror_point(component: str, name: str) -> Key | None:
-    """Find the key of a point's mirror image; None if it is unknown."""
+    """Find the key of a point's mirror image; None if the mirror image is unknown."""
     mirrored = swap_sides(component)
     if mirrored != component:  # a hand: its points have the same names on both sides
         return mirrored, name
@@ -92,7 +95,7 @@ def _find_mirror_point(component: str, name: str) -> Key | None:
 
 
 def swap_sides(name: str) -> str:
-    """Swap left and right in a name; it is unchanged if it names no side."""
+    """Swap left and right in a name; return a name that contains neither unchanged."""
     if _SIDE_LETTER.match(name):
         return _OPPOSITE_SIDE[name[0]] + name[1:]
 

@@ -67,18 +67,19 @@ _IBUG_CHAINS = (
 
 
 def find_parents(layout: PointLayout) -> tuple[int, ...] | None:
-    """Find the parent index of each point; None if the layout has an unknown point.
+    """Find the index of each point's parent in the tree of the whole body.
 
     Args:
         layout: Components and point names, J points in total.
 
     Returns:
-        J parent indices; `ROOT` for points without a parent.
+        J parent indices, `ROOT` for points without a parent. None if a point is not in the tree, or
+        if two points are the same point of the tree.
     """
     keys = [
-        _make_tree_key(part, points, n)
-        for part, points in layout.components
-        for n in range(len(points))
+        _make_tree_key(component, points, index)
+        for component, points in layout.components
+        for index in range(len(points))
     ]
     index_by_key = {key: index for index, key in enumerate(keys) if key is not None}
     # There are fewer indices than keys when a point is unknown or two points share a key. Mesh
@@ -92,7 +93,15 @@ def find_parents(layout: PointLayout) -> tuple[int, ...] | None:
 
 
 def _find_nearest_ancestor(key: Key, index_by_key: Mapping[Key, int]) -> int:
-    """Find the index of the nearest ancestor that the layout contains; `ROOT` if there is none."""
+    """Find the index of a point's nearest ancestor that the layout contains.
+
+    Args:
+        key: Point whose ancestor is searched for.
+        index_by_key: Point → index, for the points of the layout.
+
+    Returns:
+        Index in the layout; `ROOT` if the layout contains none of the ancestors.
+    """
     candidate_parents: Sequence[Key] = _build_body_tree().get(key, (("mesh", _CHIN),))
     # Every candidate parent is tried before any more distant ancestor.
     indices = [
@@ -106,22 +115,28 @@ def _find_nearest_ancestor(key: Key, index_by_key: Mapping[Key, int]) -> int:
     return indices[0] if indices else ROOT
 
 
-def _make_tree_key(component: str, points: Sequence[str], number: int) -> Key | None:
-    """Make the tree key of a layout's point; None if its component is unknown."""
-    name = points[number]
+def _make_tree_key(component: str, points: Sequence[str], index: int) -> Key | None:
+    """Make the key by which a point of a layout is found in the tree.
+
+    Args:
+        component: Component of the point.
+        points: Names of all points of the component.
+        index: Index of the point in `points`.
+
+    Returns:
+        The key; None for an unknown component, or a face point without a number.
+    """
+    name = points[index]
     if component in _BODY_COMPONENTS or component == _WORLD_COMPONENT:
         return ("world" if component == _WORLD_COMPONENT else "body"), _normalize_point_name(name)
     # Hand points are keyed by index, because estimators name the same 21 points differently.
     side = re.search("left|right", component.lower())
     if side and "hand" in component.lower() and len(points) == _NUM_HAND_POINTS:
-        return f"{side.group()} hand", number
+        return f"{side.group()} hand", index
     if component == _MESH_COMPONENT or component in _FACE_COMPONENTS:
-        point_number = parse_face_point_number(name)
-        return (
-            None
-            if point_number is None
-            else ("mesh" if component == _MESH_COMPONENT else "ibug", point_number)
-        )
+        number = parse_face_point_number(name)
+        face_part = "mesh" if component == _MESH_COMPONENT else "ibug"
+        return None if number is None else (face_part, number)
     return None
 
 
@@ -130,22 +145,23 @@ def _normalize_point_name(name: str) -> str:
     # MediaPipe's upper-case names have underscores already; splitting would tear them apart.
     if name.isupper():
         return name.lower()
-    full_name = re.sub(r"^([LR])(?=[A-Z][a-z])", lambda m: {"L": "left", "R": "right"}[m[1]], name)
+    full_name = re.sub(
+        r"^([LR])(?=[A-Z][a-z])", lambda match: {"L": "left", "R": "right"}[match[1]], name
+    )
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", full_name).lower()
 
 
 @cache
 def _build_body_tree() -> dict[Key, tuple[Key, ...]]:
-    """Build the body tree: each point → its candidate parents, the preferred one first."""
+    """Build the tree of the whole body: point → its candidate parents, the preferred one first."""
     candidate_parents: dict[Key, tuple[Key, ...]] = {("ibug", 30): (("body", "nose"),)}
     candidate_parents |= {("mesh", _CHIN): (("body", "nose"),)}
     for part in ("body", "world"):
         candidate_parents |= _build_body_parents(part)
     for side in ("left", "right"):
         for number in range(_NUM_HAND_POINTS):
-            is_finger_base = (
-                number % 4 == 1
-            )  # five fingers of four joints each; their bases join the wrist
+            # Five fingers of four joints each; their bases join the wrist.
+            is_finger_base = number % 4 == 1
             candidate_parents[f"{side} hand", number] = (
                 (f"{side} hand", 0 if is_finger_base else number - 1),
             )
@@ -186,7 +202,7 @@ def _build_body_parents(part: str) -> dict[Key, tuple[Key, ...]]:
 
 
 def _iter_mesh_chains() -> Iterator[Sequence[int]]:
-    """Yield chains of the face mesh, each starting at a point that an earlier chain contains."""
+    """Yield chains of the face mesh; each starts at the chin or at a point of an earlier chain."""
     for chain in _MESH_CHAINS:
         yield chain
         yield [MESH_MIRROR[point] for point in chain]

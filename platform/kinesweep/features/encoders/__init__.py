@@ -16,6 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from kinesweep.config.recipe.video import SignHieraEncoderConfig, VideoEncoderConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
+from kinesweep.core.paths import is_local_path
 from kinesweep.features.encoders.contract import VideoEncoder
 
 __all__ = [
@@ -37,7 +38,7 @@ def build_video_encoder(config: VideoEncoderConfig, precision: str, device: str)
     """Build the video encoder that `config.kind` names and load its weights.
 
     Args:
-        config: Configuration of the encoder.
+        config: Config of the encoder.
         precision: Arithmetic precision, `fp32` or `bf16`.
         device: Name of a torch device, for example `cuda`.
 
@@ -49,10 +50,12 @@ def build_video_encoder(config: VideoEncoderConfig, precision: str, device: str)
 
 
 def list_encoder_files(config: VideoEncoderConfig) -> list[Path]:
-    """List the files of an encoder in a stable order; files of a hub model are downloaded.
+    """List the files that determine the features of an encoder, in a fixed order.
+
+    The files of a hub model are downloaded to the cache.
 
     Raises:
-        InputError: If the files do not exist.
+        InputError: If the files do not exist or cannot be downloaded.
     """
     if isinstance(config, SignHieraEncoderConfig):
         path = Path(config.checkpoint)
@@ -72,12 +75,18 @@ def list_encoder_files(config: VideoEncoderConfig) -> list[Path]:
 
 
 def _resolve_model_dir(name: str) -> Path:
-    """Find the folder of a saved model; a hub model is downloaded to the cache."""
+    """Return the folder of a saved model; a hub model is downloaded to the cache.
+
+    Args:
+        name: Local folder or hub id.
+
+    Raises:
+        InputError: If there is no such folder, or the hub model cannot be downloaded.
+    """
     if Path(name).is_dir():
         return Path(name)
-    # A hub id has at most one slash. Anything else is a mistyped path, for which a request to the
-    # hub would only give a confusing error.
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+    # A mistyped path must not become a request to the hub, whose error would be misleading.
+    if is_local_path(name):
         raise InputError(f"`features.encoder.pretrained` is `{name}`, but there is no such folder")
     try:
         return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES)))
@@ -93,29 +102,31 @@ def compute_encoder_fingerprint(config: VideoEncoderConfig) -> str:
     """Compute a hash of an encoder's settings and of the content of its files.
 
     Raises:
-        InputError: If the files do not exist.
+        InputError: If the files do not exist or cannot be downloaded.
     """
-    files = list_encoder_files(config)
-    file_stats = [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+    file_hashes = [
+        _hash_cached_file(path, path.stat().st_mtime_ns, path.stat().st_size)
+        for path in list_encoder_files(config)
+    ]
     settings = config.model_dump(mode="json", exclude={"checkpoint", "pretrained"})
-    return compute_fingerprint([settings, [_hash_cached_file(*mark) for mark in file_stats]])
+    return compute_fingerprint([settings, file_hashes])
 
 
 @lru_cache(maxsize=256)
 def _hash_cached_file(path: Path, modified_ns: int, num_bytes: int) -> str:
-    """Hash a file; the result is cached until its size or modification time changes."""
+    """Compute the SHA-256 of a file; it is cached until the size or modification time changes."""
     return compute_file_sha256(path)
 
 
 def _build_signhiera(config: Any, precision: Any, device: torch.device) -> VideoEncoder:
-    """Build a SignHiera encoder."""
+    """Build a SignHiera encoder with loaded weights."""
     from kinesweep.features.encoders.signhiera_encoder import SignHieraEncoder
 
     return SignHieraEncoder.from_config(config, precision, device)
 
 
 def _build_hf_vision(config: Any, precision: Any, device: torch.device) -> VideoEncoder:
-    """Build the encoder of a Hugging Face vision model."""
+    """Build the encoder of a Hugging Face vision model with loaded weights."""
     from kinesweep.features.encoders.hf_vision import HfVisionEncoder
 
     return HfVisionEncoder.from_config(config, precision, device)

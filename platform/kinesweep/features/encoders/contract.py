@@ -3,7 +3,7 @@
 The features of a window depend only on its own pixels, not on other windows in the batch and not on
 the frames that pad its end.
 
-Shapes: B windows, F frames of a window, H = W pixels, K time steps of a window, D width.
+Shapes: B windows, F frames of a window, H = W pixels, C colors, K time steps of a window, D width.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,8 @@ the window as a whole, including the repeated last frames that pad it, so time s
 a short clip are affected by padding. All B·F frames are processed at once, because the caller's
 batches have a constant shape.
 
-Shapes: B windows, F frames of a window, H = W pixels, C = 3, N = B·F, K time steps, D width.
+Shapes: B windows, F frames of a window, H = W pixels, C = 3 colors, N = B·F images, S tokens, K
+time steps of a window, D width; h rows and w columns of a feature map.
 """
 
 from collections.abc import Sequence
@@ -18,13 +19,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from kinesweep.config.recipe.video import HfVisionEncoderConfig
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import InputError, format_one_line
 from kinesweep.features.encoders.image_normalization import (
     ImageNormalization,
     read_image_normalization,
 )
 from kinesweep.features.encoders.pretrained_vision import (
-    format_one_line,
     load_vision_config,
     load_vision_model,
 )
@@ -43,13 +43,18 @@ class HfVisionEncoder:
 
     Args:
         model: Model with loaded weights.
-        normalization: Image normalization.
+        normalization: Image normalization that the model was trained with.
         pool: Pooling of the tokens, `mean` over patches or `first` (class token).
         precision: Arithmetic precision, `fp32` or `bf16` (autocast).
         device: Device of the model.
 
+    Attributes:
+        size: Height and width of the input in pixels.
+        width: Width of a feature vector, D.
+
     Raises:
-        InputError: If the model does not accept such images or its token order is unknown.
+        InputError: If the model does not accept such images, its token order is unknown, or it has
+            no class token and `pool` is `first`.
     """
 
     def __init__(
@@ -70,9 +75,9 @@ class HfVisionEncoder:
             self._video_spec.size_field if self._video_spec else "image_size",
         )
         # The token order of an image model follows from the shape of a real output.
-        shape = self._probe_output_shape()
+        output_shape = self._probe_output_shape()
         if self._video_spec is None:
-            self._token_layout = get_image_token_layout(model.config, shape, self.size)
+            self._token_layout = get_image_token_layout(model.config, output_shape, self.size)
         else:
             self._token_layout = get_video_token_layout(model.config, self._video_spec)
         if pool == "first" and not self._token_layout.has_class:
@@ -81,21 +86,22 @@ class HfVisionEncoder:
                 " class token. Set it to `mean`."
             )
         # (1, D, h, w) of a convolutional model, else (1, S, D).
-        self.width = shape[1] if len(shape) == 4 else shape[2]
+        self.width = output_shape[1] if len(output_shape) == 4 else output_shape[2]
 
     @classmethod
     def from_config(
         cls, config: HfVisionEncoderConfig, precision: str, device: torch.device | str
     ) -> "HfVisionEncoder":
-        """Load a saved vision model that a recipe defines.
+        """Load the saved vision model that a recipe names and create its encoder.
 
         Args:
-            config: Model name or folder, and pooling.
+            config: Hub id or folder of the model, and pooling.
             precision: Arithmetic precision, `fp32` or `bf16`.
             device: Device of the model.
 
         Raises:
-            InputError: If the model does not exist, is not supported or has no preprocessor file.
+            InputError: If the model does not exist, is not supported, has no preprocessor file or
+                has no class token although `pool` is `first`.
             CheckpointError: If weights are missing or do not fit.
         """
         vision_config = load_vision_config(config.pretrained)
@@ -105,7 +111,10 @@ class HfVisionEncoder:
         return cls(model, normalization, config.pool, precision, device)
 
     def count_time_steps(self, num_frames: int) -> int:
-        """Count the time steps K: F for an image model, 1 for a class token, else the model's.
+        """Count the time steps K of a window with `num_frames` frames.
+
+        With an image model every frame is a time step. A video model has 1 time step if the class
+        token is used, otherwise as many as its patches.
 
         Raises:
             InputError: If a video model processes another number of frames.
@@ -123,12 +132,15 @@ class HfVisionEncoder:
         return 1 if self._pool == "first" else self._token_layout.num_time_steps
 
     def __call__(self, pixels_BFHWC: Tensor, num_real_frames_B: Sequence[int]) -> Tensor:
-        """Encode windows; returns float32 (B, K, D) on the CPU.
+        """Encode windows to features, float32 (B, K, D) on the CPU.
 
         Args:
             pixels_BFHWC: Pixels, uint8 RGB.
             num_real_frames_B: Number of real frames of each window. It is ignored: an image model
                 processes frames independently, and a video model has no mask for padding.
+
+        Raises:
+            InputError: If a video model processes another number of frames.
         """
         num_windows, num_frames = pixels_BFHWC.shape[:2]
         num_time_steps = self.count_time_steps(num_frames)
@@ -137,30 +149,42 @@ class HfVisionEncoder:
 
     @property
     def _num_model_frames(self) -> int:
-        """Number of frames that the video model processes at once."""
+        """Return the number of frames that the video model processes at once."""
         assert self._video_spec is not None
         return int(getattr(self._model.config, self._video_spec.frames_field))
 
     def _compute_hidden_states(self, pixels_BFHWC: Tensor) -> Tensor:
-        """Compute the outputs of the last layer, float32, for N images or B windows."""
+        """Compute the outputs of the last layer, float32, on the device of the model.
+
+        Returns:
+            Tokens (N, S, D) of an image model, or its feature map (N, D, h, w) if it is
+            convolutional; tokens (B, S, D) of a video model.
+        """
         inputs = self._normalization(pixels_BFHWC.flatten(0, 1), self._device)
-        arguments: dict[str, Any] = {}
+        forward_kwargs: dict[str, Any] = {}
         if self._video_spec is not None:
             inputs = inputs.unflatten(0, pixels_BFHWC.shape[:2])
-            arguments.update(self._video_spec.arguments)
-        arguments[self._model.main_input_name] = inputs
+            forward_kwargs.update(self._video_spec.arguments)
+        forward_kwargs[self._model.main_input_name] = inputs
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16)
         # The token order is known only for `last_hidden_state`, so the model's own pooler is not
         # used. Under autocast the outputs are bfloat16.
         with torch.inference_mode(), autocast:
-            return self._model(**arguments).last_hidden_state.float()
+            return self._model(**forward_kwargs).last_hidden_state.float()
 
     def _probe_output_shape(self) -> tuple[int, ...]:
-        """Run one black image or window through the model and return the shape of the output."""
-        frames = 1 if self._video_spec is None else self._num_model_frames
-        black = torch.zeros(1, frames, self.size, self.size, 3, dtype=torch.uint8)
+        """Run one black image or window through the model and return the shape of its last layer.
+
+        Returns:
+            (1, S, D), or (1, D, h, w) of a convolutional model.
+
+        Raises:
+            InputError: If the model cannot process such images or its output has another form.
+        """
+        num_frames = 1 if self._video_spec is None else self._num_model_frames
+        pixels_BFHWC = torch.zeros(1, num_frames, self.size, self.size, 3, dtype=torch.uint8)
         try:
-            shape = tuple(self._compute_hidden_states(black).shape)
+            shape = tuple(self._compute_hidden_states(pixels_BFHWC).shape)
         except (AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{_KEY} is a `{self._model.config.model_type}` that cannot process images of"
@@ -177,7 +201,14 @@ class HfVisionEncoder:
 
 
 def _get_image_size(config: Any, normalization: ImageNormalization, field: str) -> int:
-    """Return the image size in pixels from the preprocessor file, else from the model.
+    """Return the height and width of the input in pixels.
+
+    The size comes from the preprocessor file, else from the configuration of the model.
+
+    Args:
+        config: Configuration of the model.
+        normalization: Image normalization, which contains the size of the preprocessor file.
+        field: Name of the field of `config` that contains the size.
 
     Raises:
         InputError: If neither defines a square size, or if that of a video model differs.
@@ -194,7 +225,7 @@ def _get_image_size(config: Any, normalization: ImageNormalization, field: str) 
     if find_video_model_spec(config) is not None and edges != {size}:
         raise InputError(
             f"{_KEY} is a `{config.model_type}` for images of {model_size} pixels, but its"
-            " preprocessor"
-            f" file produces {size}. Set `crop_size` there to the model's `{field}`."
+            " preprocessor file produces"
+            f" {size}. Set `crop_size` there to the model's `{field}`."
         )
     return size

@@ -6,7 +6,7 @@ torchvision and would resize images that already have the right size. A wrong no
 every feature without any error, so a folder without the file, or a file without the numbers, is
 rejected; nothing is guessed.
 
-Shapes: N images, H height, W width, C = 3.
+Shapes: N images, H × W pixels, C = 3 colors.
 """
 
 import json
@@ -42,7 +42,7 @@ class ImageNormalization:
     """An image normalization: one affine map per channel.
 
     Attributes:
-        size: Height and width of the training images in pixels; None if the file does not say.
+        size: Height and width of the training images in pixels; None if the file does not state it.
         scale: Factor applied to the bytes.
         shift: Value added after scaling.
         mean: Mean that is subtracted from each channel, after `scale` and `shift`.
@@ -58,7 +58,7 @@ class ImageNormalization:
     is_bgr: bool = False
 
     def __call__(self, pixels_NHWC: Tensor, device: torch.device) -> Tensor:
-        """Convert uint8 RGB (N, H, W, C) to float32 (N, C, H, W) on the device."""
+        """Normalize images on a device: uint8 RGB (N, H, W, C) becomes float32 (N, C, H, W)."""
         # Bytes are moved before they become floats: a quarter of the data to transfer.
         bytes_NCHW = pixels_NHWC.to(device).permute(0, 3, 1, 2)
         if self.is_bgr:
@@ -76,12 +76,12 @@ def read_image_normalization(name: str) -> ImageNormalization:
         name: Local folder or hub id.
 
     Raises:
-        InputError: If there is no such file or it lacks a number.
+        InputError: If there is no such file, it cannot be read or it lacks a number.
     """
     file, content = _read_preprocessor_file(name)
-    kind = content.get("video_processor_type") or content.get("image_processor_type")
-    kind = kind or content.get("feature_extractor_type") or ""
-    settings = {**_DEFAULTS.get(str(kind).removesuffix("Fast"), _DEFAULTS[""]), **content}
+    class_name = content.get("video_processor_type") or content.get("image_processor_type")
+    class_name = str(class_name or content.get("feature_extractor_type") or "")
+    settings = {**_DEFAULTS.get(class_name.removesuffix("Fast"), _DEFAULTS[""]), **content}
     try:
         return _parse_normalization(settings)
     except (KeyError, TypeError, ValueError) as error:
@@ -94,7 +94,17 @@ def read_image_normalization(name: str) -> ImageNormalization:
 
 
 def _read_preprocessor_file(name: str) -> tuple[str, Mapping[str, Any]]:
-    """Read the first preprocessor file that exists; return its name and its image settings."""
+    """Read the first preprocessor file of a model that contains image settings.
+
+    Args:
+        name: Local folder or hub id.
+
+    Returns:
+        Name of the file, and its image settings.
+
+    Raises:
+        InputError: If there is no such file or a file cannot be read.
+    """
     for file, sections in _FILES:
         try:
             path = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
@@ -114,36 +124,58 @@ def _read_preprocessor_file(name: str) -> tuple[str, Mapping[str, Any]]:
 
 
 def _parse_normalization(settings: Mapping[str, Any]) -> ImageNormalization:
-    """Parse the settings of a preprocessor file; a missing required one raises `KeyError`."""
-    rescaled, normalized = settings.get("do_rescale", True), settings.get("do_normalize", True)
+    """Parse the image normalization from the settings of a preprocessor file.
+
+    Args:
+        settings: Settings of the file with Hugging Face's defaults.
+
+    Raises:
+        KeyError: If a required setting is missing; with its name.
+        ValueError, TypeError: If a setting has an invalid value.
+    """
+    is_rescaled = settings.get("do_rescale", True)
+    is_normalized = settings.get("do_normalize", True)
     # With an offset the values span -1 to 1 instead of 0 to 1 (ViViT).
-    offset = settings["offset"] or settings.get("rescale_offset", False)
+    has_offset = settings["offset"] or settings.get("rescale_offset", False)
+    size = _parse_image_size(settings)
+    scale = float(settings["rescale_factor"]) if is_rescaled else 1.0
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if is_normalized:
+        mean = _parse_channel_values(settings["image_mean"], "image_mean")
+        std = _parse_channel_values(settings["image_std"], "image_std")
     return ImageNormalization(
-        size=_parse_image_size(settings),
-        scale=float(settings["rescale_factor"]) if rescaled else 1.0,
-        shift=-1.0 if rescaled and offset else 0.0,
-        mean=_parse_channel_values(settings["image_mean"], "image_mean")
-        if normalized
-        else (0.0, 0.0, 0.0),
-        std=_parse_channel_values(settings["image_std"], "image_std")
-        if normalized
-        else (1.0, 1.0, 1.0),
+        size=size,
+        scale=scale,
+        shift=-1.0 if is_rescaled and has_offset else 0.0,
+        mean=mean,
+        std=std,
         is_bgr=bool(settings.get("do_flip_channel_order", False)),
     )
 
 
 def _parse_channel_values(value: Any, field: str) -> tuple[float, float, float]:
-    """Parse one value per channel; a single number applies to all three."""
-    values = [float(number) for number in value] if isinstance(value, list) else [float(value)] * 3
+    """Parse one value per channel from a list; a single number applies to all three channels.
+
+    Raises:
+        ValueError: If there are not three values, or a standard deviation is not positive.
+        TypeError: If a value is not a number.
+    """
+    values = [float(item) for item in value] if isinstance(value, list) else [float(value)] * 3
     if len(values) != 3 or (field == "image_std" and min(values) <= 0):
         raise ValueError(f"`{field}` is {value}")
     return values[0], values[1], values[2]
 
 
 def _parse_image_size(settings: Mapping[str, Any]) -> int | None:
-    """Parse the side of the square after cropping or resizing; None if neither is set."""
-    cropped = settings.get("crop_size") is not None and settings.get("do_center_crop", True)
-    field = "crop_size" if cropped else "size"
+    """Parse the side in pixels of the square images after cropping or resizing.
+
+    The result is None if the settings contain no size.
+
+    Raises:
+        ValueError: If the size is not square.
+    """
+    is_cropped = settings.get("crop_size") is not None and settings.get("do_center_crop", True)
+    field = "crop_size" if is_cropped else "size"
     value = settings.get(field)
     if value is None:
         return None

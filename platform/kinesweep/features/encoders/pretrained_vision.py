@@ -19,15 +19,16 @@ from transformers import (
     PreTrainedModel,
 )
 
-from kinesweep.core.errors import CheckpointError, InputError
+from kinesweep.core.errors import CheckpointError, InputError, format_one_line
 from kinesweep.core.hf_logging import silence_transformers
+from kinesweep.core.paths import is_local_path
 
 _KEY = "`features.encoder.pretrained`"
 # Model types that mask random patches even in evaluation mode → same network without masking.
 _EQUIVALENT_TYPES = {"vit_mae": "vit"}
-# Model type → weights after the last layer that is used here. Classifiers are often saved without
-# them, so they may be missing.
-_UNUSED: dict[str, tuple[str, ...]] = {
+# Model type → prefixes of weights after the last layer that is used here. Classifiers are often
+# saved without them, so they may be missing.
+_UNUSED_PREFIXES: dict[str, tuple[str, ...]] = {
     "beit": ("pooler.",),
     "deit": ("pooler.",),
     "siglip_vision_model": ("head.",),
@@ -44,12 +45,12 @@ def load_vision_config(name: str) -> PreTrainedConfig:
         name: Local folder or hub id.
 
     Raises:
-        InputError: If there is no such model, or none with a tower that can be loaded by itself.
+        InputError: If there is no such model, it cannot be read, or it has no tower that can be
+            loaded by itself.
     """
     # A mistyped path must not become a request to the hub, whose error would be misleading.
     folder = Path(name)
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if looks_local and not folder.is_dir():
+    if is_local_path(name) and not folder.is_dir():
         raise InputError(f"{_KEY} is `{name}`, but there is no such folder.")
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise InputError(
@@ -101,33 +102,37 @@ def load_vision_model(name: str, config: PreTrainedConfig) -> PreTrainedModel:
             f"{_KEY} is `{name}`, whose weights cannot be read: {format_one_line(error)}."
             " Weights must be safetensors (as `save_pretrained` writes); pickles are not read."
         ) from None
-    unused = _UNUSED.get(config.model_type, ())
-    missing = [key for key in info["missing_keys"] if not key.startswith(unused)]
-    shapes = [
+    unused_prefixes = _UNUSED_PREFIXES.get(config.model_type, ())
+    missing = [key for key in info["missing_keys"] if not key.startswith(unused_prefixes)]
+    mismatched = [
         f"{key} ({list(saved)}, not {list(expected)})"
         for key, saved, expected in info["mismatched_keys"]
     ]
-    if missing or shapes:
+    if missing or mismatched:
         raise CheckpointError(
-            _format_weight_errors(name, config.model_type, sorted(missing), sorted(shapes))
+            _format_weight_errors(name, config.model_type, sorted(missing), sorted(mismatched))
         )
     return model.eval()
 
 
-def format_one_line(error: Exception) -> str:
-    """Format an error on one line, without its full stop, 300 characters at most."""
-    return " ".join(str(error).split())[:300].rstrip(".")
+def _format_weight_errors(
+    name: str, model_type: str, missing: list[str], mismatched: list[str]
+) -> str:
+    """Format the error message for missing weights and weights with another shape.
 
-
-def _format_weight_errors(name: str, kind: str, missing: list[str], shapes: list[str]) -> str:
-    """Format the error message for missing weights and wrong shapes, up to 8 names of each."""
-    parts = [
+    Args:
+        name: Folder or hub id of the model.
+        model_type: Type of the model.
+        missing: Names of the missing weights; up to 8 are listed.
+        mismatched: Names and shapes of the weights with another shape; up to 8 are listed.
+    """
+    problems = [
         f"{len(keys)} {problem}: {', '.join(f'`{key}`' for key in keys[:8])}"
         + (" …" if len(keys) > 8 else "")
-        for keys, problem in ((missing, "are missing"), (shapes, "have another shape"))
+        for keys, problem in ((missing, "are missing"), (mismatched, "have another shape"))
         if keys
     ]
     return (
-        f"{_KEY} is `{name}`, whose weights do not fit a `{kind}`; {'; '.join(parts)}."
+        f"{_KEY} is `{name}`, whose weights do not fit a `{model_type}`; {'; '.join(problems)}."
         " Give a folder whose `config.json` and weights belong together."
     )

@@ -12,8 +12,9 @@ contain no weights for it (50 788 800 parameters; 50 790 336 with it). The cost 
 the window is quadratic in its length: 128 frames take 45 s and 1.6 GB on 2 CPU cores, 64 take 12 s.
 Do not put frames of different videos into one window, because they would attend to each other.
 
-Shapes: B windows, C colors, F frames, T = F / 2 time steps, H = W tokens, D width, N mask units,
-L tokens that attend to each other, A heads, E width of a head.
+Shapes: B windows, C colors, F frames, T = F / 2 time steps, H = W tokens (pixels in `BCFHW`), U
+side of a mask unit, D width, N mask units, L tokens that attend to each other, A heads, E width of
+a head.
 """
 
 from dataclasses import dataclass
@@ -35,39 +36,42 @@ class HieraGeometry:
     """The size of a SignHiera; the default is `hiera_base_128x224`.
 
     Attributes:
-        frames: Maximum number of frames of a window, F.
+        max_frames: Maximum number of frames of a window, F.
         size: Height and width of the frames in pixels.
-        width: Width of the first stage; each further stage doubles it.
-        heads: Number of heads of the first stage; each further stage doubles it.
-        stages: Number of layers of each stage.
-        local_stages: Number of stages that attend within mask units only.
+        first_stage_width: Width of the first stage; each further stage doubles it.
+        first_stage_heads: Number of heads of the first stage; each further stage doubles it.
+        stage_depths: Number of layers of each stage.
+        num_local_stages: Number of stages that attend within mask units only.
     """
 
-    frames: int = 128
+    max_frames: int = 128
     size: int = 224
-    width: int = 96
-    heads: int = 1
-    stages: tuple[int, ...] = (2, 3, 16, 3)
-    local_stages: int = 2
+    first_stage_width: int = 96
+    first_stage_heads: int = 1
+    stage_depths: tuple[int, ...] = (2, 3, 16, 3)
+    num_local_stages: int = 2
 
     def __post_init__(self) -> None:
-        assert self.frames % FRAMES_PER_TIME_STEP == 0, "time steps are whole"
-        assert self.size % (_STRIDE[1] * self.unit) == 0, "mask units are whole"
+        assert self.max_frames % FRAMES_PER_TIME_STEP == 0, "time steps are whole"
+        assert self.size % (_STRIDE[1] * self.mask_unit_size) == 0, "mask units are whole"
 
     @property
-    def unit(self) -> int:
-        """Side of a mask unit in tokens before pooling; after the last pooling it is 1."""
-        return 2 ** (len(self.stages) - 1)
+    def mask_unit_size(self) -> int:
+        """Return the side of a mask unit in tokens before pooling.
+
+        After the last pooling it is 1.
+        """
+        return 2 ** (len(self.stage_depths) - 1)
 
     @property
-    def grid(self) -> int:
-        """Side of a frame in tokens before pooling."""
+    def grid_side(self) -> int:
+        """Return the side of a frame in tokens before pooling."""
         return self.size // _STRIDE[1]
 
     @property
     def output_width(self) -> int:
-        """Width of the last stage, D."""
-        return self.width * 2 ** (len(self.stages) - 1)
+        """Return the width of the last stage, D."""
+        return self.first_stage_width * 2 ** (len(self.stage_depths) - 1)
 
 
 class HieraAttention(nn.Module):
@@ -81,18 +85,25 @@ class HieraAttention(nn.Module):
         unit: Side of a mask unit in tokens; None for attention over the whole window.
     """
 
-    def __init__(self, width: int, out: int, heads: int, pooled: bool, unit: int | None) -> None:
+    def __init__(
+        self, width: int, output_width: int, num_heads: int, pooled: bool, unit: int | None
+    ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads = num_heads
         self.pooled = pooled
         self.unit = unit
-        self.qkv = nn.Linear(width, 3 * out)
-        self.proj = nn.Linear(out, out)
+        self.qkv = nn.Linear(width, 3 * output_width)
+        self.proj = nn.Linear(output_width, output_width)
 
     def forward(self, x_BTHWD: Tensor, real_BT: Tensor | None) -> Tensor:
-        """Compute attention, (B, T, H, W, D); H and W are halved if queries are pooled.
+        """Compute attention between tokens, (B, T, H, W, D).
 
-        Tokens of padding time steps are masked.
+        If queries are pooled, H and W of the result are half of those of the input.
+
+        Args:
+            x_BTHWD: Tokens.
+            real_BT: Mask of the real time steps, to which attention is limited; None if all time
+                steps are real.
         """
         q_BTHWD, k_BTHWD, v_BTHWD = self.qkv(x_BTHWD).chunk(3, dim=-1)
         unit = self.unit
@@ -116,9 +127,11 @@ class HieraAttention(nn.Module):
         return self.proj(_merge_groups(y_NLD, q_BTHWD.shape, q_unit))
 
     def _split_groups(self, x_BTHWD: Tensor, unit: int | None) -> Tensor:
-        """Split tokens into groups that attend to each other, (N, A, L, E).
+        """Split tokens into groups that attend to each other, and into heads, (N, A, L, E).
 
-        Without mask units there is one group per window, so N is B.
+        Args:
+            x_BTHWD: Tokens.
+            unit: Side of a mask unit in tokens; None for one group per window, so that N is B.
         """
         if unit is None:
             x_NLD = x_BTHWD.flatten(1, 3)
@@ -139,26 +152,36 @@ class HieraLayer(nn.Module):
         unit: Side of a mask unit in tokens; None for attention over the whole window.
     """
 
-    def __init__(self, width: int, out: int, heads: int, pooled: bool, unit: int | None) -> None:
+    def __init__(
+        self, width: int, output_width: int, num_heads: int, pooled: bool, unit: int | None
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=_EPS)
-        self.attn = HieraAttention(width, out, heads, pooled, unit)
-        self.norm2 = nn.LayerNorm(out, eps=_EPS)
+        self.attn = HieraAttention(width, output_width, num_heads, pooled, unit)
+        self.norm2 = nn.LayerNorm(output_width, eps=_EPS)
         self.mlp = nn.ModuleDict(
-            {"fc1": nn.Linear(out, _MLP_RATIO * out), "fc2": nn.Linear(_MLP_RATIO * out, out)}
+            {
+                "fc1": nn.Linear(output_width, _MLP_RATIO * output_width),
+                "fc2": nn.Linear(_MLP_RATIO * output_width, output_width),
+            }
         )
         if pooled:
-            self.proj = nn.Linear(width, out)
+            self.proj = nn.Linear(width, output_width)
 
     def forward(self, x_BTHWD: Tensor, real_BT: Tensor | None) -> Tensor:
-        """Apply the layer, (B, T, H, W, D); pooling halves H and W and doubles D."""
+        """Apply the layer to tokens, (B, T, H, W, D); pooling halves H and W.
+
+        Args:
+            x_BTHWD: Tokens.
+            real_BT: Mask of the real time steps; None if all time steps are real.
+        """
         normed_BTHWD = self.norm1(x_BTHWD)
         # The residual must have the pooled shape too; as in Hiera it starts from the normed input.
         if self.attn.pooled:
             x_BTHWD = _max_pool_tokens(self.proj(normed_BTHWD))
         x_BTHWD = x_BTHWD + self.attn(normed_BTHWD, real_BT)
-        hidden = gelu(self.mlp["fc1"](self.norm2(x_BTHWD)))
-        return x_BTHWD + self.mlp["fc2"](hidden)
+        hidden_BTHWD = gelu(self.mlp["fc1"](self.norm2(x_BTHWD)))
+        return x_BTHWD + self.mlp["fc2"](hidden_BTHWD)
 
 
 class SignHiera(nn.Module):
@@ -171,19 +194,23 @@ class SignHiera(nn.Module):
     def __init__(self, geometry: HieraGeometry) -> None:
         super().__init__()
         self.geometry = geometry
-        first = nn.Conv3d(3, geometry.width, _KERNEL, _STRIDE, _PADDING)
-        self.patch_embed = nn.ModuleDict({"proj": first})
-        self.pos_embed_spatial = nn.Parameter(torch.zeros(1, geometry.grid**2, geometry.width))
-        num_time_steps = geometry.frames // FRAMES_PER_TIME_STEP
-        self.pos_embed_temporal = nn.Parameter(torch.zeros(1, num_time_steps, geometry.width))
+        projection = nn.Conv3d(3, geometry.first_stage_width, _KERNEL, _STRIDE, _PADDING)
+        self.patch_embed = nn.ModuleDict({"proj": projection})
+        self.pos_embed_spatial = nn.Parameter(
+            torch.zeros(1, geometry.grid_side**2, geometry.first_stage_width)
+        )
+        num_time_steps = geometry.max_frames // FRAMES_PER_TIME_STEP
+        self.pos_embed_temporal = nn.Parameter(
+            torch.zeros(1, num_time_steps, geometry.first_stage_width)
+        )
         self.blocks = nn.ModuleList(
             layer
-            for stage in range(len(geometry.stages))
+            for stage in range(len(geometry.stage_depths))
             for layer in _build_stage(geometry, stage)
         )
 
     def forward(self, pixels_BCFHW: Tensor, real_BT: Tensor | None = None) -> Tensor:
-        """Encode normalized pixels to features (B, T, D).
+        """Encode normalized pixels to features, (B, T, D).
 
         Args:
             pixels_BCFHW: Normalized pixels, float; F is even and at most the geometry's `frames`.
@@ -192,7 +219,7 @@ class SignHiera(nn.Module):
                 steps are real.
         """
         x_BTHWD = self.patch_embed["proj"](pixels_BCFHW).permute(0, 2, 3, 4, 1)
-        grid, num_time_steps = self.geometry.grid, x_BTHWD.shape[1]
+        grid, num_time_steps = self.geometry.grid_side, x_BTHWD.shape[1]
         spatial_1HWD = self.pos_embed_spatial.unflatten(1, (grid, grid))
         temporal_T11D = self.pos_embed_temporal[0, :num_time_steps, None, None]
         x_BTHWD = x_BTHWD + (spatial_1HWD + temporal_T11D)
@@ -202,28 +229,45 @@ class SignHiera(nn.Module):
 
 
 def _build_stage(geometry: HieraGeometry, stage: int) -> list[HieraLayer]:
-    """Build the layers of a stage; the first layer pools the output of the previous stage."""
-    out, heads = geometry.width * 2**stage, geometry.heads * 2**stage
+    """Build the layers of a stage; the first layer pools the output of the previous stage.
+
+    Args:
+        geometry: Size of the network.
+        stage: Index of the stage, counted from 0.
+    """
+    out, heads = geometry.first_stage_width * 2**stage, geometry.first_stage_heads * 2**stage
     layers = []
-    for number in range(geometry.stages[stage]):
-        pooled = number == 0 and stage > 0
+    for layer_index in range(geometry.stage_depths[stage]):
+        pooled = layer_index == 0 and stage > 0
         # The pooling layer still works on the input of the stage: with the width and the mask unit
         # of the previous stage, and local attention if that stage has it.
         input_stage = stage - pooled
-        unit = geometry.unit // 2**input_stage if input_stage < geometry.local_stages else None
-        layers.append(HieraLayer(geometry.width * 2**input_stage, out, heads, pooled, unit))
+        unit = (
+            geometry.mask_unit_size // 2**input_stage
+            if input_stage < geometry.num_local_stages
+            else None
+        )
+        layers.append(
+            HieraLayer(geometry.first_stage_width * 2**input_stage, out, heads, pooled, unit)
+        )
     return layers
 
 
 def _max_pool_tokens(x_BTHWD: Tensor) -> Tensor:
-    """Pool tokens by the maximum of each 2 x 2 tokens."""
+    """Merge each 2 x 2 tokens of a time step into one by their maximum, (B, T, H / 2, W / 2, D)."""
     return x_BTHWD.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax(dim=(3, 5))
 
 
 def _merge_groups(x_NLD: Tensor, shape: torch.Size, unit: int | None) -> Tensor:
-    """Merge the groups of `_split_groups` again; returns (B, T, H, W, D)."""
+    """Merge the groups that `_split_groups` made into tokens of the shape (B, T, H, W, D).
+
+    Args:
+        x_NLD: Tokens of each group, with all heads.
+        shape: Shape of the result.
+        unit: Side of a mask unit in tokens; None if there is one group per window.
+    """
     if unit is None:
         return x_NLD.view(shape)
     batch, num_time_steps, height, width, _ = shape
-    x = x_NLD.view(batch, num_time_steps, height // unit, width // unit, unit, unit, -1)
-    return x.transpose(3, 4).reshape(shape)
+    x_BTHWUUD = x_NLD.view(batch, num_time_steps, height // unit, width // unit, unit, unit, -1)
+    return x_BTHWUUD.transpose(3, 4).reshape(shape)

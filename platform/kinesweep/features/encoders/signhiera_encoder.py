@@ -5,7 +5,8 @@ truncated to its longest window first, because attention takes time quadratic in
 of a video that fills half a window takes a quarter of the time. Features of time steps after the
 end of a window are zero.
 
-Shapes: B windows, F frames, C colors, H = W pixels, K = F / 2 time steps, D width.
+Shapes: B windows, F frames of a window, C colors, H = W pixels, K = F / 2 time steps of a window, T
+time steps of the longest window of a batch without its padding (T ≤ K), D width.
 """
 
 from collections.abc import Sequence
@@ -78,7 +79,7 @@ class SignHieraEncoder:
         device: torch.device | str,
         geometry: HieraGeometry = HieraGeometry(),
     ) -> "SignHieraEncoder":
-        """Load the encoder that a recipe defines.
+        """Create the encoder that a recipe defines and load its weights from the checkpoint.
 
         Args:
             config: Path and type of the checkpoint.
@@ -99,55 +100,62 @@ class SignHieraEncoder:
         """Count the time steps K of a window with `num_frames` frames, one for every two frames.
 
         Raises:
-            InputError: If the number is odd or exceeds the number of position embeddings.
+            InputError: If the number is odd or exceeds the maximum length of the model.
         """
-        longest = self._model.geometry.frames
-        if num_frames % FRAMES_PER_TIME_STEP or not 0 < num_frames <= longest:
+        max_frames = self._model.geometry.max_frames
+        if num_frames % FRAMES_PER_TIME_STEP or not 0 < num_frames <= max_frames:
             raise InputError(
                 f"`windows.num_frames` is {num_frames}, but `signhiera` supports even numbers of"
-                f" frames up to {longest}"
+                f" frames up to {max_frames}"
             )
         return num_frames // FRAMES_PER_TIME_STEP
 
     @torch.inference_mode()
     def __call__(self, pixels_BFHWC: Tensor, num_real_frames_B: Sequence[int]) -> Tensor:
-        """Encode windows; returns float32 (B, K, D) on the CPU, zero after a window's end.
+        """Encode windows to features, float32 (B, K, D) on the CPU.
+
+        Features of time steps after the end of a window are zero.
 
         Args:
             pixels_BFHWC: Pixels, uint8 RGB.
-            num_real_frames_B: Number of real frames of each window; other frames have no effect.
+            num_real_frames_B: Number of real frames of each window, at least 1; other frames have
+                no effect.
+
+        Raises:
+            InputError: If the model does not support windows of this length.
         """
-        batch, frames = pixels_BFHWC.shape[:2]
+        num_windows, num_frames = pixels_BFHWC.shape[:2]
         assert (
-            len(num_real_frames_B) == batch
+            len(num_real_frames_B) == num_windows
             and min(num_real_frames_B) > 0
-            and max(num_real_frames_B) <= frames
+            and max(num_real_frames_B) <= num_frames
         )
-        features_BKD = torch.zeros(batch, self.count_time_steps(frames), self.width)
+        features_BKD = torch.zeros(num_windows, self.count_time_steps(num_frames), self.width)
         # Rounded up: a last time step with only one real frame still counts.
         time_steps_B = [-(-num_real // FRAMES_PER_TIME_STEP) for num_real in num_real_frames_B]
-        longest = max(time_steps_B)
-        real_BT = torch.arange(longest) < torch.tensor(time_steps_B)[:, None]
+        max_time_steps = max(time_steps_B)
+        real_BT = torch.arange(max_time_steps) < torch.tensor(time_steps_B)[:, None]
         pixels_BCFHW = self._normalize_pixels(
-            pixels_BFHWC, num_real_frames_B, longest * FRAMES_PER_TIME_STEP
+            pixels_BFHWC, num_real_frames_B, max_time_steps * FRAMES_PER_TIME_STEP
         )
         # A batch of equally long windows needs no mask.
         mask_BT = None if real_BT.all() else real_BT.to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             x_BTD = self._model(pixels_BCFHW, mask_BT)
-        features_BKD[:, :longest] = x_BTD.float().cpu() * real_BT[..., None]
+        features_BKD[:, :max_time_steps] = x_BTD.float().cpu() * real_BT[..., None]
         return features_BKD
 
     def _normalize_pixels(
-        self, pixels_BFHWC: Tensor, num_real_frames_B: Sequence[int], frames: int
+        self, pixels_BFHWC: Tensor, num_real_frames_B: Sequence[int], num_frames: int
     ) -> Tensor:
-        """Normalize the first `frames` frames on the device, float (B, C, F, H, W).
+        """Normalize the first `num_frames` frames of each window, float32 (B, C, F, H, W).
 
-        Frames after the end of a window are replaced by its last real frame. If the number of real
-        frames is odd, one such frame belongs to the last time step, so its content must be defined.
+        The result is on the device of the model; its F is `num_frames`. Frames after the end of a
+        window are replaced by its last real frame. If the number of real frames is odd, one such
+        frame belongs to the last time step, so its content must be defined.
         """
-        last_B1 = torch.tensor(num_real_frames_B)[:, None] - 1
-        frame_BF = torch.arange(frames).minimum(last_B1)
-        row_B1 = torch.arange(len(num_real_frames_B))[:, None]
-        pixels = pixels_BFHWC.cpu()[row_B1, frame_BF].to(self._device)
-        return pixels.permute(0, 4, 1, 2, 3).float().div_(255).sub_(_MEAN).div_(_STD)
+        last_frame_B1 = torch.tensor(num_real_frames_B)[:, None] - 1
+        frame_BF = torch.arange(num_frames).minimum(last_frame_B1)
+        window_B1 = torch.arange(len(num_real_frames_B))[:, None]
+        pixels_BFHWC = pixels_BFHWC.cpu()[window_B1, frame_BF].to(self._device)
+        return pixels_BFHWC.permute(0, 4, 1, 2, 3).float().div_(255).sub_(_MEAN).div_(_STD)

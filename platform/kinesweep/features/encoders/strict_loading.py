@@ -35,8 +35,8 @@ class CheckpointLayout:
             used, otherwise the file itself is the dict.
         prefixes: Prefixes that the model's names may have; the first one that occurs is used. `""`
             means no prefix.
-        ignored_prefixes: Prefixes of names that are skipped, tested with and without the model's
-            prefix.
+        ignored_prefixes: Prefixes of names that are skipped, compared with the name both with and
+            without the model's prefix.
         hint: Advice for the error message if the file has another layout.
     """
 
@@ -47,7 +47,7 @@ class CheckpointLayout:
 
 
 def load_checkpoint(model: nn.Module, path: Path, layout: CheckpointLayout) -> None:
-    """Load a checkpoint into a model; all of its weights must be present.
+    """Load a checkpoint into a model; all weights of the model must be present.
 
     Args:
         model: Model that receives the weights.
@@ -56,7 +56,7 @@ def load_checkpoint(model: nn.Module, path: Path, layout: CheckpointLayout) -> N
 
     Raises:
         CheckpointError: If the file cannot be read, contains objects other than tensors or does
-            not fit; the message names the first three problems.
+            not fit the model; the message names the first three problems.
     """
     tensors = _strip_wrapper_prefixes(_get_tensors(_read_checkpoint(path), path, layout.containers))
     assigned, problems = _assign_tensors(tensors, path, layout, model.state_dict())
@@ -68,7 +68,11 @@ def load_checkpoint(model: nn.Module, path: Path, layout: CheckpointLayout) -> N
 
 
 def _read_checkpoint(path: Path) -> Any:
-    """Read a checkpoint without executing pickled code."""
+    """Read the content of a checkpoint without executing pickled code.
+
+    Raises:
+        CheckpointError: If the file does not exist, has another suffix or cannot be read.
+    """
     if path.suffix not in _SUFFIXES:
         raise CheckpointError(
             f"`{path}` does not have the suffix of a checkpoint; it must end in"
@@ -87,7 +91,7 @@ def _read_checkpoint(path: Path) -> Any:
 
 
 def _format_load_error(error: Exception) -> str:
-    """Format the reason why torch cannot read a file on one line."""
+    """Format on one line why torch cannot read a file."""
     match = re.search(r"GLOBAL (\S+)", str(error))
     if match:
         return (
@@ -98,7 +102,16 @@ def _format_load_error(error: Exception) -> str:
 
 
 def _get_tensors(content: Any, path: Path, containers: Sequence[str]) -> dict[str, Tensor]:
-    """Return the named tensors from the content of a checkpoint."""
+    """Return name → tensor from the content of a checkpoint.
+
+    Args:
+        content: Content of the file.
+        path: Path of the file, for error messages.
+        containers: Keys under which the dict of tensors may be stored.
+
+    Raises:
+        CheckpointError: If there is no dict of tensors, or it contains other objects.
+    """
     if isinstance(content, Mapping):
         content = next((content[key] for key in containers if key in content), content)
     if not isinstance(content, Mapping) or not content:
@@ -117,7 +130,7 @@ def _get_tensors(content: Any, path: Path, containers: Sequence[str]) -> dict[st
 
 
 def _strip_wrapper_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Strip the prefixes of wrapper modules, if all names have them."""
+    """Strip the prefixes of wrapper modules from the names, if all names have them."""
     # Twice, because the wrappers may be nested in either order.
     for wrapper in _WRAPPERS * 2:
         if all(name.startswith(wrapper) for name in tensors):
@@ -131,8 +144,24 @@ def _assign_tensors(
     layout: CheckpointLayout,
     model_tensors: Mapping[str, Tensor],
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Assign tensors to the model's names; also return a problem for each unknown tensor."""
-    prefix = next((p for p in layout.prefixes if any(n.startswith(p) for n in tensors)), None)
+    """Assign the tensors of a checkpoint to the names of a model.
+
+    Args:
+        tensors: Name → tensor of the checkpoint.
+        path: Path of the file, for error messages.
+        layout: Layout of the file.
+        model_tensors: Name → tensor of the model.
+
+    Returns:
+        Name in the model → tensor of the checkpoint, and a problem for each unknown tensor.
+
+    Raises:
+        CheckpointError: If no name has one of the prefixes of the layout.
+    """
+    prefixes = (
+        prefix for prefix in layout.prefixes if any(name.startswith(prefix) for name in tensors)
+    )
+    prefix = next(prefixes, None)
     if prefix is None:
         allowed = ", ".join(f"`{allowed_prefix}`" for allowed_prefix in layout.prefixes)
         raise CheckpointError(f"no tensor name in `{path}` starts with {allowed}. {layout.hint}")
@@ -151,7 +180,16 @@ def _assign_tensors(
 def _find_tensor_problems(
     assigned: Mapping[str, Tensor], model_tensors: Mapping[str, Tensor]
 ) -> list[str]:
-    """Find missing tensors and those with a wrong shape, dtype or non-finite values."""
+    """Find tensors of a model that are missing, and assigned ones that do not fit.
+
+    Args:
+        assigned: Name in the model → tensor of the checkpoint.
+        model_tensors: Name → tensor of the model.
+
+    Returns:
+        A problem for each tensor that is missing, has another shape, is not floating point or
+        contains non-finite values.
+    """
     problems = [f"`{name}` is missing" for name in model_tensors if name not in assigned]
     for name, tensor in assigned.items():
         if tensor.shape != model_tensors[name].shape:

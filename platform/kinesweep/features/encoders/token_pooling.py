@@ -6,7 +6,7 @@ these tokens would be 5 of 261 tokens of an image of 224 pixels. The token order
 does not follow from its output shape, so video models that are missing in the table below are
 rejected by name.
 
-Shapes: N windows or images, S tokens, K time steps, D width.
+Shapes: N windows or images, S tokens, K time steps, D width; h rows and w columns of a feature map.
 """
 
 from collections.abc import Mapping
@@ -41,9 +41,13 @@ class TokenLayout:
     time_last: bool = False
 
     def __call__(self, states: Tensor, pool: Pool) -> Tensor:
-        """Pool tokens (N, S, D), or (N, D, h, w) of a convolutional model, to (N, K, D).
+        """Pool the outputs of the last layer to one vector per time step, (N, K, D).
 
-        K is 1 if `pool` is `first`.
+        Args:
+            states: Tokens (N, S, D), or the feature map (N, D, h, w) of a convolutional model,
+                which is averaged for any `pool`.
+            pool: `mean` for the mean over the patches of each time step, or `first` for the first
+                token, so that K is 1.
         """
         if states.ndim == 4:
             return states.flatten(2).mean(2)[:, None]
@@ -64,7 +68,7 @@ class VideoModelSpec:
         size_field: Name of the configuration field with the height and width in pixels.
         has_class: Whether a class token comes first.
         time_last: Order of the patches, as in `TokenLayout`.
-        arguments: Additional arguments of the forward pass.
+        arguments: Additional keyword arguments of the forward pass.
     """
 
     frames_field: str = "num_frames"
@@ -104,46 +108,54 @@ _NUM_CLASS_TOKENS = {
 
 
 def find_video_model_spec(config: PreTrainedConfig) -> VideoModelSpec | None:
-    """Find the properties of a video model by its type; None for an image model.
+    """Find the properties of a video model by its type; the result is None for an image model.
 
     Raises:
         InputError: If the model is a video model with unknown token order, or has a decoder.
     """
-    kind = config.model_type
-    is_video = "video" in kind or any(hasattr(config, name) for name in _VIDEO_FIELDS)
-    if kind not in _VIDEO_MODELS and is_video:
+    model_type = config.model_type
+    is_video = "video" in model_type or any(hasattr(config, name) for name in _VIDEO_FIELDS)
+    if model_type not in _VIDEO_MODELS and is_video:
         raise InputError(
-            f"{_KEY} is a `{kind}`, a video model with an unknown token order. Supported are"
+            f"{_KEY} is a `{model_type}`, a video model with an unknown token order. Supported are"
             f" {', '.join(f'`{name}`' for name in sorted(_VIDEO_MODELS))} and image models."
         )
     if getattr(config, "is_encoder_decoder", False):
         raise InputError(
-            f"{_KEY} is a `{kind}`, whose outputs come from a decoder, not from image patches."
-            " Give an encoder such as `dinov2`, `clip`, `siglip`, `vit` or `convnext`."
+            f"{_KEY} is a `{model_type}`, whose outputs come from a decoder, not from image"
+            " patches. Give an encoder such as `dinov2`, `clip`, `siglip`, `vit` or `convnext`."
         )
-    return _VIDEO_MODELS.get(kind)
+    return _VIDEO_MODELS.get(model_type)
 
 
 def get_video_token_layout(config: PreTrainedConfig, video: VideoModelSpec) -> TokenLayout:
     """Return the token layout of a video model.
 
+    Args:
+        config: Configuration of the model.
+        video: Properties of its type.
+
     Raises:
         InputError: If the number of frames is not a multiple of the tubelet size.
     """
-    frames, tubelet = getattr(config, video.frames_field), getattr(config, "tubelet_size", 1)
-    tubelet = tubelet if isinstance(tubelet, int) else tubelet[0]
-    if frames % tubelet:
+    num_frames = getattr(config, video.frames_field)
+    # The tubelet size is a number of frames, or (frames, rows, columns).
+    tubelet_size = getattr(config, "tubelet_size", 1)
+    frames_per_tubelet = tubelet_size if isinstance(tubelet_size, int) else tubelet_size[0]
+    if num_frames % frames_per_tubelet:
         raise InputError(
-            f"{_KEY} is a `{config.model_type}` with {frames} frames in tubelets of {tubelet}; it"
-            " would ignore the last frames. Give a model with a multiple of its tubelet size."
+            f"{_KEY} is a `{config.model_type}` with {num_frames} frames in tubelets of"
+            f" {frames_per_tubelet}; it would ignore the last frames. Give a model with a multiple"
+            " of its tubelet size."
         )
-    return TokenLayout(int(video.has_class), video.has_class, frames // tubelet, video.time_last)
+    num_time_steps = num_frames // frames_per_tubelet
+    return TokenLayout(int(video.has_class), video.has_class, num_time_steps, video.time_last)
 
 
 def get_image_token_layout(
     config: PreTrainedConfig, shape: tuple[int, ...], size: int
 ) -> TokenLayout:
-    """Return the token layout of an image model by its type, else by the shape of its output.
+    """Return the token layout of an image model, found by its type or the shape of its output.
 
     Args:
         config: Configuration of the model.
@@ -157,28 +169,43 @@ def get_image_token_layout(
     # that channels cannot be confused with rows.
     if len(shape) == 4 and shape[2] == shape[3] != shape[1]:
         return TokenLayout()
-    kind, leading = config.model_type, None
-    if len(shape) == 3 and kind in _NUM_CLASS_TOKENS:
-        registers = getattr(config, "num_register_tokens", 0)
-        return TokenLayout(_NUM_CLASS_TOKENS[kind] + registers, _NUM_CLASS_TOKENS[kind] > 0)
+    model_type, num_leading = config.model_type, None
+    if len(shape) == 3 and model_type in _NUM_CLASS_TOKENS:
+        num_class_tokens = _NUM_CLASS_TOKENS[model_type]
+        num_registers = getattr(config, "num_register_tokens", 0)
+        return TokenLayout(num_class_tokens + num_registers, num_class_tokens > 0)
     if len(shape) == 3:
-        leading = _count_non_patch_tokens(shape[1], size, getattr(config, "patch_size", None))
-    if leading not in (0, 1):
+        num_leading = _count_non_patch_tokens(shape[1], size, getattr(config, "patch_size", None))
+    if num_leading not in (0, 1):
         raise InputError(
-            f"{_KEY} is a `{kind}`, whose output for an image of {size} pixels is"
+            f"{_KEY} is a `{model_type}`, whose output for an image of {size} pixels is"
             f" {tuple(shape[1:])}; it is unknown which of these are patches. Supported are"
             f" {', '.join(f'`{name}`' for name in sorted(_NUM_CLASS_TOKENS))}, and models whose"
             " tokens are"
             " patches with at most one class token in front of them."
         )
-    return TokenLayout(leading, leading == 1)
+    return TokenLayout(num_leading, num_leading == 1)
 
 
-def _count_non_patch_tokens(tokens: int, size: int, patch: int | list[int] | None) -> int | None:
-    """Count the tokens that are not patches; None if the number cannot be determined."""
-    edge = patch if isinstance(patch, int) or patch is None else patch[0]
-    patches = (size // edge) ** 2 if edge else None
-    if patches is not None and patches <= tokens:
-        return tokens - patches
+def _count_non_patch_tokens(
+    num_tokens: int, size: int, patch_size: int | list[int] | None
+) -> int | None:
+    """Count the tokens of an image that are not patches.
+
+    Args:
+        num_tokens: Number of tokens of the last layer.
+        size: Height and width of the image in pixels.
+        patch_size: Height and width of a patch in pixels; None if unknown.
+
+    Returns:
+        Number of tokens, or None if it cannot be determined.
+    """
+    edge = patch_size if isinstance(patch_size, int) or patch_size is None else patch_size[0]
+    num_patches = (size // edge) ** 2 if edge else None
+    if num_patches is not None and num_patches <= num_tokens:
+        return num_tokens - num_patches
     # Models such as Swin merge patches between layers; the remaining ones still form a square.
-    return next((extra for extra in (0, 1) if isqrt(tokens - extra) ** 2 == tokens - extra), None)
+    for num_other in (0, 1):
+        if isqrt(num_tokens - num_other) ** 2 == num_tokens - num_other:
+            return num_other
+    return None

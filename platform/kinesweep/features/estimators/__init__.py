@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from kinesweep.config.loading import suggest_closest_word
+from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.features.estimators.contract import Estimator
@@ -31,12 +31,12 @@ _BUILT_IN = {"mediapipe": "kinesweep.features.estimators.mediapipe_holistic:Medi
 
 @dataclass(frozen=True)
 class EstimatorSpec:
-    """The location and requirements of an estimator; plain values that are sent to workers.
+    """The location and requirements of an estimator, as plain values that are sent to workers.
 
     Attributes:
         name: Name of the entry point.
-        module: Module of the class.
-        attribute: Name of the class in the module.
+        module: Name of the module that contains the class.
+        class_name: Name of the class in the module.
         file: Path of the module's file, for environments without the package.
         version: Version of the estimator itself.
         requirements: Requirements that pip installs into its environment; if empty, the estimator
@@ -45,14 +45,14 @@ class EstimatorSpec:
 
     name: str
     module: str
-    attribute: str
+    class_name: str
     file: str
     version: str
     requirements: tuple[str, ...]
 
     @property
     def fingerprint(self) -> str:
-        """Short hash, 12 digits, that changes whenever the poses may change."""
+        """Return a hash, 12 hexadecimal digits, that changes whenever the poses may change."""
         return compute_fingerprint([self.name, self.version, list(self.requirements)])[:12]
 
 
@@ -65,7 +65,8 @@ def find_estimator(name: str) -> EstimatorSpec:
     """Find an estimator by name; built-in ones take precedence over entry points.
 
     Raises:
-        InputError: If there is no such estimator, it cannot be imported or it lacks an attribute.
+        InputError: If there is no such estimator, it cannot be imported, or it lacks `version` or
+            `requirements`.
     """
     locations = {
         point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)

@@ -3,7 +3,7 @@
 There is one reader per estimator; the point layouts are those of pose-format. Frames are placed by
 their number in the output, so a frame without people remains a frame. People keep their order.
 
-Shapes: T frames, P people, J points; x, y and a confidence each.
+Shapes: T frames, P people, J points; each point has x, y and a confidence.
 """
 
 import json
@@ -26,7 +26,7 @@ from pose_format.utils.openpose_135 import load_openpose_135_directory
 
 from kinesweep.core.errors import ClipError, InputError
 
-# Frame number → people in that frame, each (J, 3).
+# Frame index → people in that frame, each (J, 3).
 People = Mapping[int, Sequence[NDArray[np.float32]]]
 # Suffix of the files of OpenPose, which writes one file per frame into a folder per video.
 _OPENPOSE_SUFFIX = "_keypoints.json"
@@ -34,7 +34,13 @@ _OPENPOSE_SUFFIX = "_keypoints.json"
 
 @dataclass(frozen=True)
 class VideoProperties:
-    """The properties of a video that an estimator's output does not contain; size in pixels."""
+    """The properties of a video that an estimator's output does not contain.
+
+    Attributes:
+        fps: Frame rate in frames per second.
+        width: Width in pixels.
+        height: Height in pixels.
+    """
 
     fps: float
     width: int
@@ -42,66 +48,84 @@ class VideoProperties:
 
 
 def parse_video_properties(text: str) -> VideoProperties:
-    """Parse width, height and frame rate from a text such as `1280x720@25`.
+    """Parse the properties of a video (width, height, frame rate) from a text like `1280x720@25`.
 
     Raises:
         InputError: If the text has another form or a number is 0.
     """
     match = re.fullmatch(r"(\d+)x(\d+)@(\d+(?:\.\d+)?)", text)
-    if match is None or not all(float(part) > 0 for part in match.groups()):
+    if match is None or not all(float(group) > 0 for group in match.groups()):
         raise InputError(f"`{text}` must give width, height and frames per second: `1280x720@25`")
     return VideoProperties(float(match[3]), int(match[1]), int(match[2]))
 
 
-def find_estimator_outputs(name: str, inputs: Sequence[Path]) -> dict[str, Path]:
+def find_estimator_outputs(estimator_name: str, inputs: Sequence[Path]) -> dict[str, Path]:
     """Find the output files of an external estimator among files and in folders.
 
     Args:
-        name: Name of the estimator, a key of `OUTPUT_READERS`.
+        estimator_name: Name of the estimator, a key of `OUTPUT_READERS`.
         inputs: Files and folders; folders are searched recursively.
 
     Returns:
         Clip name → file or folder of its output.
 
     Raises:
-        InputError: If there is no such reader, no output, or two outputs with the same clip name.
+        InputError: If there is no such reader, an input does not exist, there is no output, or two
+            outputs have the same clip name.
     """
-    if name not in OUTPUT_READERS:
+    if estimator_name not in OUTPUT_READERS:
         raise InputError(
-            f"outputs of `{name}` are not supported; supported are: {', '.join(OUTPUT_READERS)}"
+            f"outputs of `{estimator_name}` are not supported; supported are:"
+            f" {', '.join(OUTPUT_READERS)}"
         )
     outputs: dict[str, Path] = {}
     for root in inputs:
-        for path in _list_outputs(name, root):
+        for path in _list_outputs(estimator_name, root):
             # Clips found inside a folder are named by their path below it, so that equal file
             # names in different subfolders stay distinct.
-            clip = path.name if path.is_dir() else path.name.partition(".")[0]
+            clip_name = path.name if path.is_dir() else path.name.partition(".")[0]
             if path != root:
-                clip = (path.relative_to(root).parent / clip).as_posix()
-            if outputs.setdefault(clip, path) != path:
-                raise InputError(f"`{outputs[clip]}` and `{path}` are both outputs of `{clip}`")
+                clip_name = (path.relative_to(root).parent / clip_name).as_posix()
+            if outputs.setdefault(clip_name, path) != path:
+                raise InputError(
+                    f"`{outputs[clip_name]}` and `{path}` are both outputs of `{clip_name}`"
+                )
     if not outputs:
         raise InputError(
-            f"there is no output of {name} in {', '.join(f'`{path}`' for path in inputs)}"
+            f"there is no output of {estimator_name} in {', '.join(f'`{path}`' for path in inputs)}"
         )
     return outputs
 
 
-def read_estimator_output(name: str, path: Path, video: VideoProperties) -> Pose:
-    """Read an external estimator's output for one clip as a pose.
+def read_estimator_output(
+    estimator_name: str, path: Path, video_properties: VideoProperties
+) -> Pose:
+    """Read the output of an external estimator for one clip as a pose.
+
+    Args:
+        estimator_name: Name of the estimator, a key of `OUTPUT_READERS`.
+        path: File or folder of the output.
+        video_properties: Properties of the video that the output belongs to.
 
     Raises:
-        ClipError: If the file has another format or contains no people; reason `bad_output`.
+        ClipError: If the output cannot be read, has another format or contains no people; reason
+            `bad_output`.
     """
     try:
-        return OUTPUT_READERS[name](path, video)
+        return OUTPUT_READERS[estimator_name](path, video_properties)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        text = f"`{path}` is not an output of {name} ({type(error).__name__}: {error})"
+        text = f"`{path}` is not an output of {estimator_name} ({type(error).__name__}: {error})"
         raise ClipError(text, "bad_output") from None
 
 
 def _list_outputs(name: str, root: Path) -> list[Path]:
-    """List an estimator's outputs at a path: folders for OpenPose, JSON files for all others."""
+    """List the outputs of an estimator at a path, sorted: one folder or JSON file per clip.
+
+    OpenPose writes a folder of JSON files per clip, all other estimators write a JSON file.
+
+    Raises:
+        InputError: If the path does not exist.
+    """
     if not root.exists():
         raise InputError(f"`{root}` does not exist")
     if name.startswith("openpose"):
@@ -111,7 +135,7 @@ def _list_outputs(name: str, root: Path) -> list[Path]:
 
 
 def _make_openpose_reader(load: Callable[..., Pose]) -> Callable[[Path, VideoProperties], Pose]:
-    """Make a reader of OpenPose output from a loader of pose-format."""
+    """Make a reader of the OpenPose output for one clip from a loader function of pose-format."""
 
     def read(path: Path, video: VideoProperties) -> Pose:
         """Read a folder of OpenPose files as a pose."""
@@ -121,61 +145,66 @@ def _make_openpose_reader(load: Callable[..., Pose]) -> Callable[[Path, VideoPro
 
 
 def _read_alphapose(path: Path, video: VideoProperties) -> Pose:
-    """Read AlphaPose output: a list of people, each with the name of its image."""
+    """Read AlphaPose output, a list of people with the names of their images, as a pose."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    rows = content["frames"] if isinstance(content, dict) else content
+    detections = content["frames"] if isinstance(content, dict) else content
     people: dict[int, list[NDArray[np.float32]]] = {}
-    for row in rows:
+    for person in detections:
         # The last number in the image name is the frame; other digits may be part of the clip name.
-        number = int(re.findall(r"\d+", row["image_id"])[-1])
-        people.setdefault(number, []).append(_reshape_keypoints(row["keypoints"]))
+        frame_index = int(re.findall(r"\d+", person["image_id"])[-1])
+        people.setdefault(frame_index, []).append(_reshape_keypoints(person["keypoints"]))
     layouts = {136: get_alphapose_components, 133: get_alphapose_133_components}
-    return _build_pose(people, video, lambda points: layouts[points]())
+    return _build_pose(people, video, lambda num_points: layouts[num_points]())
 
 
 def _read_mmpose(path: Path, video: VideoProperties) -> Pose:
-    """Read MMPose output: frames with their instances, as saved by its inferencer or demos."""
+    """Read MMPose output, as saved by its inferencer or its demos, as a pose.
+
+    The output is a list of frames with their instances, that is, people.
+    """
     content = json.loads(path.read_text(encoding="utf-8"))
     frames = content["instance_info"] if isinstance(content, dict) else content
     # Frame numbers start at 0 or 1, depending on the tool. At most 1 is subtracted, so that leading
     # frames without an entry keep their place.
-    first = min(frame["frame_id"] for frame in frames)
+    first_frame = min(frame["frame_id"] for frame in frames)
     people = {
-        frame["frame_id"] - min(first, 1): [
+        frame["frame_id"] - min(first_frame, 1): [
             np.column_stack([instance["keypoints"], instance["keypoint_scores"]]).astype(np.float32)
             for instance in frame["instances"]
         ]
         for frame in frames
     }
     meta = content.get("meta_info", {}) if isinstance(content, dict) else {}
-    names = meta.get("keypoint_id2name", {})
+    names_by_id = meta.get("keypoint_id2name", {})
 
-    def get_components(points: int) -> list[PoseHeaderComponent]:
+    def get_components(num_points: int) -> list[PoseHeaderComponent]:
         """Return the point components of the header for this number of points."""
-        if points == 133:
+        if num_points == 133:
             return list(cocowholebody_components())
         # Other models name their points in the file.
-        point_names = [names[str(number)] for number in range(points)]
+        point_names = [names_by_id[str(point_id)] for point_id in range(num_points)]
         return [PoseHeaderComponent("BODY", point_names, [], [(0, 255, 0)], "XYC")]
 
     return _build_pose(people, video, get_components)
 
 
 def _read_openpifpaf(path: Path, video: VideoProperties) -> Pose:
-    """Read OpenPifPaf output: JSON lines, one per frame with its predictions."""
-    people: dict[int, list[NDArray[np.float32]]] = {}
+    """Read OpenPifPaf output, JSON lines with the predictions of one frame each, as a pose."""
+    people_by_number: dict[int, list[NDArray[np.float32]]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        people[row["frame"]] = [
-            _reshape_keypoints(prediction["keypoints"]) for prediction in row["predictions"]
+        frame = json.loads(line)
+        people_by_number[frame["frame"]] = [
+            _reshape_keypoints(prediction["keypoints"]) for prediction in frame["predictions"]
         ]
-    first = min(people)
-    shifted = {number - min(first, 1): detections for number, detections in people.items()}
-    return _build_pose(shifted, video, lambda points: {133: cocowholebody_components}[points]())
+    # Frame numbers start at 0 or 1, as for MMPose.
+    first_number = min(min(people_by_number), 1)
+    people = {number - first_number: points for number, points in people_by_number.items()}
+    layouts = {133: cocowholebody_components}
+    return _build_pose(people, video, lambda num_points: layouts[num_points]())
 
 
 def _reshape_keypoints(flat: Sequence[float]) -> NDArray[np.float32]:
-    """Reshape a flat list of x, y and confidence to (J, 3)."""
+    """Reshape a flat list of x, y and confidence of each point to float32 (J, 3)."""
     return np.asarray(flat, np.float32).reshape(-1, 3)
 
 
@@ -184,22 +213,31 @@ def _build_pose(
     video: VideoProperties,
     get_components: Callable[[int], list[PoseHeaderComponent]],
 ) -> Pose:
-    """Build a pose from all frames and people; missing people have confidence 0."""
-    counts = {len(points) for found in people.values() for points in found}
-    if len(counts) != 1:
+    """Build a pose from the people of all frames; missing people have confidence 0.
+
+    Args:
+        people: Frame index → people in that frame.
+        video: Properties of the video.
+        get_components: Function that returns the header's components for a number of points.
+
+    Raises:
+        ValueError: If there are no people or they have different numbers of points.
+    """
+    point_counts = {len(points_J3) for frame in people.values() for points_J3 in frame}
+    if len(point_counts) != 1:
         raise ValueError(
-            f"people have different numbers of points: {sorted(counts)}"
-            if counts
+            f"people have different numbers of points: {sorted(point_counts)}"
+            if point_counts
             else "no people were detected"
         )
-    (count,) = counts
-    shape = (max(people) + 1, max(map(len, people.values())), count)
+    (num_points,) = point_counts
+    shape = (max(people) + 1, max(map(len, people.values())), num_points)
     data_TPJ3 = np.zeros((*shape, 3), np.float32)
-    for frame, found in people.items():
-        for person, points_J3 in enumerate(found):
-            data_TPJ3[frame, person] = points_J3
+    for frame_index, frame in people.items():
+        for person_index, points_J3 in enumerate(frame):
+            data_TPJ3[frame_index, person_index] = points_J3
     header = PoseHeader(
-        0.2, PoseHeaderDimensions(video.width, video.height, 0), get_components(count)
+        0.2, PoseHeaderDimensions(video.width, video.height, 0), get_components(num_points)
     )
     return Pose(header, NumPyPoseBody(video.fps, data_TPJ3[..., :2], data_TPJ3[..., 2]))
 

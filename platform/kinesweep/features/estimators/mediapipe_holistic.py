@@ -23,7 +23,14 @@ class Mediapipe:
         self._load = load_holistic
 
     def __call__(self, frames: Iterable[Any], fps: float, width: int, height: int) -> Any:
-        """Estimate the poses of one video; see `Estimator`."""
+        """Estimate the poses of one video and return them as a `pose_format.Pose`.
+
+        Args:
+            frames: RGB frames of the video.
+            fps: Frames per second.
+            width: Width of the frames in pixels.
+            height: Height of the frames in pixels.
+        """
         settings = {"model_complexity": 1}
         # No reuse between videos: a reused model continues to track the previous video, which
         # moved points by up to 37 pixels.

@@ -23,10 +23,13 @@ _SINGLE_THREAD_ENV = dict.fromkeys(
 
 
 class EstimatorProcess:
-    """A context manager that estimates poses of one video after another in a subprocess.
+    """A context manager that estimates the poses of one video after another in a subprocess.
 
     Args:
         spec: Estimator to run. Its environment is created if necessary.
+
+    Raises:
+        ResourceError: If the environment cannot be created.
     """
 
     def __init__(self, spec: EstimatorSpec) -> None:
@@ -38,6 +41,7 @@ class EstimatorProcess:
         self._stderr_file = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (lives on)
 
     def __enter__(self) -> "EstimatorProcess":
+        """Return this object; the subprocess starts at the first call."""
         return self
 
     def __exit__(
@@ -46,19 +50,21 @@ class EstimatorProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop the subprocess."""
         self.close()
 
-    def __call__(self, source: Path, out: Path, fps: float | None = None) -> dict[str, Any]:
+    def __call__(self, source: Path, output_path: Path, fps: float | None = None) -> dict[str, Any]:
         """Estimate the poses of a video or a folder of frames and write them to a file.
 
         Args:
             source: Video file or folder of frames.
-            out: Path of the `.pose` file.
-            fps: Frames per second of a folder of frames.
+            output_path: Path of the `.pose` file.
+            fps: Frames per second of a folder of frames; a video file states its own.
 
         Returns:
-            Dict with `fps`, `width`, `height`, `frames`, `points`, `pose_bytes`, `seconds` and
-            `core_seconds`.
+            Dict with the properties of the video (`fps`, `width`, `height`, `frames`) and of the
+            written file (`points`, `pose_bytes`), and the time of the call in wall-clock `seconds`
+            and `core_seconds`.
 
         Raises:
             ClipError: If estimation fails, with a reason such as `not_a_video`, `truncated` or
@@ -66,7 +72,7 @@ class EstimatorProcess:
         """
         process = self._get_process()
         assert process.stdin is not None and process.stdout is not None
-        request = {"source": str(source), "out": str(out), "fps": fps}
+        request = {"source": str(source), "out": str(output_path), "fps": fps}
         try:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
@@ -74,9 +80,9 @@ class EstimatorProcess:
         except OSError:
             line = ""  # the pipe is broken; handled below like an end of output
         if not line:
-            code, self._process = process.wait(), None
+            exit_code, self._process = process.wait(), None
             text = (
-                f"`{source}`: the estimator crashed (exit code {code}):"
+                f"`{source}`: the estimator crashed (exit code {exit_code}):"
                 f" {self._read_last_stderr_line()}"
             )
             raise ClipError(text, "estimator_died")
@@ -86,7 +92,7 @@ class EstimatorProcess:
         return response
 
     def close(self) -> None:
-        """Stop the subprocess, if there is one, and wait for its end."""
+        """Stop the subprocess, if it is running, and wait for its end."""
         if self._process is not None:
             assert self._process.stdin is not None
             # The subprocess exits when its input ends.
@@ -105,12 +111,14 @@ class EstimatorProcess:
                 worker_main.__file__,
                 spec.module,
                 spec.file,
-                spec.attribute,
+                spec.class_name,
             ]
             # PYTHONPATH would bring our packages into the estimator's own environment, which has
             # other versions.
             env = {
-                k: v for k, v in os.environ.items() if not spec.requirements or k != "PYTHONPATH"
+                name: value
+                for name, value in os.environ.items()
+                if not spec.requirements or name != "PYTHONPATH"
             }
             self._process = subprocess.Popen(
                 command,
@@ -123,7 +131,10 @@ class EstimatorProcess:
         return self._process
 
     def _read_last_stderr_line(self) -> str:
-        """Read the last line that the subprocess wrote to stderr, 300 characters at most."""
+        """Read the last line that the subprocess wrote to stderr, 300 characters at most.
+
+        The result is `no output` if it wrote nothing.
+        """
         self._stderr_file.seek(0)
         lines = self._stderr_file.read().strip().splitlines()
         return lines[-1][:300] if lines else "no output"

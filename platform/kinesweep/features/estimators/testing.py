@@ -26,8 +26,8 @@ class EstimatorContract:
     Attributes:
         name: Name of the entry point.
         video: Path of a short video.
-        other: Path of another video that is estimated in between, to find retained state; the same
-            video by default.
+        other: Path of another video that is estimated in between, to find state that is kept from
+            one video to the next; None to use `video` again.
     """
 
     name: ClassVar[str]
@@ -39,8 +39,10 @@ class EstimatorContract:
         spec = find_estimator(self.name)
         assert spec.version and Path(spec.file).is_file()
         assert json.dumps(spec.requirements)
-        loose = [item for item in spec.requirements if "==" not in item and "@" not in item]
-        assert not loose, f"pin these requirements, or poses may change with a release: {loose}"
+        unpinned = [item for item in spec.requirements if "==" not in item and "@" not in item]
+        assert not unpinned, (
+            f"pin these requirements, or poses may change with a release: {unpinned}"
+        )
 
     def test_every_frame_has_a_pose(self, tmp_path: Path) -> None:
         """Check that every frame has all points and that detected points are finite."""
@@ -69,5 +71,5 @@ class EstimatorContract:
 
     @property
     def _spec(self) -> EstimatorSpec:
-        """The estimator under test."""
+        """Return the specification of the estimator under test."""
         return find_estimator(self.name)

@@ -6,18 +6,16 @@ Ray's `runtime_env` would instead copy the whole environment for each Ray sessio
 packages into the copy.
 """
 
-import fcntl
 import importlib.util
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.hashing import compute_fingerprint
+from kinesweep.core.io import hold_lock_file
 from kinesweep.core.paths import get_state_dir
 
 # Installed in every environment: the video decoder and the file format.
@@ -27,14 +25,17 @@ _READY_FILE = "ready.json"
 
 
 def get_environment_python(name: str, requirements: tuple[str, ...]) -> Path:
-    """Return the Python interpreter of an estimator's environment, which is created if needed.
+    """Return the path of the Python interpreter of an estimator's environment.
+
+    The environment is created if it does not exist yet.
 
     Args:
         name: Name of the estimator.
-        requirements: Requirements for pip; if empty, the current interpreter is returned.
+        requirements: Requirements that pip installs; if empty, the estimator has no environment of
+            its own and the current interpreter is returned.
 
     Raises:
-        ResourceError: If the installation fails; with the last lines of pip's output.
+        ResourceError: If the environment cannot be created; with the last lines of the output.
     """
     if not requirements:
         return Path(sys.executable)
@@ -45,7 +46,7 @@ def get_environment_python(name: str, requirements: tuple[str, ...]) -> Path:
         return python
     # Checked again under the lock: another process may have created it in the meantime. The
     # files of an interrupted attempt are removed first.
-    with _hold_file_lock(folder.with_name(f"{folder.name}.lock")):
+    with hold_lock_file(folder.with_name(f"{folder.name}.lock")):
         if not (folder / _READY_FILE).is_file():
             shutil.rmtree(folder, ignore_errors=True)
             _create_environment(folder, python, packages)
@@ -54,7 +55,16 @@ def get_environment_python(name: str, requirements: tuple[str, ...]) -> Path:
 
 
 def _create_environment(folder: Path, python: Path, packages: list[str]) -> None:
-    """Create a virtual environment and install the packages; remove it on failure."""
+    """Create a virtual environment in a folder and install packages; remove it on failure.
+
+    Args:
+        folder: Folder of the environment.
+        python: Path that its Python interpreter will have.
+        packages: Requirements that pip installs.
+
+    Raises:
+        ResourceError: If a command fails; with the last lines of its output.
+    """
     create_command = [sys.executable, "-m", "venv", str(folder)]
     install_args = ["install", "--quiet", "--disable-pip-version-check", *packages]
     # Prefer the installed pip: the one bundled with Python is years old and half as fast.
@@ -74,14 +84,5 @@ def _create_environment(folder: Path, python: Path, packages: list[str]) -> None
 
 
 def _hash_packages(packages: list[str]) -> str:
-    """Hash the packages and the Python version, 12 hexadecimal digits."""
+    """Compute a hash of the packages and the Python version, 12 hexadecimal digits."""
     return compute_fingerprint([packages, sys.version_info[:2]])[:12]
-
-
-@contextmanager
-def _hold_file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; other processes wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

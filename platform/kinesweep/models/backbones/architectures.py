@@ -51,7 +51,7 @@ def get_decoder_start_id(config: Any, vocabulary: Vocabulary) -> int:
 
 
 def get_seq2seq_special_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int]:
-    """Return the configuration keys for our vocabulary's special tokens."""
+    """Return the special token ids of our vocabulary by configuration key, with the start token."""
     return {
         "pad_token_id": vocabulary.pad_id,
         "bos_token_id": vocabulary.bos_id,
@@ -61,14 +61,14 @@ def get_seq2seq_special_ids(config: Any, vocabulary: Vocabulary) -> dict[str, in
 
 
 def get_causal_special_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int | None]:
-    """Return the configuration keys for our vocabulary's special tokens, without a start token.
+    """Return the special token ids of our vocabulary by configuration key.
 
     The embedding of a model's padding token is never trained. If the end of sentence doubles as
     padding, the model is therefore told that it has no padding token.
     """
-    is_end = vocabulary.pad_id == vocabulary.eos_id
+    pads_with_eos = vocabulary.pad_id == vocabulary.eos_id
     return {
-        "pad_token_id": None if is_end else vocabulary.pad_id,
+        "pad_token_id": None if pads_with_eos else vocabulary.pad_id,
         "bos_token_id": vocabulary.bos_id,
         "eos_token_id": vocabulary.eos_id,
     }
@@ -104,7 +104,8 @@ class BackboneFamily:
         examples: Example architectures in messages.
         auto_class: Hugging Face Auto class.
         architectures: Supported model types.
-        get_special_ids: Function (configuration or its class, vocabulary) → configuration keys.
+        get_special_ids: Function (configuration or its class, vocabulary) → configuration key →
+            special token id.
         get_unsupported_reason: Function configuration → reason why the model is not supported, or
             an empty string.
     """

@@ -22,7 +22,7 @@ from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.batch import IGNORE
 from kinesweep.core.errors import InputError
 from kinesweep.models.backbones.architectures import CAUSAL
-from kinesweep.models.backbones.base import BaseBackbone
+from kinesweep.models.backbones.base_backbone import BaseBackbone
 from kinesweep.models.backbones.eager_attention import stack_attention_weights, use_eager_attention
 from kinesweep.models.generation import DecodingSettings, decode_causal
 
@@ -33,7 +33,7 @@ class CausalBackbone(BaseBackbone):
     family = CAUSAL
 
     def embed_tokens(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
-        """Embed tokens as the model does, including any scale. Returns (B, P, E).
+        """Embed token ids (B, P) as the model does, including any scale; returns (B, P, E).
 
         A model that scales its embeddings (Gemma) does so in the embedding layer itself, or after
         it for `inputs_embeds` as well.
@@ -48,10 +48,19 @@ class CausalBackbone(BaseBackbone):
         labels_BL: Tensor,
         clip_R: Tensor | None = None,
     ) -> Tensor:
-        """Compute logits aligned to the labels, (B, L, V).
+        """Compute logits aligned to the labels.
 
-        The last vector predicts the first label. With `clip_R`, the labels are those of R texts and
-        `clip_R` gives the clip of each, whose vectors precede the text. Returns (R, L, V) then.
+        The last input vector predicts the first label.
+
+        Args:
+            model: Hugging Face causal language model.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+            labels_BL: Labels; with `clip_R`, those of R texts, (R, L).
+            clip_R: Clip of each text, as a row of `x_BNE`; None: one text for each clip.
+
+        Returns:
+            Logits (B, L, V), or (R, L, V) with `clip_R`.
 
         Raises:
             InputError: If a row has more vectors and labels than the backbone has positions.
@@ -68,9 +77,15 @@ class CausalBackbone(BaseBackbone):
         vectors, then the labels before the last. Input rows are padded on the LEFT, as in the
         model.
 
+        Args:
+            model: Hugging Face causal language model.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+            labels_BL: Labels; `IGNORE` where padded.
+
         Raises:
-            InputError: As in `compute_logits`, or if the model does not return weights for all
-                positions.
+            InputError: If a row has more vectors and labels than the backbone has positions, or
+                the model does not return weights for all positions.
         """
         with use_eager_attention(model):
             output = self._run_teacher_forcing(
@@ -89,7 +104,16 @@ class CausalBackbone(BaseBackbone):
         clip_R: Tensor | None = None,
         **output_options: bool,
     ) -> Any:
-        """Run the model with teacher forcing: each label is predicted from the labels before it."""
+        """Run the model with teacher forcing: each label is predicted from the labels before it.
+
+        The arguments are those of `compute_logits`; `output_options` are passed to the model.
+
+        Returns:
+            Hugging Face's output, whose logits may include positions before the text.
+
+        Raises:
+            InputError: If a row has more vectors and labels than the backbone has positions.
+        """
         is_real_BL = labels_BL != IGNORE
         if clip_R is not None:
             x_BNE, mask_BN = x_BNE[clip_R], mask_BN[clip_R]
@@ -122,7 +146,13 @@ class CausalBackbone(BaseBackbone):
     def generate(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: DecodingSettings
     ) -> Tensor:
-        """Generate the tokens after the vectors, padded after the end of sentence; (B, L).
+        """Generate the token ids that follow the vectors, (B, L), padded after the end of sentence.
+
+        Args:
+            model: Hugging Face causal language model.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+            decoding: Decoding settings.
 
         Raises:
             InputError: If a row has more vectors and tokens than the backbone has positions.
@@ -131,7 +161,7 @@ class CausalBackbone(BaseBackbone):
         return decode_causal(model, *move_padding_left(x_BNE, mask_BN), decoding)
 
     def get_freezable_part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
-        """Return a part of the backbone that can be frozen.
+        """Return the part of the backbone that has this name in `model.freeze`.
 
         Raises:
             InputError: If the part is the encoder or the decoder, which this kind does not have.
@@ -157,15 +187,24 @@ class CausalBackbone(BaseBackbone):
         return None
 
     def get_total_limit(self, model: PreTrainedModel) -> int | None:
-        """Return how many vectors and tokens fit in total; None: unlimited."""
+        """Return how many input vectors and tokens fit in total; None: unlimited."""
         limit = getattr(model.config, "max_position_embeddings", None)
         return None if limit is None else int(limit)
 
-    def _check_length(self, model: PreTrainedModel, mask_BN: Tensor, tokens_B: Tensor) -> None:
-        """Check that no row is longer than the backbone's positions."""
+    def _check_length(self, model: PreTrainedModel, mask_BN: Tensor, num_tokens_B: Tensor) -> None:
+        """Check that no row has more vectors and tokens than the backbone has positions.
+
+        Args:
+            model: Hugging Face causal language model.
+            mask_BN: Mask of the input vectors, bool.
+            num_tokens_B: Number of tokens of each text; a scalar if it is the same for all.
+
+        Raises:
+            InputError: If a row is too long; the message names the longest one's lengths.
+        """
         limit = self.get_total_limit(model)
         # The last token is never read, so it needs no position.
-        lengths_B = mask_BN.sum(dim=1) + tokens_B.to(mask_BN.device) - 1
+        lengths_B = mask_BN.sum(dim=1) + num_tokens_B.to(mask_BN.device) - 1
         if limit is None or int(lengths_B.max()) <= limit:
             return
         longest_row = int(lengths_B.argmax())
@@ -191,13 +230,14 @@ def move_padding_left(x_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
         mask_BN: Mask, bool, in any pattern.
 
     Returns:
-        The moved vectors and mask; the order of real vectors is unchanged.
+        Vectors (B, N, E) and their mask, bool (B, N), True on the right only; real vectors keep
+        their order.
     """
-    order_BN = mask_BN.to(torch.uint8).argsort(dim=1, stable=True)
-    moved_BNE = x_BNE.gather(1, order_BN[:, :, None].expand_as(x_BNE))
-    return moved_BNE, mask_BN.gather(1, order_BN)
+    source_BN = mask_BN.to(torch.uint8).argsort(dim=1, stable=True)
+    moved_BNE = x_BNE.gather(1, source_BN[:, :, None].expand_as(x_BNE))
+    return moved_BNE, mask_BN.gather(1, source_BN)
 
 
 def compute_position_ids(mask_BM: Tensor) -> Tensor:
-    """Compute position ids that count real vectors only; padding gets a valid id."""
+    """Compute position ids (B, M) that count real positions only; padding gets any valid id."""
     return (mask_BM.long().cumsum(dim=1) - 1).clamp(min=0)

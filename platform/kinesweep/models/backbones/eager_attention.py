@@ -20,14 +20,14 @@ from kinesweep.core.errors import InputError
 
 @contextmanager
 def use_eager_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Switch a model to eager attention while the context is active."""
+    """Switch a model to eager attention while the context is active, then restore its setting."""
     # Hugging Face has no public getter for this setting.
-    previous = model.config._attn_implementation
+    previous_implementation = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
         yield
     finally:
-        model.set_attn_implementation(previous)
+        model.set_attn_implementation(previous_implementation)
 
 
 def stack_attention_weights(
@@ -37,11 +37,12 @@ def stack_attention_weights(
 
     Args:
         model: Model that returned the weights, for error messages.
-        layers: Weights of each layer, (B, H, L, M).
+        layers: Weights of each layer, (B, H, L, M); None for a layer that returned none.
         num_positions: Expected number of positions M.
 
     Raises:
-        InputError: If there are no weights, or they cover another number of positions.
+        InputError: If no layer returned weights, or one returned weights over another number of
+            positions.
     """
     # Layers that return no attention weights give None.
     weights = [layer for layer in layers or () if layer is not None]

@@ -15,8 +15,9 @@ from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import InputError, format_one_line
 from kinesweep.core.hf_logging import silence_transformers
+from kinesweep.core.paths import is_local_path
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.architectures import BackboneFamily
 
@@ -48,7 +49,7 @@ class PretrainedModelSpec:
 def load_pretrained_backbone(
     spec: PretrainedModelSpec, vocabulary: Vocabulary, exact_size: bool
 ) -> PreTrainedModel:
-    """Load a pretrained backbone and adapt it to our vocabulary.
+    """Load a pretrained backbone and adapt its special tokens and embeddings to our vocabulary.
 
     Args:
         spec: Model to load.
@@ -64,8 +65,8 @@ def load_pretrained_backbone(
     for key, value in spec.family.get_special_ids(config, vocabulary).items():
         setattr(config, key, value)
     backbone = _read_weights(spec, config)
-    rows = backbone.get_input_embeddings().num_embeddings
-    if vocabulary.size > rows or (exact_size and vocabulary.size < rows):
+    num_rows = backbone.get_input_embeddings().num_embeddings
+    if vocabulary.size > num_rows or (exact_size and vocabulary.size < num_rows):
         # Silenced, because Hugging Face warns about sizes that do not suit tensor cores.
         with silence_transformers():
             backbone.resize_token_embeddings(vocabulary.size)
@@ -73,7 +74,7 @@ def load_pretrained_backbone(
 
 
 def load_pretrained_config(spec: PretrainedModelSpec) -> PreTrainedConfig:
-    """Load the configuration of a pretrained model, checked and with the requested dropout.
+    """Load the configuration of a pretrained model, check its family and set the dropout.
 
     Raises:
         InputError: If the model does not exist, belongs to another family, or has no dropout to
@@ -93,14 +94,13 @@ def load_pretrained_config(spec: PretrainedModelSpec) -> PreTrainedConfig:
     return config
 
 
-def is_local_path(name: str) -> bool:
-    """Return whether a name is a local path, which cannot be a hub id."""
-    # A hub id has at most one slash: `owner/name`.
-    return name.startswith((".", "/", "~")) or name.count("/") > 1
-
-
 def _read_config(spec: PretrainedModelSpec) -> PreTrainedConfig:
-    """Read the configuration of a pretrained model and check its family."""
+    """Read the configuration of a pretrained model and check its family.
+
+    Raises:
+        InputError: If the model does not exist, cannot be read, belongs to another family, or
+            cannot be a backbone.
+    """
     name, family = spec.name, spec.family
     folder = Path(name)
     # Without this check Hugging Face would look for the missing folder on the hub.
@@ -117,7 +117,7 @@ def _read_config(spec: PretrainedModelSpec) -> PreTrainedConfig:
         )
     except (OSError, ValueError, KeyError, HFValidationError) as error:
         raise InputError(
-            f"{_KEY} is `{name}`, which cannot be read as a model: {_format_error_line(error)}"
+            f"{_KEY} is `{name}`, which cannot be read as a model: {format_one_line(error)}"
         ) from None
     if config.model_type not in family.architectures:
         raise InputError(
@@ -131,7 +131,12 @@ def _read_config(spec: PretrainedModelSpec) -> PreTrainedConfig:
 
 
 def _read_weights(spec: PretrainedModelSpec, config: PreTrainedConfig) -> PreTrainedModel:
-    """Load the model with all of its weights, or raise an error."""
+    """Load a pretrained model whose weights are all present; additional ones cause a warning.
+
+    Raises:
+        InputError: If the weights cannot be read from safetensors, or some are missing or have
+            another shape.
+    """
     name = spec.name
     quantization_options: dict[str, Any] = {}
     if spec.quantization is not None:
@@ -154,7 +159,7 @@ def _read_weights(spec: PretrainedModelSpec, config: PreTrainedConfig) -> PreTra
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
-            f"{_KEY} is `{name}`, whose weights cannot be read: {_format_error_line(error)}."
+            f"{_KEY} is `{name}`, whose weights cannot be read: {format_one_line(error)}."
             " They must be safetensors (`save_pretrained` writes them); pickle files are not read."
         ) from None
     missing = sorted([*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])])
@@ -169,8 +174,3 @@ def _read_weights(spec: PretrainedModelSpec, config: PreTrainedConfig) -> PreTra
         text = "%s: %d weights have no place in the model, for example %s"
         _LOG.warning(text, name, len(unexpected), unexpected[0])
     return backbone
-
-
-def _format_error_line(error: Exception) -> str:
-    """Format an error's text on one line, with at most 300 characters."""
-    return " ".join(str(error).split())[:300].rstrip(".")

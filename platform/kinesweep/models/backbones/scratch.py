@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
-from kinesweep.config.loading import suggest_closest_word
+from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.architectures import BackboneFamily
@@ -58,7 +58,7 @@ def build_scratch_config(
 
 
 def check_scratch_config(family: BackboneFamily, scratch: Mapping[str, Any]) -> None:
-    """Check a section by building the backbone without allocating memory.
+    """Check the section of a backbone from scratch by building it without allocating memory.
 
     Args:
         family: Family the architecture must belong to.
@@ -82,13 +82,17 @@ def check_scratch_config(family: BackboneFamily, scratch: Mapping[str, Any]) -> 
 
 
 def _split_architecture(scratch: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Split the section into the architecture and the keys of its configuration."""
+    """Split the section into the name of the architecture and the values of its configuration."""
     keys = {key: value for key, value in scratch.items() if key != "architecture"}
     return str(scratch["architecture"]), keys
 
 
 def _find_unknown_keys(family: BackboneFamily, scratch: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Find the keys that the architecture does not have, as pairs of path and problem."""
+    """Find what the section contains that the architecture does not have.
+
+    Returns:
+        Pairs of a dotted path and a problem; a single pair if the architecture itself is unknown.
+    """
     architecture, keys = _split_architecture(scratch)
     if architecture not in family.architectures:
         hint = (
@@ -105,7 +109,7 @@ def _find_unknown_keys(family: BackboneFamily, scratch: Mapping[str, Any]) -> li
 
 
 def _list_allowed_keys(architecture: str) -> list[str]:
-    """List the names of an architecture's own keys that a recipe may set."""
+    """List the configuration keys of an architecture that a recipe may set."""
     # A key that every configuration has says nothing about the architecture; tied embeddings do.
     common = {field.name for field in dataclasses.fields(PreTrainedConfig)}
     own_keys = [field.name for field in dataclasses.fields(CONFIG_MAPPING[architecture])]
@@ -114,7 +118,13 @@ def _list_allowed_keys(architecture: str) -> list[str]:
 
 
 def _explain_rejected_key(architecture: str, key: str, allowed: list[str]) -> str:
-    """Explain why a recipe cannot set a key."""
+    """Explain in a message why a recipe cannot set a key.
+
+    Args:
+        architecture: Hugging Face model type.
+        key: Key that is not allowed.
+        allowed: Keys that a recipe may set, for a suggestion.
+    """
     if key in _RESERVED_KEYS:
         return "is set by the tokenizer or by how the model is called; remove it"
     # Many architectures accept aliases, such as `hidden_size` for `n_embd`.
@@ -125,6 +135,6 @@ def _explain_rejected_key(architecture: str, key: str, allowed: list[str]) -> st
 
 
 def _format_build_error(error: Exception) -> str:
-    """Format an architecture's error message on one line."""
+    """Format the error that an architecture raised, on one line of at most 300 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return f"cannot be built: {text[:300]}"

@@ -4,7 +4,7 @@ Supports M2M-100, mBART, BART, T5 and similar models, from scratch or pretrained
 through `inputs_embeds` and the decoder generates the text; the encoder runs once per clip,
 regardless of the number of beams.
 
-Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens, R texts,
+Shapes: B clips, N vectors, P prompt tokens, E width, L target tokens, V vocabulary, R texts,
 A layers, H heads.
 """
 
@@ -18,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.errors import InputError
 from kinesweep.models.backbones.architectures import SEQ2SEQ
-from kinesweep.models.backbones.base import BaseBackbone
+from kinesweep.models.backbones.base_backbone import BaseBackbone
 from kinesweep.models.backbones.eager_attention import stack_attention_weights, use_eager_attention
 from kinesweep.models.generation import DecodingSettings, decode_seq2seq
 from kinesweep.models.losses.cross_entropy import shift_labels_right
@@ -30,7 +30,7 @@ class Seq2SeqBackbone(BaseBackbone):
     family = SEQ2SEQ
 
     def embed_tokens(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
-        """Embed tokens as the encoder does, including its scale. Returns (B, P, E)."""
+        """Embed token ids (B, P) as the encoder does, including its scale; returns (B, P, E)."""
         encoder = model.get_encoder()
         embedded_BPE = encoder.get_input_embeddings()(ids_BP)
         # BART and M2M-100 scale inside the embedding layer; Pegasus and Marian outside of it, in
@@ -46,10 +46,17 @@ class Seq2SeqBackbone(BaseBackbone):
         labels_BL: Tensor,
         clip_R: Tensor | None = None,
     ) -> Tensor:
-        """Compute logits aligned to the labels, (B, L, V).
+        """Compute logits aligned to the labels; the encoder reads each clip once.
 
-        With `clip_R`, the labels are those of R texts and `clip_R` gives the clip of each; the
-        encoder still reads each clip only once. Returns (R, L, V) in this case.
+        Args:
+            model: Hugging Face encoder-decoder.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+            labels_BL: Labels; with `clip_R`, those of R texts, (R, L).
+            clip_R: Clip of each text, as a row of `x_BNE`; None: one text for each clip.
+
+        Returns:
+            Logits (B, L, V), or (R, L, V) with `clip_R`.
 
         Raises:
             InputError: If there are more vectors or labels than the backbone has positions.
@@ -59,11 +66,17 @@ class Seq2SeqBackbone(BaseBackbone):
     def compute_attention_weights(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
     ) -> Tensor:
-        """Compute the decoder's cross-attention weights of each label, (B, A, H, L, N).
+        """Compute the decoder's cross-attention weights that predict each label, (B, A, H, L, N).
+
+        Args:
+            model: Hugging Face encoder-decoder.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+            labels_BL: Labels; `IGNORE` where padded.
 
         Raises:
-            InputError: As in `compute_logits`, or if the model does not return weights for all
-                vectors.
+            InputError: If there are more vectors or labels than the backbone has positions, or the
+                model does not return weights for all vectors.
         """
         with use_eager_attention(model):
             output = self._run_teacher_forcing(
@@ -74,7 +87,13 @@ class Seq2SeqBackbone(BaseBackbone):
     def generate(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: DecodingSettings
     ) -> Tensor:
-        """Generate tokens without the start token, padded after the end of sentence; (B, L).
+        """Generate token ids without the start token, (B, L), padded after the end of sentence.
+
+        Args:
+            model: Hugging Face encoder-decoder.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+            decoding: Decoding settings.
 
         Raises:
             InputError: If there are more vectors or tokens than the backbone has positions.
@@ -91,7 +110,16 @@ class Seq2SeqBackbone(BaseBackbone):
         clip_R: Tensor | None = None,
         **output_options: bool,
     ) -> Any:
-        """Run the model with teacher forcing: each label is predicted from the labels before it."""
+        """Run the model with teacher forcing: each label is predicted from the labels before it.
+
+        The arguments are those of `compute_logits`; `output_options` are passed to the model.
+
+        Returns:
+            Hugging Face's output.
+
+        Raises:
+            InputError: If there are more vectors or labels than the backbone has positions.
+        """
         self._check_length(model, x_BNE.shape[1], labels_BL.shape[1])
         config = model.config
         decoder_ids_BL = shift_labels_right(
@@ -113,7 +141,7 @@ class Seq2SeqBackbone(BaseBackbone):
         )
 
     def get_freezable_part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
-        """Return a part of the backbone that can be frozen."""
+        """Return the part of the backbone that has this name in `model.freeze`."""
         part_getters: dict[ModelPart, Callable[[], nn.Module]] = {
             "backbone": lambda: model,
             "backbone_encoder": model.get_encoder,
@@ -136,7 +164,16 @@ class Seq2SeqBackbone(BaseBackbone):
         return None
 
     def _check_length(self, model: PreTrainedModel, num_inputs: int, num_outputs: int) -> None:
-        """Check that no position lies beyond a fixed position table."""
+        """Check that input and output are not longer than the backbone's fixed position tables.
+
+        Args:
+            model: Hugging Face encoder-decoder.
+            num_inputs: Number of input vectors, with padding.
+            num_outputs: Number of output tokens, with padding.
+
+        Raises:
+            InputError: If one of them is longer than its table.
+        """
         keys = [key for key in vars(model.config) if key.endswith("position_embeddings")]
         lengths = (
             ("input (prompt, frames and end)", num_inputs, self.get_input_limit(model)),
@@ -155,7 +192,10 @@ class Seq2SeqBackbone(BaseBackbone):
 
 
 def _count_positions(module: nn.Module) -> int | None:
-    """Count the positions of a fixed position table; None if they are computed on demand."""
+    """Count the positions of an encoder's or decoder's fixed position table.
+
+    The result is None if positions are computed on demand, so there is no limit.
+    """
     table = getattr(module, "embed_positions", None)
     if not isinstance(table, nn.Embedding):
         return None

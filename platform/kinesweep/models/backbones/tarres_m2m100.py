@@ -40,7 +40,13 @@ class NormedDecoderLayer(M2M100DecoderLayer):
         self.layernorm_embedding = nn.LayerNorm(config.d_model)
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Normalize embeddings with positions, (B, L, E), and run the layer on them."""
+        """Normalize embeddings with positions, (B, L, E), apply dropout and run the layer on them.
+
+        Args:
+            hidden_states: Embeddings of the decoder's input, with positions.
+            *args: Passed to Hugging Face's layer.
+            **kwargs: Passed to Hugging Face's layer.
+        """
         x_BLE = self.layernorm_embedding(hidden_states)
         x_BLE = functional.dropout(x_BLE, p=self.dropout, training=self.training)
         return super().forward(x_BLE, *args, **kwargs)
@@ -50,7 +56,7 @@ class TarresModel(M2M100ForConditionalGeneration):
     """M2M-100 with a layer norm at the start of its decoder.
 
     Args:
-        config: Sizes and dropout.
+        config: Configuration of the model.
     """
 
     config_class = TarresConfig

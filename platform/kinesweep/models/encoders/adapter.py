@@ -9,7 +9,7 @@ Shapes: B clips, T frames, D features, E output width.
 
 from torch import Tensor, nn
 
-from kinesweep.config.recipe.model import AdapterEncoderConfig
+from kinesweep.config.recipe.encoders import AdapterEncoderConfig
 from kinesweep.models.encoders.frame_encoder import FrameEncoder, average_frames
 
 
@@ -36,7 +36,15 @@ class AdapterEncoder(FrameEncoder):
         self.norm_out = nn.LayerNorm(out) if config.norm_out else nn.Identity()
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
+        """Encode each frame independently, then average every `downsample` frames.
+
+        Args:
+            x_BTD: Features.
+            mask_BT: Mask of the frames, bool, True on the left only.
+
+        Returns:
+            Vectors (B, ceil(T / downsample), E) and their mask.
+        """
         x_BTE = self.linear(self.preprocess(x_BTD))
         x_BTE = x_BTE + self.up(self.dropout(self.down(self.norm(x_BTE)).relu()))
         return average_frames(self.norm_out(x_BTE), mask_BT, self.downsample)

@@ -39,7 +39,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x_NVC: Tensor) -> Tensor:
-        """Return the normalized input, in the same shape."""
+        """Normalize each channel and apply weight and bias; the shape stays the same."""
         x_NC = x_NVC.flatten(0, -2)
         # A frozen layer does not update its statistics, even if the model is in training mode.
         updates_statistics = self.training and self.weight.requires_grad
@@ -63,13 +63,12 @@ class BatchNorm(nn.Module):
         return normed_NC.view_as(x_NVC)
 
     def _normalize_over_ranks(self, x_NC: Tensor) -> Tensor:
-        """Normalize by the mean and variance over all ranks."""
+        """Normalize by mean and variance over all ranks and update the running statistics."""
         # Ranks have different numbers of frames, so the count is summed along with the values.
         count_1 = x_NC.new_full((1,), len(x_NC))
-        *sums, count = _SumOverRanks.apply(torch.cat([x_NC.sum(dim=0), count_1])).split(
-            [x_NC.shape[1], 1]
-        )
-        mean_C = sums[0] / count
+        sums_and_count = _SumOverRanks.apply(torch.cat([x_NC.sum(dim=0), count_1]))
+        sum_C, count = sums_and_count.split([x_NC.shape[1], 1])
+        mean_C = sum_C / count
         # Two passes: E[x²] - E[x]² would lose precision.
         variance_C = _SumOverRanks.apply((x_NC - mean_C).square().sum(dim=0)) / count
         with torch.no_grad():
@@ -84,14 +83,14 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, x: Tensor) -> Tensor:
-        """Return the sum of `x` over ranks."""
+        """Sum `x` over all ranks; every rank gets the sum."""
         total = x.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(_: Any, grad: Tensor) -> Tensor:
-        """Return the sum of the gradients over ranks."""
+        """Sum the gradient over all ranks; every rank gets the sum."""
         total = grad.clone()
         dist.all_reduce(total)
         return total

@@ -14,12 +14,12 @@ from math import prod
 from torch import Tensor, arange, nn
 from torch.nn import functional
 
-from kinesweep.config.recipe.model import CnnEncoderConfig
+from kinesweep.config.recipe.encoders import CnnEncoderConfig
 from kinesweep.models.encoders.frame_encoder import FrameEncoder, SourceSpan
 
 
 class CnnEncoder(FrameEncoder):
-    """Reads several frames at a time and keeps every n-th.
+    """Convolves over several frames at a time; its strides reduce the number of vectors.
 
     Args:
         config: Kernels, strides and channels.
@@ -42,18 +42,31 @@ class CnnEncoder(FrameEncoder):
         self.dropout = nn.Dropout(config.dropout)
 
     def get_source_spans(self, num_frames: int) -> list[SourceSpan]:
-        """Return the frames nearest to the center of each vector's receptive field.
+        """Return the frames nearest to the center of each vector's receptive field, in time order.
 
         A vector represents as many frames as the product of the strides, fewer at the ends.
+
+        Args:
+            num_frames: Number of real frames of the clip.
         """
         step = prod(self.strides)
         # The centers lie at multiples of `step`; ranges meet halfway between them.
-        count = -(-num_frames // step)
-        starts = [0, *(index * step - step // 2 for index in range(1, count)), num_frames]
-        return [SourceSpan(first, end) for first, end in pairwise(starts)]
+        num_vectors = -(-num_frames // step)
+        inner_bounds = [index * step - step // 2 for index in range(1, num_vectors)]
+        bounds = [0, *inner_bounds, num_frames]
+        return [SourceSpan(first, end) for first, end in pairwise(bounds)]
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, T', E) and its mask; T' is T divided by each stride in turn, rounded up."""
+        """Convolve the frames over time, with the configured strides.
+
+        Args:
+            x_BTD: Features.
+            mask_BT: Mask of the frames, bool, True on the left only.
+
+        Returns:
+            Vectors (B, T', E) and their mask, bool (B, T'). T' is T divided by each stride in turn,
+            rounded up.
+        """
         x_BET = self.project(self.preprocess(x_BTD)).transpose(1, 2)
         lengths_B = mask_BT.sum(dim=1)
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinesweep.config.recipe.model import FrameEncoderConfig
+from kinesweep.config.recipe.encoders import FrameEncoderConfig
 
 MIN_STD = 0.1
 """Smaller standard deviations count as this one, so that jitter of the face is not scaled up to the
@@ -24,7 +24,7 @@ the units of the features; for poses, shoulder widths.
 
 
 class SourceSpan(NamedTuple):
-    """The source of an encoder's output vector.
+    """The part of a clip that an output vector of an encoder represents.
 
     Attributes:
         first: First frame.
@@ -63,20 +63,35 @@ class FrameEncoder(nn.Module):
         self.norm_in = nn.LayerNorm(self.width_in) if config.norm_in else nn.Identity()
 
     def set_statistics(self, mean_D: Tensor, deviation_D: Tensor) -> None:
-        """Set the statistics of the training split; they are saved with the weights."""
+        """Set the statistics for standardization; they are saved with the weights.
+
+        Without standardization nothing is set.
+
+        Args:
+            mean_D: Mean of each feature in the training split.
+            deviation_D: Standard deviation of each feature in the training split.
+        """
         if self.standardize:
             self.mean.copy_(mean_D)
             self.scale.copy_(1 / deviation_D.clamp_min(MIN_STD))
 
     def get_source_spans(self, num_frames: int) -> list[SourceSpan]:
-        """Return the source of each vector, in order, for a clip of this many frames."""
+        """Return the frames that each output vector of a clip represents, in time order.
+
+        Args:
+            num_frames: Number of real frames of the clip.
+        """
         step = self.downsample
         return [
             SourceSpan(first, min(first + step, num_frames)) for first in range(0, num_frames, step)
         ]
 
     def preprocess(self, x_BTD: Tensor) -> Tensor:
-        """Return (B, T, `width_in`); each frame depends on itself and the previous one."""
+        """Standardize, add velocities and apply the layer norm; returns (B, T, `width_in`).
+
+        Each step is optional. A frame depends on itself and, through its velocity, on the previous
+        frame.
+        """
         if self.standardize:
             x_BTD = (x_BTD - self.mean.to(x_BTD.dtype)) * self.scale.to(x_BTD.dtype)
         if self.velocity:
@@ -88,12 +103,12 @@ class FrameEncoder(nn.Module):
 
 
 def average_frames(x_BTE: Tensor, mask_BT: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """Average every `window` consecutive real frames; a clip's last mean may have fewer.
+    """Average every `window` consecutive real frames; a clip's last average may be over fewer.
 
     Args:
         x_BTE: Vectors of frames.
         mask_BT: Mask of the frames, bool, True on the left only.
-        window: Number of frames per mean.
+        window: Number of frames per average.
 
     Returns:
         Vectors (B, ceil(T / window), E) and their mask.

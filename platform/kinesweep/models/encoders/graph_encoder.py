@@ -8,8 +8,8 @@ position of a side stays in its values. A real mirror image also negates one coo
 that read coordinates do not know this, so it gives another output and has to be learned
 (`batch.augmentation.mirror`).
 
-Shapes: B clips, T frames, D features, V points, C coordinates, N real frames, W width of the
-network, E output width, M output vectors.
+Shapes: B clips, T frames, D features, V points, C coordinates or channels of a point, N real frames
+of all clips, S skeleton graphs, W width of the network, E output width, M output vectors.
 """
 
 from typing import Any
@@ -27,11 +27,12 @@ from kinesweep.models.lora import add_lora_to_linear_layers, is_adapter_weight
 
 
 class GraphEncoder(nn.Module):
-    """A network on points, with input steps and output layer.
+    """A network on the points of a skeleton, with its input steps and output layer.
 
     Args:
         config: The recipe's section for this encoder.
-        network: Network, called as `(x_NVC, packer, skeleton_KVV) -> x_NVW`; its `width` is W.
+        network: Network, called as `(x_NVC, packer, skeleton_graphs_SVV) -> x_NVW`; its
+            attribute `width` is W.
         width: Input width D.
         out: Output width E.
         skeleton: Skeleton of the V points.
@@ -76,20 +77,37 @@ class GraphEncoder(nn.Module):
             module._is_hf_initialized = True  # type: ignore[assignment]
 
     def freeze_base_weights(self) -> None:
-        """Freeze the network's own weights if it has adapters."""
+        """Freeze all weights of the network except its adapters; do nothing if it has none."""
         if self.config.lora is not None:
             for name, parameter in self.network.named_parameters():
                 parameter.requires_grad_(is_adapter_weight(name))
 
     def set_statistics(self, mean_D: Tensor, deviation_D: Tensor) -> None:
-        """Set the statistics of the training split; they are saved with the weights."""
+        """Set the statistics for standardization, averaged over both sides of the body.
+
+        They are saved with the weights. Without standardization nothing is set.
+
+        Args:
+            mean_D: Mean of each feature in the training split.
+            deviation_D: Standard deviation of each feature in the training split.
+        """
         if self.config.standardize:
             self.mean.copy_(self._average_mirror_sides(mean_D))
             deviation_D = self._average_mirror_sides(deviation_D.square()).sqrt()
             self.scale.copy_(1 / deviation_D.clamp_min(MIN_STD))
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, M, E) and its mask; M is T, V or V + T, depending on the pooling."""
+        """Encode clips as vectors for their frames, their points or both.
+
+        Args:
+            x_BTD: Features.
+            mask_BT: Mask of the frames, bool, True on the left only.
+
+        Returns:
+            Vectors (B, M, E) and their mask, bool (B, M). With pooling `skeleton` there is a vector
+            for each frame (M = T), with `time` for each point (M = V), otherwise for each point and
+            then for each frame (M = V + T).
+        """
         packer = FramePacker(mask_BT)
         x_NVW = self.network(self.preprocess(x_BTD, packer), packer, self.graphs)
         vectors, masks = [], []
@@ -104,22 +122,38 @@ class GraphEncoder(nn.Module):
         return self.project(torch.cat(vectors, dim=1)), torch.cat(masks, dim=1)
 
     def get_source_spans(self, num_frames: int) -> list[SourceSpan]:
-        """Return the source of each vector, in order, for a clip of this many frames."""
+        """Return the frames and the point that each output vector of a clip represents.
+
+        Args:
+            num_frames: Number of real frames of the clip.
+
+        Returns:
+            The source of each vector, in the order in which `forward` returns them.
+        """
         pooling = self.config.pooling
         points = range(self.num_points if pooling != "skeleton" else 0)
         frame_indices = range(num_frames if pooling != "time" else 0)
         return [
-            *(SourceSpan(0, num_frames, v) for v in points),
-            *(SourceSpan(t, t + 1) for t in frame_indices),
+            *(SourceSpan(0, num_frames, point) for point in points),
+            *(SourceSpan(frame, frame + 1) for frame in frame_indices),
         ]
 
     def compute_point_features(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """Compute the network's output for each point and frame, (B, T, V, W); zero at padding."""
+        """Compute the network's output for each point and frame, (B, T, V, W); zero at padding.
+
+        Args:
+            x_BTD: Features.
+            mask_BT: Mask of the frames, bool, True on the left only.
+        """
         packer = FramePacker(mask_BT)
         return packer.unpack(self.network(self.preprocess(x_BTD, packer), packer, self.graphs))
 
     def preprocess(self, x_BTD: Tensor, packer: FramePacker) -> Tensor:
-        """Return the real frames with all input channels of each point, (N, V, channels)."""
+        """Compute the input channels of each point in each real frame, (N, V, C).
+
+        The channels are the standardized coordinates, bones, and velocities of both; each step that
+        the configuration switches off is left out.
+        """
         if self.config.standardize:
             x_BTD = x_BTD - self.mean.to(x_BTD.dtype)
         x_BTVC = x_BTD.unflatten(2, (self.num_points, -1))
@@ -137,12 +171,18 @@ class GraphEncoder(nn.Module):
         return packer.pack(x_BTVC)
 
     def _average_mirror_sides(self, values_D: Tensor) -> Tensor:
-        """Average each point's values with those of its mirror point."""
+        """Average the values of each point with those of its mirror point; returns (D,)."""
         values_VC = values_D.unflatten(0, (self.num_points, -1))
         return ((values_VC + values_VC[self.mirror]) / 2).flatten()
 
 
 def count_point_channels(config: GraphEncoderConfig, width: int, skeleton: Skeleton) -> int:
-    """Count the input channels of a point: coordinates, bones, and the velocities of both."""
+    """Count the input channels of a point: coordinates, bones, and the velocities of both.
+
+    Args:
+        config: Switches for bones and velocities.
+        width: Values per frame, D.
+        skeleton: Skeleton of the V points.
+    """
     num_coordinates = width // skeleton.num_points
     return num_coordinates * (2 if config.bones else 1) * (2 if config.velocity else 1)

@@ -12,7 +12,7 @@ Shapes: B clips, T frames, D features, E output width.
 import torch
 from torch import Tensor, nn
 
-from kinesweep.config.recipe.model import LinearEncoderConfig
+from kinesweep.config.recipe.encoders import LinearEncoderConfig
 from kinesweep.models.encoders.frame_encoder import FrameEncoder, average_frames
 
 
@@ -35,7 +35,15 @@ class LinearEncoder(FrameEncoder):
         self.activation = nn.ReLU() if config.activation == "relu" else nn.Identity()
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
+        """Encode each frame independently, then average every `downsample` frames.
+
+        Args:
+            x_BTD: Features.
+            mask_BT: Mask of the frames, bool, True on the left only.
+
+        Returns:
+            Vectors (B, ceil(T / downsample), E) and their mask.
+        """
         x_BTE = self.linear(self.preprocess(x_BTD))
         if self.gain is not None:
             x_BTE = x_BTE * self.gain

@@ -11,7 +11,7 @@ Shapes: B clips, T frames, D features, E output width.
 
 from torch import Tensor, nn
 
-from kinesweep.config.recipe.model import MlpEncoderConfig
+from kinesweep.config.recipe.encoders import MlpEncoderConfig
 from kinesweep.models.encoders.frame_encoder import FrameEncoder, average_frames
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
@@ -31,15 +31,24 @@ class MlpEncoder(FrameEncoder):
         self.downsample = config.downsample
         activation = _ACTIVATIONS[config.activation]
         layers: list[nn.Module] = []
-        last = self.width_in
-        for hidden in config.hidden:
-            layers += [nn.Linear(last, hidden), activation(), nn.Dropout(config.dropout)]
-            last = hidden
+        last_width = self.width_in
+        for hidden_width in config.hidden:
+            linear = nn.Linear(last_width, hidden_width)
+            layers += [linear, activation(), nn.Dropout(config.dropout)]
+            last_width = hidden_width
         self.hidden = nn.Sequential(*layers)
-        self.linear = nn.Linear(last, out)
+        self.linear = nn.Linear(last_width, out)
         self.norm_out = nn.LayerNorm(out) if config.norm_out else nn.Identity()
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
+        """Encode each frame independently, then average every `downsample` frames.
+
+        Args:
+            x_BTD: Features.
+            mask_BT: Mask of the frames, bool, True on the left only.
+
+        Returns:
+            Vectors (B, ceil(T / downsample), E) and their mask.
+        """
         x_BTE = self.norm_out(self.linear(self.hidden(self.preprocess(x_BTD))))
         return average_frames(x_BTE, mask_BT, self.downsample)

@@ -31,24 +31,33 @@ class FramePacker:
         self._clip_N = self._real_N // mask_BT.shape[1]
 
     def pack(self, x_BTVC: Tensor) -> Tensor:
-        """Select the real frames of (B, T, …), as (N, …)."""
+        """Select the real frames of a padded batch (B, T, …); returns (N, …), clip by clip."""
         return x_BTVC.flatten(0, 1).index_select(0, self._real_N)
 
     def unpack(self, x_NVC: Tensor) -> Tensor:
-        """Put frames (N, …) back at their positions, (B, T, …), with zeros for padding."""
-        flat = x_NVC.new_zeros(self.mask_BT.numel(), *x_NVC.shape[1:])
-        return flat.index_copy(0, self._real_N, x_NVC).unflatten(0, self.mask_BT.shape)
+        """Put packed frames (N, …) back into a padded batch (B, T, …), with zeros at padding."""
+        flat_batch = x_NVC.new_zeros(self.mask_BT.numel(), *x_NVC.shape[1:])
+        return flat_batch.index_copy(0, self._real_N, x_NVC).unflatten(0, self.mask_BT.shape)
 
     def average_per_clip(self, x_NVC: Tensor) -> Tensor:
-        """Average each clip over its frames, (B, …); zero for a clip without frames."""
+        """Average packed frames (N, …) over each clip; returns (B, …), zero if it has no frames."""
         # Sums over long clips are too imprecise in half precision.
         sums_BVC = self.unpack(x_NVC.float()).sum(dim=1)
         counts_B = self.mask_BT.sum(dim=1).clamp_min(1)
         return (sums_BVC / counts_B.view(-1, *[1] * (sums_BVC.dim() - 1))).to(x_NVC.dtype)
 
     def convolve_frames(self, x_NVC: Tensor, convolution: nn.Conv2d) -> Tensor:
-        """Convolve over time, each point separately; (N, V, C')."""
-        gap = convolution.kernel_size[0] // 2
+        """Convolve packed frames over time, each clip and each point separately.
+
+        Args:
+            x_NVC: Packed frames.
+            convolution: Convolution over time with an odd kernel (k, 1), stride 1, and padding of
+                half a kernel.
+
+        Returns:
+            Packed frames (N, V, C').
+        """
+        gap = convolution.kernel_size[0] // 2  # frames of zeros between two clips
         # Shift each clip by one gap per preceding clip. Half a kernel is enough: a convolution
         # reads no further, and padding of the convolution itself covers both ends.
         positions_N = torch.arange(len(x_NVC), device=x_NVC.device) + gap * self._clip_N

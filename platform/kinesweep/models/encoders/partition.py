@@ -5,7 +5,7 @@ for each hop the points nearer to the root and those as near or farther, so 2 ·
 Separate trees of a skeleton are not connected. With 3 hops one block covers half a body, at the
 cost of 7 matrices.
 
-Shapes: V points, K graphs.
+Shapes: V points, S skeleton graphs.
 """
 
 import numpy as np
@@ -17,10 +17,14 @@ from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 
 
 def build_graph_partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:
-    """Build the graphs of a skeleton, (K, V, V).
+    """Build the graphs of a skeleton, float32 (S, V, V) with S = 2 · hops + 1.
 
-    An entry is the weight with which a point (second) receives another (third). The weights of a
-    point over all graphs sum to 1.
+    An entry is the weight with which a point (second dimension) receives another (third). The
+    weights with which a point receives itself and all others sum to 1 over all graphs.
+
+    Args:
+        skeleton: Skeleton of V points.
+        hops: Largest number of bones between two points of the same graph.
     """
     hops_VV = compute_bone_distances(skeleton)
     depth_V = _compute_depths(skeleton)
@@ -28,16 +32,18 @@ def build_graph_partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:
     graphs = [hops_VV == 0]
     for hop in range(1, hops + 1):
         graphs += [(hops_VV == hop) & ~nearer_VV, (hops_VV == hop) & nearer_VV]
-    graphs_KVV = np.stack(graphs).astype(np.float32)
+    graphs_SVV = np.stack(graphs).astype(np.float32)
     # One normalization over all graphs; a graph without neighbors for a point keeps zeros.
-    return graphs_KVV / graphs_KVV.sum(axis=(0, 2))[None, :, None]
+    return graphs_SVV / graphs_SVV.sum(axis=(0, 2))[None, :, None]
 
 
 def compute_bone_distances(skeleton: Skeleton) -> NDArray[np.float64]:
     """Compute the number of bones between any two points, (V, V); infinity between trees."""
-    count = skeleton.num_points
+    num_points = skeleton.num_points
     children, parents = np.array(skeleton.bones, np.intp).reshape(-1, 2).T
-    adjacency_VV = coo_array((np.ones(len(children)), (children, parents)), shape=(count, count))
+    adjacency_VV = coo_array(
+        (np.ones(len(children)), (children, parents)), shape=(num_points, num_points)
+    )
     return shortest_path(adjacency_VV.tocsr(), directed=False, unweighted=True)
 
 

@@ -3,7 +3,7 @@
 With the published ten blocks of widths 64, 128 and 256 and 3 hops it has 4.0 million weights. As
 published, the first block has neither dropout nor a residual connection.
 
-Shapes: N real frames, V points, C channels, W width.
+Shapes: N real frames of all clips, V points, S skeleton graphs, C channels, W output width.
 """
 
 from typing import Any
@@ -41,22 +41,40 @@ class StgcnEncoder(GraphEncoder):
 
 
 class _StgcnNetwork(nn.Module):
-    """The network of ST-GCN: a sequence of blocks."""
+    """The network of ST-GCN: a sequence of blocks.
 
-    def __init__(self, config: StgcnEncoderConfig, channels: int, points: int) -> None:
+    Args:
+        config: Sizes of the blocks.
+        channels: Number of input channels of each point.
+        num_points: Number of points V.
+
+    Attributes:
+        width: Output width W.
+    """
+
+    def __init__(self, config: StgcnEncoderConfig, channels: int, num_points: int) -> None:
         super().__init__()
         blocks = range(config.blocks)
         widths = [config.channels * 2 ** (_STAGES * index // config.blocks) for index in blocks]
         self.width = widths[-1]
-        graphs = (2 * config.hops + 1, 0)
-        common_args: dict[str, Any] = {"graphs": graphs, "points": points, "kernel": config.kernel}
+        common_args: dict[str, Any] = {
+            "num_graphs": (2 * config.hops + 1, 0),
+            "num_points": num_points,
+            "kernel": config.kernel,
+        }
         self.first = GraphBlock((channels, widths[0]), **common_args, dropout=0.0, residual=False)
         self.blocks = build_graph_blocks(
             widths[0], widths[1:], **common_args, dropout=config.dropout
         )
 
-    def forward(self, x_NVC: Tensor, packer: FramePacker, skeleton_KVV: Tensor) -> Tensor:
-        """Return (N, V, W)."""
+    def forward(self, x_NVC: Tensor, packer: FramePacker, skeleton_graphs_SVV: Tensor) -> Tensor:
+        """Run all blocks on the real frames; returns (N, V, W).
+
+        Args:
+            x_NVC: Input channels of each point in each real frame.
+            packer: Positions of the real frames in the batch.
+            skeleton_graphs_SVV: Graphs of the skeleton.
+        """
         for block in (self.first, *self.blocks):
-            x_NVC = block(x_NVC, packer, skeleton_KVV)
+            x_NVC = block(x_NVC, packer, skeleton_graphs_SVV)
         return x_NVC

@@ -1,4 +1,4 @@
-"""Closest-reference loss: of several references, a clip is trained on the likeliest one.
+"""Closest-reference loss: of several reference translations, a clip is trained on the likeliest.
 
 Each reference of a clip is scored against the same frames, and the one with the lowest mean token
 loss (without smoothing) is trained on; the others get no gradient. The model can thus settle on one
@@ -25,7 +25,7 @@ from kinesweep.core.batch import IGNORE
 
 
 class ReferenceLabels(NamedTuple):
-    """The labels of all references of a batch, one reference per row.
+    """The labels of all reference translations of a batch, one per row.
 
     Attributes:
         labels_ML: Labels of each reference.
@@ -39,18 +39,25 @@ class ReferenceLabels(NamedTuple):
 
     @classmethod
     def from_padded_labels(cls, labels_BRL: Tensor) -> "ReferenceLabels":
-        """Select the references that exist; a row of `IGNORE` only is not a reference."""
+        """Select the references that exist; a row of `IGNORE` only is not a reference.
+
+        Args:
+            labels_BRL: Labels of all references of each clip, padded in R and L with `IGNORE`.
+        """
         exists_BR = (labels_BRL != IGNORE).any(dim=2)
         return cls(labels_BRL[exists_BR], exists_BR.nonzero()[:, 0], exists_BR)
 
 
 @torch.no_grad()
-def find_closest_references(logits_MLV: Tensor, references: ReferenceLabels) -> Tensor:
-    """Find the row of each clip's likeliest reference, int64 (B,); the first one in a tie.
+def find_closest_reference_rows(logits_MLV: Tensor, references: ReferenceLabels) -> Tensor:
+    """Find the row of each clip's likeliest reference; in a tie, that of its first one.
 
     Args:
         logits_MLV: Logits of each reference.
         references: Labels of each reference.
+
+    Returns:
+        Rows of `logits_MLV`, int64 (B,).
     """
     exists_BR = references.exists_BR
     # Missing references stay at infinity, so they are never chosen.
@@ -68,7 +75,7 @@ def compute_closest_reference_loss(
     smoothing: float = 0.0,
     num_items: Tensor | int | None = None,
 ) -> Tensor:
-    """Compute the training loss, a scalar in float32 or better.
+    """Compute the loss of the chosen references, a scalar in float32 or better.
 
     Args:
         logits_BLV: Logits of the chosen references.
@@ -85,7 +92,7 @@ def compute_closest_reference_loss(
 
 
 def _compute_mean_losses(logits_MLV: Tensor, labels_ML: Tensor, smoothing: float) -> Tensor:
-    """Compute the mean loss of each row's labels, (M,)."""
+    """Compute the mean loss over the scored labels of each row, (M,)."""
     losses_ML = functional.cross_entropy(
         logits_MLV.flatten(0, 1).to(_get_loss_dtype(logits_MLV)),
         labels_ML.flatten(),
@@ -97,5 +104,5 @@ def _compute_mean_losses(logits_MLV: Tensor, labels_ML: Tensor, smoothing: float
 
 
 def _get_loss_dtype(logits: Tensor) -> torch.dtype:
-    """Return the dtype for losses: float32 or better."""
+    """Return the dtype in which losses are computed: that of the logits, but at least float32."""
     return torch.promote_types(logits.dtype, torch.float32)

@@ -17,7 +17,13 @@ from kinesweep.core.batch import IGNORE
 
 
 def shift_labels_right(labels_BL: Tensor, start_id: int, pad_id: int) -> Tensor:
-    """Return the decoder's input: the start token, then all labels but the last."""
+    """Return the decoder's input, int64 (B, L): the start token, then all labels but the last.
+
+    Args:
+        labels_BL: Labels; `IGNORE` where padded.
+        start_id: Id of the decoder's start token.
+        pad_id: Id that replaces `IGNORE`.
+    """
     # `roll` moves the last label to the front, where the start token replaces it.
     inputs_BL = labels_BL.roll(1, dims=1)
     inputs_BL[:, 0] = start_id
@@ -30,10 +36,10 @@ def compute_cross_entropy(
     smoothing: float = 0.0,
     num_items: Tensor | int | None = None,
 ) -> Tensor:
-    """Compute the training loss, a scalar in float32 or better.
+    """Compute the label-smoothed cross entropy, a scalar in float32 or better.
 
     Args:
-        logits_BLV: Logits.
+        logits_BLV: Logits; position l predicts label l.
         labels_BL: Labels; `IGNORE` is not scored.
         smoothing: Share of the target that is spread evenly over the vocabulary.
         num_items: Number of scored labels in the whole optimizer step; None: in this batch.
@@ -52,11 +58,11 @@ def compute_cross_entropy(
 
 
 class TokenSums(NamedTuple):
-    """The sums over a batch's tokens.
+    """Sums over the scored labels of a batch.
 
     Attributes:
-        loss: Unsmoothed cross entropy, in nats.
-        num_correct: Number of labels with the highest logit.
+        loss: Sum of the unsmoothed cross entropy, in nats.
+        num_correct: Number of labels whose logit is the highest of its position.
         num_tokens: Number of scored labels.
     """
 
@@ -66,7 +72,12 @@ class TokenSums(NamedTuple):
 
 
 def compute_token_sums(logits_BLV: Tensor, labels_BL: Tensor) -> TokenSums:
-    """Compute the sums of loss and correct predictions over the scored labels of a batch."""
+    """Compute the sums of loss and correct predictions over the scored labels of a batch.
+
+    Args:
+        logits_BLV: Logits; position l predicts label l.
+        labels_BL: Labels; `IGNORE` is not scored.
+    """
     total = compute_cross_entropy(logits_BLV, labels_BL, num_items=1)
     # `IGNORE` is negative, so no argmax equals it and padding never counts as correct.
     num_correct = (logits_BLV.argmax(-1) == labels_BL).sum()

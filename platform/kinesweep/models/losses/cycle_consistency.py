@@ -58,7 +58,14 @@ def compute_cycle_classification_loss(
 ) -> Tensor:
     """Compute the cross entropy of softmax(−‖ṽ − u_k‖²) at k = i, averaged over frames i of `u`.
 
-    See section 3.2 of the paper. The arguments are those of `compute_cycle_regression_loss`.
+    See section 3.2 of the paper.
+
+    Args:
+        u_BTE: Embeddings of the first clips.
+        u_mask_BT: Mask of the first clips.
+        v_BSE: Embeddings of the second clips.
+        v_mask_BS: Mask of the second clips.
+        temperature: Divisor of the squared distances.
 
     Returns:
         Scalar loss.
@@ -70,7 +77,12 @@ def compute_cycle_classification_loss(
 def _compute_cycle_logits(
     u_BTE: Tensor, u_mask_BT: Tensor, v_BSE: Tensor, v_mask_BS: Tensor, temperature: float
 ) -> Tensor:
-    """Compute logits (B, T, T) from each frame of `u`, through `v`, to each frame of `u`."""
+    """Compute the logits of cycles from each frame of `u` through `v` to each frame of `u`.
+
+    Returns:
+        Logits (B, T, T): the frame where the cycle starts, then the frame where it ends; minus
+        infinity where it would end at padding.
+    """
     outward_logits_BTS = -_compute_squared_distances(u_BTE, v_BSE) / temperature
     alpha_BTS = _mask_padding(outward_logits_BTS, v_mask_BS).softmax(dim=2)
     soft_BTE = alpha_BTS @ v_BSE  # ṽ
@@ -78,17 +90,20 @@ def _compute_cycle_logits(
 
 
 def _mask_padding(logits_BTS: Tensor, mask_BS: Tensor) -> Tensor:
-    """Mask padding in the last dimension; rows that are padding themselves stay finite."""
+    """Set logits (B, T, S) at padding of the last dimension to minus infinity.
+
+    Rows that are padding themselves stay finite.
+    """
     return logits_BTS.masked_fill(~mask_BS[:, None], float("-inf"))
 
 
 def _compute_squared_distances(a_BTE: Tensor, b_BSE: Tensor) -> Tensor:
-    """Compute ‖a − b‖², (B, T, S)."""
+    """Compute the squared distance ‖a − b‖² of each frame to each other frame, (B, T, S)."""
     # `torch.cdist` has no gradient where two vectors are equal.
     squares_BTS = (a_BTE**2).sum(dim=2)[:, :, None] + (b_BSE**2).sum(dim=2)[:, None]
     return squares_BTS - 2 * a_BTE @ b_BSE.transpose(1, 2)
 
 
 def _average_frame_losses(loss_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Average over the real frames of the batch."""
+    """Average the losses of all real frames of the batch; returns a scalar."""
     return loss_BT.masked_fill(~mask_BT, 0).sum() / mask_BT.sum()

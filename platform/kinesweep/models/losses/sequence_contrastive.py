@@ -50,18 +50,24 @@ def compute_sequence_contrastive_loss(
     v_loss_BS = _compute_prior_cross_entropy(
         similarity_BTS.transpose(1, 2), prior_BTS.transpose(1, 2), u_mask_BT
     )
-    frames = u_mask_BT.sum() + v_mask_BS.sum()
+    num_frames = u_mask_BT.sum() + v_mask_BS.sum()
     total = u_loss_BT.masked_fill(~u_mask_BT, 0).sum() + v_loss_BS.masked_fill(~v_mask_BS, 0).sum()
-    return total / frames
+    return total / num_frames
 
 
 def _compute_prior_cross_entropy(
     similarity_BTS: Tensor, prior_BTS: Tensor, mask_BS: Tensor
 ) -> Tensor:
-    """Compute the cross entropy (B, T) of each frame's similarities under its prior."""
+    """Compute the cross entropy of each frame's similarities under its prior, (B, T).
+
+    Args:
+        similarity_BTS: Similarities divided by the temperature.
+        prior_BTS: Logarithm of the prior, not normalized.
+        mask_BS: Mask of the frames that are predicted, bool.
+    """
     padding_B1S = ~mask_BS[:, None]
     # Normalize in log space: far from all frames every Gaussian would underflow to 0.
     weight_BTS = prior_BTS.masked_fill(padding_B1S, float("-inf")).softmax(dim=2)
-    log_BTS = similarity_BTS.masked_fill(padding_B1S, float("-inf")).log_softmax(dim=2)
+    log_softmax_BTS = similarity_BTS.masked_fill(padding_B1S, float("-inf")).log_softmax(dim=2)
     # 0 times minus infinity is NaN, so padding is replaced before the product.
-    return -(weight_BTS * torch.where(padding_B1S, 0, log_BTS)).sum(dim=2)
+    return -(weight_BTS * torch.where(padding_B1S, 0, log_softmax_BTS)).sum(dim=2)

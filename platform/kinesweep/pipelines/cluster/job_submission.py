@@ -29,32 +29,34 @@ _AGENT_TIMEOUT_S = 60.0
 
 
 def _write_to_stderr(text: str) -> None:
-    """Write a text to the current stderr."""
-    # Looked up at each call: a live display replaces `sys.stderr` while it is shown.
+    """Write a text to `sys.stderr` as it is at the time of the call."""
+    # A live display replaces `sys.stderr` while it is shown, so it must not be bound earlier.
     sys.stderr.write(text)
 
 
 def submit_job(
     arguments: Sequence[str],
     address: str | None = None,
-    sweep: Path | None = None,
+    sweep_dir: Path | None = None,
     write: Callable[[str], None] = _write_to_stderr,
     colors: bool = False,
 ) -> int:
-    """Run `kinesweep ARGUMENTS` as a Ray job and follow its log.
+    """Run `kinesweep ARGUMENTS` as a Ray job, write its log as it grows, and wait for its end.
+
+    An interrupt from the keyboard stops the job.
 
     Args:
         arguments: Command and its arguments, with absolute paths.
         address: Address of a Ray job server; None: the local head.
-        sweep: Sweep folder whose progress is shown, if this machine can read it.
+        sweep_dir: Sweep folder whose progress is shown, if this machine can read it.
         write: Function that receives the job's log, a line with its line break at a time.
         colors: Whether color codes in the log are kept.
 
     Returns:
-        The exit code of the job's process.
+        0 if the job succeeded; otherwise the exit code of its process, or 1 if it has none.
 
     Raises:
-        ResourceError: If no job server is known or if it does not answer.
+        ResourceError: If no job server is known, if it does not answer, or if it refuses the job.
     """
     import asyncio
 
@@ -73,25 +75,32 @@ def submit_job(
     except (ConnectionError, RuntimeError) as error:
         raise ResourceError(f"the job server does not answer: {error}") from None
     # The token's path is valid on this machine only; the cluster's own processes know theirs.
-    runtime_env = {"env_vars": {k: v for k, v in variables.items() if "TOKEN_PATH" not in k}}
+    env_vars = {name: value for name, value in variables.items() if "TOKEN_PATH" not in name}
     command = [sys.executable, "-m", "kinesweep", *arguments]
     start_time = time.time()
-    job_id = _submit_with_retry(client, shlex.join(command), runtime_env)
+    job_id = _submit_with_retry(client, shlex.join(command), {"env_vars": env_vars})
     try:
-        with show_sweep_progress(sweep, start_time) if sweep is not None else nullcontext():
+        with show_sweep_progress(sweep_dir, start_time) if sweep_dir is not None else nullcontext():
             asyncio.run(_copy_job_log(client, job_id, write, colors))
     except KeyboardInterrupt:
         client.stop_job(job_id)
         raise
-    info = _wait_for_job_end(client, job_id)
+    job_details = _wait_for_job_end(client, job_id)
     # A job that was killed has no exit code, and a failed job must not return 0.
-    return 0 if info.status == JobStatus.SUCCEEDED else info.driver_exit_code or 1
+    return 0 if job_details.status == JobStatus.SUCCEEDED else job_details.driver_exit_code or 1
 
 
 async def _copy_job_log(
     client: Any, job_id: str, write: Callable[[str], None], colors: bool = False
 ) -> None:
-    """Copy a job's log as it grows, without Ray's own lines; report a lost connection."""
+    """Copy a job's log as it grows, without Ray's own lines, until it ends or breaks off.
+
+    Args:
+        client: Client of the job server.
+        job_id: Submission id of the job.
+        write: Function that receives the lines, and a last line if the connection is lost.
+        colors: Whether color codes in the log are kept.
+    """
     from aiohttp import ClientError
 
     try:
@@ -102,34 +111,37 @@ async def _copy_job_log(
 
 
 def _wait_for_job_end(client: Any, job_id: str) -> Any:
-    """Wait until a job has ended and return its info, because its log may end early.
+    """Wait until a job has ended and return its details; the end of its log may come earlier.
 
     Raises:
-        ResourceError: If the job server does not answer for 60 s.
+        ResourceError: If the job server does not answer any request for 60 s.
     """
     from requests.exceptions import RequestException
 
     deadline = time.monotonic() + _AGENT_TIMEOUT_S
     while True:
         try:
-            info = client.get_job_info(job_id)
+            job_details = client.get_job_info(job_id)
         except RequestException as error:
             if time.monotonic() > deadline:
                 raise ResourceError(f"the job server no longer answers: {error}") from None
         else:
-            if info.status.is_terminal():
-                return info
+            if job_details.status.is_terminal():
+                return job_details
             # The time limit is on the server's silence, not on the job, which may take days.
             deadline = time.monotonic() + _AGENT_TIMEOUT_S
         time.sleep(1)
 
 
 def _submit_with_retry(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str:
-    """Submit a job and return its id; retry for up to 60 s.
+    """Submit a job and return its id; try again for up to 60 s if the server is not ready.
 
     A head that has just started has no job agent yet, and a busy head may close a connection before
     it answers. The id is chosen here, so a retry finds a job that was accepted after all and does
     not submit it twice.
+
+    Raises:
+        ResourceError: If the server refuses the job, or is still not ready after 60 s.
     """
     from requests.exceptions import RequestException
 
@@ -146,10 +158,3 @@ def _submit_with_retry(client: Any, entrypoint: str, runtime_env: dict[str, Any]
             if not is_retryable or time.monotonic() > deadline:
                 raise ResourceError(f"the job server refused the job: {error}") from None
             time.sleep(1)
-
-
-def _quote_command(command: Sequence[str]) -> str:
-    """Quote a command as one shell line, which is the form that Ray's job server expects."""
-    import shlex
-
-    return shlex.join(command)

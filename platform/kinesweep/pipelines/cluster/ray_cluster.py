@@ -1,10 +1,9 @@
-"""Ray on this machine: connect to a cluster, start a head on loopback, submit jobs.
+"""Ray on this machine: connect to a cluster, start and stop the services on loopback.
 
 A local head and its dashboard listen on 127.0.0.1 only and require a token that is stored in the
 state folder, so nothing is written to the home folder and no other user can run code here.
 """
 
-import fcntl
 import os
 import secrets
 import sys
@@ -17,11 +16,12 @@ from typing import Any
 from urllib.error import URLError
 
 from kinesweep.core.errors import KinesweepError, ResourceError
+from kinesweep.core.io import hold_lock_file
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.cluster.ray_messages import RAY_MESSAGE_ENV, mute_native_log
 from kinesweep.tracking.background_process import (
     BackgroundService,
-    lock_service_start,
+    hold_service_lock,
     read_service_record,
     start_service,
     stop_service,
@@ -61,7 +61,7 @@ _RAY_ENV = {
 
 
 def set_ray_env() -> None:
-    """Set the variables that Ray reads when it is first imported; keep the caller's values."""
+    """Set those environment variables for the first import of Ray that are not set yet."""
     state_dir = get_state_dir()
     for name, value in {
         **_RAY_ENV,
@@ -71,24 +71,38 @@ def set_ray_env() -> None:
 
 
 def build_ray_env(state_dir: Path) -> dict[str, str]:
-    """Build the environment variables of Ray's processes: loopback address, token, quiet logs."""
-    token = state_dir / "services" / TOKEN_FILE_NAME
-    if not token.exists():
-        token.parent.mkdir(parents=True, exist_ok=True)
-        # Restrict the permissions before the secret is written, not after.
-        token.touch(mode=0o600)
-        token.write_text(secrets.token_hex(32))
-    variables = {**_RAY_ENV, "RAY_AUTH_TOKEN_PATH": str(token), "KINESWEEP_HOME": str(state_dir)}
+    """Build the environment variables of Ray's processes.
+
+    They restrict Ray to the loopback address, require the token, silence its logs, and name the
+    state folder and the running MLflow server.
+    """
+    variables = {
+        **_RAY_ENV,
+        "RAY_AUTH_TOKEN_PATH": str(_ensure_token_file(state_dir)),
+        "KINESWEEP_HOME": str(state_dir),
+    }
     server = find_running_mlflow_server(state_dir)
     if server is not None:
         variables["MLFLOW_TRACKING_URI"] = server.address
     return variables
 
 
-def connect_to_ray() -> None:
-    """Connect to a Ray cluster: that of this job, the local head, or a new one in this process.
+def _ensure_token_file(state_dir: Path) -> Path:
+    """Return the path of the file with the token, after creating the file if it does not exist."""
+    token_path = state_dir / "services" / TOKEN_FILE_NAME
+    if not token_path.exists():
+        token_path.parent.mkdir(parents=True, exist_ok=True)
+        # Restrict the permissions before the secret is written, not after.
+        token_path.touch(mode=0o600)
+        token_path.write_text(secrets.token_hex(32))
+    return token_path
 
-    A `RAY_ADDRESS` in the environment has precedence over the local head.
+
+def connect_to_ray() -> None:
+    """Connect this process to a Ray cluster; do nothing if it is connected already.
+
+    The cluster is that of this job, otherwise the one at `RAY_ADDRESS`, otherwise the running local
+    head, otherwise a new cluster that ends with this process.
     """
     import ray
 
@@ -115,30 +129,35 @@ def connect_to_ray() -> None:
 
 
 def get_num_cluster_cores() -> float:
-    """Return the number of cores of the connected cluster, at least 1."""
+    """Return the number of CPU cores of the connected Ray cluster, at least 1."""
     import ray
 
     return max(1.0, float(ray.cluster_resources().get("CPU", 1.0)))
 
 
 def find_running_head(state_dir: Path) -> BackgroundService | None:
-    """Find the running local Ray head of a state folder; return None if there is none."""
+    """Find the local Ray head of a state folder; return None if no head is running there."""
     service = read_service_record(state_dir, RAY_SERVICE)
     return service if service is not None and service.is_alive else None
 
 
 def get_dashboard_address(head: BackgroundService) -> str:
-    """Return the address of a head's dashboard and job server."""
+    """Return the HTTP address of a head's dashboard, which is also its job server."""
     return f"http://{_format_port_address(head, 1)}"
 
 
 def get_metrics_address(head: BackgroundService) -> str:
-    """Return the address of a head's metrics, for Prometheus."""
+    """Return the HTTP address at which Prometheus reads a head's metrics."""
     return f"http://{_format_port_address(head, 4)}/metrics"
 
 
 def _format_port_address(head: BackgroundService, offset: int) -> str:
-    """Format `host:port` for one of the head's five consecutive ports, by its offset 0 to 4."""
+    """Format `host:port` of one of the five consecutive ports that a head uses.
+
+    Args:
+        head: Running head.
+        offset: Offset 0 to 4 from the head's first port.
+    """
     host, port = head.address.split(":")
     return f"{host}:{int(port) + offset}"
 
@@ -157,11 +176,12 @@ def start_services(
 
     Raises:
         TrackingError: If one of them does not start.
+        ResourceError: If there are no free ports for the head.
     """
     state_dir = get_state_dir()
     # Ray's environment names the server's address, which is known before the server answers.
     mlflow = launch_mlflow_server(state_dir, backend_store=backend_store)
-    with lock_service_start(state_dir, RAY_SERVICE):
+    with hold_service_lock(state_dir, RAY_SERVICE):
         head = find_running_head(state_dir)
         if head is None:
             with _hold_startup_lock():
@@ -173,11 +193,11 @@ def start_services(
 def stop_services() -> list[str]:
     """Stop the services of `kinesweep up` and return the names of those that were running."""
     state_dir = get_state_dir()
-    stopped = []
-    with lock_service_start(state_dir, RAY_SERVICE):
+    stopped_services = []
+    with hold_service_lock(state_dir, RAY_SERVICE):
         head = read_service_record(state_dir, RAY_SERVICE)
         if head is not None and stop_service(head):
-            stopped.append(RAY_SERVICE)
+            stopped_services.append(RAY_SERVICE)
             # The file may name another head that was started later; leave that alone.
             if (
                 _CURRENT_CLUSTER_PATH.is_file()
@@ -185,26 +205,31 @@ def stop_services() -> list[str]:
             ):
                 _CURRENT_CLUSTER_PATH.unlink()
     if stop_mlflow_server(state_dir):
-        stopped.append("mlflow")
-    return stopped
+        stopped_services.append("mlflow")
+    return stopped_services
 
 
 @contextmanager
 def _hold_startup_lock() -> Iterator[None]:
-    """Hold a lock so that no other head of this user chooses the same ports at the same time."""
+    """Hold the lock under which heads of this user choose their ports, one after the other."""
     # The lock lies outside the state folder: heads of different state folders compete for ports.
-    with (Path(tempfile.gettempdir()) / f"kinesweep-{os.getuid()}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with hold_lock_file(Path(tempfile.gettempdir()) / f"kinesweep-{os.getuid()}.lock"):
         yield
 
 
 def _start_head(state_dir: Path, num_cores: int) -> BackgroundService:
-    """Start a Ray head and wait until its dashboard answers."""
-    port = _find_free_ports()
-    program = Path(sys.executable).with_name("ray")
-    if not program.exists():
-        raise KinesweepError(f"`{program}` does not exist; reinstall Kinesweep's dependencies")
-    command = [str(program), "start", "--head", "--block", f"--port={port}"]
+    """Start a Ray head on five free loopback ports and wait until its dashboard answers.
+
+    Raises:
+        KinesweepError: If the program `ray` is not installed beside this interpreter.
+        ResourceError: If there are no five consecutive free ports.
+        TrackingError: If the head exits or does not answer within 120 s.
+    """
+    port = _find_first_free_port()
+    ray_program = Path(sys.executable).with_name("ray")
+    if not ray_program.exists():
+        raise KinesweepError(f"`{ray_program}` does not exist; reinstall Kinesweep's dependencies")
+    command = [str(ray_program), "start", "--head", "--block", f"--port={port}"]
     command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
     command += [
         f"--dashboard-port={port + 1}",
@@ -229,27 +254,31 @@ def _start_head(state_dir: Path, num_cores: int) -> BackgroundService:
 
 
 def _is_responding(address: str, token: str) -> bool:
-    """Return whether an address responds with status 200 to a request with the token."""
+    """Return whether an address answers a request with the token with status 200 within 2 s."""
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
     try:
-        with urllib.request.urlopen(request, timeout=2) as reply:
-            return bool(reply.status == 200)
+        with urllib.request.urlopen(request, timeout=2) as response:
+            return bool(response.status == 200)
     except (URLError, OSError):
         return False
 
 
-def _find_free_ports() -> int:
-    """Find a loopback port p such that the five ports p to p + 4 are free."""
+def _find_first_free_port() -> int:
+    """Return the first of five consecutive free loopback ports between 6379 and 7379.
+
+    Raises:
+        ResourceError: If there are none.
+    """
     import socket
 
-    for first in range(6379, 7379, 5):
+    for first_port in range(6379, 7379, 5):
         try:
-            for port in range(first, first + 5):
+            for port in range(first_port, first_port + 5):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
         except OSError:
             continue
-        return first
+        return first_port
     raise ResourceError(
         "Ray needs five consecutive free ports between 6379 and 7379, and there are none"
     )

@@ -1,4 +1,4 @@
-"""Filter Ray's own messages out of the output of the commands.
+"""Filters that keep Ray's own messages out of the output of the commands.
 
 Ray writes to the terminal of a command in three ways. `ray.init` turns off the logs of its workers
 and its Python loggers. Messages that a raylet publishes are printed nevertheless: `RAY_MESSAGE_ENV`
@@ -36,11 +36,14 @@ _COLOR_CODE_PATTERN = re.compile(r"\x1b\[[0-9;]*m")
 
 
 async def iter_job_log_lines(chunks: AsyncIterator[str], colors: bool) -> AsyncIterator[str]:
-    """Iterate over the lines of a job's log, without those that Ray's job manager writes first.
+    """Yield the lines of a job's log, without those that Ray's job manager writes at its head.
 
     Args:
-        chunks: Pieces of the log as it grows; a piece may end in the middle of a line.
+        chunks: Parts of the log as it grows; a part may end in the middle of a line.
         colors: Whether to keep color codes, which only a terminal understands.
+
+    Yields:
+        A line with its line break; the last line has none if the log has none.
     """
     remainder = ""
     async for chunk in chunks:
@@ -62,7 +65,7 @@ def mute_job_client_log() -> None:
 
 @contextmanager
 def mute_native_log() -> Iterator[None]:
-    """Turn off the C++ log of a Ray that is connected to inside the block, except fatal messages.
+    """Turn off the C++ log, except fatal messages, if `ray.init` is called inside the block.
 
     The core logs an error whenever arguments of an actor pool of Ray Data lie in the object store,
     where a restarted actor might not find them. Ray Data always puts them there, and in Kinesweep
@@ -84,7 +87,9 @@ def mute_native_log() -> Iterator[None]:
 
 @contextmanager
 def _filter_native_log_lines() -> Iterator[None]:
-    """Filter the log lines of Ray's C++ core out of stderr; keep all lines after an error.
+    """Filter the log lines of Ray's C++ core out of the stderr of the block.
+
+    If the block raises an exception, all lines are written to stderr.
 
     The core reports on stderr that a log level was set, whatever the level is.
     """

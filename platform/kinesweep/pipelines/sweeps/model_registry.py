@@ -6,6 +6,7 @@ keeps among its artifacts, so it does not need the champion's sweep folder.
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
@@ -19,7 +20,8 @@ from kinesweep.sweeps.results.ranking import RankingEntry, rank_configurations
 from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.tracking.backends import MlflowTracker
 from kinesweep.tracking.links import find_sweep_run_id
-from kinesweep.tracking.registry import ModelRegistry, ModelVersion, sanitize_model_name
+from kinesweep.tracking.mlflow_limits import sanitize_model_name
+from kinesweep.tracking.registry import ModelRegistry, ModelVersion
 from kinesweep.training.run_records.result import read_run_result
 
 _BUNDLE_TAG, _COMPARISON_KEY_TAG = "bundle_sha256", "judged_on"
@@ -27,35 +29,37 @@ _BUNDLE_TAG, _COMPARISON_KEY_TAG = "bundle_sha256", "judged_on"
 
 def register_winner(
     tracker: MlflowTracker,
-    sweep: Path,
+    sweep_dir: Path,
     name: str,
     outcome: SweepOutcome,
     store: Store,
-    bundle: Path,
+    bundle_dir: Path,
     protocol: ScoringProtocol = RAW_PROTOCOL,
 ) -> str:
-    """Register a sweep's winner and return a sentence with the verdict.
+    """Register a sweep's winner as a model version and decide whether it becomes the champion.
 
-    A second call for the same bundle changes nothing.
+    A second call for the same bundle changes nothing. Nothing is logged.
 
     Args:
         tracker: MLflow experiment in which the sweep was recorded.
-        sweep: Folder of the sweep.
+        sweep_dir: Folder of the sweep.
         name: Name of the registered model, such as the recipe's name.
         outcome: Result of the sweep.
         store: Store of the winner's features, from which the documents of validation are read.
-        bundle: Folder of the winner's bundle.
+        bundle_dir: Folder of the winner's bundle.
         protocol: Protocol under which texts are scored.
+
+    Returns:
+        A sentence with name, version, decision and reason.
 
     Raises:
         TrackingError: If the server cannot be reached.
     """
     # The manifest has a hash of every file of the bundle, so its hash identifies the bundle.
     registry, name = ModelRegistry(tracker.uri), sanitize_model_name(name)
-    bundle_hash = compute_fingerprint(read_json(bundle / MANIFEST))
-    # Run folders are named `CONFIG-sSEED`.
+    bundle_hash = compute_fingerprint(read_json(bundle_dir / MANIFEST))
     predictions_by_seed = {
-        int(run.rpartition("-s")[2]): _read_validation_predictions(Path(run))
+        _parse_seed(Path(run).name): read_predictions(_get_predictions_path(Path(run)))
         for run in outcome.winner_runs
     }
     comparison_key = _compute_comparison_key(outcome, next(iter(predictions_by_seed.values())))
@@ -63,45 +67,81 @@ def register_winner(
     if existing_version is not None:
         return f"{name} version {existing_version.number}, already registered"
     champion = registry.get_champion(name)
-    measure = CorpusMetric(outcome.metric, protocol)
+    metric = CorpusMetric(outcome.metric, protocol)
     is_champion, reason = _compare_with_champion(
-        registry, champion, outcome, predictions_by_seed, comparison_key, store, measure
+        registry, champion, outcome, predictions_by_seed, comparison_key, store, metric
     )
     # The texts are stored before the version is created, so that no version lacks the texts that
     # later comparisons need.
-    run_id = find_sweep_run_id(tracker.uri, tracker.experiment, str(sweep))
-    with tempfile.TemporaryDirectory() as folder:
-        for run in map(Path, outcome.winner_runs):
-            copy_path = Path(folder) / f"validation-s{run.name.rpartition('-s')[2]}.tsv"
-            shutil.copyfile(run / "predictions" / "validation.tsv", copy_path)
-        registry.upload_predictions(run_id, Path(folder))
+    run_id = find_sweep_run_id(tracker.uri, tracker.experiment, str(sweep_dir))
+    _upload_predictions(registry, run_id, [Path(run) for run in outcome.winner_runs])
     tags = {
         _BUNDLE_TAG: bundle_hash,
         _COMPARISON_KEY_TAG: comparison_key,
-        "sweep": sweep.name,
+        "sweep": sweep_dir.name,
         "question": outcome.question,
     }
-    version = registry.register_version(name, run_id, bundle, tags)
+    version = registry.register_version(name, run_id, bundle_dir, tags)
     registry.record_decision(name, version, is_champion, reason)
-    return (
-        f"{name} version {version.number}, {'champion' if is_champion else 'not champion'}:"
-        f" {reason}"
-    )
+    decision = "champion" if is_champion else "not champion"
+    return f"{name} version {version.number}, {decision}: {reason}"
 
 
-def _read_validation_predictions(run: Path) -> list[Prediction]:
-    """Read a run's predictions on the validation split."""
-    return read_predictions(run / "predictions" / "validation.tsv")
+def _parse_seed(stem: str) -> int:
+    """Parse the seed from a name that ends in `-sSEED`, such as that of a run folder."""
+    return int(stem.rpartition("-s")[2])
+
+
+def _get_predictions_path(run: Path) -> Path:
+    """Return the path of a run's predictions on the validation split."""
+    return run / "predictions" / "validation.tsv"
+
+
+def _upload_predictions(registry: ModelRegistry, run_id: str, runs: Sequence[Path]) -> None:
+    """Upload the validation predictions of runs to an MLflow run, as `validation-sSEED.tsv`.
+
+    Args:
+        registry: Registry whose server receives the files.
+        run_id: Id of the MLflow run.
+        runs: Run folders, one per seed.
+
+    Raises:
+        TrackingError: If the server cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for run in runs:
+            copy_path = Path(folder) / f"validation-s{_parse_seed(run.name)}.tsv"
+            shutil.copyfile(_get_predictions_path(run), copy_path)
+        registry.upload_predictions(run_id, Path(folder))
+
+
+def _download_predictions(
+    registry: ModelRegistry, version: ModelVersion
+) -> dict[int, list[Prediction]]:
+    """Download the validation predictions of a model version; return seed → predictions.
+
+    Raises:
+        TrackingError: If the server cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        predictions_dir = registry.download_predictions(version, Path(folder))
+        return {
+            _parse_seed(path.stem): read_predictions(path) for path in predictions_dir.glob("*.tsv")
+        }
 
 
 def _compute_comparison_key(outcome: SweepOutcome, predictions: list[Prediction]) -> str:
-    """Compute a hash of the references, the metric and the scoring protocol.
+    """Compute a hash of the references, the metric and the scoring protocol of a sweep.
 
-    Scores are comparable only if their keys are equal.
+    Scores of two sweeps are comparable only if their hashes are equal.
+
+    Args:
+        outcome: Result of the sweep, whose winner has the signature of metric and protocol.
+        predictions: Validation predictions of a run of the sweep, which contain the references.
     """
     result = read_run_result(Path(outcome.winner_runs[0]))
     signature = result.signatures.get(outcome.metric, "") if result is not None else ""
-    references = {line.clip_id: list(line.references) for line in predictions}
+    references = {row.clip_id: list(row.references) for row in predictions}
     return compute_fingerprint({"references": references, "signature": signature})
 
 
@@ -112,9 +152,25 @@ def _compare_with_champion(
     predictions_by_seed: dict[int, list[Prediction]],
     comparison_key: str,
     store: Store,
-    measure: CorpusMetric,
+    metric: CorpusMetric,
 ) -> tuple[bool, str]:
-    """Compare the winner with the champion; return whether it replaces it, and the reason."""
+    """Compare the winner of a sweep with the current champion.
+
+    Args:
+        registry: Registry that has the champion's predictions.
+        champion: Current champion; None if there is none yet.
+        outcome: Result of the sweep.
+        predictions_by_seed: Seed → the winner's validation predictions.
+        comparison_key: Hash of what the winner was scored on.
+        store: Store of the winner's features, from which the documents of validation are read.
+        metric: Metric that both are compared by.
+
+    Returns:
+        Whether the winner becomes the champion, and the reason as a sentence.
+
+    Raises:
+        TrackingError: If the server cannot be reached.
+    """
     best = outcome.ranking[0]
     score_text = f"{outcome.metric} {best.mean:.2f} [{best.low:.2f}, {best.high:.2f}] on validation"
     if champion is None:
@@ -123,52 +179,54 @@ def _compare_with_champion(
     if champion.tags.get(_COMPARISON_KEY_TAG) != comparison_key:
         return False, (
             f"{score_text}; not compared with {champion_name}, which was scored on other sentences"
-            " or with"
-            " another metric or protocol. Move the alias by hand to make this version the champion"
+            " or with another metric or protocol. Move the alias by hand to make this version the"
+            " champion"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        texts_dir = registry.download_predictions(champion, Path(folder))
-        champion_predictions = {
-            int(p.stem.rpartition("-s")[2]): read_predictions(p) for p in texts_dir.glob("*.tsv")
-        }
     entries = [
-        _build_ranking_entry("this", predictions_by_seed, measure),
-        _build_ranking_entry(champion_name, champion_predictions, measure),
+        _build_ranking_entry("this", predictions_by_seed, metric),
+        _build_ranking_entry(champion_name, _download_predictions(registry, champion), metric),
     ]
-    # Sentences of one document are not independent, so whole documents are resampled. A clip
-    # without a document is its own. The order of groups is that of
-    # `CorpusMetric.compute_clip_statistics`: sorted ids.
-    documents = {r.clip.id: r.clip.document or r.clip.id for r in store.get_records("validation")}
-    groups = [
-        documents[line.clip_id]
-        for line in sorted(predictions_by_seed[min(predictions_by_seed)], key=_get_clip_id)
-    ]
-    first, second = rank_configurations(entries, groups, measure.compute_score_from_sum)
+    documents = _list_documents(store, next(iter(predictions_by_seed.values())))
+    first, second = rank_configurations(entries, documents, metric.compute_score_from_sum)
     gap_text = f"{second.gap_to_best:.2f} [{second.gap_low:.2f}, {second.gap_high:.2f}]"
     # Checked before the order: a tie keeps the champion even if the winner's mean is higher.
     if second.tied:
-        return (
-            False,
+        return False, (
             f"{score_text}; not significantly different from {champion_name}: they differ by"
-            f" {gap_text}",
+            f" {gap_text}"
         )
     if first.name == "this":
         return True, f"{score_text}; ahead of {champion_name} by {gap_text}, p {second.p_value:.2g}"
     return False, f"{score_text}; behind {champion_name} by {gap_text}, p {second.p_value:.2g}"
 
 
-def _get_clip_id(line: Prediction) -> str:
-    """Return the clip id of a prediction, its sort key."""
-    return line.clip_id
+def _list_documents(store: Store, predictions: Sequence[Prediction]) -> list[str]:
+    """List the document of each predicted validation clip, in the order of sorted clip ids.
+
+    Sentences of one document are not independent, so the ranking resamples whole documents. A clip
+    without a document is one of its own.
+    """
+    document_by_clip = {
+        record.clip.id: record.clip.document or record.clip.id
+        for record in store.get_records("validation")
+    }
+    # `CorpusMetric.compute_clip_statistics` returns the clips in the same order.
+    return [document_by_clip[clip_id] for clip_id in sorted(row.clip_id for row in predictions)]
 
 
 def _build_ranking_entry(
-    name: str, predictions_by_seed: dict[int, list[Prediction]], measure: CorpusMetric
+    name: str, predictions_by_seed: dict[int, list[Prediction]], metric: CorpusMetric
 ) -> RankingEntry:
-    """Build a ranking entry from the sentence statistics of all seeds."""
-    seeds = {}
+    """Build the ranking entry of a configuration from its predictions.
+
+    Args:
+        name: Display name of the configuration.
+        predictions_by_seed: Seed → predictions, of the same clips for all seeds.
+        metric: Metric whose statistics are computed for each sentence.
+    """
+    statistics_by_seed = {}
     for seed, predictions in predictions_by_seed.items():
-        hypotheses = {line.clip_id: line.hypothesis for line in predictions}
-        references = {line.clip_id: line.references for line in predictions}
-        seeds[seed] = measure.compute_clip_statistics(hypotheses, references)
-    return RankingEntry(name, seeds)
+        hypotheses = {row.clip_id: row.hypothesis for row in predictions}
+        references = {row.clip_id: row.references for row in predictions}
+        statistics_by_seed[seed] = metric.compute_clip_statistics(hypotheses, references)
+    return RankingEntry(name, statistics_by_seed)

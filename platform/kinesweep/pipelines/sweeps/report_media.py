@@ -1,7 +1,7 @@
 """Images of a few validation clips for a sweep's report, with the winner's attention in each.
 
 Three evenly spaced clips take seconds. An error here must not fail the sweep, so models on top of a
-base model and models above 2 GB are not loaded. Whatever cannot be shown is named in the report,
+base model and models above 2 GiB are not loaded. Whatever cannot be shown is named in the report,
 with the command that produces it by hand.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
-from kinesweep.checkpoints.model_dir_files import FEATURES
+from kinesweep.checkpoints.model_dir_files import FEATURES_FILENAME
 from kinesweep.core.errors import KinesweepError, StoreError
 from kinesweep.core.io import read_json
 from kinesweep.core.paths import compute_directory_size
@@ -32,9 +32,10 @@ _TOLERATED_ERRORS = (KinesweepError, OSError, RuntimeError, MemoryError)
 def render_winner_samples(
     folder: Path, run: Path, predictions: Sequence[Prediction], base_store: Store
 ) -> tuple[list[ClipImage], list[str]]:
-    """Render a few of the winner's samples as images and attention pages in a report's folder.
+    """Render three of the winner's validation clips as images and attention pages.
 
-    Images and pages of an earlier report are removed.
+    The files are written to the report's folder; those of an earlier report are removed. Nothing is
+    logged.
 
     Args:
         folder: Folder of the report.
@@ -43,16 +44,17 @@ def render_winner_samples(
         base_store: Store of the sweep's recipe; the winner may have been trained on another store.
 
     Returns:
-        The clips, and the reasons why parts of them are not shown.
+        The rendered clips with the names of their files, and a reason for each kind of file that
+        could not be produced.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # An earlier report may have had more clips, or pages that this one cannot produce.
-    for old in (*folder.glob("clip-*.png"), *folder.glob("attention-*.html")):
-        old.unlink()
+    for old_path in (*folder.glob("clip-*.png"), *folder.glob("attention-*.html")):
+        old_path.unlink()
     # The middle clip of each third; short splits give fewer than three clips.
-    selected = [
-        predictions[(2 * n + 1) * len(predictions) // (2 * _NUM_CLIPS)]
-        for n in range(min(_NUM_CLIPS, len(predictions)))
+    selected_predictions = [
+        predictions[(2 * index + 1) * len(predictions) // (2 * _NUM_CLIPS)]
+        for index in range(min(_NUM_CLIPS, len(predictions)))
     ]
     try:
         store = _find_winner_store(run, base_store)
@@ -60,23 +62,29 @@ def render_winner_samples(
     except _TOLERATED_ERRORS as error:
         return [], [f"the winner's features cannot be opened ({error})"]
     reasons: list[str] = []
-    clip_records = [records[line.clip_id] for line in selected]
-    images = _draw_clip_images(folder, store, clip_records, reasons)
-    pages = _write_attention_pages(folder, run, store, clip_records, reasons)
-    pictures = [
-        ClipImage(line.clip_id, line.references, line.hypothesis, image, page)
-        for line, image, page in zip(selected, images, pages, strict=True)
+    clip_records = [records[row.clip_id] for row in selected_predictions]
+    image_names = _draw_clip_images(folder, store, clip_records, reasons)
+    page_names = _write_attention_pages(folder, run, store, clip_records, reasons)
+    images = [
+        ClipImage(row.clip_id, row.references, row.hypothesis, image_name, page_name)
+        for row, image_name, page_name in zip(
+            selected_predictions, image_names, page_names, strict=True
+        )
     ]
-    return pictures, reasons
+    return images, reasons
 
 
 def _find_winner_store(run: Path, base_store: Store) -> Store:
-    """Find the store that the winner was trained on: the sweep's or one beside it.
+    """Find the store that the winner was trained on, by its fingerprint.
+
+    Args:
+        run: Run folder of the winner.
+        base_store: Store of the sweep's recipe; the other stores are in the folder beside it.
 
     Raises:
-        StoreError: If it does not exist any more.
+        StoreError: If there is no such store any more, or if it is damaged.
     """
-    fingerprint = read_json(run / "best" / FEATURES)["store_fingerprint"]
+    fingerprint = read_json(run / "best" / FEATURES_FILENAME)["store_fingerprint"]
     if base_store.fingerprint == fingerprint:
         return base_store
     for manifest in sorted(base_store.folder.parent.glob("*/manifest.json")):
@@ -90,12 +98,18 @@ def _find_winner_store(run: Path, base_store: Store) -> Store:
 def _draw_clip_images(
     folder: Path, store: Store, records: Sequence[ClipRecord], reasons: list[str]
 ) -> list[str]:
-    """Draw an image of each clip.
+    """Draw an image of each clip into the report's folder.
+
+    Args:
+        folder: Folder of the report.
+        store: Store that holds the clips.
+        records: Records of the clips.
+        reasons: Reasons for missing files; gets an entry if drawing fails.
 
     Returns:
-        Names of the images; empty names, and a new entry in `reasons`, if drawing failed.
+        Names of the images in the order of the clips; empty names if drawing fails for a clip.
     """
-    names = [f"clip-{number}.png" for number, _ in enumerate(records, start=1)]
+    names = [f"clip-{clip_number}.png" for clip_number, _ in enumerate(records, start=1)]
     try:
         for name, record in zip(names, records, strict=True):
             write_clip_drawing(folder / name, ClipRenderer(load_clip_scenes(store, record)))
@@ -109,14 +123,22 @@ def _draw_clip_images(
 def _write_attention_pages(
     folder: Path, run: Path, store: Store, records: Sequence[ClipRecord], reasons: list[str]
 ) -> list[str]:
-    """Write an attention page of each clip.
+    """Write an attention page of each clip into the report's folder.
+
+    Args:
+        folder: Folder of the report.
+        run: Run folder of the winner.
+        store: Store that holds the clips.
+        records: Records of the clips.
+        reasons: Reasons for missing files; gets an entry if the pages are not written.
 
     Returns:
-        Names of the pages; empty names, and a new entry in `reasons`, if they were not written.
+        Names of the pages in the order of the clips; empty names if the model is slow to load or if
+        writing fails for a clip.
     """
     if not records:
         return []
-    names = [f"attention-{number}.html" for number, _ in enumerate(records, start=1)]
+    names = [f"attention-{clip_number}.html" for clip_number, _ in enumerate(records, start=1)]
     manual_command = (
         f"`kinesweep attention {run} {records[0].clip.id} --store {store.folder} --out FILE.html`"
         " writes a page"
@@ -140,6 +162,6 @@ def _write_attention_pages(
 
 
 def _is_slow_to_load(run: Path) -> bool:
-    """Return whether a run's model is slow to load: with a base model, or larger than 2 GB."""
+    """Return whether a run's model adapts a base model or is larger than 2 GiB."""
     config = read_json(run / "best" / "config.json")
     return config.get("base") is not None or compute_directory_size(run / "best") > _MAX_MODEL_BYTES

@@ -1,4 +1,4 @@
-"""A finished sweep as data frames and an Optuna study, for analysis in a notebook.
+"""The data of a finished sweep as data frames and an Optuna study, for analysis in a notebook.
 
 Everything is read from the sweep's folder, its runs and its store, as the report does; MLflow and
 Ray are not needed.
@@ -33,22 +33,25 @@ class SweepData:
 
     @property
     def report(self) -> SweepReport:
-        """Return all data of the report."""
+        """Return the data of the sweep's report, without images."""
         return self._report
 
     @property
     def question(self) -> str:
-        """Return the question of the search space."""
+        """Return the question that the search space states."""
         return self._report.question
 
     @property
     def answer(self) -> str:
-        """Return the conclusion in one sentence."""
+        """Return the answer to the question, the conclusion of the sweep in one sentence."""
         return self._report.answer
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """Return one row per trial: number, state, seconds, swept parameters and objectives."""
+        """Return one row per trial: number (index), state, seconds, parameters and objectives.
+
+        The frame is empty if the sweep has no trials.
+        """
         rows = [
             {
                 "number": trial.number,
@@ -63,11 +66,16 @@ class SweepData:
 
     @cached_property
     def ranking(self) -> pd.DataFrame:
-        """Return one row per finalist, the best first: mean, 95 % interval, gap, p-value, tie."""
+        """Return one row per finalist, the best first.
+
+        Columns: `name` (index); `mean`, the mean score over seeds, with the 95 % interval `low` to
+        `high`; `gap_to_best`, the difference from the best mean, with the interval `gap_low` to
+        `gap_high`; the `p_value` of that difference, and `tied`, whether it is not significant.
+        """
         columns = ("name", "mean", "low", "high", "gap_to_best", "gap_low", "gap_high")
         rows = [
-            {key: line[key] for key in (*columns, "p_value", "tied")}
-            for line in self._report.ranking
+            {column: ranked[column] for column in (*columns, "p_value", "tied")}
+            for ranked in self._report.ranking
         ]
         return pd.DataFrame(rows).set_index("name")
 
@@ -75,7 +83,8 @@ class SweepData:
     def curves(self) -> pd.DataFrame:
         """Return the learning curves of all runs in long form.
 
-        Columns: `run`, `phase`, `state`, `samples` (clips seen), `metric`, `value`.
+        Columns: `run`, `phase`, `state`, `samples` (clips seen), `metric`, `value` (None where it
+        was not finite).
         """
         rows = [
             (curve.name, curve.phase, curve.state, samples, metric, value)
@@ -94,6 +103,6 @@ class SweepData:
         return f"SweepData({str(self.folder)!r}): {self.answer}"
 
     def _repr_html_(self) -> str:
-        """Return question, answer and ranking as HTML, which notebooks show."""
+        """Return the question, the answer and the ranking as HTML, which notebooks show."""
         table = self.ranking.to_html(float_format="{:.2f}".format)
         return f"<p><b>{escape(self.question)}</b></p><p>{escape(self.answer)}</p>{table}"

@@ -13,15 +13,17 @@ from kinesweep.core.paths import compute_directory_size, get_state_dir
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.store.format.reader import Store
 from kinesweep.sweeps.feature_stores import extract_all_features
+from kinesweep.sweeps.job_factory import JobFactory
 from kinesweep.sweeps.journal.journal import Journal
-from kinesweep.sweeps.planning.cost_estimate import CostInputs, SweepPlan, estimate_sweep_cost
-from kinesweep.sweeps.planning.pilot_runs import StepTimerFactory, measure_pilot_runs
+from kinesweep.sweeps.planning.cost_estimate import CostInputs, estimate_sweep_cost
+from kinesweep.sweeps.planning.pilot_runs import measure_pilot_runs
+from kinesweep.sweeps.planning.step_timer import StepTimerFactory
+from kinesweep.sweeps.planning.sweep_plan import SweepPlan
 from kinesweep.sweeps.search.budget import Budget
 from kinesweep.sweeps.search.samples_per_eval import compute_samples_per_eval
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.loading import load_space
-from kinesweep.sweeps.space.space import FIXED_DESIGN_KINDS
-from kinesweep.sweeps.sweep import JobFactory
+from kinesweep.sweeps.space.space import FIXED_DESIGN_KINDS, SearchSpace
 from kinesweep.sweeps.workers import tune_runner
 
 logger = logging.getLogger(__name__)
@@ -47,14 +49,18 @@ def plan_sweep(
 ) -> SweepPlan:
     """Extract missing features, measure pilot runs on the running cluster, and simulate the sweep.
 
+    Logs what `extract_features` logs, and the number and the duration of the pilot runs.
+
     Args:
         request: Sweep to plan.
         cluster: Resources of the cluster to plan for, `{"CPU": …, "GPU": …}`; None: the running
             cluster.
         seed_sd: Standard deviation of a final score between seeds.
-        sentence_sd: Standard error of a difference that comes from the choice of sentences.
+        sentence_sd: Standard error of a difference between scores that comes from the choice of
+            sentences.
 
     Raises:
+        ConfigError: If the search space or its recipe is invalid.
         ResourceError: If a run does not fit into the cluster.
         CheckpointError: If the recipe itself cannot be trained.
     """
@@ -63,23 +69,19 @@ def plan_sweep(
     store = stores.base
     folder = get_state_dir() / "plans" / request.path.stem
     shutil.rmtree(folder, ignore_errors=True)
-    # The pilot runs should be spread over the space, so samplers that learn from results are
-    # replaced by quasi-random points; grid, random and qmc search keep their own points.
-    is_listed = space.search.kind in FIXED_DESIGN_KINDS
-    search_config = space.search if is_listed else space.search.model_copy(update={"kind": "qmc"})
     context = SearchContext(
         recipe=recipe,
         compute_config_hash=lambda changed: changed.compute_config_hash(
-            stores.get_store(changed).fingerprint
+            stores.get_store(changed.features).fingerprint
         ),
-        samples_per_eval=compute_samples_per_eval(recipe, store, space.resources),
+        samples_per_eval=compute_samples_per_eval(
+            recipe.effective_batch, recipe.training, store, space.resources
+        ),
         # One slot and no finals: this search only proposes points.
         budget=Budget(space.budget, space.resources, 1, 0),
     )
     # `Journal(None)` keeps its events in memory.
-    search_policy = SearchPolicy(
-        space.model_copy(update={"search": search_config}), context, Journal(None)
-    )
+    search_policy = SearchPolicy(_replace_adaptive_sampler(space), context, Journal(None))
     make_job = JobFactory(recipe, stores, folder, StepTimerFactory(folder / "clock"))
     pilot_result = measure_pilot_runs(space, make_job, search_policy, tune_runner.TuneRunner)
     logger.info(
@@ -97,7 +99,19 @@ def plan_sweep(
     return estimate_sweep_cost(cost_inputs, nodes, seed_sd, sentence_sd)
 
 
+def _replace_adaptive_sampler(space: SearchSpace) -> SearchSpace:
+    """Return a search space whose sampler spreads points over the space without any results.
+
+    Samplers that learn from results are replaced by quasi-random points; a space with grid, random
+    or qmc search is returned unchanged.
+    """
+    if space.search.kind in FIXED_DESIGN_KINDS:
+        return space
+    search_config = space.search.model_copy(update={"kind": "qmc"})
+    return space.model_copy(update={"search": search_config})
+
+
 def _compute_test_share(store: Store) -> float:
-    """Compute the number of test clips per validation clip."""
-    tests = len(store.get_records("test")) if "test" in store.splits else 0
-    return tests / max(1, len(store.get_records("validation")))
+    """Compute the number of test clips per validation clip; 0 without a test split."""
+    num_test_clips = len(store.get_records("test")) if "test" in store.splits else 0
+    return num_test_clips / max(1, len(store.get_records("validation")))

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.units import Span
+from kinesweep.sources.frame_range import resolve_frame_range
+from kinesweep.sources.pose_format.pose_body_v0 import read_body_v0
 from kinesweep.sources.pose_format.pose_header import (
     HeaderCutOffError,
     NotAPoseFileError,
@@ -33,7 +35,6 @@ from kinesweep.sources.pose_format.pose_header import (
 from kinesweep.sources.pose_format.pose_validation import (
     check_finite,
     check_person,
-    resolve_frame_range,
     validate_fps,
 )
 
@@ -43,14 +44,18 @@ HEADER_CHUNK_BYTES = 1 << 16
 _FLOAT_BYTES = 4
 _BODY_01 = struct.Struct("<HHH")  # fps, frames modulo 65536, people
 _BODY_02 = struct.Struct("<fIH")  # fps, frames, people
-_BODY_00 = struct.Struct("<HH")  # fps, frames; the number of people is stored per frame
-_PEOPLE = struct.Struct("<H")
-_PERSON_ID_BYTES = 2
 
 
 @dataclass(frozen=True)
 class _BodyInfo:
-    """The frame rate, counts and offset of the data: (T, P, J, C) points, (T, P, J) confidences."""
+    """The properties of the body of a file, whose data are points and then confidences.
+
+    Attributes:
+        fps: Frame rate in frames per second.
+        num_frames: Number of frames T.
+        num_people: Number of people P.
+        offset: Offset of the points (T, P, J, C) in bytes; the confidences (T, P, J) follow them.
+    """
 
     fps: float
     num_frames: int
@@ -59,11 +64,11 @@ class _BodyInfo:
 
 
 def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
-    """Read one person's points over a span.
+    """Read the points and confidences of one person over a span of a `.pose` file.
 
     Args:
         path: Path of a `.pose` file.
-        span: Part of the file to read; `Span.frames` defines the rounding.
+        span: Part of the file to read; `Span.to_frame_range` defines the rounding.
         person: Index of the person, from 0.
 
     Returns:
@@ -93,7 +98,9 @@ def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
 
 
 def read_frame_size(path: Path) -> tuple[int, int]:
-    """Return the width and height of the video frames, in the unit of the file's points.
+    """Return the width and height of the video frames that a `.pose` file declares.
+
+    They have the unit of the file's points, usually pixels.
 
     Raises:
         ClipError: With reason `unreadable`, `truncated`, `not_a_pose_file` or `no_picture_size`.
@@ -116,33 +123,55 @@ def read_frame_size(path: Path) -> tuple[int, int]:
 
 
 def _read_sequence(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequence:
-    """Read a span of one person from an open file of any version."""
+    """Read the points and confidences of one person over a span of an open file of any version.
+
+    Args:
+        file: File, open at its beginning.
+        path: Path of the file, for error messages.
+        span: Part of the file to read.
+        person: Index of the person, from 0.
+
+    Raises:
+        ClipError: With a reason of `read_pose`.
+        OSError: If the file cannot be read.
+    """
     size = os.fstat(file.fileno()).st_size
     if size == 0:
         raise ClipError(f"`{path}` is empty", "empty_file")
     version, header, offset = _read_header(file, path)
     if version == 0.0:
-        return _read_version_0(file, path, header, offset, span, person)
+        return read_body_v0(file, path, header, offset, span, person)
     body = _read_body_info(file, path, version, header, offset, size)
-    first, last = resolve_frame_range(path, span, body.fps, body.num_frames)
+    start_frame, end_frame = resolve_frame_range(path, span, body.fps, body.num_frames)
     check_person(path, person, body.num_people)
     num_points, num_dims = header.layout.num_points, header.num_dims
     channel_bytes = body.num_people * num_points * _FLOAT_BYTES  # bytes of one number per point
     # People are interleaved in each frame: all of them are read, and one is kept.
-    shape = (last - first, body.num_people, num_points)
+    shape = (end_frame - start_frame, body.num_people, num_points)
     points_TPJC = _read_array(
-        file, path, body.offset + first * channel_bytes * num_dims, (*shape, num_dims)
+        file, path, body.offset + start_frame * channel_bytes * num_dims, (*shape, num_dims)
     )
-    start = body.offset + body.num_frames * channel_bytes * num_dims
-    confidence_TPJ = _read_array(file, path, start + first * channel_bytes, shape)
-    selected = slice(person, person + 1)
+    confidence_offset = body.offset + body.num_frames * channel_bytes * num_dims
+    confidence_TPJ = _read_array(file, path, confidence_offset + start_frame * channel_bytes, shape)
+    selected_people = slice(person, person + 1)
     return PoseSequence(
-        points_TPJC[:, selected], confidence_TPJ[:, selected], body.fps, header.layout
+        points_TPJC[:, selected_people],
+        confidence_TPJ[:, selected_people],
+        body.fps,
+        header.layout,
     )
 
 
 def _read_header(file: BufferedReader, path: Path) -> tuple[float, PoseHeader, int]:
-    """Read the version, the header and the offset of the body."""
+    """Read the version, the header and the offset of the body in bytes from an open file.
+
+    Args:
+        file: File, open at its beginning.
+        path: Path of the file, for error messages.
+
+    Raises:
+        ClipError: With reason `not_a_pose_file` or `truncated`.
+    """
     head = b""
     # The format does not state the header's length, so more is read until it can be parsed.
     while chunk := file.read(HEADER_CHUNK_BYTES):
@@ -161,92 +190,53 @@ def _read_header(file: BufferedReader, path: Path) -> tuple[float, PoseHeader, i
 def _read_body_info(
     file: BufferedReader, path: Path, version: float, header: PoseHeader, offset: int, size: int
 ) -> _BodyInfo:
-    """Read the body's counts in v0.1 and v0.2, and check them against the file size."""
+    """Read the properties of the body of a v0.1 or v0.2 file, and check them against its size.
+
+    Args:
+        file: Open file.
+        path: Path of the file, for error messages.
+        version: Version of the format.
+        header: Header of the file.
+        offset: Offset of the body in bytes.
+        size: Size of the file in bytes.
+
+    Raises:
+        ClipError: With reason `truncated`, `no_people`, `wrong_length` or `bad_fps`.
+    """
     body_struct = _BODY_01 if version == 0.1 else _BODY_02
     file.seek(offset)
     body_start = file.read(body_struct.size)
     if len(body_start) < body_struct.size:
         raise ClipError(f"`{path}` is truncated: it ends after its header", "truncated")
-    fps, num_declared, num_people = body_struct.unpack(body_start)
-    start = offset + body_struct.size
+    fps, num_declared_frames, num_people = body_struct.unpack(body_start)
+    data_offset = offset + body_struct.size
     frame_bytes = num_people * header.layout.num_points * (header.num_dims + 1) * _FLOAT_BYTES
     if frame_bytes == 0:
         raise ClipError(f"`{path}` holds no people", "no_people")
-    num_frames = num_declared
+    data_bytes = size - data_offset
+    num_frames = num_declared_frames
     if version == 0.1:
         # The field has 16 bits and counts modulo 65536: take the candidate nearest to the size.
-        num_frames += max(0, round(((size - start) / frame_bytes - num_declared) / 2**16)) * 2**16
-    if start + num_frames * frame_bytes != size:
+        num_missing_frames = data_bytes / frame_bytes - num_declared_frames
+        num_frames += max(0, round(num_missing_frames / 2**16)) * 2**16
+    if num_frames * frame_bytes != data_bytes:
         raise ClipError(
             f"`{path}` is damaged: {num_frames} frames of {num_people} people need"
-            f" {num_frames * frame_bytes} bytes after the header, but the file has {size - start};"
+            f" {num_frames * frame_bytes} bytes after the header, but the file has {data_bytes};"
             " copy or estimate it again",
-            "truncated" if size - start < num_frames * frame_bytes else "wrong_length",
+            "truncated" if data_bytes < num_frames * frame_bytes else "wrong_length",
         )
-    return _BodyInfo(validate_fps(path, fps), num_frames, num_people, start)
-
-
-def _read_version_0(
-    file: BufferedReader, path: Path, header: PoseHeader, offset: int, span: Span, person: int
-) -> PoseSequence:
-    """Read a span of a v0.0 file, in which each frame lists the people found in it.
-
-    Frames without the selected person get zero points with confidence 0.
-    """
-    # v0.0 stores each component with its own width, so only equal widths form one array.
-    if not header.has_equal_dims:
-        raise ClipError(
-            f"`{path}` is a v0.0 file whose components have different numbers of coordinates, which"
-            " is not supported",
-            "not_a_pose_file",
-        )
-    file.seek(offset)
-    content = file.read()
-    width = header.num_dims + 1
-    person_bytes = _PERSON_ID_BYTES + header.layout.num_points * width * _FLOAT_BYTES
-    try:
-        fps, num_frames = _BODY_00.unpack_from(content)
-        starts, counts = _find_person_offsets(content, num_frames, person_bytes)
-    except struct.error:
-        raise ClipError(f"`{path}` is truncated: frames are missing", "truncated") from None
-    first, last = resolve_frame_range(path, span, validate_fps(path, fps), num_frames)
-    check_person(path, person, max(counts))
-    values_TJW = np.zeros((last - first, header.layout.num_points, width), np.float32)
-    for row, (start, count) in enumerate(zip(starts[first:last], counts[first:last], strict=True)):
-        if person < count:
-            values_offset = start + person * person_bytes + _PERSON_ID_BYTES
-            flat = np.frombuffer(content, "<f4", values_TJW[row].size, values_offset)
-            values_TJW[row] = flat.reshape(values_TJW[row].shape)
-    points_TPJC = np.ascontiguousarray(values_TJW[:, None, :, :-1])
-    confidence_TPJ = np.ascontiguousarray(values_TJW[:, None, :, -1])
-    return PoseSequence(points_TPJC, confidence_TPJ, float(fps), header.layout)
-
-
-def _find_person_offsets(
-    content: bytes, num_frames: int, person_bytes: int
-) -> tuple[list[int], list[int]]:
-    """Find the offset of the first person and the number of people of each frame.
-
-    Raises:
-        struct.error: If the content ends too early.
-    """
-    starts, counts = [], []
-    offset = _BODY_00.size
-    # Frames differ in size, so their offsets are known only by walking over all of them.
-    for _ in range(num_frames):
-        (count,) = _PEOPLE.unpack_from(content, offset)
-        starts.append(offset + _PEOPLE.size)
-        counts.append(count)
-        offset += _PEOPLE.size + count * person_bytes
-    if offset > len(content):
-        raise struct.error
-    return starts, counts
+    return _BodyInfo(validate_fps(path, fps), num_frames, num_people, data_offset)
 
 
 def _read_array(
     file: BufferedReader, path: Path, offset: int, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """Read an array of little-endian float32 numbers at an offset."""
+    """Read an array of little-endian float32 numbers at an offset in bytes.
+
+    Raises:
+        ClipError: With reason `truncated`, if the file ends too early.
+    """
     array: NDArray[np.float32] = np.empty(shape, "<f4")
     file.seek(offset)
     if file.readinto(memoryview(array.data).cast("B")) != array.nbytes:

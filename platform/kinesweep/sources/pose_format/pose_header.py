@@ -50,7 +50,10 @@ _header_cache: dict[bytes, PoseHeader] = {}
 
 
 def parse_header(head: bytes) -> tuple[float, PoseHeader, int]:
-    """Parse the version, the header and the offset of the body from a file's first bytes.
+    """Parse the version and the header of a file, and return them with the offset of the body.
+
+    Args:
+        head: First bytes of the file, at least the whole header.
 
     Raises:
         NotAPoseFileError: If the bytes are not those of a `.pose` file.
@@ -74,13 +77,21 @@ def parse_header(head: bytes) -> tuple[float, PoseHeader, int]:
 
 
 def parse_frame_size(head: bytes) -> tuple[int, int]:
-    """Parse the frame width and height from a file's first bytes; they are not cached."""
+    """Return the frame width and height that are stored in the first bytes of a file.
+
+    Raises:
+        struct.error: If there are too few bytes.
+    """
     _, width, height, _ = _FRONT.unpack_from(head)
     return width, height
 
 
 def _match_version(value: float) -> float:
-    """Return the supported version that matches a stored float32."""
+    """Return the supported version that equals a stored float32 up to rounding.
+
+    Raises:
+        NotAPoseFileError: If the version is not supported.
+    """
     for version in SUPPORTED_VERSIONS:
         # The tolerance is relative, so that 0 must match exactly: the first bytes of other formats,
         # read as a float, are often tiny numbers.
@@ -90,14 +101,23 @@ def _match_version(value: float) -> float:
 
 
 def _parse_components(head: bytes) -> tuple[PoseHeader, int]:
-    """Parse the components of a header; return the header and the offset of its end."""
-    (count,) = _USHORT.unpack_from(head, _FRONT.size)
+    """Parse the components of a header, and return the header and the offset of its end.
+
+    Args:
+        head: First bytes of the file, at least the whole header.
+
+    Raises:
+        NotAPoseFileError: If the bytes are not those of a `.pose` file.
+        HeaderCutOffError: If more bytes are needed.
+        struct.error: If more bytes are needed.
+    """
+    (num_components,) = _USHORT.unpack_from(head, _FRONT.size)
     offset = _FRONT.size + _USHORT.size
     components: list[tuple[str, tuple[str, ...]]] = []
     widths: set[int] = set()
-    for _ in range(count):
-        name, offset = _read_string(head, offset)
-        point_format, offset = _read_string(head, offset)
+    for _ in range(num_components):
+        name, offset = _parse_string(head, offset)
+        point_format, offset = _parse_string(head, offset)
         if len(point_format) < 2 or not point_format.endswith("C"):
             raise NotAPoseFileError(
                 f"a component has the point format `{point_format[:20]}`; it must end in `C`, like"
@@ -108,7 +128,7 @@ def _parse_components(head: bytes) -> tuple[PoseHeader, int]:
         offset += _TRIPLE.size
         points = []
         for _ in range(num_points):
-            point, offset = _read_string(head, offset)
+            point, offset = _parse_string(head, offset)
             points.append(point)
         components.append((name, tuple(points)))
         offset += num_limbs * _LIMB_BYTES + num_colors * _COLOR_BYTES
@@ -120,8 +140,14 @@ def _parse_components(head: bytes) -> tuple[PoseHeader, int]:
     return PoseHeader(layout, max(widths), len(widths) == 1), offset
 
 
-def _read_string(head: bytes, offset: int) -> tuple[str, int]:
-    """Read a string with a length prefix; return it and the offset of its end."""
+def _parse_string(head: bytes, offset: int) -> tuple[str, int]:
+    """Parse a string with a length prefix at an offset, and return it and the offset of its end.
+
+    Raises:
+        NotAPoseFileError: If the string is not UTF-8.
+        HeaderCutOffError: If more bytes are needed.
+        struct.error: If more bytes are needed.
+    """
     (length,) = _USHORT.unpack_from(head, offset)
     start = offset + _USHORT.size
     end = start + length

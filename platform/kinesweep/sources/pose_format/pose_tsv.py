@@ -7,11 +7,11 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.sources.pose_format.pose_file import read_pose
-from kinesweep.sources.tsv.media_tsv import TsvSource
+from kinesweep.sources.tsv.media_tsv import MediaTsvSource
 from kinesweep.sources.tsv.tsv_rows import MediaKind
 
 
-class PoseTsvSource(TsvSource):
+class PoseTsvSource(MediaTsvSource):
     """A source of pose files (`pose_tsv`).
 
     Args:
@@ -25,18 +25,19 @@ class PoseTsvSource(TsvSource):
 
     @property
     def media_kind(self) -> MediaKind:
-        """Return `poses`, or `films` if poses are estimated from videos first."""
-        return "poses" if self.config.videos is None else "films"
+        """Return `poses`, or `poses_or_videos` if `source.videos` names videos to estimate."""
+        return "poses" if self.config.videos is None else "poses_or_videos"
 
     def get_read_options(self) -> dict[str, Any]:
-        """Return the selected person."""
+        """Return the kind of the source and the index of the selected person."""
         return {"source": self.config.kind, "person": self.config.person}
 
     def read(self, clip: Clip) -> PoseSequence:
-        """Read the clip's span of its file, with person `source.person` only.
+        """Read the poses of person `source.person` in the clip's span of its file (P = 1).
 
         Raises:
-            ClipError: See `read_pose`; the message begins with the clip's row.
+            ClipError: With a reason of `resolve_media_path` or `read_pose`; the message begins with
+                the clip's row.
         """
         path = self.resolve_media_path(clip)
         try:

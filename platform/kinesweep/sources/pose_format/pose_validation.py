@@ -3,37 +3,23 @@
 The functions take plain values from the reader and raise a `ClipError` that names the file. The
 reader itself checks that the bytes are a complete `.pose` file.
 
-Shapes: T frames, J points.
+Shapes: T frames, P people, J points, C coordinates.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from kinesweep.core.errors import ClipError, InputError
+from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
-from kinesweep.core.units import Span
-
-
-def resolve_frame_range(path: Path, span: Span, fps: float, num_frames: int) -> tuple[int, int]:
-    """Resolve a span to the index of its first frame and of the frame after its last.
-
-    Raises:
-        ClipError: With reason `no_frames`, `span_beyond_file` or `empty_span`.
-    """
-    if num_frames == 0:
-        raise ClipError(f"`{path}` holds no frames", "no_frames")
-    try:
-        return span.to_frame_range(fps, num_frames)
-    except InputError as error:
-        # Bounds in the wrong order are an error of the row; otherwise the file is too short.
-        is_empty = span.start is not None and span.end is not None and span.end <= span.start
-        reason = "empty_span" if is_empty else "span_beyond_file"
-        raise ClipError(f"`{path}`: {error}", reason) from None
 
 
 def validate_fps(path: Path, fps: float) -> float:
-    """Check that a frame rate is positive and finite, and return it.
+    """Return the frame rate of a file unchanged, after checking that it is positive and finite.
+
+    Args:
+        path: Path of the file, for the error message.
+        fps: Frame rate in frames per second.
 
     Raises:
         ClipError: With reason `bad_fps`.
@@ -47,7 +33,12 @@ def validate_fps(path: Path, fps: float) -> float:
 
 
 def check_person(path: Path, person: int, num_people: int) -> None:
-    """Check that the file contains the selected person.
+    """Check that a file contains the selected person.
+
+    Args:
+        path: Path of the file, for the error message.
+        person: Index of the selected person, from 0.
+        num_people: Number of people in the file.
 
     Raises:
         ClipError: With reason `no_people` or `no_such_person`.
@@ -62,7 +53,13 @@ def check_person(path: Path, person: int, num_people: int) -> None:
 
 
 def check_finite(sequence: PoseSequence, path: Path) -> None:
-    """Check that all points with non-zero confidence have finite coordinates.
+    """Check that all confidences and the coordinates of all detected points are finite.
+
+    Detected are the points with a confidence other than 0.
+
+    Args:
+        sequence: Poses of one person (P = 1).
+        path: Path of the file, for the error message.
 
     Raises:
         ClipError: With reason `nan_frames`.
@@ -73,23 +70,23 @@ def check_finite(sequence: PoseSequence, path: Path) -> None:
         if np.isfinite(points_TPJC.sum() + confidence_TPJ.sum()):
             return
     # Coordinates of points that were not found (confidence 0) may be anything.
-    bad_TJ = ~np.isfinite(points_TPJC).all(-1) & (confidence_TPJ != 0)
-    bad_TJ = (bad_TJ | ~np.isfinite(confidence_TPJ))[:, 0]
-    if bad_TJ.any():
-        num_bad = int(bad_TJ.any(1).sum())
+    invalid_TPJ = ~np.isfinite(points_TPJC).all(-1) & (confidence_TPJ != 0)
+    invalid_TJ = (invalid_TPJ | ~np.isfinite(confidence_TPJ))[:, 0]
+    if invalid_TJ.any():
+        num_invalid_frames = int(invalid_TJ.any(1).sum())
         raise ClipError(
-            f"`{path}` has coordinates that are not numbers in {num_bad} of {len(bad_TJ)} frames,"
-            " first in component"
-            f" `{_find_component(sequence.layout, int(bad_TJ.any(0).argmax()))}`."
+            f"`{path}` has coordinates that are not numbers in {num_invalid_frames} of"
+            f" {len(invalid_TJ)} frames, first in component"
+            f" `{_find_component(sequence.layout, int(invalid_TJ.any(0).argmax()))}`."
             " A point that was not found must have confidence 0; estimate the file again",
             "nan_frames",
         )
 
 
-def _find_component(layout: PointLayout, point: int) -> str:
-    """Return the name of the component that contains a point."""
+def _find_component(layout: PointLayout, point_index: int) -> str:
+    """Return the name of the component of a layout that contains the point with an index."""
     for name, points in layout.components:
-        if point < len(points):
+        if point_index < len(points):
             return name
-        point -= len(points)
+        point_index -= len(points)
     raise AssertionError("the point is not part of this layout")

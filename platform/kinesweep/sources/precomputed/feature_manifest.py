@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kinesweep.config.loading import suggest_closest_word
 from kinesweep.config.recipe.source import FeatureManifestConfig
+from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.units import Span
@@ -53,14 +53,15 @@ class FeatureManifestSource(TableSource):
         return self._features_dir or self._tables[split].parent.parent / FEATURES_DIR
 
     def get_read_options(self) -> dict[str, Any]:
-        """Return the feature rate, which the files do not store."""
+        """Return the kind of the source and the feature rate, which the files do not store."""
         return {"source": self.config.kind, "rate_hz": self.config.fps}
 
     def read(self, clip: Clip) -> PrecomputedFeatures:
-        """Read the whole file of a clip.
+        """Read the features of a clip, which are the whole content of its file.
 
         Raises:
-            ClipError: See `read_features`; the message begins with the clip's row.
+            ClipError: With the reasons of `resolve_media_path` and `read_features`; the message
+                begins with the clip's row.
         """
         path = self.resolve_media_path(clip)
         try:
@@ -70,29 +71,38 @@ class FeatureManifestSource(TableSource):
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
-        """Read a split's manifest; train has one clip per epoch, other splits the first only."""
+        """Read a split's manifest, and return its clips, invalid rows and errors.
+
+        In train each row gives one clip for each of `source.epochs`, in other splits only the clip
+        of the first epoch.
+        """
         table = read_table(path, self.get_table_name(split), MANIFEST_COLUMNS)
         epochs = self.config.epochs if split == "train" else self.config.epochs[:1]
         return _ManifestReader(table, split, epochs).read()
 
 
 def get_feature_path(epoch: int, name: str) -> str:
-    """Return the path of a clip's features relative to the feature folder."""
+    """Return the path of the feature file of one copy of a clip, relative to the feature folder.
+
+    Args:
+        epoch: Epoch of the augmented copy.
+        name: Name of the clip in the manifest.
+    """
     # SSVP-SLT groups the files by the first five characters of their names.
     return f"{epoch}/{name[:5]}/{name}{FEATURE_SUFFIX}"
 
 
 def make_epoch_id(name: str, epoch: int) -> str:
-    """Build the id of an augmented copy of a clip; the first copy keeps the plain name."""
+    """Build the id of the augmented copy of a clip for an epoch, for example `name@3`."""
     return f"{name}@{epoch}"
 
 
 @dataclass(frozen=True)
 class _ManifestReader:
-    """A reader of one manifest.
+    """A reader that converts the rows of one manifest to clips.
 
     Attributes:
-        table: Rows of the file.
+        table: Table to convert.
         split: Split that the clips belong to.
         epochs: Epochs whose copies become clips.
     """
@@ -102,7 +112,7 @@ class _ManifestReader:
     epochs: tuple[int, ...]
 
     def read(self) -> ParsedRows:
-        """Read all rows of the manifest and all errors."""
+        """Convert all rows of the manifest, and return its clips, invalid rows and errors."""
         parsed = ParsedRows(errors=list(self.table.errors))
         if not self.table.header:
             return parsed
@@ -114,8 +124,8 @@ class _ManifestReader:
         return parsed
 
     def _read_row(self, row: TableRow, parsed: ParsedRows) -> None:
-        """Add the clips of a row, or its problem or errors, to `parsed`."""
-        location = f"{self.table.name}:{row.line}"
+        """Add the clips of a row to `parsed`, or the row as an invalid row, or its errors."""
+        location = f"{self.table.name}:{row.line_number}"
         fields = (field.strip() for field in row.fields)
         values = dict(zip(self.table.header, fields, strict=True))
         name, length, label = (values.get(column, "") for column in MANIFEST_COLUMNS)
@@ -123,13 +133,19 @@ class _ManifestReader:
         if errors:
             parsed.errors += [(location, text) for text in errors]
         elif not label:
-            problem = InvalidRow(location, name, "empty_text", "`label` is empty")
-            parsed.problems.append(problem)
+            parsed.invalid_rows.append(InvalidRow(location, name, "empty_text", "`label` is empty"))
         else:
             parsed.clips += self._build_clips(name, int(length or 0), label, location)
 
     def _build_clips(self, name: str, length: int, label: str, location: str) -> list[Clip]:
-        """Build one clip per epoch of a row."""
+        """Build the clips of a row, one for each epoch in the order of `epochs`.
+
+        Args:
+            name: Name of the clip in the manifest.
+            length: Number of features of the first epoch's copy, or 0 if unknown.
+            label: Text of the clip.
+            location: Location of the row.
+        """
         first_epoch = self.epochs[0]
         return [
             Clip(
@@ -145,7 +161,7 @@ class _ManifestReader:
 
 
 def _find_header_errors(table: Table) -> list[TableError]:
-    """Return the errors in the header of a manifest."""
+    """Return an error for each repeated or unknown column of a manifest and a missing `label`."""
     location, header = f"{table.name}:1", table.header
     errors = []
     for index, column in enumerate(header):
@@ -163,7 +179,10 @@ def _find_header_errors(table: Table) -> list[TableError]:
 
 
 def _find_row_errors(name: str, length: str) -> list[str]:
-    """Return the errors in a row of a manifest."""
+    """Return the error texts for an empty name and a malformed length in a row of a manifest.
+
+    An empty length is not an error.
+    """
     errors = []
     if not name:
         errors.append("`video_name` is empty; it must name the feature file")

@@ -23,12 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
+from kinesweep.sources.file_stamp import FileStamp, read_file_stamp
 
 MAX_OPEN_FILES = 8
-"""Files that a process keeps open: two shards of each of four streams."""
-
-FileStamp = tuple[int, int, int]
-"""Stamp of a file that shows a change: inode, size in bytes, modification time in nanoseconds."""
+"""Maximum number of files that a process keeps open: two shards of each of four streams."""
 
 
 class ShardFilePool:
@@ -72,26 +70,22 @@ class ShardFilePool:
             ) from None
 
     def close(self) -> None:
-        """Close all files."""
+        """Close all files of the pool; the next read opens its file again."""
         while self._open:
             _, (_, file) = self._open.popitem()
             file.close()
 
     def _open_file(self, path: Path) -> h5py.File:
-        """Return an open file from the pool, opening it if necessary.
+        """Return an open file from the pool, after opening it if it is new or was replaced.
 
         Raises:
             ClipError: With reason `missing_file`.
-            OSError: If the file is not an HDF5 file.
+            OSError: If the file is not an HDF5 file or cannot be read.
         """
         if self._process != os.getpid():
             # Handles that a fork copied belong to the parent; they are dropped, never closed here.
             self._open, self._process = OrderedDict(), os.getpid()
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            raise ClipError(f"`{path}` does not exist", "missing_file") from None
-        stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        stamp = read_file_stamp(path)
         # Removed and inserted again: the order of the dictionary is that of the last use.
         cached_stamp, file = self._open.pop(path, (None, None))
         if file is not None and cached_stamp != stamp:
@@ -101,15 +95,20 @@ class ShardFilePool:
             _, (_, oldest) = self._open.popitem(last=False)
             oldest.close()
         # No process writes shards while they are read, and some network disks cannot lock files.
-        opened = file or h5py.File(path, "r", locking=False)
-        self._open[path] = stamp, opened
-        return opened
+        open_file = file or h5py.File(path, "r", locking=False)
+        self._open[path] = stamp, open_file
+        return open_file
 
 
 def _open_dataset(file: h5py.File, names: Sequence[str], location: str) -> h5py.h5d.DatasetID:
-    """Open a data set below nested groups.
+    """Open a data set below nested groups of a file.
 
     This uses h5py's low-level API, which takes two thirds of the time of the high-level one.
+
+    Args:
+        file: Open file.
+        names: Names of the nested groups, followed by that of the data set.
+        location: Description of the data set for error messages.
 
     Raises:
         ClipError: With reason `missing_features`, `wrong_shape` (the name belongs to another kind
@@ -118,23 +117,27 @@ def _open_dataset(file: h5py.File, names: Sequence[str], location: str) -> h5py.
     node: Any = file.id
     for depth, name in enumerate(names, 1):
         is_last = depth == len(names)
-        kind, kind_name = (
+        expected_type, type_name = (
             (h5py.h5d.DatasetID, "data set") if is_last else (h5py.h5g.GroupID, "group")
         )
         key = name.encode()
         if not node.links.exists(key):
-            raise ClipError(f"there is no {kind_name} `{name}` for {location}", "missing_features")
+            raise ClipError(f"there is no {type_name} `{name}` for {location}", "missing_features")
         # Soft and external links may lead to any other object or file.
         if node.links.get_info(key).type != h5py.h5l.TYPE_HARD:
             raise ClipError(f"`{name}` in {location} is a link to another place", "unreadable")
         node = h5py.h5o.open(node, key)
-        if not isinstance(node, kind):
-            raise ClipError(f"`{name}` in {location} is not a {kind_name}", "wrong_shape")
+        if not isinstance(node, expected_type):
+            raise ClipError(f"`{name}` in {location} is not a {type_name}", "wrong_shape")
     return node
 
 
 def _read_dataset(data: h5py.h5d.DatasetID, location: str) -> NDArray[np.floating]:
-    """Read and validate the values of a data set.
+    """Read all values of a data set, (T, D), after checking that they are complete.
+
+    Args:
+        data: Open data set.
+        location: Description of the data set for error messages.
 
     Raises:
         ClipError: With reason `unreadable` (the data are in another file), `wrong_dtype`,
@@ -155,8 +158,8 @@ def _read_dataset(data: h5py.h5d.DatasetID, location: str) -> NDArray[np.floatin
     # checked: by number of chunks, since compression makes their sizes unknown.
     if layout == h5py.h5d.CHUNKED:
         chunks_per_axis = (
-            -(-size // one)
-            for size, one in zip(shape, creation_properties.get_chunk(), strict=True)
+            -(-size // chunk_size)
+            for size, chunk_size in zip(shape, creation_properties.get_chunk(), strict=True)
         )
         is_complete = data.get_num_chunks() == math.prod(chunks_per_axis)
     else:
@@ -169,6 +172,10 @@ def _read_dataset(data: h5py.h5d.DatasetID, location: str) -> NDArray[np.floatin
 
 
 def _shorten_message(error: Exception) -> str:
-    """Shorten HDF5's message to one line, without the times and addresses that it appends."""
+    """Return the message of an HDF5 error on one line, at most 200 characters long.
+
+    The times and addresses that HDF5 appends are removed. An empty message is replaced by the name
+    of the error's class.
+    """
     message = " ".join(str(error).split()).partition(" time = ")[0]
     return message[:200] or type(error).__name__

@@ -18,15 +18,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig, ShardStreamConfig, parse_split_token
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
-from kinesweep.sources.base import MediaDigest, PrecomputedFeatures, PrecomputedStreams
+from kinesweep.sources.base import MediaDigest, PrecomputedStreams
 from kinesweep.sources.precomputed.annotation import AnnotationReader
+from kinesweep.sources.precomputed.clip_h5_file import convert_features
 from kinesweep.sources.precomputed.h5_files import ShardFilePool
 from kinesweep.sources.precomputed.shard_index import ShardMap, read_shard_map
 from kinesweep.sources.tsv.base_table_source import TableSource
@@ -65,40 +65,53 @@ class H5ShardsSource(TableSource):
         return self._root or self._tables[split].parent
 
     def get_read_options(self) -> dict[str, Any]:
-        """Return the feature rates, which the shards do not store."""
+        """Return the kind of the source and the feature rate of each stream in Hz.
+
+        The shards do not store the rates.
+        """
         rates_hz = {stream.name: stream.fps for stream in self.config.streams}
         return {"source": self.config.kind, "rates_hz": rates_hz}
 
     def get_row_position(self, row: str) -> tuple[int, int]:
-        """Return the position of a row as a sort key: index of its file, then position in it."""
+        """Return the index of a row's annotation file and the row's position in it.
+
+        Rows are sorted by this pair. The rows must have been read.
+
+        Args:
+            row: Location of the row, for example `annotation.train.json:video/clip`.
+        """
         return self._row_positions[row]
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
-        """Read a split's annotation; the `media` of a clip is its shard of the first stream."""
+        """Read a split's annotation file, and return its clips, invalid rows and errors.
+
+        The `media` of a clip is the path of its shard of the first stream. A clip whose video has
+        no shard in some stream is an invalid row.
+        """
         rows = AnnotationReader(
             path, self.get_table_name(split), split, self.config.ignore_keys
         ).read()
         # Rows of JSON files have no line numbers; `get_row_position` looks up positions here.
         table_index = list(self._tables).index(split)
         self._row_positions |= {
-            row: (table_index, line) for row, line in rows.row_positions.items()
+            row: (table_index, position) for row, position in rows.row_positions.items()
         }
         maps = {stream.name: self._load_shard_map(stream, split) for stream in self.config.streams}
-        rows.errors += [fault for _, faults in maps.values() for fault in faults]
-        clips, rows.clips = rows.clips, []
-        for clip in clips:
-            missing_maps = [
+        rows.errors += [error for _, errors in maps.values() for error in errors]
+        annotated_clips, rows.clips = rows.clips, []
+        for clip in annotated_clips:
+            maps_without_video = [
                 shard_map for shard_map, _ in maps.values() if clip.document not in shard_map.shards
             ]
-            if missing_maps:  # one missing stream makes the clip unusable
-                rows.problems.append(_make_missing_features_row(clip, missing_maps))
+            if maps_without_video:  # one missing stream makes the clip unusable
+                rows.invalid_rows.append(_make_missing_features_row(clip, maps_without_video))
             else:
                 first_map, _ = maps[self.config.stream_names[0]]
                 rows.clips.append(replace(clip, media=first_map.get_shard_path(clip.document)))
         return rows
 
     def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
-        """Return the shards of all streams but the first.
+        """Return the paths of a clip's shards for all streams but the first (that is `media`).
 
         Raises:
             ClipError: With reason `missing_file`, or `missing_features` if a video has no shard.
@@ -110,19 +123,19 @@ class H5ShardsSource(TableSource):
         return tuple(paths)
 
     def read(self, clip: Clip) -> PrecomputedStreams:
-        """Read all streams of a clip as float32.
+        """Read the features of a clip in all streams as float32, by stream name.
 
         Raises:
-            ClipError: See `ShardFilePool.read`; also with reason `wrong_width`. The message begins
-                with the clip's row.
+            ClipError: With the reasons of `ShardFilePool.read`, `missing_features` or
+                `wrong_width`. The message begins with the clip's row.
         """
         return {
-            stream.name: _make_features(self._read_stream(stream, clip), stream)
+            stream.name: convert_features(self._read_stream(stream, clip), stream)
             for stream in self.config.streams
         }
 
     def compute_digests(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
-        """Compute the digest of each clip's own data in all its streams, or its error.
+        """Compute the digest of each clip's own data in all its streams, or its error if unusable.
 
         Every byte of the features is read and hashed, shard by shard, in this process. A clip of
         three streams with 0.5 MB takes 2.4 ms of one core, so the 31,000 clips of How2Sign take
@@ -134,40 +147,56 @@ class H5ShardsSource(TableSource):
     def _digest_clips(
         self, clips: Sequence[Clip], progress: Callable[[int, int], None] | None
     ) -> dict[Clip, MediaDigest | ClipError]:
-        """Compute the digest of each clip, or its error, and report progress."""
+        """Compute the digest of each clip's own data, or its error if it is unusable.
+
+        Args:
+            clips: Clips from any split.
+            progress: Function to call after each clip with the number of clips done and the number
+                of all clips, or None.
+        """
         digests: dict[Clip, MediaDigest | ClipError] = {}
         widths: dict[Clip, StreamWidths] = {}
         # Sorted by shard, so that the clips of a shard are read while it is open.
-        for number, clip in enumerate(sorted(clips, key=lambda clip: (clip.split, clip.media)), 1):
+        sorted_clips = sorted(clips, key=lambda clip: (clip.split, clip.media))
+        for num_done, clip in enumerate(sorted_clips, 1):
             try:
                 digests[clip], widths[clip] = self._compute_clip_digest(clip)
             except ClipError as error:
                 digests[clip] = error
             if progress is not None:
-                progress(number, len(clips))
+                progress(num_done, len(clips))
         self._files.close()
         # The right operand wins: a readable clip with an unusual width becomes an error.
         return digests | _find_unusual_widths(widths)
 
     def check_clips(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
-        """Read every clip and return all invalid rows, in the order of the clips.
+        """Read every clip of all splits and return all invalid rows, in annotation order.
+
+        Args:
+            progress: Function to call after each clip with the number of clips that were checked
+                and the number of all clips.
 
         Raises:
-            SourceError: If annotations or metadata are malformed; all errors at once.
+            SourceError: If annotations or metadata are malformed; the message contains all errors.
         """
         clips = self._get_rows().clips
         invalid_rows = [
-            InvalidRow(clip.row, clip.id, content.reason, str(content), clip.split)
-            for clip, content in self._digest_clips(clips, progress).items()
-            if isinstance(content, ClipError)
+            InvalidRow(clip.row, clip.id, digest.reason, str(digest), clip.split)
+            for clip, digest in self._digest_clips(clips, progress).items()
+            if isinstance(digest, ClipError)
         ]
         return sorted(
             [*self.list_invalid_rows(), *invalid_rows],
-            key=lambda problem: self.get_row_position(problem.row),
+            key=lambda invalid_row: self.get_row_position(invalid_row.row),
         )
 
     def _compute_clip_digest(self, clip: Clip) -> tuple[MediaDigest, StreamWidths]:
-        """Hash the streams of a clip and return the digest with the stream widths."""
+        """Compute the digest of a clip's data in all its streams, and the width of each stream.
+
+        Raises:
+            ClipError: With the reasons of `read` or `nan_features`; the message begins with the
+                clip's row.
+        """
         digest, num_bytes, widths = hashlib.sha256(), 0, StreamWidths()
         for stream in self.config.streams:
             x_TD = np.ascontiguousarray(self._read_stream(stream, clip))
@@ -182,15 +211,16 @@ class H5ShardsSource(TableSource):
         return MediaDigest(digest.hexdigest(), num_bytes), widths
 
     def _read_stream(self, stream: ShardStreamConfig, clip: Clip) -> NDArray[np.floating]:
-        """Read one stream of a clip in its stored type, (T, D).
+        """Read the features of a clip in one stream in their stored type, (T, D).
 
         Raises:
-            ClipError: See `read`.
+            ClipError: With the reasons of `read`; the message begins with the clip's row.
         """
         try:
             # An id is `video/clip`, in a combined source after the corpus name.
-            name = clip.id.rpartition("/")[2]
-            x_TD = self._files.read(self._resolve_shard_path(stream, clip), clip.document, name)
+            clip_name = clip.id.rpartition("/")[2]
+            path = self._resolve_shard_path(stream, clip)
+            x_TD = self._files.read(path, clip.document, clip_name)
             if stream.width not in (None, x_TD.shape[1]):
                 text = f"features are {x_TD.shape[1]} wide, but the recipe says {stream.width}"
                 raise ClipError(text, "wrong_width")
@@ -200,10 +230,10 @@ class H5ShardsSource(TableSource):
         return x_TD
 
     def _resolve_shard_path(self, stream: ShardStreamConfig, clip: Clip) -> Path:
-        """Return the path of the shard with a clip's features.
+        """Return the absolute path of the shard that contains a clip's features in a stream.
 
         Raises:
-            ClipError: With reason `missing_features`.
+            ClipError: With reason `missing_features`, if the clip's video has no shard.
         """
         shard_map, _ = self._load_shard_map(stream, clip.split)
         if clip.document not in shard_map.shards:
@@ -213,7 +243,10 @@ class H5ShardsSource(TableSource):
     def _load_shard_map(
         self, stream: ShardStreamConfig, split: str
     ) -> tuple[ShardMap, list[TableError]]:
-        """Return a stream's map from videos to shards, which is read once per process."""
+        """Return a stream's map from videos to shards for a split, and the errors in its file.
+
+        Each map is read once per process.
+        """
         key = (stream.name, split)
         if key not in self._maps:
             token = parse_split_token(str(self._tables[split]))
@@ -223,62 +256,41 @@ class H5ShardsSource(TableSource):
         return self._maps[key]
 
 
-def read_streams(path: Path, config: H5ShardsConfig) -> PrecomputedStreams:
-    """Read a file of a single clip, with one data set (T, D) per stream, named after the stream.
+def _make_missing_features_row(clip: Clip, maps_without_video: Sequence[ShardMap]) -> InvalidRow:
+    """Build the invalid row of a clip whose video has no shard in some streams.
 
     Args:
-        path: Path of the HDF5 file.
-        config: Source configuration with the streams and their rates.
-
-    Raises:
-        ClipError: See `ShardFilePool.read`; the message names the file.
+        clip: Clip of the video.
+        maps_without_video: Shard maps of these streams.
     """
-    files = ShardFilePool()
-    try:
-        return {
-            stream.name: _make_features(files.read(path, stream.name), stream)
-            for stream in config.streams
-        }
-    finally:
-        files.close()
-
-
-def write_streams(path: Path, streams: PrecomputedStreams) -> Path:
-    """Write a file of a single clip that `read_streams` can read, and return its path."""
-    with h5py.File(path, "w") as file:
-        for name, features in streams.items():
-            file[name] = features.x_TD
-    return path
-
-
-def _make_features(x_TD: NDArray[np.floating], stream: ShardStreamConfig) -> PrecomputedFeatures:
-    """Convert stored features to float32 and add the rate of their stream."""
-    return PrecomputedFeatures(np.ascontiguousarray(x_TD, np.float32), stream.fps)
-
-
-def _make_missing_features_row(clip: Clip, missing_maps: Sequence[ShardMap]) -> InvalidRow:
-    """Build the invalid row of a clip whose video is missing from some streams."""
     missing_streams = ", ".join(
-        f"stream `{shard_map.stream}`: not in `{shard_map.path}`" for shard_map in missing_maps
+        f"stream `{shard_map.stream}`: not in `{shard_map.path}`"
+        for shard_map in maps_without_video
     )
     text = f"video `{clip.document}` has no features in {missing_streams}"
     return InvalidRow(clip.row, clip.id, "missing_features", text, clip.split)
 
 
 def _find_unusual_widths(widths: dict[Clip, StreamWidths]) -> dict[Clip, MediaDigest | ClipError]:
-    """Find clips with a stream width that differs from most clips; return an error for each."""
+    """Return an error for each clip with a stream whose width differs from that in most clips.
+
+    Args:
+        widths: Width of each stream by clip.
+    """
     counts: dict[str, Counter[int]] = {}
     for clip_widths in widths.values():
         for stream, width in clip_widths.items():
             counts.setdefault(stream, Counter())[width] += 1
     # Of equally frequent widths the first one counts as usual.
-    common_widths = {stream: count.most_common(1)[0][0] for stream, count in counts.items()}
+    usual_widths = {
+        stream: width_counts.most_common(1)[0][0] for stream, width_counts in counts.items()
+    }
     errors: dict[Clip, MediaDigest | ClipError] = {}
     for clip, clip_widths in widths.items():
         texts = [
-            f"`{stream}` is {width} wide, but {common_widths[stream]} in most clips"
+            f"`{stream}` is {width} wide, but {usual_widths[stream]} in most clips"
             for stream, width in clip_widths.items()
-            if width != common_widths[stream]
+            if width != usual_widths[stream]
         ]
         if texts:
             errors[clip] = ClipError(f"{clip.row}: {'; '.join(texts)}", "wrong_width")

@@ -1,7 +1,7 @@
-"""Reader for `.pt` feature files as SSVP-SLT writes them: one tensor (L, D) and nothing else.
+"""Reader for `.pt` feature files as SSVP-SLT writes them: one tensor (T, D) and nothing else.
 
 The reader verifies the checksums of the archive (under 1 ms per megabyte). `torch.load` does not,
-so a flipped bit would silently become another number. Shapes: L and T frames, D width.
+so a flipped bit would silently become another number. Shapes: T frames, D width.
 """
 
 import zipfile
@@ -23,12 +23,12 @@ with its code enabled."""
 
 
 def read_features(path: Path, rate_hz: float, length: float | None = None) -> PrecomputedFeatures:
-    """Read a feature file.
+    """Read the features of a `.pt` file as float32, (T, D).
 
     Args:
         path: Path of the `.pt` file.
         rate_hz: Feature rate in features per second.
-        length: Expected number of features L, or None if unknown.
+        length: Expected number of features T, or None if unknown.
 
     Raises:
         ClipError: With reason `missing_file`, `unreadable` (not a tensor file, or a file with
@@ -50,7 +50,7 @@ def read_features(path: Path, rate_hz: float, length: float | None = None) -> Pr
 
 
 def _read_tensor(path: Path) -> "Tensor":
-    """Load a tensor without running any code that the file contains.
+    """Read the dense tensor in a `.pt` file without running any code that the file contains.
 
     Raises:
         ClipError: With reason `missing_file` or `unreadable`.
@@ -77,12 +77,14 @@ def _read_tensor(path: Path) -> "Tensor":
 
 
 def _verify_checksums(path: Path) -> None:
-    """Verify the checksums of a zip archive.
+    """Check the checksums of all members of a file, if it is a zip archive.
 
-    Files written by PyTorch before 1.6 are not archives and have no checksums.
+    Files written by PyTorch before 1.6 are not archives and have no checksums; they pass.
 
     Raises:
         ValueError: If the checksum of a member does not match.
+        OSError: If the file cannot be read.
+        zipfile.BadZipFile: If the archive is damaged in another way.
     """
     if not zipfile.is_zipfile(path):
         return

@@ -18,12 +18,23 @@ _SHARD_PATTERN = re.compile(r"[\w-]+")
 
 
 def format_shard_name(prefix: str, token: str, shard: str) -> str:
-    """Format the file name of a shard."""
+    """Format the file name of a shard as `{prefix}.{token}.{shard}.h5`.
+
+    Args:
+        prefix: Prefix of the files of a stream.
+        token: Token of the split.
+        shard: Number or name of the shard.
+    """
     return f"{prefix}.{token}.{shard}{SHARD_SUFFIX}"
 
 
 def format_metadata_name(prefix: str, token: str) -> str:
-    """Format the name of the metadata file that maps videos to shards."""
+    """Format the name of the file that maps videos to shards as `metadata_{prefix}.{token}.json`.
+
+    Args:
+        prefix: Prefix of the files of a stream.
+        token: Token of the split.
+    """
     return f"metadata_{prefix}.{token}.json"
 
 
@@ -37,7 +48,7 @@ class ShardMap:
         folder: Folder of the shards, relative to the corpus root.
         prefix: Prefix of the file names.
         token: Token of the split in the file names.
-        shards: Shard by video.
+        shards: Number or name of the shard by video.
     """
 
     stream: str
@@ -48,7 +59,11 @@ class ShardMap:
     shards: dict[str, str]
 
     def get_shard_path(self, video: str) -> str:
-        """Return the path of the shard of a video, relative to the corpus root."""
+        """Return the path of a video's shard relative to the corpus root.
+
+        Raises:
+            KeyError: If the video has no shard.
+        """
         name = format_shard_name(self.prefix, self.token, self.shards[video])
         return PurePosixPath(self.folder, name).as_posix()
 
@@ -56,7 +71,9 @@ class ShardMap:
 def read_shard_map(
     root: Path, stream: str, folder: str, token: str
 ) -> tuple[ShardMap, list[TableError]]:
-    """Read a stream's metadata for one split, and all errors in it.
+    """Read the shard map of a stream for one split, and return it with the errors in its file.
+
+    If the file cannot be read, the map contains no videos.
 
     Args:
         root: Root folder of the corpus.
@@ -82,10 +99,9 @@ def read_shard_map(
     errors += [(name, f"video `{video}` appears more than once") for video in videos.repeated_keys]
     shards = {}
     for video, shard in videos.items():
-        is_plain = isinstance(shard, int | str) and not isinstance(
-            shard, bool
-        )  # `bool` is an `int`
-        if is_plain and _SHARD_PATTERN.fullmatch(str(shard)):
+        # `bool` is a subclass of `int`.
+        is_int_or_str = isinstance(shard, int | str) and not isinstance(shard, bool)
+        if is_int_or_str and _SHARD_PATTERN.fullmatch(str(shard)):
             shards[video] = str(shard)
         else:
             text = f"the shard of a video must be a number or a plain word, but is {shard!r}"

@@ -10,12 +10,9 @@ completely, so names that occur in only one of them are reported.
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.prepare.rows import (
-    ClipAnnotation,
-    PoseFile,
-    find_single_file,
-    read_delimited_rows,
-)
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
+from kinesweep.sources.prepare.delimited_table import read_delimited_rows
+from kinesweep.sources.prepare.file_search import find_single_file
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _SPLITS = {"train": "train", "validation": "dev", "test": "test"}
@@ -23,7 +20,10 @@ _SENTENCES_NAME, _SPLITS_NAME = "video_map.txt", "split_1.txt"
 
 
 def read_csl_daily(folder: Path, split: str) -> list[ClipAnnotation]:
-    """Read the annotations of a split; sentences without a split are reported with train.
+    """Read the annotations of a split, and for train also the sentences without a split.
+
+    A name that occurs in only one of the two lists gives an incomplete annotation. If neither list
+    exists, there are no annotations.
 
     Raises:
         InputError: If only one of the two lists exists.
@@ -65,18 +65,23 @@ def read_csl_daily(folder: Path, split: str) -> list[ClipAnnotation]:
 
 
 def _build_annotation(row: dict[str, str], folder: str) -> ClipAnnotation:
-    """Convert a row of `video_map.txt`."""
+    """Build the annotation of a clip from its row of `video_map.txt`.
+
+    Args:
+        row: Fields by column name.
+        folder: Folder of the split, in which the pose file is looked for first.
+    """
     name = row["name"]
     return ClipAnnotation(
         id=name,
-        files=(PoseFile(f"{folder}/{name}.pose"), PoseFile(f"{name}.pose")),
+        candidate_files=(PoseFile(f"{folder}/{name}.pose"), PoseFile(f"{name}.pose")),
         text="".join(row["char"].split()),
         encoder_prompt="__csl__",
         decoder_prompt="__zh__",
         document=name,
         order=0,
-        # The part that begins with `P`, as in S000020_P0004_T00.
-        signer=next((part for part in name.split("_") if part.startswith("P")), ""),
+        # The part of the name that begins with `P`, as in S000020_P0004_T00.
+        signer=next((name_part for name_part in name.split("_") if name_part[:1] == "P"), ""),
         gloss=row["gloss"],
         language="zh",
     )
@@ -86,7 +91,7 @@ def _build_incomplete_annotation(name: str, missing_table: str) -> ClipAnnotatio
     """Build an incomplete annotation for a name that occurs in one list only."""
     return ClipAnnotation(
         id=name,
-        files=(),
+        candidate_files=(),
         text="",
         encoder_prompt="",
         decoder_prompt="",

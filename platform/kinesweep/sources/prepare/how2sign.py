@@ -9,12 +9,9 @@ the whole file `{SENTENCE_NAME}.pose` or, if the clips were not cut, its span of
 import re
 from pathlib import Path
 
-from kinesweep.sources.prepare.rows import (
-    ClipAnnotation,
-    PoseFile,
-    find_single_file,
-    read_delimited_rows,
-)
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
+from kinesweep.sources.prepare.delimited_table import read_delimited_rows
+from kinesweep.sources.prepare.file_search import find_single_file
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _SPLIT_NAMES = {"train": "train", "validation": "val", "test": "test"}
@@ -23,7 +20,7 @@ _SIGNER_PATTERN = re.compile(r"-(\d+)-rgb_front$")
 
 
 def read_how2sign(folder: Path, split: str) -> list[ClipAnnotation]:
-    """Read the annotations of a split.
+    """Read the annotations of a split; there are none if no file matches the split.
 
     Raises:
         InputError: If several files match the split.
@@ -49,14 +46,18 @@ def read_how2sign(folder: Path, split: str) -> list[ClipAnnotation]:
 
 
 def _build_annotation(row: dict[str, str], folder: str) -> ClipAnnotation:
-    """Convert a row.
+    """Build the annotation of a clip from its row.
+
+    Args:
+        row: Fields by column name.
+        folder: Folder of the split, in which pose files are also looked for.
 
     Raises:
         ValueError: If a time is not a number.
         KeyError: If a column of times is missing.
     """
     # A file has either the original or the realigned times.
-    start, end = (
+    start_ms, end_ms = (
         1000 * float(row[f"{name}_REALIGNED"] if f"{name}_REALIGNED" in row else row[name])
         for name in ("START", "END")
     )
@@ -65,9 +66,9 @@ def _build_annotation(row: dict[str, str], folder: str) -> ClipAnnotation:
     order = row["SENTENCE_ID"].rpartition("_")[2]
     return ClipAnnotation(
         id=row["SENTENCE_NAME"],
-        files=(  # in the order of preference: clips that are already cut come first
-            *(PoseFile(place + clip_file) for place in ("", f"{folder}/")),
-            *(PoseFile(place + video_file, start, end) for place in ("", f"{folder}/")),
+        candidate_files=(  # in the order of preference: clips that are already cut come first
+            *(PoseFile(prefix + clip_file) for prefix in ("", f"{folder}/")),
+            *(PoseFile(prefix + video_file, start_ms, end_ms) for prefix in ("", f"{folder}/")),
         ),
         text=row["SENTENCE"],
         encoder_prompt="__asl__",

@@ -7,12 +7,9 @@ its span of `{yid}.pose`.
 
 from pathlib import Path
 
-from kinesweep.sources.prepare.rows import (
-    ClipAnnotation,
-    PoseFile,
-    find_single_file,
-    read_delimited_rows,
-)
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
+from kinesweep.sources.prepare.delimited_table import read_delimited_rows
+from kinesweep.sources.prepare.file_search import find_single_file
 from kinesweep.sources.prepare.times import parse_milliseconds
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
@@ -21,10 +18,10 @@ _REQUIRED_COLUMNS = ("vid", "yid", "start", "end", "raw-text", "split")
 
 
 def read_openasl(folder: Path, split: str) -> list[ClipAnnotation]:
-    """Read the annotations of a split.
+    """Read the annotations of a split; there are none if no table exists.
 
     Raises:
-        InputError: If several files match.
+        InputError: If several tables exist.
         SourceError: If the file is malformed; names every line.
     """
     path = find_single_file(folder, "openasl*.tsv")
@@ -53,15 +50,22 @@ def read_openasl(folder: Path, split: str) -> list[ClipAnnotation]:
 
 
 def _build_annotation(row: dict[str, str], order: int) -> ClipAnnotation:
-    """Convert a row.
+    """Build the annotation of a clip from its row.
+
+    Args:
+        row: Fields by column name.
+        order: Position of the clip in its video.
 
     Raises:
         ValueError: If a time is malformed.
     """
-    start, end = parse_milliseconds(row["start"]), parse_milliseconds(row["end"])
+    start_ms, end_ms = parse_milliseconds(row["start"]), parse_milliseconds(row["end"])
     return ClipAnnotation(
         id=row["vid"],
-        files=(PoseFile(f"{row['vid']}.pose"), PoseFile(f"{row['yid']}.pose", start, end)),
+        candidate_files=(
+            PoseFile(f"{row['vid']}.pose"),
+            PoseFile(f"{row['yid']}.pose", start_ms, end_ms),
+        ),
         text=row["raw-text"],
         encoder_prompt="__asl__",
         decoder_prompt="__en__",

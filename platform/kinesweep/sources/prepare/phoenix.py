@@ -7,12 +7,9 @@ The fields are separated by bars. The columns are `name`, `speaker`, `orth` (the
 
 from pathlib import Path
 
-from kinesweep.sources.prepare.rows import (
-    ClipAnnotation,
-    PoseFile,
-    find_single_file,
-    read_delimited_rows,
-)
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
+from kinesweep.sources.prepare.delimited_table import read_delimited_rows
+from kinesweep.sources.prepare.file_search import find_single_file
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _SPLIT_NAMES = {"train": "train", "validation": "dev", "test": "test"}
@@ -20,29 +17,34 @@ _REQUIRED_COLUMNS = ("name", "translation")
 
 
 def read_phoenix(folder: Path, split: str) -> list[ClipAnnotation]:
-    """Read the annotations of a split.
+    """Read the annotations of a split; there are none if no file matches the split.
 
     Raises:
         InputError: If several files match the split.
         SourceError: If the file is malformed; names every line.
     """
-    name = _SPLIT_NAMES[split]
-    path = find_single_file(folder, f"PHOENIX-2014-T.{name}.corpus.csv")
+    split_name = _SPLIT_NAMES[split]
+    path = find_single_file(folder, f"PHOENIX-2014-T.{split_name}.corpus.csv")
     if path is None:
         return []
     rows, errors = read_delimited_rows(path, "|", _REQUIRED_COLUMNS)
     raise_table_errors(errors)
-    return [_build_annotation(row, name) for _, row in rows]
+    return [_build_annotation(row, split_name) for _, row in rows]
 
 
 def _build_annotation(row: dict[str, str], folder: str) -> ClipAnnotation:
-    """Convert a row."""
+    """Build the annotation of a clip from its row.
+
+    Args:
+        row: Fields by column name.
+        folder: Folder of the split, in which the pose file is looked for first.
+    """
     name = row["name"]
     # A name without a hyphen becomes a document of its own.
     document, _, order = name.rpartition("-")
     return ClipAnnotation(
         id=name,
-        files=(PoseFile(f"{folder}/{name}.pose"), PoseFile(f"{name}.pose")),
+        candidate_files=(PoseFile(f"{folder}/{name}.pose"), PoseFile(f"{name}.pose")),
         text=row["translation"],
         encoder_prompt="__dgs__",
         decoder_prompt="__de__",

@@ -6,7 +6,9 @@ _TIME_PATTERN = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d+)?)")
 
 
 def parse_milliseconds(text: str) -> float:
-    """Parse a time in seconds, minutes and hours, and return it in milliseconds.
+    """Parse a time such as `62.345` or `00:01:02.345`, and return it in milliseconds.
+
+    Without a colon, the time is in seconds. Fractions may follow a point or a comma.
 
     Raises:
         ValueError: If the text is not a time.

@@ -14,7 +14,8 @@ from pathlib import Path
 import webvtt
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.prepare.rows import ClipAnnotation, PoseFile, find_single_file
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
+from kinesweep.sources.prepare.file_search import find_single_file
 from kinesweep.sources.prepare.times import parse_milliseconds
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
 
@@ -23,7 +24,9 @@ Caption = tuple[float, float, str]
 
 
 def read_youtube_asl(folder: Path, split: str) -> list[ClipAnnotation]:
-    """Read the annotations of a split; every clip belongs to train.
+    """Read the annotations of a split: all clips for train, and none for other splits.
+
+    A video without captions gives an incomplete annotation.
 
     Raises:
         InputError: If there are several lists of ids, or the list is not UTF-8.
@@ -36,8 +39,8 @@ def read_youtube_asl(folder: Path, split: str) -> list[ClipAnnotation]:
     annotations: list[ClipAnnotation] = []
     errors: list[TableError] = []
     for video in _read_video_ids(path):
-        file = caption_paths.get(video)
-        if file is None:
+        caption_path = caption_paths.get(video)
+        if caption_path is None:
             annotations.append(
                 _build_annotation(
                     video, video, 0, (0, 0, ""), missing_part="captions of this video"
@@ -47,7 +50,9 @@ def read_youtube_asl(folder: Path, split: str) -> list[ClipAnnotation]:
         try:
             # Captions without a text are dropped before the others are numbered.
             video_captions = [
-                caption for caption in _CAPTION_READERS[file.suffix](file) if caption[2]
+                caption
+                for caption in _CAPTION_READERS[caption_path.suffix](caption_path)
+                if caption[2]
             ]
         except (
             OSError,
@@ -57,19 +62,23 @@ def read_youtube_asl(folder: Path, split: str) -> list[ClipAnnotation]:
             webvtt.errors.MalformedFileError,
         ) as error:
             errors.append(
-                (file.name, f"cannot be read as captions: {error or type(error).__name__}")
+                (caption_path.name, f"cannot be read as captions: {error or type(error).__name__}")
             )
             continue
         annotations += [
-            _build_annotation(f"{video}-{n:04d}", video, n, caption)
-            for n, caption in enumerate(video_captions)
+            _build_annotation(f"{video}-{order:04d}", video, order, caption)
+            for order, caption in enumerate(video_captions)
         ]
     raise_table_errors(errors)
     return annotations
 
 
 def _read_video_ids(path: Path) -> list[str]:
-    """Read the list of video ids."""
+    """Read the video ids from a text file, in which white space separates them.
+
+    Raises:
+        InputError: If the file is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8-sig").split()
     except UnicodeDecodeError as error:
@@ -78,7 +87,10 @@ def _read_video_ids(path: Path) -> list[str]:
 
 
 def _find_caption_files(folder: Path) -> dict[str, Path]:
-    """Map each video to its caption file; English and JSON files are preferred."""
+    """Find the caption files below a folder, and return one path per video id.
+
+    If a video has several files, JSON is preferred to WebVTT, and `.en` in the name after that.
+    """
     # Sorted from the least to the most preferred: the dictionary keeps the last file of a video.
     files = [path for path in folder.rglob("*") if _is_caption_file(path)]
     files.sort(key=lambda path: (path.suffix, ".en" not in path.name, path), reverse=True)
@@ -99,16 +111,31 @@ def _is_caption_file(path: Path) -> bool:
 
 
 def _iter_json_captions(path: Path) -> Iterator[Caption]:
-    """Yield the captions of a JSON file."""
-    for line in json.loads(path.read_text(encoding="utf-8")):
-        start = 1000 * float(line["start"])
-        yield start, start + 1000 * float(line["duration"]), str(line["text"]).strip()
+    """Yield the captions of a JSON file in the order of the file, with times in milliseconds.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If the file is not JSON in UTF-8 or contains a time that is not a number.
+        KeyError: If a caption has no `start`, `duration` or `text`.
+        TypeError: If the file is not a list of objects.
+    """
+    for caption in json.loads(path.read_text(encoding="utf-8")):
+        start_ms = 1000 * float(caption["start"])
+        end_ms = start_ms + 1000 * float(caption["duration"])
+        yield start_ms, end_ms, str(caption["text"]).strip()
 
 
 def _iter_vtt_captions(path: Path) -> Iterator[Caption]:
-    """Yield the captions of a WebVTT file."""
-    for line in webvtt.read(str(path)).captions:
-        yield parse_milliseconds(line.start), parse_milliseconds(line.end), line.text.strip()
+    """Yield the captions of a WebVTT file in the order of the file, with times in milliseconds.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If the file is not UTF-8 or contains a malformed time.
+        webvtt.errors.MalformedFileError: If the file is not WebVTT.
+    """
+    for caption in webvtt.read(str(path)).captions:
+        start_ms, end_ms = parse_milliseconds(caption.start), parse_milliseconds(caption.end)
+        yield start_ms, end_ms, caption.text.strip()
 
 
 _CAPTION_READERS: dict[str, Callable[[Path], Iterator[Caption]]] = {
@@ -118,13 +145,21 @@ _CAPTION_READERS: dict[str, Callable[[Path], Iterator[Caption]]] = {
 
 
 def _build_annotation(
-    name: str, video: str, order: int, caption: Caption, missing_part: str = ""
+    clip_id: str, video: str, order: int, caption: Caption, missing_part: str = ""
 ) -> ClipAnnotation:
-    """Build the annotation of a caption, or an incomplete one if `missing_part` is set."""
-    start, end, text = caption
+    """Build the annotation of a caption, or an incomplete annotation if `missing_part` is set.
+
+    Args:
+        clip_id: Id of the clip.
+        video: Id of the video.
+        order: Position of the caption in the video, from 0.
+        caption: Times in milliseconds and text of the caption.
+        missing_part: Missing part of the annotation, or empty.
+    """
+    start_ms, end_ms, text = caption
     return ClipAnnotation(
-        id=name,
-        files=() if missing_part else (PoseFile(f"{video}.pose", start, end),),
+        id=clip_id,
+        candidate_files=() if missing_part else (PoseFile(f"{video}.pose", start_ms, end_ms),),
         text=text,
         encoder_prompt="__asl__",
         decoder_prompt="__en__",

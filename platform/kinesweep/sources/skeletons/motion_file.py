@@ -22,8 +22,8 @@ from kinesweep.core.pickle_policy import PICKLE_SUFFIXES, format_pickle_error
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.units import Span
+from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_file import read_pose
-from kinesweep.sources.pose_format.pose_validation import resolve_frame_range
 from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
 
 PACK_SUFFIX = ".npz"
@@ -38,7 +38,7 @@ _FILL_ADVICE = "fill in the missing points, or use `.pose` files, which mark the
 
 
 def read_single_motion(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSequence:
-    """Read a span of a file that holds one motion.
+    """Read a span of the motion in a file that contains only one motion.
 
     Args:
         path: Path of an `.npy`, `.npz` or `.pose` file.
@@ -47,7 +47,8 @@ def read_single_motion(path: Path, span: Span, skeleton: Skeleton, fps: float) -
         fps: Frame rate of an array in frames per second; a `.pose` file states its own.
 
     Raises:
-        ClipError: See `read_pose`, `read_motion_array` and `build_pose_sequence`.
+        ClipError: With the reasons of `read_pose` for a `.pose` file, or else of
+            `read_motion_array` and `build_pose_sequence`. The message names the file.
     """
     if path.suffix.lower() == POSE_SUFFIX:
         return read_pose(path, span)
@@ -67,25 +68,25 @@ def build_pose_sequence(
         fps: Frame rate in frames per second.
 
     Raises:
-        ClipError: See `reshape_to_joints`; also with reason `no_frames`, `span_beyond_file`,
+        ClipError: With reason `wrong_dtype`, `wrong_shape`, `no_frames`, `span_beyond_file`,
             `empty_span` or `nan_frames`. The message names the file.
     """
     x_TJC = reshape_to_joints(x, skeleton, path)
     # The span is cut before the conversion, so only its frames are copied.
-    first, last = resolve_frame_range(path, span, fps, len(x_TJC))
+    start_frame, end_frame = resolve_frame_range(path, span, fps, len(x_TJC))
     with np.errstate(all="ignore"):  # values beyond float32 become infinite and are refused below
-        x_TPJC = np.ascontiguousarray(x_TJC[first:last, None], np.float32)
-    num_bad = int((~np.isfinite(x_TPJC)).any(axis=(1, 2, 3)).sum())
-    if num_bad:
-        text = f"in {num_bad} of {len(x_TPJC)} frames; {_FILL_ADVICE}"
+        x_TPJC = np.ascontiguousarray(x_TJC[start_frame:end_frame, None], np.float32)
+    num_invalid_frames = int((~np.isfinite(x_TPJC)).any(axis=(1, 2, 3)).sum())
+    if num_invalid_frames:
+        text = f"in {num_invalid_frames} of {len(x_TPJC)} frames; {_FILL_ADVICE}"
         raise ClipError(f"`{path}` has coordinates that are not numbers {text}", "nan_frames")
     return PoseSequence(x_TPJC, np.ones(x_TPJC.shape[:3], np.float32), fps, skeleton.layout)
 
 
 def read_motion_array(path: Path, skeleton: Skeleton) -> NDArray[Any]:
-    """Read the only motion of an `.npy` or `.npz` as it is stored.
+    """Read the only motion of an `.npy` or `.npz` in its stored type and shape.
 
-    From the output of HybrIK, only the joints of the skeleton are returned.
+    From the output of HybrIK, only the joints of the skeleton are returned, (T, J, C).
 
     Raises:
         ClipError: With reason `missing_file`, `unreadable`, `pickled`, `which_motion` (an `.npz`
@@ -110,7 +111,7 @@ def read_motion_array(path: Path, skeleton: Skeleton) -> NDArray[Any]:
 
 
 def reshape_to_joints(x: NDArray[Any], skeleton: Skeleton, path: Path) -> NDArray[Any]:
-    """Reshape a stored motion to (T, J, C) after checking its type and shape.
+    """Return a stored motion reshaped to (T, J, C), after checking its type and shape.
 
     Args:
         x: Stored array, (T, J, C) or (T, J·C), with 2 or 3 coordinates.
@@ -122,14 +123,14 @@ def reshape_to_joints(x: NDArray[Any], skeleton: Skeleton, path: Path) -> NDArra
     """
     if x.dtype.kind != "f":
         raise ClipError(f"`{path}` holds {x.dtype}, not floating point numbers", "wrong_dtype")
-    points = skeleton.num_points
+    num_points = skeleton.num_points
     # The number of columns of a flat array shows whether its points have 2 or 3 coordinates.
-    if x.ndim == 2 and x.shape[1] in [points * dims for dims in _NUM_COORDINATES]:
-        x = x.reshape(len(x), points, -1)
-    if x.ndim != 3 or x.shape[1] != points or x.shape[2] not in _NUM_COORDINATES:
+    if x.ndim == 2 and x.shape[1] in [num_points * num_dims for num_dims in _NUM_COORDINATES]:
+        x = x.reshape(len(x), num_points, -1)
+    if x.ndim != 3 or x.shape[1] != num_points or x.shape[2] not in _NUM_COORDINATES:
         raise ClipError(
             f"`{path}` holds an array of shape {x.shape}; a motion of `{skeleton.name}` must be"
-            f" (frames, {points}, 2 or 3), or the same flattened to two dimensions; see"
+            f" (frames, {num_points}, 2 or 3), or the same flattened to two dimensions; see"
             " `source.skeleton`",
             "wrong_shape",
         )
@@ -137,9 +138,14 @@ def reshape_to_joints(x: NDArray[Any], skeleton: Skeleton, path: Path) -> NDArra
 
 
 def add_motion_suffix(root: Path, file: str) -> str:
-    """Add the missing suffix to the name of a motion file below a folder.
+    """Return the name of a motion file with the suffix of the file that exists below a folder.
 
-    Names that come from the id of a row have no suffix.
+    Names that come from the id of a row have no suffix. A name is returned unchanged if it has the
+    suffix of a motion file or if no file matches.
+
+    Args:
+        root: Folder that contains the file.
+        file: Name of the file, with or without its suffix.
 
     Raises:
         ClipError: With reason `pickled`, or `ambiguous_file` if several files match.
@@ -148,7 +154,9 @@ def add_motion_suffix(root: Path, file: str) -> str:
         return file
     base_path = os.path.join(root, file)  # `Path.is_file` raises where a name is too long
     existing_suffixes = [
-        s for s in (*MOTION_SUFFIXES, *PICKLE_SUFFIXES) if os.path.isfile(base_path + s)
+        suffix
+        for suffix in (*MOTION_SUFFIXES, *PICKLE_SUFFIXES)
+        if os.path.isfile(base_path + suffix)
     ]
     motion_suffixes = [suffix for suffix in existing_suffixes if suffix in MOTION_SUFFIXES]
     if len(motion_suffixes) > 1:
@@ -163,22 +171,32 @@ def add_motion_suffix(root: Path, file: str) -> str:
 
 
 def _select_body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleton) -> NDArray[Any]:
-    """Select the skeleton's 22 or 24 joints from HybrIK's (T, 29, 3) or (T, 29·3)."""
+    """Select the joints of an SMPL skeleton from an array of HybrIK's output; return (T, J, 3).
+
+    Args:
+        x: Stored array with K = 24 or 29 joints, (T, K, 3) or (T, K·3).
+        key: Name of the array in the file.
+        path: Path of the file, for error messages.
+        skeleton: Skeleton whose J joints are selected.
+
+    Raises:
+        ClipError: With reason `wrong_shape`, also if the skeleton is not that of SMPL.
+    """
     if skeleton.layout.components[0][0] != "SMPL":
         text = f"`{path}` holds SMPL joints (`{key}`), but `source.skeleton` is {skeleton.name}"
         raise ClipError(text, "wrong_shape")
-    joints = HYBRIK_JOINTS[key]
-    if x.ndim == 2 and x.shape[1] == joints * 3:
-        x = x.reshape(len(x), joints, 3)
-    if x.ndim != 3 or x.shape[1:] != (joints, 3):
-        text = f"`{key}` of `{path}` has the shape {x.shape}; it must be (frames, {joints}, 3)"
+    num_joints = HYBRIK_JOINTS[key]
+    if x.ndim == 2 and x.shape[1] == num_joints * 3:
+        x = x.reshape(len(x), num_joints, 3)
+    if x.ndim != 3 or x.shape[1:] != (num_joints, 3):
+        text = f"`{key}` of `{path}` has the shape {x.shape}; it must be (frames, {num_joints}, 3)"
         raise ClipError(text, "wrong_shape")
     return x[:, : skeleton.num_points]
 
 
 @contextmanager
 def open_arrays(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """Open the arrays of a NumPy file by name; the array of an `.npy` is named `array`.
+    """Open a NumPy file, and yield its arrays by name; the array of an `.npy` is named `array`.
 
     The arrays of an `.npz` are read on access, so read errors also arise in the body of the `with`
     statement and are converted here.

@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
+from kinesweep.sources.file_stamp import FileStamp, read_file_stamp
 from kinesweep.sources.skeletons.motion_file import open_arrays
 
 MAX_PACKS = 4
 """Maximum number of packs that a process keeps in memory."""
 
-FileStamp = tuple[int, int, int]
-"""Stamp of a file that shows a change: inode, size in bytes, modification time in nanoseconds."""
 Pack = tuple[NDArray[Any], NDArray[np.int64]]
-"""`data` and `offsets`."""
+"""`data` (sum T, J, C) with the frames of all motions, and `offsets` (N+1) where each begins."""
 
 
 class NpzCache:
@@ -36,7 +35,7 @@ class NpzCache:
         return {"_packs": OrderedDict()}
 
     def get_motion(self, path: Path, index: int) -> NDArray[Any]:
-        """Return one motion of a pack as a view of its stored array.
+        """Return one motion of a pack, as a view of the pack's stored array.
 
         Args:
             path: Path of the pack.
@@ -46,11 +45,7 @@ class NpzCache:
             ClipError: With reason `missing_file`, `unreadable`, `pickled`, `bad_pack` or
                 `no_such_motion`. The message names the file.
         """
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            raise ClipError(f"`{path}` does not exist", "missing_file") from None
-        stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        stamp = read_file_stamp(path)
         # Removed and inserted again: the order of the dictionary is that of the last use.
         cached_stamp, pack = self._packs.pop(path, (None, None))
         if pack is None or cached_stamp != stamp:
@@ -69,10 +64,10 @@ class NpzCache:
 
 
 def _read_pack(path: Path) -> Pack:
-    """Read a whole pack and check its offsets.
+    """Read the two arrays of a pack, and check that the offsets fit the data.
 
     Raises:
-        ClipError: With reason `bad_pack`.
+        ClipError: With reason `missing_file`, `unreadable`, `pickled` or `bad_pack`.
     """
     with open_arrays(path) as arrays:
         names = list(arrays)

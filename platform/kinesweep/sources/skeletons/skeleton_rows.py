@@ -3,89 +3,77 @@
 If motions are in a pack, a row names its motion by `index`, its number in the pack, or else by the
 row's own number, from 0. If motions are files, it names them by `motion`, a path below their
 folder, or else by its `id`. In the `media` of a clip a motion of a pack is written `pack.npz#17`; a
-column `motion` may use this form too. `reference` is the `id` of a row in any table, or else a
-motion as `index` or `motion` would name it.
+column `motion` may use this form too. The reference motion, in the column `reference`, is the `id`
+of a row in any table, or else a motion as `index` or `motion` would name it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from kinesweep.config.loading import suggest_closest_word
 from kinesweep.config.recipe.skeletons import (
-    COLUMN_MEANINGS,
-    TEXT_MEANINGS,
     SkeletonsConfig,
-    is_text_meaning,
 )
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.pickle_policy import format_pickle_error, is_pickle
 from kinesweep.core.units import Span
+from kinesweep.sources.skeletons.skeleton_columns import (
+    ColumnIndices,
+    resolve_skeleton_columns,
+)
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
-from kinesweep.sources.tsv.tsv_reader import Table, TableError, TableRow
+from kinesweep.sources.tsv.tsv_reader import Table, TableRow
 
 PACK_SEPARATOR = "#"
-"""Separator between the name of a pack and the number of a motion in it."""
+"""Separator between the name of a pack and the index of a motion in it."""
 
 
 def split_pack_path(media: str) -> tuple[str, int | None]:
-    """Split `media` into the file and, if it is a pack, the number of the motion.
+    """Split the `media` of a clip into the file and the index of its motion in a pack.
 
-    A `#` in any other file name is part of the name.
+    The index is None if the file contains one motion only. A `#` in any other file name is part of
+    the name.
     """
-    file, _, number = media.rpartition(PACK_SEPARATOR)
-    if file.lower().endswith(".npz") and number.isascii() and number.isdigit():
-        return file, int(number)
+    file, _, motion_index = media.rpartition(PACK_SEPARATOR)
+    if file.lower().endswith(".npz") and motion_index.isascii() and motion_index.isdigit():
+        return file, int(motion_index)
     return media, None
 
 
 @dataclass(frozen=True)
-class ColumnIndices:
-    """The column indices of a skeleton table.
-
-    Attributes:
-        by_meaning: Column index by meaning.
-        text_indices: Column indices of the texts, in the order of the table.
-    """
-
-    by_meaning: dict[str, int]
-    text_indices: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class SkeletonRowReader:
-    """A reader of one table.
+    """A reader that converts the rows of one skeleton table to clips.
 
     Attributes:
-        table: Rows of the file.
+        table: Table to convert.
         split: Split that the clips belong to.
         config: Source configuration with the column names and the signer pattern.
-        pack: Name of the `.npz` that the rows index, or None if each row names its file.
-        needs_text: Whether a row without a text is a problem and renamed columns must exist; False
+        pack_name: Name of the `.npz` that the rows index, or None if each row names its file.
+        needs_text: Whether a row without a text is invalid and renamed columns must exist; False
             for motions to be translated.
     """
 
     table: Table
     split: str
     config: SkeletonsConfig
-    pack: str | None
+    pack_name: str | None
     needs_text: bool = True
 
     def read(self) -> ParsedRows:
-        """Read all rows of the table and all errors."""
+        """Convert all rows of the table, and return its clips, invalid rows and errors."""
         parsed = ParsedRows(errors=list(self.table.errors))
         if not self.table.header:
             return parsed
         columns, errors = resolve_skeleton_columns(
-            self.table, self.config, self.pack, self.needs_text
+            self.table, self.config, self.pack_name, self.needs_text
         )
         parsed.errors += errors
         if errors:  # without a valid header every row would be reported
             return parsed
-        orders: dict[str, int] = {}
+        next_order: dict[str, int] = {}
         for row_index, row in enumerate(self.table.rows):
-            self._read_row(row_index, row, columns, orders, parsed)
+            self._read_row(row_index, row, columns, next_order, parsed)
         return parsed
 
     def _read_row(
@@ -93,145 +81,96 @@ class SkeletonRowReader:
         row_index: int,
         row: TableRow,
         columns: ColumnIndices,
-        orders: dict[str, int],
+        next_order: dict[str, int],
         parsed: ParsedRows,
     ) -> None:
-        """Add the clip of a row, or its problem or errors, to `parsed`."""
-        location = f"{self.table.name}:{row.line}"
+        """Add the clip of a row to `parsed`, or the row as an invalid row, or its errors.
+
+        Args:
+            row_index: Index of the row in the table, from 0.
+            row: Row of the table.
+            columns: Column indices of the table.
+            next_order: Number of rows read so far by document, which this method updates.
+            parsed: Result that this method extends.
+        """
+        location = f"{self.table.name}:{row.line_number}"
         fields = [field.strip() for field in row.fields]
-        values = {meaning: fields[place] for meaning, place in columns.by_meaning.items()}
-        # Empty fields are skipped: a row may have fewer texts than the table has columns for.
-        texts = tuple(text for place in columns.text_indices if (text := fields[place]))
+        values = {meaning: fields[index] for meaning, index in columns.by_meaning.items()}
         media, errors = self._parse_motion_name(values, row_index)
         span, span_errors = _parse_span(values)
         errors += span_errors
         document = values.get("document", "")
-        order = orders.get(document, 0) if document else 0
-        orders[document] = order + 1
+        order = next_order.get(document, 0) if document else 0
+        next_order[document] = order + 1
         if values.get("order"):
             order = _parse_whole_number(values["order"], "order", errors) or 0
         if errors:
             parsed.errors += [(location, text) for text in errors]
             return
+        # Empty fields are skipped: a row may have fewer texts than the table has columns for.
+        texts = tuple(text for index in columns.text_indices if (text := fields[index]))
+        clip = replace(self._build_clip(values, media, span, location), texts=texts, order=order)
+        invalid_row = _find_invalid_row(clip, self.needs_text)
+        if invalid_row is None:
+            parsed.clips.append(clip)
+        else:
+            parsed.invalid_rows.append(invalid_row)
+            # A row without a text is unusable for training, but may be another's reference motion.
+            parsed.reference_motion_clips.append(clip)
+
+    def _build_clip(self, values: Mapping[str, str], media: str, span: Span, location: str) -> Clip:
+        """Build the clip of a row, still without texts and order, from its fields by meaning."""
         clip_id = values.get("id") or _make_default_id(media, span)
-        clip = Clip(
+        return Clip(
             id=clip_id,
             split=self.split,
             media=media,
             span=span,
-            texts=texts,
-            document=document,
-            order=order,
+            texts=(),
+            document=values.get("document", ""),
             signer=values.get("signer") or self._extract_signer(clip_id),
             gloss=values.get("gloss", ""),
             language=values.get("language", ""),
             row=location,
             reference=values.get("reference", ""),
         )
-        problem = _find_problem(clip, self.needs_text)
-        if problem is None:
-            parsed.clips.append(clip)
-        else:
-            parsed.problems.append(problem)
-            # A row without a text is unusable for training, but may be the reference of another.
-            parsed.reference_only_clips.append(clip)
 
     def _parse_motion_name(
         self, values: Mapping[str, str], row_index: int
     ) -> tuple[str, list[str]]:
-        """Parse the motion that a row names, and return the errors in its name."""
-        if self.pack is not None:
+        """Return the motion that a row names, in the form of `Clip.media`, and the errors in it.
+
+        Args:
+            values: Field of the row by the meaning of its column.
+            row_index: Index of the row in the table, which is the default index in a pack.
+        """
+        if self.pack_name is not None:
             errors: list[str] = []
             index = values.get("index")
             motion_index = _parse_whole_number(index, "index", errors) if index else row_index
             if "index" in values and not index:
                 errors.append("`index` is empty; it must be the number of a motion, from 0")
-            return f"{self.pack}{PACK_SEPARATOR}{motion_index}", errors
+            return f"{self.pack_name}{PACK_SEPARATOR}{motion_index}", errors
         column = "motion" if "motion" in values else "id"
         name = values[column]
         if not name:
             return "", [f"`{column}` is empty; it must name the file of the motion"]
-        # The product is a list of one error for a pickle, and an empty list for other files.
-        return name, [f"`{column}` names `{name}`, which {format_pickle_error(name)}"] * is_pickle(
-            name
-        )
+        if is_pickle(name):
+            return name, [f"`{column}` names `{name}`, which {format_pickle_error(name)}"]
+        return name, []
 
     def _extract_signer(self, clip_id: str) -> str:
-        """Extract the signer from the clip's id with `source.signer_pattern`."""
+        """Return the part of a clip's id that `source.signer_pattern` captures, or ""."""
         pattern = self.config.signer_pattern
         match = re.search(pattern, clip_id) if pattern else None
         return (match[1] or "") if match else ""
 
 
-def resolve_skeleton_columns(
-    table: Table, config: SkeletonsConfig, pack: str | None, needs_text: bool = True
-) -> tuple[ColumnIndices, list[TableError]]:
-    """Locate the columns of a table, and return all errors in its header.
-
-    Args:
-        table: Table to resolve.
-        config: Source configuration with renamed and ignored columns.
-        pack: Name of the `.npz` that the rows index, or None if each row names its file.
-        needs_text: Whether texts and all renamed columns must exist.
-    """
-    location, header = f"{table.name}:1", table.header
-    meanings = {column: meaning for meaning, column in config.columns.items()}
-    by_meaning: dict[str, int] = {}
-    text_indices: list[int] = []
-    errors: list[TableError] = []
-    for column_index, column in enumerate(header):
-        meaning = meanings.get(column, column)
-        if column in config.ignore_columns:
-            continue
-        if column in header[:column_index] or meaning in by_meaning:
-            errors.append((location, f"a second column means `{meaning}`; remove one of them"))
-        elif is_text_meaning(meaning):
-            text_indices.append(column_index)
-        elif meaning in COLUMN_MEANINGS:
-            by_meaning[meaning] = column_index
-        else:
-            errors.append((location, _describe_unknown_column(column, header)))
-    for meaning, column in config.columns.items():
-        if needs_text and column not in header:
-            text = f"there is no column `{column}`, which `source.columns.{meaning}` names"
-            errors.append((location, text + suggest_closest_word(column, header)))
-    if needs_text and not text_indices:
-        errors.append(
-            (location, f"there is no column of texts: {', '.join(TEXT_MEANINGS)}, text1, ref1 …")
-        )
-    errors += [(location, text) for text in _find_naming_errors(by_meaning, pack)]
-    return ColumnIndices(by_meaning, tuple(text_indices)), errors
-
-
-def _find_naming_errors(by_meaning: Mapping[str, int], pack: str | None) -> list[str]:
-    """Find the errors in the columns that name motions."""
-    if pack is not None:
-        text = f"`motion` names files, but all motions are in `{pack}`; use `index` instead"
-        return [text] if "motion" in by_meaning else []
-    if "index" in by_meaning:
-        text = "`index` numbers motions of one `.npz`, but the motions are files; set"
-        return [f"{text} `source.motions` to the `.npz`, or name the files in a column `motion`"]
-    if "motion" not in by_meaning and "id" not in by_meaning:
-        return ["there is no column `motion` or `id`, which must name the file of a motion"]
-    return []
-
-
-def _describe_unknown_column(column: str, header: Sequence[str]) -> str:
-    """Describe an unknown column and the likely cause."""
-    # A single column with commas, semicolons or bars is a table with another delimiter.
-    if len(header) == 1 and any(delimiter in column for delimiter in ",;|"):
-        return f"`{column[:60]}` is one column; columns are separated by tabs"
-    if not column:
-        return "a column has no name"
-    hint = suggest_closest_word(column, [*COLUMN_MEANINGS, *TEXT_MEANINGS]) or ";"
-    return (
-        f"column `{column}` is unknown{hint} to ignore it, add it to `source.ignore_columns`; to"
-        " give its meaning, add it to `source.columns`"
-    )
-
-
 def _parse_span(values: Mapping[str, str]) -> tuple[Span, list[str]]:
-    """Parse the frames of a row; 0 or an empty field is the motion's start or end."""
+    """Parse the span of frames of a row, and return it with the errors in its bounds.
+
+    0, an empty field or a missing column stands for the start or end of the motion.
+    """
     errors: list[str] = []
     start, end = (
         _parse_whole_number(values[name], name, errors) if values.get(name) else 0
@@ -241,7 +180,13 @@ def _parse_span(values: Mapping[str, str]) -> tuple[Span, list[str]]:
 
 
 def _parse_whole_number(text: str, column: str, errors: list[str]) -> int | None:
-    """Parse a non-negative integer; otherwise append an error to `errors` and return None."""
+    """Parse a whole number of 0 or more; otherwise append an error to `errors` and return None.
+
+    Args:
+        text: Content of the field.
+        column: Name of the column, for the error.
+        errors: Error texts, to which at most one is appended.
+    """
     # `isdigit` alone accepts superscripts, and `int` signs, spaces and underscores.
     if text.isascii() and text.isdigit():
         return int(text)
@@ -250,20 +195,25 @@ def _parse_whole_number(text: str, column: str, errors: list[str]) -> int | None
 
 
 def _make_default_id(media: str, span: Span) -> str:
-    """Return the id of a clip by its motion and frames."""
-    file, number = split_pack_path(media)
+    """Return the default id of a clip: its motion without suffix, and `@start-end` for a span."""
+    file, motion_index = split_pack_path(media)
     name = PurePosixPath(file).with_suffix("").as_posix()
-    name += "" if number is None else f"{PACK_SEPARATOR}{number}"
-    return name if span.is_full else f"{name}@{span.start or 0:.0f}-{_format_bound(span.end)}"
+    name += "" if motion_index is None else f"{PACK_SEPARATOR}{motion_index}"
+    return name if span.is_full else f"{name}@{span.start or 0:.0f}-{_format_end(span.end)}"
 
 
-def _format_bound(value: float | None) -> str:
-    """Format a bound for an id; the motion's own end is empty."""
-    return "" if value is None else f"{value:.0f}"
+def _format_end(end: float | None) -> str:
+    """Format the end of a span as a whole number for an id; return an empty text for None."""
+    return "" if end is None else f"{end:.0f}"
 
 
-def _find_problem(clip: Clip, needs_text: bool) -> InvalidRow | None:
-    """Return the problem that makes a well-formed row unusable, or None."""
+def _find_invalid_row(clip: Clip, needs_text: bool) -> InvalidRow | None:
+    """Return the invalid row of a clip without texts or without frames, or None if it is usable.
+
+    Args:
+        clip: Clip of a well-formed row.
+        needs_text: Whether a clip without a text is unusable.
+    """
     start, end = clip.span.start, clip.span.end
     if needs_text and not clip.texts:
         return InvalidRow(clip.row, clip.id, "empty_text", "all texts are empty")

@@ -2,29 +2,26 @@
 
 One table per split lists the clips. The motions are in one `.npz` (see `npz_pack`), or in one
 file each: `.npy`, `.npz` or `.pose`. The content digest of a clip covers its own frames and those
-of its reference, so that adding a motion to a pack does not invalidate the extracted features of
-the other clips. All motions are read for it in this process: 163 clips of boxing take 41 ms. A
-worker opens the tables only to look up references.
+of its reference motion, so that adding a motion to a pack does not invalidate the extracted
+features of the other clips. All motions are read for it in this process: 163 clips of boxing take
+41 ms. A worker opens the tables only to look up reference motions.
 
 Shapes: T frames, P people, J points, C coordinates.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
-from kinesweep.core.hashing import to_canonical_json
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import SKELETONS
 from kinesweep.core.units import Span
 from kinesweep.sources.base import MediaDigest, SkeletonMotion
+from kinesweep.sources.skeletons.motion_digest import compute_motion_digest
 from kinesweep.sources.skeletons.motion_file import (
     MOTION_SUFFIXES,
     PACK_SUFFIX,
@@ -61,16 +58,17 @@ class SkeletonsSource(TableSource):
         self._motions_path = Path(config.motions).absolute() if config.motions is not None else None
         self._skeleton = SKELETONS[config.skeleton]
         self._packs = NpzCache()
-        # Both are filled by `read_rows`: clips that references may name, and the pack of a split.
-        self._reference_candidates: dict[str, Clip] = {}
+        # Both are filled by `read_rows`: clips by id, which other clips may name as their reference
+        # motion, and the name of the pack by split.
+        self._reference_motion_candidates: dict[str, Clip] = {}
         self._pack_names: dict[str, str | None] = {}
 
     def __getstate__(self) -> dict[str, object]:
         # Emptied together with the rows of the base class, from which they are built.
-        return {**super().__getstate__(), "_reference_candidates": {}, "_pack_names": {}}
+        return {**super().__getstate__(), "_reference_motion_candidates": {}, "_pack_names": {}}
 
     def get_root(self, split: str) -> Path:
-        """Return the absolute path of the folder that a split's motions are relative to."""
+        """Return the absolute path of the folder that a split's motion paths are relative to."""
         if self._motions_path is None:
             return self._tables[split].parent
         return (
@@ -80,12 +78,12 @@ class SkeletonsSource(TableSource):
         )
 
     def get_read_options(self) -> dict[str, Any]:
-        """Return the frame rate and the skeleton, which arrays do not store."""
+        """Return the kind of the source, the frame rate and the skeleton; arrays store neither."""
         config = self.config
         return {"source": config.kind, "fps": config.fps, "skeleton": config.skeleton}
 
     def read_split_table(self, split: str) -> Table:
-        """Read a split's table without interpreting it."""
+        """Read a split's table as text, without converting its rows to clips."""
         return read_table(self._tables[split], self.get_table_name(split))
 
     def get_pack_name(self, split: str, table: Table) -> str | None:
@@ -98,24 +96,29 @@ class SkeletonsSource(TableSource):
 
     def get_pack_path(self, split: str, table: Table) -> Path | None:
         """Return the absolute path of a split's pack, or None if rows name files."""
-        pack = self.get_pack_name(split, table)
-        return None if pack is None else self.get_root(split) / pack
+        pack_name = self.get_pack_name(split, table)
+        return None if pack_name is None else self.get_root(split) / pack_name
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
-        """Read a split's table and record which clips references may name."""
+        """Read a split's table, and return its clips, invalid rows and errors.
+
+        Also records the name of the split's pack and the clips that other clips may name as their
+        reference motion.
+        """
         table = self.read_split_table(split)
         self._pack_names[split] = self.get_pack_name(split, table)
-        pack, needs_text = self._pack_names[split], self._needs_text
-        rows = SkeletonRowReader(table, split, self.config, pack, needs_text).read()
-        # Recorded before `max_clips` is applied: a reference need not be part of the corpus.
-        self._reference_candidates |= {one.id: one for one in rows.clips}
-        # A reference needs no text either, but a usable clip with the same id takes precedence.
-        for one in rows.reference_only_clips:
-            self._reference_candidates.setdefault(one.id, one)
+        rows = SkeletonRowReader(
+            table, split, self.config, self._pack_names[split], self._needs_text
+        ).read()
+        # Recorded before `max_clips` is applied: a reference motion need not be part of the corpus.
+        self._reference_motion_candidates |= {clip.id: clip for clip in rows.clips}
+        # A reference motion needs no text, but a usable clip with the same id takes precedence.
+        for clip in rows.reference_motion_clips:
+            self._reference_motion_candidates.setdefault(clip.id, clip)
         return rows
 
     def resolve_media_path(self, clip: Clip) -> Path:
-        """Return the path of the file with the clip's motion.
+        """Return the absolute path of the file that contains the clip's motion.
 
         Raises:
             ClipError: With reason `outside_root`, `missing_file`, `not_a_file`, `pickled` or
@@ -142,120 +145,143 @@ class SkeletonsSource(TableSource):
         return path
 
     def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
-        """Return the file of the reference motion, if it is not the clip's own file.
+        """Return the path of the file of the reference motion, if it is not the clip's own file.
+
+        Without a reference motion, the result is empty.
 
         Raises:
-            ClipError: With reason `missing_reference`; see also `resolve_media_path`.
+            ClipError: With reason `missing_reference` or a reason of `resolve_media_path`.
         """
-        reference_clip = self._resolve_reference(clip)
+        reference_clip = self._resolve_reference_motion(clip)
         if reference_clip is None:
             return ()
         path = self._resolve_reference_path(clip, reference_clip)
         return () if path == self.resolve_media_path(clip) else (path,)
 
     def read(self, clip: Clip) -> SkeletonMotion:
-        """Read the frames of the clip and of its reference.
+        """Read the frames of the clip and of its reference motion, if it has one.
 
         Raises:
             ClipError: If the clip is unusable, with the reason under which it is counted. Errors in
-                a reference have the reason `missing_reference`, `other_skeleton` or one that begins
-                with `reference_`.
+                a reference motion have the reason `missing_reference`, `other_skeleton` or one that
+                begins with `reference_`.
         """
-        reference_clip = self._resolve_reference(clip)
+        reference_clip = self._resolve_reference_motion(clip)
         pose = self._read_pose(clip, self.resolve_media_path(clip), clip)
         if reference_clip is None:
             return SkeletonMotion(pose)
         path = self._resolve_reference_path(clip, reference_clip)
         try:
-            reference = self._read_pose(clip, path, reference_clip)
+            reference_pose = self._read_pose(clip, path, reference_clip)
         except ClipError as error:
             text = f"{error} (in the reference `{clip.reference}`)"
             raise ClipError(text, f"reference_{error.reason}") from None
-        dims = (pose.points_TPJC.shape[3], reference.points_TPJC.shape[3])
-        if pose.layout != reference.layout or dims[0] != dims[1]:
+        has_equal_dims = pose.points_TPJC.shape[3] == reference_pose.points_TPJC.shape[3]
+        if pose.layout != reference_pose.layout or not has_equal_dims:
             text = f"{clip.row}: the reference `{clip.reference}` has other points or coordinates"
             raise ClipError(text, "other_skeleton")
-        return SkeletonMotion(pose, reference)
+        return SkeletonMotion(pose, reference_pose)
 
     def compute_digests(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
-        """Compute the digest of each clip's frames and its reference's, or its error."""
+        """Compute the digest of each clip's frames and of those of its reference motion.
+
+        A clip that cannot be read is mapped to its error instead.
+        """
         digests: dict[Clip, MediaDigest | ClipError] = {}
         for clip in clips:
             try:
-                digests[clip] = _compute_digest(self.read(clip))
+                digests[clip] = compute_motion_digest(self.read(clip))
             except ClipError as error:
                 digests[clip] = error
         return digests
 
     def _read_pose(self, clip: Clip, path: Path, motion_clip: Clip) -> PoseSequence:
-        """Read the frames of the motion of `motion_clip`; messages begin with the row of `clip`.
+        """Read the frames of a clip's own motion or of its reference motion.
+
+        Args:
+            clip: Clip whose row begins the messages of errors.
+            path: Path of the file that contains the motion.
+            motion_clip: Clip whose motion and span are read: `clip` or its reference motion.
 
         Raises:
-            ClipError: See `read`.
+            ClipError: With the reasons of `read_single_motion`, or of `NpzCache.get_motion` and
+                `build_pose_sequence`.
         """
-        _, number = split_pack_path(motion_clip.media)
+        _, motion_index = split_pack_path(motion_clip.media)
         skeleton, fps = self._skeleton, self.config.fps
         try:
-            if number is None:
+            if motion_index is None:
                 return read_single_motion(path, motion_clip.span, skeleton, fps)
-            x = self._packs.get_motion(path, number)
+            x = self._packs.get_motion(path, motion_index)
             return build_pose_sequence(x, path, motion_clip.span, skeleton, fps)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
 
-    def get_reference_motion(self, clip: Clip) -> str | None:
-        """Return the reference motion of a clip, if it is not the motion of another row.
+    def find_unlisted_reference_media(self, clip: Clip) -> str | None:
+        """Return the `media` of a clip's reference motion if no row of a table describes it.
+
+        If the clip has no reference motion, or names it by the id of a row, the result is None.
 
         Raises:
             ClipError: With reason `missing_reference`.
         """
-        reference_clip = self._resolve_reference(clip)
+        reference_clip = self._resolve_reference_motion(clip)
         return (
             None
-            if reference_clip is None or clip.reference in self._reference_candidates
+            if reference_clip is None or clip.reference in self._reference_motion_candidates
             else reference_clip.media
         )
 
-    def list_unlisted_references(self, clips: Sequence[Clip]) -> list[Clip]:
-        """Return the rows that are references of some clips but not usable clips themselves."""
-        usable_ids = {clip.id for clip in self._get_rows().clips}
+    def list_reference_motion_clips(self, clips: Sequence[Clip]) -> list[Clip]:
+        """Return the reference motions of some clips that are rows but not clips of the corpus.
+
+        Such rows are invalid, for example without a text, or beyond `max_clips`. The result is in
+        the order of the clips and contains each row once.
+        """
+        clip_ids = {clip.id for clip in self._get_rows().clips}
         reference_ids = dict.fromkeys(clip.reference for clip in clips)
         return [
-            self._reference_candidates[one]
-            for one in reference_ids
-            if one in self._reference_candidates and one not in usable_ids
+            self._reference_motion_candidates[reference_id]
+            for reference_id in reference_ids
+            if reference_id in self._reference_motion_candidates and reference_id not in clip_ids
         ]
 
-    def _resolve_reference(self, clip: Clip) -> Clip | None:
-        """Return the reference of a clip as a clip, or None if it has no reference.
+    def _resolve_reference_motion(self, clip: Clip) -> Clip | None:
+        """Return a clip whose media and span are those of a clip's reference motion.
+
+        If the clip has no reference motion, the result is None.
 
         Raises:
             ClipError: With reason `missing_reference`.
         """
         if not clip.reference:
             return None
-        # A reference may be a row of any table; reading them fills both attributes.
+        # A reference motion may be a row of any table; reading them fills both attributes.
         self._get_rows()
-        candidate = self._reference_candidates.get(clip.reference)
+        candidate = self._reference_motion_candidates.get(clip.reference)
         if candidate is not None:
             return candidate
-        # Otherwise the reference names a whole motion directly, as `motion` or `index` would.
-        pack = self._pack_names[clip.split]
-        if pack is None:
+        # Otherwise `reference` names a whole motion directly, as `motion` or `index` would.
+        pack_name = self._pack_names[clip.split]
+        if pack_name is None:
             return replace(clip, media=clip.reference, span=Span())
         if clip.reference.isascii() and clip.reference.isdigit():
-            return replace(clip, media=f"{pack}{PACK_SEPARATOR}{clip.reference}", span=Span())
+            return replace(clip, media=f"{pack_name}{PACK_SEPARATOR}{clip.reference}", span=Span())
         raise ClipError(
             f"{clip.row}: `reference` names `{clip.reference}`, which is neither the id of a clip"
-            f" nor the number of a motion of `{pack}`",
+            f" nor the number of a motion of `{pack_name}`",
             "missing_reference",
         )
 
     def _resolve_reference_path(self, clip: Clip, reference_clip: Clip) -> Path:
-        """Return the path of the file with a reference motion.
+        """Return the absolute path of the file that contains a clip's reference motion.
+
+        Args:
+            clip: Clip whose row begins the messages of errors.
+            reference_clip: Reference motion of the clip.
 
         Raises:
-            ClipError: With reason `missing_reference`; see also `resolve_media_path`.
+            ClipError: With reason `missing_reference` or a reason of `resolve_media_path`.
         """
         try:
             return self.resolve_media_path(
@@ -266,18 +292,3 @@ class SkeletonsSource(TableSource):
                 raise
             text = f"{error}; `reference` must be the id of a clip or name a motion"
             raise ClipError(text, "missing_reference") from None
-
-
-def _compute_digest(motion: SkeletonMotion) -> MediaDigest:
-    """Compute the digest and the size of all data of a clip, including its reference."""
-    digest, num_bytes = hashlib.sha256(), 0
-    for pose in (motion.pose, motion.reference):
-        if pose is None:
-            continue
-        # Rate, points and shape are hashed too: equal bytes may stand for different motions.
-        properties = [pose.fps, pose.layout.to_json(), list(pose.points_TPJC.shape)]
-        digest.update(to_canonical_json(properties).encode())
-        for values in (pose.points_TPJC, pose.confidence_TPJ):
-            digest.update(np.ascontiguousarray(values).data)
-            num_bytes += values.nbytes
-    return MediaDigest(digest.hexdigest(), num_bytes)

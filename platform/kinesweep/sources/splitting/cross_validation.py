@@ -4,7 +4,7 @@ Train and validation are pooled and divided anew, so that the validation split o
 other signers (or documents) than its train split; test is copied unchanged. After a shuffle with
 the seed, the groups are assigned, largest first, to the fold with the fewest clips; the same corpus
 and seed give the same files. With few groups the folds have uneven sizes. Unusable rows
-(`problems()`) are left out.
+(`list_invalid_rows()`) are left out.
 """
 
 import os
@@ -20,26 +20,24 @@ from kinesweep.core.seeds import create_generator
 from kinesweep.sources import build_source
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from kinesweep.sources.splitting.skeleton_splits import SkeletonTableFormatter
-from kinesweep.sources.tsv.media_tsv import TsvSource
+from kinesweep.sources.tsv.media_tsv import MediaTsvSource
+from kinesweep.sources.tsv.tsv_columns import WRITTEN_COLUMNS
 
 POOLED_SPLITS = ("train", "validation")
-TSV_COLUMNS = (
-    *("id", "signal", "signal_start", "signal_end", "encoder_prompt", "decoder_prompt", "output"),
-    *("document", "order", "signer", "gloss", "language"),
-)
 
 
 def write_folds(
     config: SourceConfig, by: Literal["signer", "document"], num_folds: int, seed: int, out: Path
 ) -> list[Path]:
-    """Write `out/fold-K/train.tsv`, `validation.tsv` and, if the corpus has one, `test.tsv`.
+    """Write the tables of all folds, `fold-K/train.tsv`, `validation.tsv` and `test.tsv`.
 
-    Media paths are written relative to `get_folds_root(config)`, which a recipe over the folds sets
-    as `source.root` (for skeletons, `source.motions`). Clips keep their ids.
+    A split without clips gets no table. Media paths are written relative to
+    `get_folds_root(config)`, which a recipe over the folds sets as `source.root` (for skeletons,
+    `source.motions`). Clips keep their ids.
 
     Args:
         config: Configuration of the corpus.
-        by: Field whose equal values stay in the same fold.
+        by: Field of a clip whose equal values stay in the same fold.
         num_folds: Number of folds, at least 2.
         seed: Random seed for the shuffle of the groups.
         out: New or empty folder for the tables.
@@ -48,7 +46,8 @@ def write_folds(
         The paths of the files written, fold by fold, train first.
 
     Raises:
-        InputError: If there are too few groups, clips without a group, or files in `out`.
+        InputError: If the corpus is not listed in TSVs, or there are too few groups, clips without
+            a group, or files in `out`.
         SourceError: If the metadata is malformed.
     """
     if num_folds < 2:
@@ -58,19 +57,17 @@ def write_folds(
             f"`{out}` already exists; choose a new or empty folder, nothing is overwritten"
         )
     source = _build_tabular_source(config)
+    splits = source.list_splits()
     clips = [
-        clip
-        for split in POOLED_SPLITS
-        if split in source.list_splits()
-        for clip in source.list_clips(split)
+        clip for split in POOLED_SPLITS if split in splits for clip in source.list_clips(split)
     ]
-    fold_of = assign_folds(clips, by, num_folds, seed)
+    fold_by_group = assign_folds(clips, by, num_folds, seed)
     # Test takes no part in the cross-validation and is the same in all folds.
-    test_clips = source.list_clips("test") if "test" in source.list_splits() else []
+    test_clips = source.list_clips("test") if "test" in splits else []
     format_table = _make_table_formatter(source, get_folds_root(config))
     paths: list[Path] = []
     for fold in range(num_folds):
-        validation_ids = {clip.id for clip in clips if fold_of[getattr(clip, by)] == fold}
+        validation_ids = {clip.id for clip in clips if fold_by_group[getattr(clip, by)] == fold}
         clips_by_split = {
             "train": [clip for clip in clips if clip.id not in validation_ids],
             "validation": [clip for clip in clips if clip.id in validation_ids],
@@ -81,16 +78,16 @@ def write_folds(
 
 
 def assign_folds(clips: list[Clip], by: str, num_folds: int, seed: int) -> dict[str, int]:
-    """Assign each group to a fold, so that the folds have similar numbers of clips.
+    """Assign each group of clips to a fold, so that the folds have similar numbers of clips.
 
     Args:
         clips: Clips of the pooled splits.
-        by: Field of a clip that holds its group.
+        by: Field of a clip that contains its group, `signer` or `document`.
         num_folds: Number of folds.
         seed: Random seed for the shuffle of the groups.
 
     Returns:
-        Index of the fold by group.
+        Index of the fold, from 0, by group.
 
     Raises:
         InputError: If clips have no group, or there are fewer groups than folds.
@@ -99,10 +96,11 @@ def assign_folds(clips: list[Clip], by: str, num_folds: int, seed: int) -> dict[
     for clip in clips:
         group_sizes[getattr(clip, by)] += 1
     if "" in group_sizes:
-        rows = [clip.row for clip in clips if not getattr(clip, by)]
+        rows_without_group = [clip.row for clip in clips if not getattr(clip, by)]
         hint = " or, for skeletons, extract it from ids with `source.signer_pattern`"
         raise InputError(
-            f"{len(rows)} of {len(clips)} clips have no `{by}` (first: {rows[0]});"
+            f"{len(rows_without_group)} of {len(clips)} clips have no `{by}`"
+            f" (first: {rows_without_group[0]});"
             f" fill the column `{by}`{hint if by == 'signer' else ''}"
         )
     if len(group_sizes) < num_folds:
@@ -114,20 +112,24 @@ def assign_folds(clips: list[Clip], by: str, num_folds: int, seed: int) -> dict[
     groups = sorted(group_sizes)
     create_generator(seed, "folds", by).shuffle(groups)
     fold_sizes = [0] * num_folds
-    fold_of: dict[str, int] = {}
+    fold_by_group: dict[str, int] = {}
     # The sort is stable: the shuffle decides between groups of equal size.
-    for group in sorted(groups, key=lambda name: -group_sizes[name]):
+    for group in sorted(groups, key=lambda group: -group_sizes[group]):
         fold = fold_sizes.index(min(fold_sizes))
-        fold_of[group] = fold
+        fold_by_group[group] = fold
         fold_sizes[fold] += group_sizes[group]
-    return fold_of
+    return fold_by_group
 
 
 def get_folds_root(config: SourceConfig) -> Path:
-    """Return the folder that the media paths of the folds are relative to.
+    """Return the absolute path that a recipe over the folds sets as root of the media paths.
 
     This is the common folder of the roots of all splits. For skeletons in one `.npz` it is that
     file.
+
+    Raises:
+        InputError: If the corpus is not listed in TSVs.
+        SourceError: If the metadata of a corpus of skeletons is malformed.
     """
     source = _build_tabular_source(config)
     if isinstance(source, SkeletonsSource):
@@ -135,14 +137,14 @@ def get_folds_root(config: SourceConfig) -> Path:
     return Path(os.path.commonpath([source.get_root(split) for split in source.list_splits()]))
 
 
-def _build_tabular_source(config: SourceConfig) -> TsvSource | SkeletonsSource:
-    """Build the source of a corpus that is listed in TSVs.
+def _build_tabular_source(config: SourceConfig) -> MediaTsvSource | SkeletonsSource:
+    """Build the source of a corpus that is listed in one TSV per split.
 
     Raises:
-        InputError: If the corpus is of another kind.
+        InputError: If the corpus is of a kind that is not listed in TSVs.
     """
     source = build_source(config)
-    if not isinstance(source, TsvSource | SkeletonsSource):
+    if not isinstance(source, MediaTsvSource | SkeletonsSource):
         description = "several corpora are" if config.kind == "corpora" else f"`{config.kind}` is"
         raise InputError(
             f"only a corpus with one TSV per split can be split; {description} not supported"
@@ -151,18 +153,29 @@ def _build_tabular_source(config: SourceConfig) -> TsvSource | SkeletonsSource:
 
 
 def _make_table_formatter(
-    source: TsvSource | SkeletonsSource, root: Path
+    source: MediaTsvSource | SkeletonsSource, root: Path
 ) -> Callable[[list[Clip]], str]:
-    """Return a function that formats clips as a table."""
+    """Return the function that formats clips of a source as the text of a TSV.
+
+    Args:
+        source: Source of the clips.
+        root: Folder that media paths are relative to; not used for skeletons.
+    """
     if isinstance(source, SkeletonsSource):
         return SkeletonTableFormatter(source).format_table
-    return lambda clips: _format_table(clips, source, root)
+    return lambda clips: _format_media_table(clips, source, root)
 
 
 def _write_fold(
     folder: Path, clips_by_split: dict[str, list[Clip]], format_table: Callable[[list[Clip]], str]
 ) -> list[Path]:
-    """Write the tables of one fold; a split without clips gets no table."""
+    """Write the tables of one fold, and return their paths; a split without clips gets no table.
+
+    Args:
+        folder: New folder of the fold.
+        clips_by_split: Clips by split.
+        format_table: Function that formats clips as the text of a TSV.
+    """
     folder.mkdir(parents=True)
     paths = [folder / f"{split}.tsv" for split, clips in clips_by_split.items() if clips]
     for path in paths:
@@ -171,9 +184,9 @@ def _write_fold(
     return paths
 
 
-def _format_table(clips: list[Clip], source: TsvSource, root: Path) -> str:
-    """Format clips as a TSV with the newest column names."""
-    lines = ["\t".join(TSV_COLUMNS)]
+def _format_media_table(clips: list[Clip], source: MediaTsvSource, root: Path) -> str:
+    """Format clips as the text of a TSV with `WRITTEN_COLUMNS`; media paths start at `root`."""
+    lines = ["\t".join(WRITTEN_COLUMNS)]
     for clip in clips:
         media = Path(os.path.relpath(source.get_root(clip.split) / clip.media, root)).as_posix()
         # `g` keeps fractions of a millisecond and writes whole numbers without a point.

@@ -22,13 +22,14 @@ class SplitOverlap:
     """The overlap of one kind between two splits, counted in clips of the later split.
 
     Attributes:
-        kind: `sentence`, `normalised sentence`, `document` or `signer`.
+        kind: `sentence`, `normalized sentence`, `document` or `signer`.
         first: Earlier split, for example `train`.
         second: Later split, for example `validation`.
         num_values: Number of distinct values that occur in both splits.
         num_clips: Number of clips of `second` with at least one shared value.
-        of_clips: Number of clips of `second` that have a value at all.
-        examples: First shared values in the order of `second`, at most `MAX_EXAMPLES`.
+        of_clips: Number of clips of `second` that have a value of this kind.
+        examples: First shared values in the order of the clips of `second`, at most
+            `MAX_EXAMPLES`.
     """
 
     kind: str
@@ -41,7 +42,7 @@ class SplitOverlap:
 
     @property
     def share(self) -> float:
-        """Return the fraction of the clips of `second` with a shared value, from 0 to 1."""
+        """Return the share of the `of_clips` clips that have a shared value, from 0 to 1."""
         return self.num_clips / self.of_clips if self.of_clips else 0.0
 
 
@@ -53,11 +54,11 @@ class OverlapReport:
 
     @property
     def nonempty_overlaps(self) -> tuple[SplitOverlap, ...]:
-        """Return the overlaps that are not empty."""
+        """Return the overlaps with at least one clip that has a shared value."""
         return tuple(overlap for overlap in self.overlaps if overlap.num_clips)
 
     def format_lines(self) -> list[str]:
-        """Format each overlap as one line of text, followed by its examples."""
+        """Format each overlap as one text: a line, then one indented line for each example."""
         return [
             f"{item.first} → {item.second}: {item.num_clips} of {item.of_clips} clips"
             f" ({item.share:.1%}) share a {item.kind}"
@@ -66,13 +67,16 @@ class OverlapReport:
         ]
 
     def format_train_leakage(self) -> list[str]:
-        """Format one log line for each overlap between train and an evaluated split."""
+        """Format one log line for each nonempty overlap between train and another split.
+
+        Overlaps of sentences as they are written are left out.
+        """
         # Verbatim sentences are a subset of the normalized ones; only the stricter count is logged.
         return [
             f"{item.num_clips} of {item.of_clips} clips of {item.second} ({item.share:.1%}) share a"
             f" {item.kind} with train"
             for item in self.nonempty_overlaps
-            if item.first == "train" and item.kind != "normalised sentence"
+            if item.first == "train" and item.kind != "normalized sentence"
         ]
 
     def to_dicts(self) -> list[dict[str, object]]:
@@ -80,7 +84,7 @@ class OverlapReport:
         return [asdict(item) for item in self.overlaps]
 
     def build_table_rows(self) -> list[tuple[str, ...]]:
-        """Build the rows of a printable table, its header first."""
+        """Build the rows of a table for people, with one row per overlap after the header row."""
         header = ("shared", "between", "clips", "of", "share", "for example")
         return [
             header,
@@ -99,7 +103,9 @@ class OverlapReport:
 
 
 def compute_overlaps(source: Source) -> OverlapReport:
-    """Compute the sentences, documents and signers that each pair of splits shares.
+    """Compute the overlaps of sentences, documents and signers between each pair of splits.
+
+    Kinds of values that no clip of the later split has are left out.
 
     Raises:
         SourceError: If the metadata is malformed.
@@ -116,7 +122,7 @@ def compute_overlaps(source: Source) -> OverlapReport:
 
 
 def normalize_sentence(sentence: str) -> str:
-    """Normalize case, white space and Unicode composition (NFKC) of a sentence."""
+    """Return a sentence with normalized case, white space and Unicode composition (NFKC)."""
     return " ".join(unicodedata.normalize("NFKC", sentence).casefold().split())
 
 
@@ -127,12 +133,22 @@ def _compute_overlap(
     second: str,
     clips: dict[str, list[Clip]],
 ) -> SplitOverlap:
-    """Count the clips of `second` that share a value with a clip of `first`."""
+    """Compute the overlap of one kind, counting the clips of `second` that share a value.
+
+    Args:
+        kind: Name of the kind.
+        get_values: Function that returns the values of a clip; empty values are ignored.
+        first: Earlier split.
+        second: Later split.
+        clips: Clips by split.
+    """
     first_values = {value for clip in clips[first] for value in get_values(clip)}
     # Empty values mean "unknown" and never count as shared.
-    values_by_clip = [[v for v in get_values(clip) if v] for clip in clips[second]]
-    shared_by_clip = [[v for v in of_clip if v in first_values] for of_clip in values_by_clip]
-    shared_values = list(dict.fromkeys(v for of_clip in shared_by_clip for v in of_clip))
+    values_by_clip = [[value for value in get_values(clip) if value] for clip in clips[second]]
+    shared_by_clip = [
+        [value for value in values if value in first_values] for values in values_by_clip
+    ]
+    shared_values = list(dict.fromkeys(value for values in shared_by_clip for value in values))
     return SplitOverlap(
         kind=kind,
         first=first,
@@ -147,7 +163,7 @@ def _compute_overlap(
 # Kind of overlap → values of a clip; each reference text of a clip counts.
 _VALUE_GETTERS: dict[str, Callable[[Clip], Iterable[str]]] = {
     "sentence": lambda clip: clip.texts,
-    "normalised sentence": lambda clip: map(normalize_sentence, clip.texts),
+    "normalized sentence": lambda clip: map(normalize_sentence, clip.texts),
     "document": lambda clip: (clip.document,),
     "signer": lambda clip: (clip.signer,),
 }

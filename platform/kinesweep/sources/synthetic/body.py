@@ -24,7 +24,8 @@ from kinesweep.sources.synthetic.motion import (
 )
 from kinesweep.sources.synthetic.signers import Signer
 
-# Legend: T frames, P points (576), B body points (33), C coordinates (x, y, z).
+# Legend: T frames, K motion parameters (25), Q parameters of one hand (10), H hands (2), J points,
+# C coordinates (x, y, z).
 
 FloatArray = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ _XY_STEP, _Z_STEP = 64.0, 16384.0
 def render_points(
     motion: MotionParameters, signer: Signer, rng: np.random.Generator, jitter: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Render the points of a clip.
+    """Compute the points of a clip in pixels and their confidences from its motion parameters.
 
     Args:
         motion: Motion parameters and frames with undetected hands.
@@ -55,45 +56,68 @@ def render_points(
         Points (T, 576, 3) and confidences (T, 576).
     """
     params = motion.params_TK
-    dominant, other = _compute_hand(params[:, DOMINANT]), _compute_hand(params[:, NON_DOMINANT])
+    dominant = _compute_hand(params[:, DOMINANT])
+    non_dominant = _compute_hand(params[:, NON_DOMINANT])
     # Both hands are described as if they were the signing hand; the other one is mirrored.
-    other[:, :, 0] *= -1
+    non_dominant[:, :, 0] *= -1
     face = _HEAD + rotate_face(
-        compute_face_points(*(params[:, k] for k in (BROW, MOUTH_OPEN, MOUTH_WIDE))),
+        compute_face_points(params[:, BROW], params[:, MOUTH_OPEN], params[:, MOUTH_WIDE]),
         params[:, YAW],
         params[:, TILT],
     )
     if signer.left_handed:  # positive x is the image's right, where the left hand is
-        left, right = (dominant, motion.undetected_TH[:, 0]), (other, motion.undetected_TH[:, 1])
+        left, right = (
+            (dominant, motion.undetected_TH[:, 0]),
+            (non_dominant, motion.undetected_TH[:, 1]),
+        )
     else:
         dominant[:, :, 0] *= -1
-        other[:, :, 0] *= -1
-        left, right = (other, motion.undetected_TH[:, 1]), (dominant, motion.undetected_TH[:, 0])
+        non_dominant[:, :, 0] *= -1
+        left, right = (
+            (non_dominant, motion.undetected_TH[:, 1]),
+            (dominant, motion.undetected_TH[:, 0]),
+        )
     body = _compute_body(face, left[0], right[0])
     units = np.concatenate([body, face, left[0], right[0]], axis=1)
     units += rng.normal(0, jitter, units.shape)
-    points = _convert_to_pixels(units, body, signer)
+    points = _convert_to_pixels(units, signer)
     confidence = np.ones(points.shape[:2])
     # The legs below the hips are outside the image, where an estimator can only guess.
     confidence[:, 25:33] = confidence[:, layout.WORLD_START + 25 :] = 0.1
-    for start, (_, lost) in ((layout.LEFT_HAND_START, left), (layout.RIGHT_HAND_START, right)):
-        points[lost, start : start + layout.NUM_HAND] = 0
-        confidence[lost, start : start + layout.NUM_HAND] = 0
+    for start, (_, undetected_T) in (
+        (layout.LEFT_HAND_START, left),
+        (layout.RIGHT_HAND_START, right),
+    ):
+        points[undetected_T, start : start + layout.NUM_HAND] = 0
+        confidence[undetected_T, start : start + layout.NUM_HAND] = 0
     return points.astype(np.float32), confidence.astype(np.float32)
 
 
-def _compute_hand(columns_TH: FloatArray) -> FloatArray:
-    """Compute a hand at its wrist, (T, 21, 3), as the signing hand: +x is the hand's own side."""
-    flexion = np.clip(columns_TH[:, 4:9], 0, 1)
-    points = compute_hand_points(flexion, columns_TH[:, 9], -columns_TH[:, 2], columns_TH[:, 3])
+def _compute_hand(hand_TQ: FloatArray) -> FloatArray:
+    """Compute the points of a hand at its location, with +x on the hand's own side of the body.
+
+    Args:
+        hand_TQ: Parameters of the hand, (T, 10).
+
+    Returns:
+        (T, 21, 3) in shoulder distances from the point between the shoulders, y downwards.
+    """
+    flexion = np.clip(hand_TQ[:, 4:9], 0, 1)
+    points = compute_hand_points(flexion, hand_TQ[:, 9], -hand_TQ[:, 2], hand_TQ[:, 3])
     points[:, :, 0] *= -1  # the thumb of a raised hand points to the body's middle
-    points[:, :, :2] += columns_TH[:, None, :2]
+    points[:, :, :2] += hand_TQ[:, None, :2]
     points[:, :, 2] -= 0.5
     return points
 
 
 def _compute_body(face: FloatArray, left_hand: FloatArray, right_hand: FloatArray) -> FloatArray:
-    """Compute the 33 body points, (T, 33, 3); the left side has positive x."""
+    """Compute MediaPipe's body points in shoulder distances, (T, 33, 3); left has positive x.
+
+    Args:
+        face: Points of the face, (T, 468, 3).
+        left_hand: Points of the left hand, (T, 21, 3).
+        right_hand: Points of the right hand, (T, 21, 3).
+    """
     body = np.zeros((len(face), layout.NUM_BODY, 3))
     body[:, 0] = face[:, _NOSE_POINT]
     body[:, 1:7] = face[:, _EYE_POINTS]
@@ -113,9 +137,15 @@ def _compute_body(face: FloatArray, left_hand: FloatArray, right_hand: FloatArra
 
 
 def _compute_elbow(shoulder: FloatArray, wrist_TC: FloatArray, sign: float) -> FloatArray:
-    """Compute the elbow, (T, 3), by two-bone inverse kinematics; it points down and outward.
+    """Compute the position of an elbow, (T, 3), by two-bone inverse kinematics.
 
-    If the elbow cannot stay in the image plane, it moves backwards in depth instead.
+    The elbow points down and outward. If it cannot stay in the image plane, it moves backwards in
+    depth instead.
+
+    Args:
+        shoulder: Position of the shoulder, (3,).
+        wrist_TC: Positions of the wrist, (T, 3).
+        sign: Sign of x on the side of the arm: 1 on the left, -1 on the right.
     """
     reach = wrist_TC[:, :2] - shoulder[:2]
     # Clamped on both sides: no division by zero at the shoulder, no arm longer than its bones.
@@ -133,8 +163,13 @@ def _compute_elbow(shoulder: FloatArray, wrist_TC: FloatArray, sign: float) -> F
     return elbow
 
 
-def _convert_to_pixels(units: FloatArray, body: FloatArray, signer: Signer) -> FloatArray:
-    """Convert shoulder distances to rounded pixels and append the world landmarks."""
+def _convert_to_pixels(units: FloatArray, signer: Signer) -> FloatArray:
+    """Convert points to rounded pixels and append the world landmarks; return (T, 576, 3).
+
+    Args:
+        units: Points of body, face and hands in shoulder distances, (T, 543, 3).
+        signer: Signer, who determines the scale and the position in the image.
+    """
     image = np.empty((len(units), layout.NUM_POINTS, 3))
     image[:, : layout.WORLD_START, :2] = (
         np.array(signer.center_px) + units[..., :2] * signer.shoulder_px

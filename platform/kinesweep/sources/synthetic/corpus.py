@@ -50,7 +50,7 @@ def write_sample_corpus(
     workers: int | None = None,
     keep_existing: bool = False,
 ) -> SampleSummary:
-    """Write the corpus atomically into `out`, a new or empty folder.
+    """Write the sample corpus atomically into a new or empty folder, and return its summary.
 
     Args:
         out: Folder of the corpus.
@@ -61,11 +61,11 @@ def write_sample_corpus(
         keep_existing: Whether to keep `out` unchanged if it already contains exactly this corpus.
 
     Raises:
-        InputError: If there are too few clips, or the folder contains something else.
+        InputError: If an argument is out of range, or the folder contains something else.
     """
     _check_arguments(clips, seed, workers)
-    plan = plan_clips(clips, seed)
-    fingerprint = _compute_fingerprint(plan, seed)
+    sample_clips = plan_clips(clips, seed)
+    fingerprint = _compute_fingerprint(sample_clips, seed)
     if (
         keep_existing
         and (existing := _read_summary(out)) is not None
@@ -78,10 +78,11 @@ def write_sample_corpus(
     shutil.rmtree(partial_dir, ignore_errors=True)
     for split in SPLITS:
         (partial_dir / "poses" / split).mkdir(parents=True)
-        (partial_dir / f"{split}.tsv").write_text(_format_table(plan, split), encoding="utf-8")
-    num_frames, num_bytes = _write_poses(partial_dir, plan, seed, workers)
-    _write_videos(partial_dir, plan, seed)
-    summary = build_summary(plan, seed, fingerprint, num_frames, num_bytes)
+        table_text = _format_table(sample_clips, split)
+        (partial_dir / f"{split}.tsv").write_text(table_text, encoding="utf-8")
+    num_frames, num_bytes = _write_poses(partial_dir, sample_clips, seed, workers)
+    _write_videos(partial_dir, sample_clips, seed)
+    summary = build_summary(sample_clips, seed, fingerprint, num_frames, num_bytes)
     (partial_dir / "README.txt").write_text(summary.format_readme(), encoding="utf-8")
     (partial_dir / _SUMMARY_NAME).write_text(json.dumps(summary.as_dict(), indent=1) + "\n")
     # Replaces an empty folder, but fails if another process has put files into it meanwhile.
@@ -90,7 +91,11 @@ def write_sample_corpus(
 
 
 def _check_arguments(clips: int, seed: int, workers: int | None) -> None:
-    """Raise an `InputError` for arguments out of range."""
+    """Check that the arguments of `write_sample_corpus` are in range.
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
     if clips < MIN_NUM_CLIPS:
         raise InputError(
             f"`clips` must be at least {MIN_NUM_CLIPS} (three splits), but is {clips}."
@@ -102,7 +107,11 @@ def _check_arguments(clips: int, seed: int, workers: int | None) -> None:
 
 
 def _check_output_dir(out: Path) -> None:
-    """Raise an `InputError` unless `out` is new or empty."""
+    """Check that a folder does not exist yet or is empty.
+
+    Raises:
+        InputError: If the path is a file or a folder with files in it.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"`{out}` is a file; the sample corpus needs a folder.")
     if not out.is_dir() or not any(out.iterdir()):
@@ -117,7 +126,12 @@ def _check_output_dir(out: Path) -> None:
 
 
 def _read_summary(out: Path) -> SampleSummary | None:
-    """Return the summary stored in `out`, or None if it is not a sample corpus."""
+    """Read the summary of the sample corpus in a folder.
+
+    Returns:
+        The summary, or None if the folder contains no summary or a damaged one, or one of another
+        version of this package.
+    """
     try:
         # A summary of another version has other fields, which is a `TypeError`.
         return SampleSummary(**json.loads((out / _SUMMARY_NAME).read_text(encoding="utf-8")))
@@ -125,26 +139,31 @@ def _read_summary(out: Path) -> SampleSummary | None:
         return None
 
 
-def _compute_fingerprint(plan: list[SampleClip], seed: int) -> str:
-    """Return 16 hexadecimal digits of a hash over the tables and the first clips of each split.
+def _compute_fingerprint(clips: list[SampleClip], seed: int) -> str:
+    """Compute a hash over the tables and the first four clips of each split, in 16 digits.
 
-    The same code makes every clip from the plan and the clip's number, so a few clips are enough to
+    The same code makes every clip from its plan and its number, so a few clips are enough to
     represent all bytes.
     """
     digest = hashlib.sha256()
     for split in SPLITS:
-        digest.update(_format_table(plan, split).encode())
-        for clip in [clip for clip in plan if clip.split == split][:4]:
+        digest.update(_format_table(clips, split).encode())
+        for clip in [clip for clip in clips if clip.split == split][:4]:
             digest.update(_encode_clip(clip, seed)[0])
     return digest.hexdigest()[:16]
 
 
-def _format_table(plan: list[SampleClip], split: str) -> str:
-    """Format the TSV of a split."""
-    table = io.StringIO()
-    writer = csv.writer(table, delimiter="\t", lineterminator="\n")
+def _format_table(clips: list[SampleClip], split: str) -> str:
+    """Format the clips of one split as the text of a TSV with `SAMPLE_COLUMNS`.
+
+    Args:
+        clips: Clips of all splits.
+        split: Split of the table.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
     writer.writerow(SAMPLE_COLUMNS)
-    for clip in plan:
+    for clip in clips:
         if clip.split == split:
             metadata = (
                 clip.text,
@@ -153,18 +172,25 @@ def _format_table(plan: list[SampleClip], split: str) -> str:
                 clip.document,
             )
             writer.writerow((clip.path, 0, 0, "", "", *metadata))
-    return table.getvalue()
+    return buffer.getvalue()
 
 
 def _write_poses(
-    out: Path, plan: list[SampleClip], seed: int, workers: int | None
+    out: Path, clips: list[SampleClip], seed: int, workers: int | None
 ) -> tuple[int, int]:
-    """Write the `.pose` files, and return the number of frames and bytes."""
+    """Write the `.pose` files of all clips, and return the number of frames and of bytes written.
+
+    Args:
+        out: Folder of the corpus.
+        clips: Clips of all splits.
+        seed: Random seed of the corpus.
+        workers: Number of processes; None for one per core, at most four, or one for few clips.
+    """
     if workers is None:
         # The affinity counts the cores that this process may use, not those of the machine.
-        workers = 1 if len(plan) < _MIN_PARALLEL_CLIPS else min(4, len(os.sched_getaffinity(0)))
+        workers = 1 if len(clips) < _MIN_PARALLEL_CLIPS else min(4, len(os.sched_getaffinity(0)))
     # Single clips are too small a unit of work for the processes.
-    chunks = [plan[i : i + _CHUNK_CLIPS] for i in range(0, len(plan), _CHUNK_CLIPS)]
+    chunks = [clips[start : start + _CHUNK_CLIPS] for start in range(0, len(clips), _CHUNK_CLIPS)]
     if workers == 1:
         chunk_results = [_write_chunk(out, chunk, seed) for chunk in chunks]
     else:
@@ -174,24 +200,37 @@ def _write_poses(
             chunk_results = list(
                 pool.map(_write_chunk, [out] * len(chunks), chunks, [seed] * len(chunks))
             )
-    return sum(frames for frames, _ in chunk_results), sum(
-        num_bytes for _, num_bytes in chunk_results
-    )
-
-
-def _write_chunk(out: Path, chunk: list[SampleClip], seed: int) -> tuple[int, int]:
-    """Write some clips, and return the number of frames and bytes."""
-    num_frames = num_bytes = 0
-    for clip in chunk:
-        content, clip_frames = _encode_clip(clip, seed)
-        (out / clip.path).write_bytes(content)
-        num_frames, num_bytes = num_frames + clip_frames, num_bytes + len(content)
+    num_frames = sum(chunk_frames for chunk_frames, _ in chunk_results)
+    num_bytes = sum(chunk_bytes for _, chunk_bytes in chunk_results)
     return num_frames, num_bytes
 
 
-def _write_videos(out: Path, plan: list[SampleClip], seed: int) -> None:
-    """Write the first test clips also as videos and as OpenPose output."""
-    for clip in [clip for clip in plan if clip.split == "test"][:_NUM_VIDEOS]:
+def _write_chunk(out: Path, clips: list[SampleClip], seed: int) -> tuple[int, int]:
+    """Write the `.pose` files of some clips, and return the number of frames and bytes written.
+
+    Args:
+        out: Folder of the corpus, in which the folders of the splits exist.
+        clips: Clips to write.
+        seed: Random seed of the corpus.
+    """
+    num_frames = num_bytes = 0
+    for clip in clips:
+        content, num_clip_frames = _encode_clip(clip, seed)
+        (out / clip.path).write_bytes(content)
+        num_frames += num_clip_frames
+        num_bytes += len(content)
+    return num_frames, num_bytes
+
+
+def _write_videos(out: Path, clips: list[SampleClip], seed: int) -> None:
+    """Write the first two test clips also as videos and as OpenPose output.
+
+    Args:
+        out: Folder of the corpus.
+        clips: Clips of all splits.
+        seed: Random seed of the corpus.
+    """
+    for clip in [clip for clip in clips if clip.split == "test"][:_NUM_VIDEOS]:
         # Rendered again by the clip's own generator: the points equal those of its `.pose` file.
         points, confidence = _generate_points(clip, seed)
         name = Path(clip.path).stem
@@ -200,7 +239,7 @@ def _write_videos(out: Path, plan: list[SampleClip], seed: int) -> None:
 
 
 def _encode_clip(clip: SampleClip, seed: int) -> tuple[bytes, int]:
-    """Encode the `.pose` file of a clip; return its bytes and its number of frames."""
+    """Generate the `.pose` file of a clip, and return its bytes and its number of frames."""
     points, confidence = _generate_points(clip, seed)
     return encode_pose(points, confidence), len(points)
 
@@ -208,8 +247,8 @@ def _encode_clip(clip: SampleClip, seed: int) -> tuple[bytes, int]:
 def _generate_points(
     clip: SampleClip, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Generate the points (T, 576, 3) and confidences (T, 576) of a clip."""
-    # Streams 0 and 1 of the seed belong to the sentences and the signers (see `plan`).
+    """Generate the points of a clip in pixels, (T, 576, 3), and their confidences, (T, 576)."""
+    # The seeds `[seed, 0]` and `[seed, 1]` belong to the sentences and the signers (see `plan`).
     rng = np.random.default_rng([seed, 2, clip.number])
     motion = generate_sign_motion(
         clip.meaning.to_glosses(), clip.signer, rng, SignDurations(), MotionNoise()

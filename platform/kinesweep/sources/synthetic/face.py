@@ -23,23 +23,38 @@ _BROW_TRAVEL, _JAW_TRAVEL, _LIP_TRAVEL = 0.06, 0.07, 0.075
 def _place_on_parabola(
     points: tuple[int, ...], x_from: float, x_to: float, y: float, bow: float
 ) -> dict[int, tuple[float, float]]:
-    """Place points along a parabola whose middle is `bow` below its ends."""
+    """Compute x and y of points at even distances along a parabola with a vertical axis.
+
+    Args:
+        points: Indices of the points, from one end to the other.
+        x_from: x of the first point.
+        x_to: x of the last point.
+        y: y of both ends.
+        bow: Distance of the middle below the ends.
+    """
     share = np.linspace(0, 1, len(points))
-    xs, ys = x_from + (x_to - x_from) * share, y + bow * 4 * share * (1 - share)
-    return {point: (float(x), float(v)) for point, x, v in zip(points, xs, ys, strict=True)}
+    xs = x_from + (x_to - x_from) * share
+    ys = y + bow * 4 * share * (1 - share)
+    return {
+        point: (float(point_x), float(point_y))
+        for point, point_x, point_y in zip(points, xs, ys, strict=True)
+    }
 
 
 def _build_neutral_face() -> FloatArray:
-    """Build the face at rest, (468, 3), with its center at the origin."""
+    """Compute the points of the face at rest, (468, 3), in shoulder distances from its center."""
     face = np.zeros((layout.NUM_FACE, 3))
     # A sunflower spiral (golden angle) fills the oval evenly; contours then replace their points.
     rank = np.arange(layout.NUM_FACE)
     radius, turn = 0.93 * np.sqrt((rank + 0.5) / layout.NUM_FACE), rank * np.pi * (3 - 5**0.5)
     face[:, 0], face[:, 1] = HALF_WIDTH * radius * np.cos(turn), HALF_HEIGHT * radius * np.sin(turn)
-    around = np.linspace(0, 2 * np.pi, len(layout.FACE_OVAL), endpoint=False)
+    oval_angles = np.linspace(0, 2 * np.pi, len(layout.FACE_OVAL), endpoint=False)
     oval = list(layout.FACE_OVAL)
-    face[oval, 0], face[oval, 1] = HALF_WIDTH * np.sin(around), -HALF_HEIGHT * np.cos(around)
-    lines = (
+    face[oval, 0], face[oval, 1] = (
+        HALF_WIDTH * np.sin(oval_angles),
+        -HALF_HEIGHT * np.cos(oval_angles),
+    )
+    contour_points = (
         _place_on_parabola(layout.LIPS_OUTER_LOWER, -0.075, 0.075, 0.145, 0.035)
         | _place_on_parabola(layout.LIPS_OUTER_UPPER, -0.075, 0.075, 0.145, -0.028)
         | _place_on_parabola(layout.LIPS_INNER_LOWER, -0.06, 0.06, 0.145, 0.008)
@@ -53,7 +68,7 @@ def _build_neutral_face() -> FloatArray:
         | _place_on_parabola(layout.LEFT_BROW_LOWER, 0.035, 0.145, -0.115, -0.012)
         | _place_on_parabola(layout.LEFT_BROW_UPPER, 0.03, 0.15, -0.13, -0.018)
     )
-    for point, xy in lines.items():
+    for point, xy in contour_points.items():
         face[point, :2] = xy
     face[1, :2] = 0.0, 0.05  # the tip of the nose
     # The depth is that of half an ellipsoid, clipped for points on or outside of the oval.
@@ -73,11 +88,11 @@ _BROWS = [
 _UPPER_LIPS = sorted({*layout.LIPS_OUTER_UPPER, *layout.LIPS_INNER_UPPER})
 _LOWER_LIPS = sorted({*layout.LIPS_OUTER_LOWER[1:-1], *layout.LIPS_INNER_LOWER[1:-1]})
 _LIPS = _UPPER_LIPS + _LOWER_LIPS
-_CHIN = [i for i in layout.FACE_OVAL if NEUTRAL_NC[i, 1] > 0.5 * HALF_HEIGHT]
+_CHIN = [point for point in layout.FACE_OVAL if NEUTRAL_NC[point, 1] > 0.5 * HALF_HEIGHT]
 
 
 def compute_face_points(brow_T: FloatArray, open_T: FloatArray, wide_T: FloatArray) -> FloatArray:
-    """Compute the points of a face over time.
+    """Compute the points of a face over time from the positions of its brows and mouth.
 
     Args:
         brow_T: Position of the brows, (T,), from -1 (lowered) to 1 (raised).
@@ -96,10 +111,17 @@ def compute_face_points(brow_T: FloatArray, open_T: FloatArray, wide_T: FloatArr
 
 
 def rotate_face(face_TNC: FloatArray, yaw_T: FloatArray, tilt_T: FloatArray) -> FloatArray:
-    """Rotate a face sideways by `yaw_T` and tilt it by `tilt_T`, both (T,) in radians."""
+    """Return a face over time, (T, 468, 3), rotated sideways and then tilted around the chin.
+
+    Args:
+        face_TNC: Points of the face, (T, 468, 3), with the center at the origin.
+        yaw_T: Rotation to the side in radians, (T,).
+        tilt_T: Tilt towards a shoulder in radians, (T,).
+    """
     cos, sin = np.cos(yaw_T)[:, None], np.sin(yaw_T)[:, None]
     x, y, z = np.moveaxis(face_TNC, -1, 0)
     x, z = x * cos - z * sin, x * sin + z * cos
     cos, sin = np.cos(tilt_T)[:, None], np.sin(tilt_T)[:, None]
-    below = y - HALF_HEIGHT  # the head tilts around the chin
-    return np.stack([x * cos - below * sin, x * sin + below * cos + HALF_HEIGHT, z], axis=-1)
+    y_from_chin = y - HALF_HEIGHT  # the head tilts around the chin
+    x, y = x * cos - y_from_chin * sin, x * sin + y_from_chin * cos + HALF_HEIGHT
+    return np.stack([x, y, z], axis=-1)

@@ -27,29 +27,42 @@ class NounPhrase:
     number: str | None = None
 
     def to_glosses(self) -> list[str]:
-        """Return the signs in order: noun, adjective, number."""
+        """Return the glosses of the phrase in the order of its signs: noun, adjective, number."""
         return [gloss for gloss in (self.noun, self.adjective, self.number) if gloss is not None]
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """The meaning of a sentence, in glosses; equal meanings have equal signs."""
+    """The meaning of a sentence, in glosses; equal meanings have equal signs.
+
+    Attributes:
+        subject: Subject, or None if `WHO` replaces it.
+        predicate: Gloss of the verb or of the predicate adjective.
+        object: Object, or None.
+        time: Gloss of the time, or None.
+        place: Gloss of the place, or None.
+        question_word: Gloss of the question word, or None.
+        negated: Whether the sentence is negated.
+        is_yes_no_question: Whether the sentence is a question without a question word.
+    """
 
     subject: NounPhrase | None
     predicate: str
     object: NounPhrase | None = None
     time: str | None = None
     place: str | None = None
-    wh: str | None = None
+    question_word: str | None = None
     negated: bool = False
-    asked: bool = False
+    is_yes_no_question: bool = False
 
     def to_glosses(self) -> list[str]:
-        """Return the signs in order, followed by the non-manual marks."""
-        phrases = [p.to_glosses() if p else [] for p in (self.subject, self.object)]
-        parts = [self.time, self.place, *phrases[0], *phrases[1], self.predicate, self.wh]
-        marks = [NEGATION] * self.negated + [QUESTION] * self.asked
-        return [gloss for gloss in parts if gloss is not None] + marks
+        """Return the glosses in the order of the signs, followed by the non-manual marks."""
+        subject, object_ = (
+            phrase.to_glosses() if phrase else [] for phrase in (self.subject, self.object)
+        )
+        glosses = [*(self.time, self.place, *subject, *object_, self.predicate, self.question_word)]
+        marks = [NEGATION] * self.negated + [QUESTION] * self.is_yes_no_question
+        return [gloss for gloss in glosses if gloss is not None] + marks
 
 
 @dataclass(frozen=True)
@@ -65,77 +78,100 @@ class SentenceProbabilities:
     transitive: float = 0.68
     intransitive: float = 0.2
     negated: float = 0.15
-    asked: float = 0.15
-    wh: float = 0.14
+    yes_no_question: float = 0.15
+    question_word: float = 0.14
 
 
-def draw_meaning(rng: np.random.Generator, mix: SentenceProbabilities) -> Meaning:
-    """Draw a random meaning."""
+def draw_meaning(rng: np.random.Generator, probabilities: SentenceProbabilities) -> Meaning:
+    """Draw the meaning of a random sentence.
+
+    Args:
+        rng: Random generator.
+        probabilities: Probabilities of the parts of a sentence.
+    """
     # The order of the draws is part of the corpus: reordering them changes all its sentences.
-    kind = rng.random()
-    time = _draw_gloss(rng, "time") if rng.random() < mix.time else None
-    place = _draw_gloss(rng, "place") if rng.random() < mix.place else None
-    subject = _draw_subject(rng, mix)
-    negated = bool(rng.random() < mix.negated)
-    if kind < mix.transitive:
+    predicate_draw = rng.random()
+    time = _draw_gloss(rng, "time") if rng.random() < probabilities.time else None
+    place = _draw_gloss(rng, "place") if rng.random() < probabilities.place else None
+    subject = _draw_subject(rng, probabilities)
+    negated = bool(rng.random() < probabilities.negated)
+    if predicate_draw < probabilities.transitive:
         verb = _draw_gloss(rng, "verb")
-        takes_person = get_lexicon()[verb].goes_with == "any" and rng.random() < mix.person_object
-        obj = _draw_noun(rng, mix, "person" if takes_person else "thing")
-        meaning = Meaning(subject, verb, obj, time, place, None, negated)
-    elif kind < mix.transitive + mix.intransitive:
+        takes_person = (
+            get_lexicon()[verb].goes_with == "any" and rng.random() < probabilities.person_object
+        )
+        object_ = _draw_noun(rng, probabilities, "person" if takes_person else "thing")
+        meaning = Meaning(subject, verb, object_, time, place, None, negated)
+    elif predicate_draw < probabilities.transitive + probabilities.intransitive:
         meaning = Meaning(subject, _draw_gloss(rng, "state"), None, time, place, None, negated)
     else:
         # The adjective is the predicate here, so the noun gets no other one.
         subject = NounPhrase(subject.noun, None, subject.number)
         adjective = _draw_gloss(rng, "adjective", "person")
         meaning = Meaning(subject, adjective, None, time, place, None, negated)
-    return _draw_question(rng, mix, meaning)
+    return _draw_question(rng, probabilities, meaning)
 
 
 def _draw_question(
-    rng: np.random.Generator, mix: SentenceProbabilities, meaning: Meaning
+    rng: np.random.Generator, probabilities: SentenceProbabilities, meaning: Meaning
 ) -> Meaning:
-    """Turn a statement into a yes-no or question-word question with the given probabilities."""
-    share = rng.random()
-    if share < mix.asked:
-        return replace(meaning, asked=True)
+    """Return the meaning of a statement, a yes-no question or a question with a question word.
+
+    Args:
+        rng: Random generator, which draws between the three.
+        probabilities: Probabilities of the parts of a sentence.
+        meaning: Meaning of the statement.
+    """
+    question_draw = rng.random()
+    if question_draw < probabilities.yes_no_question:
+        return replace(meaning, is_yes_no_question=True)
     # A negated sentence gets no question word, so its last sign is always the predicate.
-    if share >= mix.asked + mix.wh or meaning.negated:
+    if (
+        question_draw >= probabilities.yes_no_question + probabilities.question_word
+        or meaning.negated
+    ):
         return meaning
-    wh = _draw_gloss(rng, "question")
-    if wh == "WHO":
-        return replace(meaning, wh=wh, subject=None)
-    if wh == "WHAT":  # without an object there is nothing to ask for
-        return meaning if meaning.object is None else replace(meaning, wh=wh, object=None)
-    if wh == "WHERE":
-        return replace(meaning, wh=wh, place=None)
-    return replace(meaning, wh=wh, time=None) if wh == "WHEN" else replace(meaning, wh=wh)
+    question_word = _draw_gloss(rng, "question")
+    if question_word == "WHAT" and meaning.object is None:  # there is nothing to ask for
+        return meaning
+    question = replace(meaning, question_word=question_word)
+    if question_word == "WHO":
+        return replace(question, subject=None)
+    if question_word == "WHAT":
+        return replace(question, object=None)
+    if question_word == "WHERE":
+        return replace(question, place=None)
+    return replace(question, time=None) if question_word == "WHEN" else question
 
 
-def _draw_subject(rng: np.random.Generator, mix: SentenceProbabilities) -> NounPhrase:
-    """Draw a pronoun or a noun phrase for a person."""
-    if rng.random() < mix.pronoun:
+def _draw_subject(rng: np.random.Generator, probabilities: SentenceProbabilities) -> NounPhrase:
+    """Draw the subject of a sentence: a pronoun or a noun phrase for a person."""
+    if rng.random() < probabilities.pronoun:
         return NounPhrase(_draw_gloss(rng, "pronoun"))
-    return _draw_noun(rng, mix, "person")
+    return _draw_noun(rng, probabilities, "person")
 
 
 def _draw_noun(
-    rng: np.random.Generator, mix: SentenceProbabilities, kind: Literal["person", "thing"]
+    rng: np.random.Generator, probabilities: SentenceProbabilities, kind: Literal["person", "thing"]
 ) -> NounPhrase:
-    """Draw a noun phrase of the given kind."""
-    adjective = _draw_gloss(rng, "adjective", kind) if rng.random() < mix.adjective else None
-    number = _draw_gloss(rng, "number") if rng.random() < mix.number else None
+    """Draw a noun phrase for a person or a thing, with or without adjective and number."""
+    adjective = (
+        _draw_gloss(rng, "adjective", kind) if rng.random() < probabilities.adjective else None
+    )
+    number = _draw_gloss(rng, "number") if rng.random() < probabilities.number else None
     return NounPhrase(_draw_gloss(rng, kind), adjective, number)
 
 
 def _draw_gloss(rng: np.random.Generator, word_class: WordClass, goes_with: str = "") -> str:
-    """Draw the gloss of a random sign of a class."""
+    """Draw the gloss of a random sign of a class that goes with a kind of noun, if given."""
     glosses = get_glosses_by_class(word_class, goes_with)
     return glosses[int(rng.integers(len(glosses)))]
 
 
 def parse_glosses(glosses: list[str]) -> Meaning:
-    """Parse the meaning of a sequence of signs; the inverse of `Meaning.to_glosses`.
+    """Parse a sequence of signs and marks, and return its meaning.
+
+    This is the inverse of `Meaning.to_glosses`.
 
     Raises:
         ValueError: If the signs are not a sentence of this language.
@@ -144,31 +180,40 @@ def parse_glosses(glosses: list[str]) -> Meaning:
     # The signs are consumed from the front in the order of `Meaning.to_glosses`.
     time = _pop_gloss(signs, "time")
     place = _pop_gloss(signs, "place")
-    first, second = _pop_noun_phrase(signs), _pop_noun_phrase(signs)
-    wh = signs.pop().gloss if signs and signs[-1].word_class == "question" else None
+    subject, object_ = _pop_noun_phrase(signs), _pop_noun_phrase(signs)
+    question_word = signs.pop().gloss if signs and signs[-1].word_class == "question" else None
     if signs:
         predicate = signs.pop().gloss
-    elif first is not None and first.adjective is not None:  # `DOG TIRED`, `DOG TIRED TWO`
-        predicate, first = first.adjective, NounPhrase(first.noun, None, first.number)
+    elif subject is not None and subject.adjective is not None:  # `DOG TIRED`, `DOG TIRED TWO`
+        predicate, subject = subject.adjective, NounPhrase(subject.noun, None, subject.number)
     else:
         raise ValueError(f"no verb or adjective in {glosses}")
     if signs:
         raise ValueError(f"signs after the verb in {glosses}")
-    if wh == "WHO":  # it replaces the subject, so the only phrase is the object
-        first, second = None, first
+    if question_word == "WHO":  # it replaces the subject, so the only phrase is the object
+        subject, object_ = None, subject
     marks = (NEGATION in glosses, QUESTION in glosses)
-    return Meaning(first, predicate, second, time, place, wh, *marks)
+    return Meaning(subject, predicate, object_, time, place, question_word, *marks)
 
 
 def _pop_gloss(signs: list[Sign], word_class: str) -> str | None:
-    """Remove and return the gloss of the first sign if it belongs to the given class."""
+    """Remove the first sign and return its gloss if it belongs to a class; otherwise return None.
+
+    Args:
+        signs: Remaining signs of the sentence, which this function shortens.
+        word_class: Class that the sign must belong to.
+    """
     if signs and signs[0].word_class == word_class:
         return signs.pop(0).gloss
     return None
 
 
 def _pop_noun_phrase(signs: list[Sign]) -> NounPhrase | None:
-    """Remove and return a noun phrase from the front, if there is one."""
+    """Remove a noun phrase from the front of the signs and return it, or None without a noun.
+
+    Args:
+        signs: Remaining signs of the sentence, which this function shortens.
+    """
     if not signs or signs[0].word_class not in ("person", "thing", "pronoun"):
         return None
     noun = signs.pop(0)

@@ -9,7 +9,7 @@ finger curls in one plane, and the thumb swings across the palm.
 import numpy as np
 from numpy.typing import NDArray
 
-# Legend: T frames, F fingers (5), J joints of a finger (4), C coordinates (x, y, z).
+# Legend: T frames, F fingers (5), K bones of a finger (3), J joints of a finger (4).
 
 FloatArray = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ _BASE_ACROSS = np.array([0.07, 0.075, 0.015, -0.04, -0.09])
 _REST_ANGLE = np.array([0.75, 0.12, 0.0, -0.12, -0.25])
 _SPREAD_ANGLE = np.array([0.55, 0.22, 0.04, -0.18, -0.38])
 # Lengths of the three bones of each finger, in shoulder distances.
-_BONES_FJ = np.array(
+_BONE_LENGTHS_FK = np.array(
     [
         [0.085, 0.075, 0.06],
         [0.11, 0.07, 0.055],
@@ -33,7 +33,7 @@ _BONES_FJ = np.array(
     ]
 )
 # Angle at each joint of a fully bent finger, in radians.
-_BEND_FJ = np.array([[0.3, 0.5, 0.6]] + [[1.35, 1.65, 0.9]] * 4)
+_BEND_FK = np.array([[0.3, 0.5, 0.6]] + [[1.35, 1.65, 0.9]] * 4)
 _THUMB_SWING = 1.25
 """Angle in radians by which a fully bent thumb lies across the palm."""
 
@@ -41,7 +41,7 @@ _THUMB_SWING = 1.25
 def compute_hand_points(
     flexion_TF: FloatArray, spread_T: FloatArray, angle_T: FloatArray, roll_T: FloatArray
 ) -> FloatArray:
-    """Compute the points of a hand whose thumb is on the +x side when its fingers point up.
+    """Compute the points of a hand over time; its thumb is on +x when its fingers point up.
 
     Args:
         flexion_TF: Flexion of the fingers, (T, 5), from 0 (straight) to 1 (bent), thumb first.
@@ -72,12 +72,20 @@ def compute_hand_points(
 def _compute_bent_fingers(
     flexion_TF: FloatArray, spread_T: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Compute the joint positions along the hand, across it and out of its palm, each (T, 5, 4)."""
+    """Compute the positions of the finger joints in the hand's own frame, before its rotation.
+
+    Args:
+        flexion_TF: Flexion of the fingers, (T, 5), from 0 (straight) to 1 (bent), thumb first.
+        spread_T: Spread of the fingers, (T,), from 0 (together) to 1.
+
+    Returns:
+        The positions along the hand, across it, and out of its palm, each (T, 5, 4).
+    """
     direction = _REST_ANGLE + spread_T[:, None] * _SPREAD_ANGLE
     direction[:, 0] -= _THUMB_SWING * flexion_TF[:, 0]
     # Each joint bends relative to the bone before it, so the angles of the bones add up.
-    bend = np.cumsum(flexion_TF[:, :, None] * _BEND_FJ, axis=-1)
-    forward, palmward = _BONES_FJ * np.cos(bend), _BONES_FJ * np.sin(bend)
+    bend = np.cumsum(flexion_TF[:, :, None] * _BEND_FK, axis=-1)
+    forward, palmward = _BONE_LENGTHS_FK * np.cos(bend), _BONE_LENGTHS_FK * np.sin(bend)
     along = forward * np.cos(direction)[:, :, None]
     across = forward * np.sin(direction)[:, :, None]
     zero = np.zeros((*flexion_TF.shape, 1))

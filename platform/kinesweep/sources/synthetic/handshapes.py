@@ -72,12 +72,19 @@ class SignForm:
 
 
 def get_handshape_vector(name: str) -> FloatArray:
-    """Return the five flexions and the spread of a handshape, (6,)."""
+    """Return the five flexions and the spread of a handshape as an array, (6,).
+
+    Raises:
+        KeyError: If there is no handshape with this name.
+    """
     return np.array(_HAND_SHAPES[name], dtype=float)
 
 
 def generate_distinct_forms(count: int) -> list[SignForm]:
-    """Generate the first `count` forms of a fixed sequence of visually distinct forms."""
+    """Return the first `count` forms of the fixed, pseudorandom sequence of distinct forms.
+
+    Every ninth form repeats the previous one with another mouth shape.
+    """
     rng = np.random.default_rng(LANGUAGE_SEED)
     forms: list[SignForm] = []
     vectors: list[FloatArray] = []
@@ -90,25 +97,25 @@ def generate_distinct_forms(count: int) -> list[SignForm]:
             continue
         form = _draw_form(rng)
         vector = _compute_form_vector(form)
-        if all(np.linalg.norm(vector - other) >= MIN_DISTANCE for other in vectors):
+        if all(np.linalg.norm(vector - earlier) >= MIN_DISTANCE for earlier in vectors):
             forms.append(form)
             vectors.append(vector)
     return forms
 
 
 def _draw_form(rng: np.random.Generator) -> SignForm:
-    """Draw a random form."""
+    """Draw a random form of a sign, without regard to other forms."""
     # The order of the draws defines the language: reordering them changes every sign.
     shapes = list(_HAND_SHAPES)
-    first = shapes[rng.integers(len(shapes))]
-    last = shapes[rng.integers(len(shapes))] if rng.random() < 0.25 else first
+    first_shape = shapes[rng.integers(len(shapes))]
+    last_shape = shapes[rng.integers(len(shapes))] if rng.random() < 0.25 else first_shape
     place = np.array(_PLACES[rng.integers(len(_PLACES))]) + rng.uniform(-0.07, 0.07, 2)
     move = np.array(_MOVES[rng.integers(len(_MOVES))]) * rng.uniform(0.7, 1.2)
     angle = float(rng.choice([-1.2, -0.6, 0.0, 0.6]))
     turn = float(rng.choice([-1.0, 1.0])) if rng.random() < 0.25 else 0.0
     hands: HandUse = ("one", "mirror", "base")[int(rng.choice(3, p=[0.45, 0.3, 0.25]))]
     return SignForm(
-        shapes=(first, last),
+        shapes=(first_shape, last_shape),
         place=(float(place[0]), float(place[1])),
         move=(float(move[0]), float(move[1])),
         bow=float(rng.choice([-0.25, 0.0, 0.25])),
@@ -122,15 +129,18 @@ def _draw_form(rng: np.random.Generator) -> SignForm:
 
 
 def _compute_form_vector(form: SignForm) -> FloatArray:
-    """Compute a vector of a form; the distance of two vectors measures the visual difference."""
+    """Compute a vector of the hands' form; the distance of two measures the visual difference.
+
+    The mouth shape is not part of the vector.
+    """
     place, half_move = np.array(form.place), np.array(form.move) / 2
     start, end = place - half_move, place + half_move
     # Shifted by 1, so that a base hand anywhere differs clearly from no base hand (zeros).
-    base = np.array(form.base_place) + 1 if form.hands == "base" else np.zeros(2)
+    base_place = np.array(form.base_place) + 1 if form.hands == "base" else np.zeros(2)
     return np.concatenate(
         [
             *(1.5 * start, 1.5 * end, [form.bow, float(form.hands == "mirror"), form.roll * 0.3]),
-            *(base, np.array(form.angles) * 0.4),
+            *(base_place, np.array(form.angles) * 0.4),
             *(0.5 * get_handshape_vector(shape) for shape in form.shapes),
         ]
     )

@@ -18,7 +18,7 @@ from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderD
 
 from kinesweep.core.skeleton.keypoints import BODY_33, HAND_21
 
-# Legend: T frames, P points (576), C coordinates (x and y in pixels, z in image widths).
+# Legend: T frames, J points (576), C coordinates (x and y in pixels, z in image widths).
 
 FPS = 12.0
 WIDTH_PX, HEIGHT_PX = 640, 480
@@ -66,23 +66,23 @@ _HAND_LINES = (
 )
 
 
-def encode_pose(points_TPC: NDArray[np.float32], confidence_TP: NDArray[np.float32]) -> bytes:
-    """Encode the `.pose` v0.2 file of one person.
+def encode_pose(points_TJC: NDArray[np.float32], confidence_TJ: NDArray[np.float32]) -> bytes:
+    """Encode the points of one person over time as the bytes of a `.pose` v0.2 file.
 
     Args:
-        points_TPC: Coordinates, (T, 576, 3), x and y in pixels, z as a fraction of the image width.
-        confidence_TP: Confidences, (T, 576), from 0 to 1; 0 for points that were not found.
+        points_TJC: Coordinates, (T, 576, 3), x and y in pixels, z as a fraction of the image width.
+        confidence_TJ: Confidences, (T, 576), from 0 to 1; 0 for points that were not found.
     """
     buffer = BytesIO()
-    body = NumPyPoseBody(FPS, points_TPC[:, None], confidence_TP[:, None])
+    body = NumPyPoseBody(FPS, points_TJC[:, None], confidence_TJ[:, None])
     body.write(0.2, buffer)
     return _encode_header() + buffer.getvalue()
 
 
 @lru_cache(maxsize=1)
 def _encode_header() -> bytes:
-    """Encode the header, which is the same for all files."""
-    face_names = tuple(str(i) for i in range(NUM_FACE))
+    """Encode the header of a `.pose` file, which is the same for all clips, as bytes."""
+    face_names = tuple(str(index) for index in range(NUM_FACE))
     face_lines = ((*FACE_OVAL, FACE_OVAL[0]), *OPEN_CONTOURS)
     components = [
         _build_component("POSE_LANDMARKS", BODY_NAMES, _BODY_LINES, (255, 0, 0)),
@@ -102,6 +102,13 @@ def _build_component(
     lines: tuple[tuple[int, ...], ...],
     color: tuple[int, int, int],
 ) -> PoseHeaderComponent:
-    """Build the header of a component with one color for all its limbs."""
+    """Build the part of a header that describes one component.
+
+    Args:
+        name: Name of the component.
+        points: Names of its points.
+        lines: Polylines as indices of its points; each pair of neighbors becomes a limb.
+        color: Red, green and blue of all limbs, from 0 to 255.
+    """
     limbs = [limb for line in lines for limb in pairwise(line)]
     return PoseHeaderComponent(name, list(points), limbs, [color] * len(limbs), "XYZC")

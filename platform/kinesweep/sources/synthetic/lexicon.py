@@ -82,19 +82,20 @@ class Sign:
 
 @lru_cache(maxsize=1)
 def get_lexicon() -> dict[str, Sign]:
-    """Return all signs by gloss, in a fixed order."""
-    rows = [
+    """Return all signs of the language by gloss, in the order of `_ENTRIES`."""
+    parsed_entries = [
         _parse_entry(word_class, entry)
         for word_class, text in _ENTRIES.items()
         for entry in text.split()
     ]
-    forms = generate_distinct_forms(len(rows))
-    return {row[0]: Sign(*row, form) for row, form in zip(rows, forms, strict=True)}
+    forms = generate_distinct_forms(len(parsed_entries))
+    signs = [Sign(*fields, form) for fields, form in zip(parsed_entries, forms, strict=True)]
+    return {sign.gloss: sign for sign in signs}
 
 
 @lru_cache(maxsize=64)
 def get_glosses_by_class(word_class: WordClass, goes_with: str = "") -> tuple[str, ...]:
-    """Return the glosses of a class in the order of the lexicon.
+    """Return the glosses of the signs of a class in the order of the lexicon.
 
     Args:
         word_class: Class of the signs.
@@ -109,7 +110,11 @@ def get_glosses_by_class(word_class: WordClass, goes_with: str = "") -> tuple[st
 
 
 def _parse_entry(word_class: WordClass, entry: str) -> tuple[str, WordClass, str, str, str]:
-    """Parse an entry; return gloss, class, word, inflected form and `goes_with`."""
+    """Parse an entry of `_ENTRIES` to the fields of a `Sign` without its form.
+
+    Returns:
+        Gloss, class, word, inflected form and `goes_with`.
+    """
     word, inflected_form, goes_with = [*entry.split("/"), "", ""][:3]
     # Regular plurals are formed here; verbs and adjectives without a restriction go with any noun.
     if word_class in ("person", "thing") and not inflected_form:

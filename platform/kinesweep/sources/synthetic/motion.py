@@ -16,7 +16,7 @@ from kinesweep.sources.synthetic.handshapes import MOUTHS, SignForm, get_handsha
 from kinesweep.sources.synthetic.lexicon import get_lexicon
 from kinesweep.sources.synthetic.signers import Signer
 
-# Legend: T frames, H columns of one hand, K columns of all parameters.
+# Legend: T frames, K motion parameters (25), H hands (2).
 
 FloatArray = NDArray[np.float64]
 
@@ -65,7 +65,12 @@ _KEY_TIMES = np.linspace(0, 1, 4)
 
 @dataclass(frozen=True)
 class MotionParameters:
-    """The parameters of a clip, (T, 25), and whether each hand is undetected, (T, 2)."""
+    """The motion parameters of a clip over time.
+
+    Attributes:
+        params_TK: Parameters, (T, 25), in the columns that this module defines.
+        undetected_TH: Whether the signing hand and the other hand are undetected, (T, 2).
+    """
 
     params_TK: FloatArray
     undetected_TH: NDArray[np.bool_]
@@ -78,7 +83,7 @@ def generate_sign_motion(
     durations: SignDurations,
     noise: MotionNoise,
 ) -> MotionParameters:
-    """Generate the motion of a sentence.
+    """Generate the motion parameters of a signed sentence, with noise.
 
     Args:
         glosses: Signs and marks in the order of `Meaning.to_glosses`.
@@ -87,15 +92,17 @@ def generate_sign_motion(
         durations: Durations of signs and transitions.
         noise: Strength of the noise.
     """
-    signs = [gloss for gloss in glosses if not gloss.startswith("nm:")]
+    sign_glosses = [gloss for gloss in glosses if not gloss.startswith("nm:")]
     sign_numbers = {gloss: number for number, gloss in enumerate(get_lexicon())}
     times, keys, sign_intervals = _compute_key_poses(
-        signs, sign_numbers, signer, rng, durations, noise
+        sign_glosses, sign_numbers, signer, rng, durations, noise
     )
     num_frames = int(np.ceil(times[-1])) + 1
     frames = np.arange(num_frames, dtype=float)
-    params = np.stack([np.interp(frames, times, keys[:, k]) for k in range(NUM_COLUMNS)], axis=1)
-    _add_nonmanual_marking(params, frames, times, sign_intervals, glosses, rng)
+    params = np.stack(
+        [np.interp(frames, times, keys[:, column]) for column in range(NUM_COLUMNS)], axis=1
+    )
+    _add_nonmanual_marking(params, frames, sign_intervals, glosses, rng)
     params += _draw_tremor(rng, params.shape, noise.tremor)
     # y of the other hand, which points down: beyond 1.05 shoulder distances the hand is at rest.
     resting = params[:, HAND_COLUMNS + 1] > 1.05
@@ -103,19 +110,32 @@ def generate_sign_motion(
 
 
 def _compute_key_poses(
-    signs: list[str],
+    sign_glosses: list[str],
     sign_numbers: dict[str, int],
     signer: Signer,
     rng: np.random.Generator,
     durations: SignDurations,
     noise: MotionNoise,
 ) -> tuple[FloatArray, FloatArray, list[tuple[float, float]]]:
-    """Compute the key times, the key parameters, and the start and end time of each sign."""
-    rest = np.concatenate([_REST, _REST, np.zeros(FACE_COLUMNS)])
+    """Compute the key poses of a sentence, between which the motion is interpolated.
+
+    Args:
+        sign_glosses: Glosses of the signs, without marks.
+        sign_numbers: Number of each sign in the lexicon, which seeds a signer's accent.
+        signer: Signer of the sentence.
+        rng: Random generator of the clip.
+        durations: Durations of signs and transitions.
+        noise: Strength of the noise.
+
+    Returns:
+        The times of the key poses in frames, (N,); their parameters, (N, 25); and the start and end
+        time of each sign in frames.
+    """
+    rest_pose = np.concatenate([_REST, _REST, np.zeros(FACE_COLUMNS)])
     times: list[float] = [0.0, float(durations.edge_frames)]
-    keys: list[FloatArray] = [rest, rest]
+    keys: list[FloatArray] = [rest_pose, rest_pose]
     sign_intervals: list[tuple[float, float]] = []
-    for gloss in signs:
+    for gloss in sign_glosses:
         start = times[-1] + durations.transition_frames * signer.frames_scale
         length = (durations.sign_frames - 1) * signer.frames_scale * rng.uniform(0.85, 1.15)
         form = get_lexicon()[gloss].form
@@ -129,14 +149,22 @@ def _compute_key_poses(
             times[-1] + durations.transition_frames + durations.edge_frames,
         ]
     )
-    keys.extend([rest, rest])
+    keys.extend([rest_pose, rest_pose])
     return np.array(times), np.array(keys), sign_intervals
 
 
 def _compute_sign_keys(
     form: SignForm, signer: Signer, accent: FloatArray, rng: np.random.Generator, noise: MotionNoise
 ) -> FloatArray:
-    """Compute the parameters of one execution of a sign at its key times, (4, 25)."""
+    """Compute the parameters of one execution of a sign at its four key times, (4, 25).
+
+    Args:
+        form: Form of the sign.
+        signer: Signer, who determines the reach.
+        accent: Signer's constant deviation from the sign in x, y and angle, (3,).
+        rng: Random generator of the clip.
+        noise: Strength of the noise.
+    """
     keys = np.zeros((len(_KEY_TIMES), NUM_COLUMNS))
     shift = accent[:2] + rng.normal(0, noise.sign_place, 2)
     move = np.array(form.move) * signer.reach
@@ -149,9 +177,9 @@ def _compute_sign_keys(
     turn = accent[2] + rng.normal(0, noise.sign_angle)
     keys[:, 2] = form.angles[0] + _KEY_TIMES * (form.angles[1] - form.angles[0]) + turn
     keys[:, 3] = form.roll
-    first, last = (get_handshape_vector(shape) for shape in form.shapes)
+    first_shape, last_shape = (get_handshape_vector(shape) for shape in form.shapes)
     # The first two key poses have the first handshape, the last two the second one.
-    shape = first + (_KEY_TIMES > 0.5)[:, None] * (last - first)
+    shape = first_shape + (_KEY_TIMES > 0.5)[:, None] * (last_shape - first_shape)
     keys[:, 4:10] = np.clip(shape + rng.normal(0, noise.sign_shape, 6), 0, 1)
     if form.hands == "mirror":
         # Copied unmirrored: each hand has +x on its own side. `maximum` keeps the hands from
@@ -172,12 +200,21 @@ def _compute_sign_keys(
 def _add_nonmanual_marking(
     params: FloatArray,
     frames: FloatArray,
-    times: FloatArray,
     sign_intervals: list[tuple[float, float]],
     glosses: list[str],
     rng: np.random.Generator,
 ) -> None:
-    """Add non-manual marking in place: brows for questions, a headshake for negation."""
+    """Add non-manual marking to the parameters in place: brows for questions, a headshake for no.
+
+    Also adds the clip's own neutral posture of head and brows.
+
+    Args:
+        params: Parameters of the clip, (T, 25).
+        frames: Indices of the frames, (T,).
+        sign_intervals: Start and end time of each sign in frames.
+        glosses: Signs and marks of the sentence.
+        rng: Random generator of the clip.
+    """
     # Each clip has its own neutral posture of head and brows.
     params[:, [YAW, TILT]] += rng.normal(0, 0.06, 2)
     params[:, BROW] += rng.normal(0, 0.1)
@@ -186,7 +223,8 @@ def _add_nonmanual_marking(
         params[in_sentence, BROW] += rng.uniform(0.8, 1.1)
         params[in_sentence, TILT] += 0.08
     # Question words lower the brows; yes-no questions (above) raise them.
-    if get_lexicon()[[g for g in glosses if not g.startswith("nm:")][-1]].word_class == "question":
+    last_sign = [gloss for gloss in glosses if not gloss.startswith("nm:")][-1]
+    if get_lexicon()[last_sign].word_class == "question":
         params[in_sentence, BROW] -= rng.uniform(0.7, 1.0)
     if NEGATION in glosses:
         in_predicate = (frames >= sign_intervals[-1][0] - 1.5) & (
@@ -194,14 +232,20 @@ def _add_nonmanual_marking(
         )
         # The head changes sides every two frames. A negated sentence has no question word, so the
         # last sign is its verb or adjective.
-        count = int(in_predicate.sum())
-        params[in_predicate, YAW] += 0.55 * np.where(np.arange(count) // 2 % 2, 1.0, -1.0)
+        num_frames = int(in_predicate.sum())
+        params[in_predicate, YAW] += 0.55 * np.where(np.arange(num_frames) // 2 % 2, 1.0, -1.0)
 
 
 def _draw_tremor(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> FloatArray:
-    """Draw noise that is correlated by one half between neighboring frames."""
-    white = rng.standard_normal((shape[0] + 1, shape[1]))
-    return std * (white[1:] + white[:-1]) / np.sqrt(2)
+    """Draw Gaussian noise that is correlated by one half between neighboring frames.
+
+    Args:
+        rng: Random generator of the clip.
+        shape: Shape of the noise, (T, K).
+        std: Standard deviation of each value.
+    """
+    white_noise = rng.standard_normal((shape[0] + 1, shape[1]))
+    return std * (white_noise[1:] + white_noise[:-1]) / np.sqrt(2)
 
 
 def _draw_undetected_frames(
@@ -210,17 +254,23 @@ def _draw_undetected_frames(
     """Draw the frames in which the signing hand and the other hand are undetected, (T, 2).
 
     Undetected frames form runs: a two-state Markov chain for each hand.
+
+    Args:
+        rng: Random generator of the clip.
+        resting_T: Whether the other hand rests, (T,).
+        noise: Probabilities of the transitions.
     """
-    draws = rng.random((len(resting_T), 2))
-    undetected = np.zeros(draws.shape, dtype=bool)
-    start = np.stack(
+    uniform_TH = rng.random((len(resting_T), 2))
+    undetected_TH = np.zeros(uniform_TH.shape, dtype=bool)
+    start_probability_TH = np.stack(
         [
             np.full(len(resting_T), noise.lost_start),
             noise.lost_start + resting_T * noise.lost_start_at_rest,
         ],
         axis=1,
     )
-    for t in range(len(draws)):
-        was_undetected = undetected[t - 1] if t else np.zeros(2, dtype=bool)
-        undetected[t] = draws[t] < np.where(was_undetected, noise.lost_stay, start[t])
-    return undetected
+    for t in range(len(uniform_TH)):
+        was_undetected_H = undetected_TH[t - 1] if t else np.zeros(2, dtype=bool)
+        probability_H = np.where(was_undetected_H, noise.lost_stay, start_probability_TH[t])
+        undetected_TH[t] = uniform_TH[t] < probability_H
+    return undetected_TH

@@ -14,15 +14,24 @@ from kinesweep.sources.synthetic.grammar import parse_glosses
 
 
 def translate_glosses(glosses: list[str]) -> str:
-    """Translate a sequence of signs and marks to its most likely English sentence."""
+    """Translate a sequence of signs and marks to its most likely English sentence.
+
+    Raises:
+        ValueError: If the signs are not a sentence of this language.
+    """
     return generate_english(parse_glosses(glosses))
 
 
-def compute_perfect_recognition_bleu(clips: Sequence[tuple[list[str], str]]) -> float:
-    """Compute the corpus BLEU (13a, mixed case) of a system with perfect sign recognition.
+def compute_perfect_recognition_bleu(
+    glosses_and_references: Sequence[tuple[list[str], str]],
+) -> float:
+    """Compute the BLEU score, from 0 to 100, of a system with perfect sign recognition.
+
+    This is sacreBLEU's corpus score with its default settings (tokenization 13a, mixed case).
 
     Args:
-        clips: Pairs of glosses and reference sentence.
+        glosses_and_references: Glosses and reference sentence of each clip.
     """
-    predictions = [translate_glosses(glosses) for glosses, _ in clips]
-    return float(sacrebleu.corpus_bleu(predictions, [[text for _, text in clips]]).score)
+    hypotheses = [translate_glosses(glosses) for glosses, _ in glosses_and_references]
+    references = [reference for _, reference in glosses_and_references]
+    return float(sacrebleu.corpus_bleu(hypotheses, [references]).score)

@@ -14,12 +14,17 @@ from kinesweep.sources.synthetic.handshapes import LANGUAGE_SEED
 
 @dataclass(frozen=True)
 class Signer:
-    """A signer.
+    """A signer of the sample corpus.
 
-    `frames_scale` stretches every sign in time, `reach` every movement in space. `shoulder_px` is
-    the distance between the shoulders, and `center_px` the point between them in the image.
-    `accent` is the standard deviation of the signer's constant deviation from the form of each
-    sign, in location (shoulder distances) and angle (twice as large, in radians).
+    Attributes:
+        name: Name, `signer` followed by a number of two digits.
+        frames_scale: Factor by which every sign is stretched in time.
+        reach: Factor by which every movement is stretched in space.
+        shoulder_px: Distance between the shoulders in pixels.
+        center_px: Point between the shoulders in the image, x and y in pixels.
+        left_handed: Whether the left hand is the signing hand.
+        accent: Standard deviation of the signer's constant deviation from the form of each sign, in
+            location (shoulder distances) and angle (twice as large, in radians).
     """
 
     name: str
@@ -31,10 +36,14 @@ class Signer:
     accent: float
 
     def get_accent(self, sign_number: int) -> NDArray[np.float64]:
-        """Return the signer's deviation from a sign in x, y and angle, (3,)."""
+        """Return the signer's constant deviation from the form of a sign in x, y and angle, (3,).
+
+        Args:
+            sign_number: Number of the sign in the lexicon, from 0.
+        """
         # Seeded by the language, not by the corpus: an accent is a property of the signer.
-        number = int(self.name.removeprefix("signer"))
-        rng = np.random.default_rng([LANGUAGE_SEED, number, sign_number])
+        signer_number = int(self.name.removeprefix("signer"))
+        rng = np.random.default_rng([LANGUAGE_SEED, signer_number, sign_number])
         return self.accent * rng.standard_normal(3) * np.array([1.0, 1.0, 2.0])
 
 

@@ -31,10 +31,22 @@ upper bound  {bleu:.1f} BLEU on validation with perfect recognition of all signs
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """The summary of a written corpus.
+    """The summary of a written sample corpus.
 
-    `fingerprint` identifies the contents of the corpus. `perfect_recognition_bleu` is the
-    validation BLEU of a system with perfect sign recognition.
+    Attributes:
+        fingerprint: Hash that identifies the contents of the corpus.
+        clips: Number of clips of all splits together.
+        seed: Random seed of the corpus.
+        train: Number of clips in train.
+        validation: Number of clips in validation.
+        test: Number of clips in test.
+        signs: Number of signs in the lexicon.
+        signers: Number of signers of the clips.
+        test_only_signers: Number of signers who are in test but in no other split.
+        frames: Number of frames of all clips.
+        num_bytes: Size of the `.pose` files in bytes.
+        perfect_recognition_bleu: BLEU score on validation of a system with perfect sign
+            recognition, from 0 to 100.
     """
 
     fingerprint: str
@@ -60,15 +72,15 @@ class SampleSummary:
         )
 
     def _repr_html_(self) -> str:
-        """Return the summary as HTML, which notebooks show."""
+        """Return the summary as an HTML table, which notebooks display."""
         return format_html_key_values("Sample corpus", self.as_dict())
 
     def as_dict(self) -> dict[str, str | int | float]:
-        """Return the summary as plain values for JSON."""
+        """Return the values of the summary by field name, ready for JSON."""
         return asdict(self)
 
     def format_readme(self) -> str:
-        """Format the text of README.txt."""
+        """Format the summary as the text of README.txt, which describes the corpus to people."""
         tables = ", ".join(f"{split}.tsv" for split in SPLITS)
         return _README_TEMPLATE.format(
             fps=FPS, tables=tables, bleu=self.perfect_recognition_bleu, **self.as_dict()
@@ -76,32 +88,32 @@ class SampleSummary:
 
 
 def build_summary(
-    plan: list[SampleClip], seed: int, fingerprint: str, frames: int, num_bytes: int
+    clips: list[SampleClip], seed: int, fingerprint: str, num_frames: int, num_bytes: int
 ) -> SampleSummary:
-    """Summarize a plan and compute the upper bound on its validation split.
+    """Build the summary of a corpus, and compute its upper bound on the validation split.
 
     Args:
-        plan: All clips of the corpus.
+        clips: All clips of the corpus.
         seed: Random seed of the corpus.
         fingerprint: Fingerprint of the corpus.
-        frames: Number of frames written.
+        num_frames: Number of frames of all clips.
         num_bytes: Size of the `.pose` files in bytes.
     """
-    train, validation, test = ([c for c in plan if c.split == split] for split in SPLITS)
-    signers = {clip.signer.name for clip in plan}
-    shared_signers = {clip.signer.name for clip in (*train, *validation)}
-    glosses_and_texts = [(clip.meaning.to_glosses(), clip.text) for clip in validation]
+    train, validation, test = ([clip for clip in clips if clip.split == split] for split in SPLITS)
+    signers = {clip.signer.name for clip in clips}
+    non_test_signers = {clip.signer.name for clip in (*train, *validation)}
+    glosses_and_references = [(clip.meaning.to_glosses(), clip.text) for clip in validation]
     return SampleSummary(
         fingerprint=fingerprint,
-        clips=len(plan),
+        clips=len(clips),
         seed=seed,
         train=len(train),
         validation=len(validation),
         test=len(test),
         signs=len(get_lexicon()),
         signers=len(signers),
-        test_only_signers=len(signers - shared_signers),
-        frames=frames,
+        test_only_signers=len(signers - non_test_signers),
+        frames=num_frames,
         num_bytes=num_bytes,
-        perfect_recognition_bleu=round(compute_perfect_recognition_bleu(glosses_and_texts), 2),
+        perfect_recognition_bleu=round(compute_perfect_recognition_bleu(glosses_and_references), 2),
     )

@@ -47,7 +47,7 @@ class TableSource(ABC):
         return {**self.__dict__, "_rows": None}
 
     def list_splits(self) -> tuple[str, ...]:
-        """Return the splits that have a table."""
+        """Return the splits that have a table, in the order train, validation, test."""
         return tuple(self._tables)
 
     @abstractmethod
@@ -56,18 +56,32 @@ class TableSource(ABC):
 
     @abstractmethod
     def get_read_options(self) -> dict[str, Any]:
-        """Return the options that determine how the content of a file is read."""
+        """Return the options that determine how a file's content is read, by name."""
 
     @abstractmethod
     def read(self, clip: Clip) -> Media:
-        """Read the clip's span of its file."""
+        """Return the media of a clip, that is, its span of its file.
+
+        Raises:
+            ClipError: If the clip is unusable, with the reason under which it is counted.
+        """
 
     @abstractmethod
     def read_rows(self, split: str, path: Path) -> ParsedRows:
-        """Read the table of one split."""
+        """Read the table of one split, and return its clips, invalid rows and errors.
+
+        Args:
+            split: Split that the clips belong to.
+            path: Path of the table.
+        """
 
     def make_ids_unique(self, clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
-        """Return the clips of all splits with unique ids; by default, the ids are unchanged."""
+        """Return the clips unchanged; subclasses may replace ids that occur more than once.
+
+        Args:
+            clips: Clips of all splits.
+            rows_without_id: Rows without an id of their own, whose clips may get another id.
+        """
         return clips
 
     def verify_clip(self, clip: Clip) -> None:
@@ -79,14 +93,14 @@ class TableSource(ABC):
         self.read(clip)
 
     def is_valid_media(self, path: Path) -> bool:
-        """Return whether a path is a media file of this source."""
+        """Return whether a path leads to media: here to a file, in subclasses also to a folder."""
         return path.is_file()
 
     def list_clips(self, split: str) -> list[Clip]:
         """Return the usable clips of a split in the order of its table.
 
         Raises:
-            SourceError: If the tables have errors; all of them at once.
+            SourceError: If the tables have errors; the message contains all of them.
             InputError: If the corpus has no such split.
         """
         if split not in self._tables:
@@ -95,15 +109,15 @@ class TableSource(ABC):
         return [clip for clip in self._get_rows().clips if clip.split == split]
 
     def list_invalid_rows(self) -> list[InvalidRow]:
-        """Return the rows that are well formed but unusable, in the order of the tables.
+        """Return the rows of all splits that are well formed but unusable, in table order.
 
         Raises:
-            SourceError: If the tables have errors; all of them at once.
+            SourceError: If the tables have errors; the message contains all of them.
         """
-        return list(self._get_rows().problems)
+        return list(self._get_rows().invalid_rows)
 
     def resolve_media_path(self, clip: Clip) -> Path:
-        """Return the path of the clip's file.
+        """Return the absolute path of the clip's media file or folder of images.
 
         Raises:
             ClipError: With reason `outside_root`, `missing_file` or `not_a_file`.
@@ -125,22 +139,26 @@ class TableSource(ABC):
         raise ClipError(f"{clip.row}: `{path}` {text}", reason)
 
     def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
-        """Return no auxiliary files; subclasses may add some."""
+        """Return an empty tuple; subclasses whose features depend on further files return them."""
         return ()
 
     def compute_digests(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
-        """Return no digests: by default the store hashes the whole file of each clip."""
+        """Return an empty dictionary, so that the store hashes the whole file of each clip."""
         return {}
 
     def check_clips(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
-        """Open the media of every clip and return all invalid rows, in the order of the tables.
+        """Open the media of every clip of all splits and return all invalid rows, in table order.
+
+        Args:
+            progress: Function to call after each clip with the number of clips that were checked
+                and the number of all clips.
 
         Raises:
-            SourceError: If the tables have errors; all of them at once.
+            SourceError: If the tables have errors; the message contains all of them.
         """
         rows = self._get_rows()
-        invalid_rows = list(rows.problems)
-        for number, clip in enumerate(rows.clips, 1):
+        invalid_rows = list(rows.invalid_rows)
+        for num_checked, clip in enumerate(rows.clips, 1):
             try:
                 self.verify_clip(clip)
             except ClipError as error:
@@ -148,29 +166,41 @@ class TableSource(ABC):
                     InvalidRow(clip.row, clip.id, error.reason, str(error), clip.split)
                 )
             if progress is not None:
-                progress(number, len(rows.clips))
-        return sorted(invalid_rows, key=lambda problem: self.get_row_position(problem.row))
+                progress(num_checked, len(rows.clips))
+        return sorted(invalid_rows, key=lambda invalid: self.get_row_position(invalid.row))
 
     def get_row_position(self, row: str) -> tuple[int, int]:
-        """Return the position of a row as a sort key: index of its table, then line number."""
+        """Return the index of a row's table and the row's line number, by which rows are sorted.
+
+        Args:
+            row: Location of the row, for example `train.tsv:12`.
+        """
         # From the right: the name of a table may be a path with colons.
-        name, _, line = row.rpartition(":")
-        return [self.get_table_name(split) for split in self._tables].index(name), int(line)
+        name, _, line_number = row.rpartition(":")
+        return [self.get_table_name(split) for split in self._tables].index(name), int(line_number)
 
     def get_table_name(self, split: str) -> str:
-        """Return the name of a split's table for messages: its path if file names repeat."""
+        """Return a split's table name for messages: its file name, or its path if names repeat."""
         path = self._tables[split]
         names = [table.name for table in self._tables.values()]
         return path.name if names.count(path.name) == 1 else str(path)
 
     def _get_rows(self) -> ParsedRows:
-        """Return the rows of all tables, which are read on the first call."""
+        """Return the parsed rows of all tables, which are read on the first call.
+
+        Raises:
+            SourceError: If the tables have errors; the message contains all of them.
+        """
         if self._rows is None:
             self._rows = self._parse_tables()
         return self._rows
 
     def _parse_tables(self) -> ParsedRows:
-        """Read all tables, make ids unique, raise all errors at once and apply `max_clips`."""
+        """Read all tables, make the ids of their clips unique and limit them to `max_clips`.
+
+        Raises:
+            SourceError: If the tables have errors; the message contains all of them.
+        """
         tables = [self.read_rows(split, path) for split, path in self._tables.items()]
         clips = [clip for rows in tables for clip in rows.clips]
         # Ids are made unique over all splits and before `max_clips` is applied, so that a clip has
@@ -178,7 +208,7 @@ class TableSource(ABC):
         unique_clips = self.make_ids_unique(
             clips, {row for rows in tables for row in rows.rows_without_id}
         )
-        errors = [fault for rows in tables for fault in rows.errors]
+        errors = [error for rows in tables for error in rows.errors]
         raise_table_errors([*errors, *find_duplicate_ids(unique_clips, self.duplicate_id_advice)])
         combined = ParsedRows()
         for rows in tables:
@@ -187,18 +217,23 @@ class TableSource(ABC):
                 unique_clips[: len(rows.clips)],
                 unique_clips[len(rows.clips) :],
             )
-            first_clips, problems = self._limit_clips(rows)
+            first_clips, invalid_rows = self._limit_clips(rows)
             combined.clips += first_clips
-            combined.problems += problems
+            combined.invalid_rows += invalid_rows
         return combined
 
     def _limit_clips(self, rows: ParsedRows) -> tuple[list[Clip], list[InvalidRow]]:
-        """Return the first `max_clips` clips of a table and the invalid rows before the last."""
+        """Return the first `max_clips` clips of a table, and the invalid rows before the last one.
+
+        Without `max_clips`, or in a shorter table, all clips and invalid rows are returned.
+        """
         max_clips = self._max_clips
         if max_clips is None or len(rows.clips) <= max_clips:
-            return rows.clips, rows.problems
+            return rows.clips, rows.invalid_rows
         clips = rows.clips[:max_clips]
-        last = self.get_row_position(clips[-1].row)
+        last_position = self.get_row_position(clips[-1].row)
         return clips, [
-            problem for problem in rows.problems if self.get_row_position(problem.row) < last
+            invalid_row
+            for invalid_row in rows.invalid_rows
+            if self.get_row_position(invalid_row.row) < last_position
         ]

@@ -16,7 +16,7 @@ from kinesweep.sources.tsv.tsv_reader import read_table
 from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader, make_ids_unique
 
 
-class TsvSource(TableSource):
+class MediaTsvSource(TableSource):
     """A source of media files that are named in TSVs.
 
     Args:
@@ -39,14 +39,14 @@ class TsvSource(TableSource):
     @property
     @abstractmethod
     def media_kind(self) -> MediaKind:
-        """Return the kind of media file that rows may name."""
+        """Return the kind of media file that the rows of the tables may name."""
 
     def make_ids_unique(self, clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
-        """Return the clips with unique ids; see `make_ids_unique`."""
+        """Return the clips of all splits with unique ids, lengthening ids made from file names."""
         return make_ids_unique(clips, rows_without_id)
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
-        """Read the table of one split."""
+        """Read the table of one split, and return its clips, invalid rows and errors."""
         config = self._table_config
         table = read_table(path, self.get_table_name(split))
         return RowReader(

@@ -8,7 +8,7 @@ prompts.
 
 from collections.abc import Mapping, Sequence
 
-from kinesweep.config.loading import suggest_closest_word
+from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.sources.tsv.tsv_reader import TableError
 
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -31,17 +31,23 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """Meaning of a column → its names, the newest first."""
 
+WRITTEN_COLUMNS = (
+    *("id", "signal", "signal_start", "signal_end", "encoder_prompt", "decoder_prompt", "output"),
+    *("document", "order", "signer", "gloss", "language"),
+)
+"""Columns of the tables that Kinesweep writes, in their order."""
+
 MEANING_BY_NAME = {name: meaning for meaning, names in COLUMN_NAMES.items() for name in names}
 
 
 def resolve_columns(
-    header: Sequence[str], ignored: Sequence[str], location: str, needs_text: bool = True
+    header: Sequence[str], ignored_columns: Sequence[str], location: str, needs_text: bool = True
 ) -> tuple[dict[str, int], list[TableError]]:
-    """Locate the columns of a table by their meaning.
+    """Find the index of each column of a table by its meaning, and the errors in the header.
 
     Args:
         header: Column names in the order of the table.
-        ignored: Columns to skip without an error.
+        ignored_columns: Columns to skip without an error.
         location: Location of the header in error messages, for example `train.tsv:1`.
         needs_text: Whether the table must have a column of target texts.
 
@@ -51,14 +57,15 @@ def resolve_columns(
     index_by_meaning: dict[str, int] = {}
     errors: list[TableError] = []
     for index, column in enumerate(header):
-        if column in ignored:
+        if column in ignored_columns:
             continue
         meaning = MEANING_BY_NAME.get(column)
         if meaning is None:
             errors.append((location, _describe_unknown_column(column, header)))
         elif meaning in index_by_meaning:
-            other = header[index_by_meaning[meaning]]
-            errors.append((location, f"columns `{other}` and `{column}` mean the same; remove one"))
+            earlier = header[index_by_meaning[meaning]]
+            text = f"columns `{earlier}` and `{column}` mean the same; remove one"
+            errors.append((location, text))
         else:
             index_by_meaning[meaning] = index
     if "signal" not in index_by_meaning and "input_clip" not in index_by_meaning:
@@ -69,7 +76,12 @@ def resolve_columns(
 
 
 def _describe_unknown_column(column: str, header: Sequence[str]) -> str:
-    """Describe an unknown column and the likely cause."""
+    """Describe an unknown column and its likely cause as the text of an error.
+
+    Args:
+        column: Name of the unknown column.
+        header: Names of all columns of the table.
+    """
     # A single column with commas, semicolons or bars is a table with another delimiter.
     if len(header) == 1 and any(delimiter in column for delimiter in ",;|"):
         return f"`{column[:60]}` is one column; columns are separated by tabs"

@@ -22,19 +22,19 @@ from kinesweep.sources.tsv.tsv_columns import resolve_columns
 from kinesweep.sources.tsv.tsv_reader import Table, TableRow
 
 POSE_SUFFIX = ".pose"
-MediaKind = Literal["poses", "films", "videos"]
-"""Kind of file that rows may name. `poses`: pose files; `films`: also videos, each of which stands
-for the `.pose` file of the same name; `videos`: videos and folders of images only."""
+MediaKind = Literal["poses", "poses_or_videos", "videos"]
+"""Kind of file that rows may name. `poses`: pose files; `poses_or_videos`: also videos, each of
+which stands for the `.pose` file of the same name; `videos`: videos and folders of images only."""
 
 
 @dataclass(frozen=True)
 class RowReader:
-    """A reader of one table.
+    """A reader that converts the rows of one table of media files to clips.
 
     Attributes:
-        table: Rows of the file.
+        table: Table to convert.
         split: Split that the clips belong to.
-        unit: Unit of the start and end times.
+        time_unit: Unit of the start and end times.
         ignored_columns: Columns to skip without an error.
         needs_text: Whether a row without a text is a problem; False for clips to be translated.
         media_kind: Kind of media file that rows may name.
@@ -42,17 +42,17 @@ class RowReader:
 
     table: Table
     split: str
-    unit: Literal["ms", "frames"]
+    time_unit: Literal["ms", "frames"]
     ignored_columns: tuple[str, ...] = ()
     needs_text: bool = True
     media_kind: MediaKind = "poses"
 
     def read(self) -> ParsedRows:
-        """Read all rows of the table and all errors."""
+        """Convert all rows of the table, and return its clips, invalid rows and errors."""
         parsed = ParsedRows(errors=list(self.table.errors))
         if not self.table.header:
             return parsed
-        columns, errors = resolve_columns(
+        column_indices, errors = resolve_columns(
             self.table.header, self.ignored_columns, f"{self.table.name}:1", self.needs_text
         )
         parsed.errors += errors
@@ -60,15 +60,24 @@ class RowReader:
             return parsed
         next_order: dict[str, int] = {}
         for row in self.table.rows:
-            values = {name: row.fields[place].strip() for name, place in columns.items()}
+            values = {
+                meaning: row.fields[index].strip() for meaning, index in column_indices.items()
+            }
             self._read_row(row, values, next_order, parsed)
         return parsed
 
     def _read_row(
         self, row: TableRow, values: dict[str, str], next_order: dict[str, int], parsed: ParsedRows
     ) -> None:
-        """Add the clip of a row, or its problem or errors, to `parsed`."""
-        location = f"{self.table.name}:{row.line}"
+        """Add the clip of a row to `parsed`, or the row as an invalid row, or its errors.
+
+        Args:
+            row: Row of the table.
+            values: Field of the row by the meaning of its column.
+            next_order: Number of rows read so far by document, which this method updates.
+            parsed: Result that this method extends.
+        """
+        location = f"{self.table.name}:{row.line_number}"
         media, span, errors = self._parse_signal(values)
         document = values.get("document", "")
         # Counted before a row can be rejected, so that gaps in a document stay visible in `order`.
@@ -83,9 +92,9 @@ class RowReader:
             parsed.errors += [(location, text) for text in errors]
             return
         clip = self._build_clip(values, media, span, order, location)
-        problem = _find_problem(clip, self.needs_text)
-        if problem:
-            parsed.problems.append(problem)
+        invalid_row = _find_invalid_row(clip, self.needs_text)
+        if invalid_row is not None:
+            parsed.invalid_rows.append(invalid_row)
         else:
             parsed.clips.append(clip)
             if not values.get("id"):
@@ -94,7 +103,7 @@ class RowReader:
     def _build_clip(
         self, values: dict[str, str], media: str, span: Span, order: int, location: str
     ) -> Clip:
-        """Build the clip of a valid row."""
+        """Build the clip of a row from its fields by meaning and the values parsed from them."""
         return Clip(
             id=values.get("id") or _make_default_id(media, span),
             split=self.split,
@@ -112,19 +121,19 @@ class RowReader:
         )
 
     def _parse_signal(self, values: dict[str, str]) -> tuple[str, Span, list[str]]:
-        """Parse the media file and the span of a row, and return the errors in them."""
+        """Parse the path of a row's media file and its span, and return both with their errors."""
         # An `input_clip` is already cut, so the times of the row do not apply to it.
         if values.get("input_clip"):
             media, column, times = values["input_clip"], "input_clip", ("", "")
         else:
             media, column = values.get("signal", ""), "signal"
             times = (values.get("signal_start", ""), values.get("signal_end", ""))
-        if self.media_kind == "films":
+        if self.media_kind == "poses_or_videos":
             media = get_pose_path(media)
-        find_errors = (
+        iter_name_errors = (
             _iter_video_name_errors if self.media_kind == "videos" else _iter_pose_name_errors
         )
-        errors = list(find_errors(media, column))
+        errors = list(iter_name_errors(media, column))
         bounds = []
         for name, text in zip(("signal_start", "signal_end"), times, strict=True):
             try:
@@ -132,10 +141,12 @@ class RowReader:
             except ValueError as error:
                 bounds.append(None)  # go on: errors in both times are reported together
                 errors.append(f"`{name}` {error}, but is `{text}`")
-        return media, Span(bounds[0], bounds[1], self.unit), errors
+        return media, Span(bounds[0], bounds[1], self.time_unit), errors
 
     def _parse_time(self, text: str) -> float | None:
-        """Parse a bound; None stands for the start or end of the file.
+        """Parse a start or end time; return None for 0 and for an empty text.
+
+        None stands for the start or end of the file.
 
         Raises:
             ValueError: If the text is not a valid time; the message says what is allowed.
@@ -143,16 +154,19 @@ class RowReader:
         try:
             value = float(text or 0)
         except ValueError:
-            raise ValueError(f"must be a number of {self.unit}") from None
+            raise ValueError(f"must be a number of {self.time_unit}") from None
         if not 0 <= value < math.inf:  # also true for NaN
             raise ValueError("must be 0 or more")
-        if self.unit == "frames" and value != int(value):
+        if self.time_unit == "frames" and value != int(value):
             raise ValueError("must be a whole number of frames")
         return value or None  # 0 stands for the start or end of the file
 
 
 def make_ids_unique(clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
-    """Make ids unique by lengthening repeated ones; ids from an `id` column are kept.
+    """Return the clips with repeated ids lengthened, except ids that come from a column `id`.
+
+    A repeated id becomes the path of the file and the span and, if that is also repeated, gets the
+    split in front of it.
 
     Args:
         clips: Clips of all splits.
@@ -171,7 +185,12 @@ def make_ids_unique(clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
 
 
 def _iter_pose_name_errors(media: str, column: str) -> Iterator[str]:
-    """Yield the errors in the name of a pose file."""
+    """Yield the error text if a field is empty or does not name a `.pose` file.
+
+    Args:
+        media: Content of the field.
+        column: Name of the column, for the message.
+    """
     suffix = PurePosixPath(media).suffix
     if not media:
         yield f"`{column}` is empty; it must name a `{POSE_SUFFIX}` file"
@@ -184,7 +203,12 @@ def _iter_pose_name_errors(media: str, column: str) -> Iterator[str]:
 
 
 def _iter_video_name_errors(media: str, column: str) -> Iterator[str]:
-    """Yield the errors in the name of a video or a folder of images."""
+    """Yield the error text if a field is empty or names a `.pose` file instead of a video.
+
+    Args:
+        media: Content of the field.
+        column: Name of the column, for the message.
+    """
     if not media:
         yield f"`{column}` is empty; it must name a video or a folder of pictures"
     elif PurePosixPath(media).suffix.lower() == POSE_SUFFIX:
@@ -192,7 +216,10 @@ def _iter_video_name_errors(media: str, column: str) -> Iterator[str]:
 
 
 def get_pose_path(media: str) -> str:
-    """Return the path of the `.pose` file of a video or a folder of images."""
+    """Return the path of the `.pose` file that belongs to a video or a folder of images.
+
+    An empty path and the path of a `.pose` file are returned unchanged.
+    """
     if not media or media.lower().endswith(POSE_SUFFIX):
         return media
     stem = media.removesuffix(PurePosixPath(media).suffix) if is_video_file(media) else media
@@ -200,26 +227,26 @@ def get_pose_path(media: str) -> str:
 
 
 def _make_default_id(media: str, span: Span) -> str:
-    """Return the id of a clip by its file name and span."""
+    """Return the default id of a clip: its file name without suffix, and `@start-end`."""
     return PurePosixPath(_remove_media_suffix(media)).name + _format_span_suffix(span)
 
 
 def _make_path_id(clip: Clip) -> str:
-    """Return the id of a clip by its file path and span."""
+    """Return the longer id of a clip: its file path without suffix, and `@start-end`."""
     return PurePosixPath(_remove_media_suffix(clip.media)).as_posix() + _format_span_suffix(
         clip.span
     )
 
 
 def _remove_media_suffix(media: str) -> str:
-    """Return a path without the suffix of a video or pose file."""
+    """Return a path without its suffix if that is the suffix of a video or pose file."""
     # The name of a folder of images may contain a dot that is not the start of a suffix.
     has_known_suffix = is_video_file(media) or media.lower().endswith(POSE_SUFFIX)
     return media.removesuffix(PurePosixPath(media).suffix) if has_known_suffix else media
 
 
 def _format_span_suffix(span: Span) -> str:
-    """Return `@start-end` for an id; empty if the span is the whole file."""
+    """Format a span as `@start-end` for an id; return an empty string for the whole file."""
     if span.is_full:
         return ""
     start, end = (
@@ -229,12 +256,17 @@ def _format_span_suffix(span: Span) -> str:
 
 
 def _format_number(value: float) -> str:
-    """Format a number without a trailing `.0`."""
+    """Format a number as text, whole numbers without a trailing `.0`."""
     return str(int(value)) if value == int(value) else repr(value)
 
 
-def _find_problem(clip: Clip, needs_text: bool) -> InvalidRow | None:
-    """Return the problem that makes a well-formed row unusable, or None."""
+def _find_invalid_row(clip: Clip, needs_text: bool) -> InvalidRow | None:
+    """Return the invalid row of a clip without a text or without frames, or None if it is usable.
+
+    Args:
+        clip: Clip of a well-formed row.
+        needs_text: Whether a clip without a text is unusable.
+    """
     start, end = clip.span.start, clip.span.end
     if needs_text and not clip.texts[0]:
         return InvalidRow(clip.row, clip.id, "empty_text", "`output` is empty")

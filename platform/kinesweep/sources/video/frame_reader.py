@@ -12,9 +12,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.units import Span
+from kinesweep.core.errors import ClipError
 from kinesweep.core.video_files import VideoSegment
+from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.video.video_reader import VideoError, VideoReader
 
 _UNKNOWN_NUM_FRAMES = 1 << 40
@@ -38,7 +38,8 @@ class FrameReader:
         width: Width of a frame in pixels.
 
     Raises:
-        ClipError: If the file cannot be opened or does not contain the span.
+        ClipError: If the file cannot be opened or does not contain the span, with a reason of
+            `VideoReader`, `span_beyond_file` or `empty_span`.
     """
 
     def __init__(self, segment: VideoSegment, size: int | None) -> None:
@@ -55,61 +56,61 @@ class FrameReader:
         self.height, self.width = self._reader.height, self._reader.width
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield the frames as RGB arrays (H, W, 3).
+        """Yield the frames of the segment in order, as RGB arrays (H, W, 3), uint8.
 
         Raises:
             ClipError: If the file cannot be decoded up to the end of the span, or ends before the
                 span starts.
         """
         # After a seek the reader starts before the span; earlier frames are decoded and dropped.
-        number = self._reader.first_index
+        frame_index = self._reader.first_index
         try:
             for frame in self._reader:
-                if self.start <= number < self.end:
+                if self.start <= frame_index < self.end:
                     yield frame
-                number += 1
-                if number >= self.end:
+                frame_index += 1
+                if frame_index >= self.end:
                     return
         except VideoError as error:
             raise self._make_clip_error(error) from None
-        if number <= self.start:
+        if frame_index <= self.start:
             # The file declared no length, or too large a one; with the true number of frames the
             # span is beyond the file, so this call raises.
-            self._resolve_range(number)
+            self._resolve_range(frame_index)
 
     def _open_reader(self, size: int | None, start_s: float) -> VideoReader:
-        """Open the video; a `VideoError` becomes a `ClipError` that names the file."""
+        """Open the segment's video or folder of images from about a start time on.
+
+        Args:
+            size: Side in pixels of the scaled square center crop, or None.
+            start_s: Start time in seconds.
+
+        Raises:
+            ClipError: If the file cannot be opened; the message names it.
+        """
         try:
             return VideoReader(self._segment.path, self._segment.fps, size, start_s)
         except VideoError as error:
             raise self._make_clip_error(error) from None
 
     def _resolve_range(self, num_frames: int) -> tuple[int, int]:
-        """Resolve the segment's first frame and the frame after its last, in a file's frames."""
-        return resolve_segment_range(self._segment, self.fps, num_frames)
+        """Return the indices of the segment's first frame and of the frame after its last one.
+
+        Args:
+            num_frames: Number of frames in the file.
+
+        Raises:
+            ClipError: With reason `span_beyond_file` or `empty_span`.
+        """
+        return resolve_frame_range(self._segment.path, self._segment.span, self.fps, num_frames)
 
     def _make_clip_error(self, error: VideoError) -> ClipError:
-        """Convert a decoder's error to a `ClipError` that names the file."""
+        """Build the `ClipError` for a decoder's error, with its reason and the name of the file."""
         return ClipError(f"`{self._segment.path}`: {error}", error.reason)
 
 
-def resolve_segment_range(segment: VideoSegment, fps: float, num_frames: int) -> tuple[int, int]:
-    """Return the index of the first frame of the span and of the frame after its last.
-
-    Raises:
-        ClipError: With reason `span_beyond_file` or `empty_span`.
-    """
-    span: Span = segment.span
-    try:
-        return span.to_frame_range(fps, num_frames)
-    except InputError as error:
-        is_empty = span.start is not None and span.end is not None and span.end <= span.start
-        reason = "empty_span" if is_empty else "span_beyond_file"
-        raise ClipError(f"`{segment.path}`: {error}", reason) from None
-
-
 def get_duration_s(segment: VideoSegment) -> float:
-    """Return the duration of the segment in seconds, as the file declares it.
+    """Return the duration of a video segment in seconds, judged by what its file declares.
 
     This is cheap, because only the first frame is decoded.
 
@@ -121,12 +122,12 @@ def get_duration_s(segment: VideoSegment) -> float:
     except VideoError as error:
         raise ClipError(f"`{segment.path}`: {error}", error.reason) from None
     num_frames = reader.num_declared_frames or round(_read_duration_s(segment) * reader.fps)
-    start, end = resolve_segment_range(segment, reader.fps, max(1, num_frames))
+    start, end = resolve_frame_range(segment.path, segment.span, reader.fps, max(1, num_frames))
     return (end - start) / reader.fps
 
 
 def _read_duration_s(segment: VideoSegment) -> float:
-    """Return the duration in seconds of a file that does not declare its number of frames."""
+    """Return the duration in seconds that a segment's whole file declares, or 0 if it has none."""
     with av.open(str(segment.path), metadata_errors="replace") as container:
         duration: Any = container.duration
         return float(duration or 0) / av.time_base

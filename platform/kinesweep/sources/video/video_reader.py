@@ -17,6 +17,7 @@ import av
 import numpy as np
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+"""Suffixes of the files in a folder of images that are its frames, in lower case."""
 _MIN_DECODED_SHARE = 0.95
 """Minimum share of the declared frames that must be decoded; some headers count a few too many."""
 _MIN_SEEK_S = 2.0
@@ -25,7 +26,12 @@ seek."""
 
 
 class VideoError(Exception):
-    """An error for a video that cannot be used; `reason` is a short machine-readable word."""
+    """An error for a video that cannot be used.
+
+    Args:
+        message: Explanation, which does not name the file.
+        reason: Short, stable key under which the clip is counted, for example `not_a_video`.
+    """
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
@@ -53,7 +59,8 @@ class VideoReader:
         first_index: Index of the first frame that is returned.
 
     Raises:
-        VideoError: If the source cannot be opened, has no frames, or does not state its frame rate.
+        VideoError: With reason `not_a_video`, `bad_frame`, `truncated`, `no_times`, `no_frames` or
+            `no_frame_rate`.
     """
 
     def __init__(
@@ -74,10 +81,11 @@ class VideoReader:
         self.height, self.width = self._next_frame.shape[:2]
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the frames as RGB arrays (H, W, 3), uint8.
+        """Yield the frames in order, as RGB arrays (H, W, 3), uint8.
 
         Raises:
-            VideoError: If the video cannot be decoded to its end or its frames change their size.
+            VideoError: With reason `truncated` or `bad_frame` if the video cannot be decoded to its
+                end, `sizes_differ` if its frames change their size, or `no_times`.
         """
         self.next_index = self.first_index
         frame, self._next_frame = self._next_frame, None
@@ -90,7 +98,11 @@ class VideoReader:
             raise VideoError(text, "truncated")
 
     def _decode_video(self) -> Iterator[Any]:
-        """Yield the frames of a video file and set its frame rate and declared length."""
+        """Yield the converted frames of a video file; set `fps` and `num_declared_frames` before.
+
+        Raises:
+            VideoError: With reason `not_a_video`, `truncated`, `no_times` or `sizes_differ`.
+        """
         try:
             # Tags that are not UTF-8 must not make a video unreadable.
             container = av.open(str(self.source), metadata_errors="replace")
@@ -99,43 +111,54 @@ class VideoReader:
         with container:
             if not container.streams.video:
                 raise VideoError("contains no video stream", "not_a_video")
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # each worker has one core
-            self.fps = float(stream.average_rate or stream.guessed_rate or 0)
-            self.num_declared_frames = stream.frames
+            video_stream = container.streams.video[0]
+            video_stream.codec_context.thread_count = 1  # each worker has one core
+            self.fps = float(video_stream.average_rate or video_stream.guessed_rate or 0)
+            self.num_declared_frames = video_stream.frames
             try:
-                for frame in self._seek_and_decode(container, stream):
+                for frame in self._seek_and_decode(container, video_stream):
                     yield self._convert_frame(frame)
             except av.FFmpegError as error:
                 # A file that fails before its first frame was never a readable video.
                 reason = "truncated" if self.next_index else "not_a_video"
                 raise VideoError(f"decoding failed: {error}", reason) from None
 
-    def _seek_and_decode(self, container: Any, stream: Any) -> Iterator[Any]:
-        """Yield the frames from a key frame before `start_s` on, and set `first_index`."""
-        must_seek = self._start_s > _MIN_SEEK_S and self.fps > 0 and stream.time_base is not None
+    def _seek_and_decode(self, container: Any, video_stream: Any) -> Iterator[Any]:
+        """Yield the decoded frames from a key frame before `start_s` on; set `first_index` before.
+
+        Args:
+            container: Open PyAV container.
+            video_stream: Video stream of the container.
+
+        Raises:
+            VideoError: With reason `no_times`, if the frames have no timestamps.
+        """
+        must_seek = (
+            self._start_s > _MIN_SEEK_S and self.fps > 0 and video_stream.time_base is not None
+        )
         if must_seek:
             # Timestamps count from the stream's own start time, which need not be 0.
-            begin = stream.start_time or 0
+            start_timestamp = video_stream.start_time or 0
             # Seek 1 s early: a few more frames are decoded, but no frame after `start_s` is lost.
-            seek_timestamp = begin + int((self._start_s - 1) / stream.time_base)
-            container.seek(seek_timestamp, stream=stream, backward=True)
-        for frame in container.decode(stream):
+            seek_timestamp = start_timestamp + int((self._start_s - 1) / video_stream.time_base)
+            container.seek(seek_timestamp, stream=video_stream, backward=True)
+        for frame in container.decode(video_stream):
             if must_seek and frame.pts is None:
                 raise VideoError(
                     "its frames have no timestamps, so it cannot be seeked", "no_times"
                 )
             if must_seek:
                 # After a seek only the timestamp tells which frame this is; count on from here.
-                self.first_index = round(float((frame.pts - begin) * stream.time_base) * self.fps)
+                seconds = float((frame.pts - start_timestamp) * video_stream.time_base)
+                self.first_index = round(seconds * self.fps)
                 must_seek = False
             yield frame
 
     def _convert_frame(self, frame: Any) -> Any:
-        """Convert a decoded frame to an upright RGB array, scaled and cropped to `size`.
+        """Convert a decoded frame to an upright RGB array (H, W, 3), scaled and cropped to `size`.
 
         Raises:
-            VideoError: If the frame differs in size from the first one.
+            VideoError: With reason `sizes_differ`, if the frame differs in size from the first one.
         """
         frame_size = frame.height, frame.width
         if self._frame_size is None:
@@ -153,8 +176,12 @@ class VideoReader:
         return np.ascontiguousarray(_crop_center(upright, self._size))
 
     def _decode_images(self) -> Iterator[Any]:
-        """Yield the images of a folder in natural order; set `num_declared_frames`."""
-        paths = sorted(filter(is_image, self.source.iterdir()), key=_make_natural_sort_key)
+        """Yield the converted images of a folder in natural order; set their number before.
+
+        Raises:
+            VideoError: With reason `bad_frame` or `sizes_differ`.
+        """
+        paths = sorted(filter(is_image_file, self.source.iterdir()), key=_make_natural_sort_key)
         self.num_declared_frames = len(paths)
         for path in paths:
             try:
@@ -165,13 +192,26 @@ class VideoReader:
             yield self._convert_frame(frame)
 
 
-def is_image(path: Path) -> bool:
-    """Return whether a file is an image, judged by its suffix."""
+def is_image_file(path: Path) -> bool:
+    """Return whether a file name has the suffix of an image, in any case."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
+def has_images(folder: Path) -> bool:
+    """Return whether a path is a folder that contains an image; stop at the first one found."""
+    if not folder.is_dir():
+        return False
+    # `map` is lazy: a folder may contain many thousands of frames.
+    return any(map(is_image_file, folder.iterdir()))
+
+
 def _crop_center(image: Any, size: int | None) -> Any:
-    """Crop the square center of an image; return the whole image if `size` is None."""
+    """Return the square center of an image with sides of `size` pixels, or all of it for None.
+
+    Args:
+        image: Image, (H, W, 3), whose sides are at least `size`.
+        size: Side of the crop in pixels.
+    """
     if size is None:
         return image
     top, left = ((side - size) // 2 for side in image.shape[:2])
@@ -179,5 +219,6 @@ def _crop_center(image: Any, size: int | None) -> Any:
 
 
 def _make_natural_sort_key(path: Path) -> list[Any]:
-    """Make a natural sort key from a file name: `2.png` comes before `10.png`."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    """Make a key that sorts file names by the numbers in them: `2.png` before `10.png`."""
+    name_parts = re.split(r"(\d+)", path.name)
+    return [int(name_part) if name_part.isdigit() else name_part for name_part in name_parts]

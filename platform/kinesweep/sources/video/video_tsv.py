@@ -14,20 +14,21 @@ from kinesweep.config.recipe.source import VideoTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.paths import resolve_path_inside
-from kinesweep.core.video_files import VideoSegment, has_images, is_video_file
+from kinesweep.core.video_files import VideoSegment, is_video_file
 from kinesweep.sources.pose_format.pose_file import read_frame_size
-from kinesweep.sources.tsv.media_tsv import TsvSource
+from kinesweep.sources.tsv.media_tsv import MediaTsvSource
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_reader import Table, read_table
 from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader, get_pose_path
 from kinesweep.sources.video.frame_reader import get_duration_s
+from kinesweep.sources.video.video_reader import has_images
 
 _SSVP_COLUMNS = {"video_name": "signal", "caption": "output"}
 _UNUSED_COLUMN = "duration"  # of SSVP-SLT's tables; durations are read from the videos themselves
 _DEFAULT_SUFFIX = ".mp4"
 
 
-class VideoTsvSource(TsvSource):
+class VideoTsvSource(MediaTsvSource):
     """A source of videos (`video_tsv`).
 
     Args:
@@ -44,19 +45,22 @@ class VideoTsvSource(TsvSource):
 
     @property
     def media_kind(self) -> MediaKind:
-        """Return `videos`: videos and folders of images."""
+        """Return `videos`, because rows may name videos and folders of images only."""
         return "videos"
 
     def is_valid_media(self, path: Path) -> bool:
-        """Return whether a path is a file or a folder of images."""
+        """Return whether a path leads to media: to a file or to a folder with images."""
         return path.is_file() or has_images(path)
 
     def get_read_options(self) -> dict[str, Any]:
-        """Return the frame rate of folders of images, which they do not store."""
+        """Return the kind of the source and the frame rate of folders of images.
+
+        Folders of images do not store their frame rate.
+        """
         return {"source": self.config.kind, "fps": self.config.fps}
 
     def read(self, clip: Clip) -> VideoSegment:
-        """Return the file and span of the clip without opening the video.
+        """Return the path and span of the clip's video as a segment, without opening the video.
 
         Raises:
             ClipError: With reason `outside_root`, `missing_file`, `not_a_file` or `missing_pose`.
@@ -66,7 +70,7 @@ class VideoTsvSource(TsvSource):
         return VideoSegment(path, clip.span, fps, *self.list_auxiliary_files(clip))
 
     def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
-        """Return the `.pose` file of the video, if `source.poses` is set.
+        """Return the path of the video's `.pose` file if `source.poses` is set, or else no path.
 
         Raises:
             ClipError: With reason `outside_root` or `missing_pose`.
@@ -84,10 +88,11 @@ class VideoTsvSource(TsvSource):
         return (path,)
 
     def verify_clip(self, clip: Clip) -> None:
-        """Decode the first frame of the video and read the header of its poses.
+        """Check that the first frame of a clip's video and the header of its poses can be read.
 
         Raises:
-            ClipError: If either fails, or the video does not contain the span.
+            ClipError: If either cannot be read, or the video does not contain the span. The message
+                begins with the clip's row.
         """
         try:
             segment = self.read(clip)
@@ -102,24 +107,27 @@ class VideoTsvSource(TsvSource):
             ) from None
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
-        """Read the table of one split, of either kind."""
+        """Read the table of one split in either format, and return its clips, rows and errors."""
         table = read_table(path, self.get_table_name(split))
         if not set(_SSVP_COLUMNS) <= set(table.header):
             return super().read_rows(split, path)
-        ignored = (*self._table_config.ignore_columns, _UNUSED_COLUMN)
+        ignored_columns = (*self._table_config.ignore_columns, _UNUSED_COLUMN)
         rows = RowReader(
-            _rename_columns(table), split, "ms", ignored, media_kind=self.media_kind
+            _rename_columns(table), split, "ms", ignored_columns, media_kind=self.media_kind
         ).read()
         rows.clips = [_add_default_suffix(clip) for clip in rows.clips]
         return rows
 
 
 def _rename_columns(table: Table) -> Table:
-    """Return a table in SSVP-SLT's format with its columns renamed."""
+    """Return a table in SSVP-SLT's format with the column names of `tsv_rows`."""
     header = tuple(_SSVP_COLUMNS.get(column, column) for column in table.header)
     return replace(table, header=header)
 
 
 def _add_default_suffix(clip: Clip) -> Clip:
-    """Append the default suffix to a video name; SSVP-SLT's tables may omit it."""
+    """Return a clip whose media name ends in `.mp4` if it has no suffix of a video.
+
+    SSVP-SLT's tables may omit the suffix.
+    """
     return clip if is_video_file(clip.media) else replace(clip, media=clip.media + _DEFAULT_SUFFIX)

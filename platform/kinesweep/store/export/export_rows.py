@@ -1,10 +1,11 @@
 """The rows of SSVP-SLT manifests: names of the clips, and the feature files of each epoch.
 
-The name of a clip is its id, with `_` in place of slashes, backslashes, control characters and a
-leading dot; two clips that would get the same name are an error. A clip of train with the id
+The name of a clip is its ID, with `_` in place of slashes, backslashes, control characters and a
+leading dot; two clips that would get the same name are an error. A clip of train with the ID
 `name@3` beside a clip `name` with the same texts is that clip's copy of epoch 3.
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +41,7 @@ class ManifestRow:
     Attributes:
         name: Name of the clip in the manifest.
         texts: Reference texts.
-        files: Feature files of the row; the manifest gives the length of the first.
+        files: Feature files of the row, at least one; the manifest gives the length of the first.
     """
 
     name: str
@@ -49,50 +50,60 @@ class ManifestRow:
 
     @property
     def label(self) -> str:
-        """Return the text used as the training target; empty if the clip has none."""
+        """Return the first reference text, which is the training target; empty if there is none."""
         return self.texts[0] if self.texts else ""
 
 
 def build_manifest_rows(records: Sequence[ClipRecord], split: str, epoch: int) -> list[ManifestRow]:
-    """Build the rows of a split in order; copies in train are grouped with their original clip.
+    """Build the manifest rows of a split; copies in train share a row with their original clip.
 
     Args:
         records: Clips of the split.
         split: Name of the split.
-        epoch: Epoch of clips whose ids contain no epoch.
+        epoch: Epoch of clips whose IDs contain no epoch.
+
+    Returns:
+        One row per original clip, in the order in which the clip or its first copy is listed.
     """
-    texts = {record.clip.id: record.clip.texts for record in records}
-    epochs = _find_epoch_copies(texts) if split == "train" else {}
-    files: dict[str, list[FeatureFile]] = {}
+    texts_by_id = {record.clip.id: record.clip.texts for record in records}
+    origins = _find_epoch_copies(texts_by_id) if split == "train" else {}
+    files_by_id: dict[str, list[FeatureFile]] = {}
     for record in records:
         clip_id = record.clip.id
-        if clip_id in epochs:
-            original_id, number = epochs[clip_id]
-            files.setdefault(original_id, []).append(FeatureFile(number, record))
+        if clip_id in origins:
+            original_id, copy_epoch = origins[clip_id]
+            files_by_id.setdefault(original_id, []).append(FeatureFile(copy_epoch, record))
         else:
             # The original comes first even if its copies were listed before it: the manifest has
             # its length.
-            files.setdefault(clip_id, []).insert(0, FeatureFile(epoch, record))
+            files_by_id.setdefault(clip_id, []).insert(0, FeatureFile(epoch, record))
     return [
-        ManifestRow(sanitize_name(name), texts[name], tuple(row_files))
-        for name, row_files in files.items()
+        ManifestRow(sanitize_name(clip_id), texts_by_id[clip_id], tuple(files))
+        for clip_id, files in files_by_id.items()
     ]
 
 
-def _find_epoch_copies(texts: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, int]]:
-    """Find the clips that are copies for an epoch; return copy id → original id and epoch."""
-    matches = {clip_id: _EPOCH_SUFFIX.fullmatch(clip_id) for clip_id in texts}
-    copies = {
+def _find_epoch_copies(texts_by_id: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, int]]:
+    """Find the clips that are copies of another clip for an epoch.
+
+    Args:
+        texts_by_id: Clip ID → reference texts.
+
+    Returns:
+        ID of the copy → ID of the original clip, and epoch.
+    """
+    matches = {clip_id: _EPOCH_SUFFIX.fullmatch(clip_id) for clip_id in texts_by_id}
+    origins = {
         clip_id: (match[1], int(match[2]))
         for clip_id, match in matches.items()
-        if match and texts.get(match[1]) == texts[clip_id]
+        if match and texts_by_id.get(match[1]) == texts_by_id[clip_id]
     }
     # A copy of a copy (`a@1@2`) stays a clip of its own.
-    return {clip_id: origin for clip_id, origin in copies.items() if origin[0] not in copies}
+    return {clip_id: origin for clip_id, origin in origins.items() if origin[0] not in origins}
 
 
 def make_augmented_row(row: ManifestRow, epoch: int, num_copies: int) -> ManifestRow:
-    """Replace the file of a row by augmented copies, and return the new row.
+    """Return a row with augmented copies of its clip in place of its single file.
 
     Args:
         row: Row with a single file.
@@ -103,26 +114,30 @@ def make_augmented_row(row: ManifestRow, epoch: int, num_copies: int) -> Manifes
         InputError: If the row already has copies.
     """
     if len(row.files) > 1:
-        ids = " and ".join(f"`{file.record.clip.id}`" for file in row.files[:2])
-        raise InputError(f"train already contains copies ({ids}); omit `--augment`")
+        ids_text = " and ".join(f"`{file.record.clip.id}`" for file in row.files[:2])
+        raise InputError(f"train already contains copies ({ids_text}); omit `--augment`")
     record = row.files[0].record
     # The augmentation counts from epoch 0, like a run, whatever the number of the first folder.
     return replace(
         row,
         files=tuple(
-            FeatureFile(epoch + n, record, augmentation_epoch=n) for n in range(num_copies)
+            FeatureFile(epoch + copy_index, record, augmentation_epoch=copy_index)
+            for copy_index in range(num_copies)
         ),
     )
 
 
 def check_manifest_rows(rows: Mapping[str, Sequence[ManifestRow]]) -> None:
-    """Check that no two clips share a file and that every text fits on one line.
+    """Check that no two clips share a feature file and that every training target fits on one line.
+
+    Args:
+        rows: Split → rows of its manifest.
 
     Raises:
         InputError: If a check fails; the message names the clips.
     """
     clip_id_by_path: dict[str, str] = {}
-    for row in (row for split_rows in rows.values() for row in split_rows):
+    for row in itertools.chain.from_iterable(rows.values()):
         for file in row.files:
             clip = file.record.clip
             path = get_feature_path(file.epoch, row.name)
@@ -130,8 +145,7 @@ def check_manifest_rows(rows: Mapping[str, Sequence[ManifestRow]]) -> None:
             if other_id != clip.id:
                 raise InputError(
                     f"the clips `{other_id}` and `{clip.id}` would both be written to `{path}`;"
-                    " give"
-                    " the rows distinct ids, or change the epoch of clips without one with"
+                    " give the rows distinct ids, or change the epoch of clips without one with"
                     " `--epoch`"
                 )
         if any(character in row.label for character in "\t\n\r"):
@@ -142,5 +156,9 @@ def check_manifest_rows(rows: Mapping[str, Sequence[ManifestRow]]) -> None:
 
 
 def sanitize_name(name: str) -> str:
-    """Replace path separators, control characters and a leading dot by `_`, for file names."""
+    """Replace path separators, control characters and a leading dot by `_`, for file names.
+
+    White space at both ends is removed, so the result is empty if the name consists of nothing
+    else.
+    """
     return _UNSAFE_CHARACTERS.sub("_", name.strip())

@@ -1,6 +1,6 @@
 """The export of a stream of a store as SSVP-SLT manifests and a tree of `.pt` files.
 
-The export consists of `features/{epoch}/{name[:5]}/{name}.pt`, float32 (L, D), and of
+The export consists of `features/{epoch}/{name[:5]}/{name}.pt`, float32 (T, D), and of
 `manifests/{train,val,test}_features.tsv` with the columns `video_name, length, label`, each written
 after the features of its split. A `feature_manifest` source reads the export back, bit-identical
 for a float32 store. Names and epochs are derived from clip ids (`export_rows`). The layout holds
@@ -8,28 +8,27 @@ one text per clip; the number of omitted references is reported. Each file is sy
 it gets its final name, which limits the export to about 800 files per second. Within Kinesweep,
 share the store instead.
 
-Shapes: L frames, D width.
+Shapes: T frames, D width.
 """
 
 import io
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
-from kinesweep.features.augmentation import Augmentation, build_augmentation
 from kinesweep.sources.precomputed.feature_manifest import (
     FEATURES_DIR,
     MANIFEST_COLUMNS,
     get_feature_path,
 )
+from kinesweep.store.export.augmented_copies import AugmentedCopies
 from kinesweep.store.export.export_rows import (
     FeatureFile,
     ManifestRow,
@@ -47,19 +46,6 @@ _MANIFEST_NAMES = {"train": "train", "validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
-class AugmentedCopies:
-    """Augmented copies that replace the clips of train.
-
-    Attributes:
-        augmentation: Augmentation that creates the copies.
-        num_copies: Number of copies per clip.
-    """
-
-    augmentation: Augmentation
-    num_copies: int
-
-
-@dataclass(frozen=True)
 class SsvpExportResult:
     """The result of an export in SSVP-SLT's layout.
 
@@ -67,10 +53,11 @@ class SsvpExportResult:
         stream: Name of the exported stream.
         width: Values per frame, D.
         rate_hz: Frame rate to configure in a source that reads the export; None if clips differ.
-        clips: Split → rows of its manifest.
-        epochs: Epoch → files of train; fewer than rows if the store lacks copies for that epoch.
-        references_left: Number of omitted texts, that is, all texts after the first one of each
-            clip.
+        clips: Split → number of rows of its manifest.
+        epochs: Epoch → number of feature files of train; smaller than the number of rows if the
+            store lacks copies for that epoch.
+        references_left: Number of omitted reference translations, that is, all texts after the
+            first one of each clip.
     """
 
     stream: str
@@ -83,7 +70,7 @@ class SsvpExportResult:
 
 def export_ssvp_features(
     store: Store,
-    out: Path,
+    output_dir: Path,
     stream: str | None = None,
     epoch: int = 0,
     augmented_copies: AugmentedCopies | None = None,
@@ -94,20 +81,63 @@ def export_ssvp_features(
 
     Args:
         store: Store to export.
-        out: New or empty folder.
-        stream: Name of the stream; required if the store has several.
-        epoch: Epoch folder for clips whose ids contain no epoch; also the first epoch of augmented
+        output_dir: Output folder; new, empty, or an earlier export that may be replaced.
+        stream: Name of the feature stream; required if the store has several.
+        epoch: Epoch folder for clips whose IDs contain no epoch; also the first epoch of augmented
             copies.
         augmented_copies: Augmented copies to write instead of the clips of train.
-        overwrite: Replace an earlier export in `out`.
-        progress: Callback that is called after every row.
+        overwrite: Whether to replace an earlier export in `output_dir`.
+        progress: Callback that receives the numbers of written and of all manifest rows after every
+            row.
 
     Raises:
-        InputError: If the stream does not exist, the folder is not empty, names clash, a manifest
-            cannot hold a text, or augmentation is requested for clips that already have copies.
+        InputError: If the stream does not exist, the folder contains anything but an earlier export
+            that may be replaced, names clash, a manifest cannot hold a text, or augmentation is
+            requested for clips that already have copies.
         StoreError: If a shard is damaged.
     """
     stream_name = _select_stream(store, stream)
+    # All rows are checked before anything is written or removed.
+    rows = _build_checked_rows(store, epoch, augmented_copies)
+    _prepare_output_dir(output_dir, overwrite)
+    # Written first, so that an interrupted export can be replaced with `overwrite`.
+    _write_marker(store, stream_name, output_dir)
+    num_written, num_rows = 0, sum(map(len, rows.values()))
+    for split, split_rows in rows.items():
+        manifest_lines = ["\t".join(MANIFEST_COLUMNS)]
+        for row in split_rows:
+            num_frames = _write_row_files(
+                store, output_dir / FEATURES_DIR, stream_name, row, augmented_copies
+            )
+            manifest_lines.append(f"{row.name}\t{num_frames}\t{row.label}")
+            num_written += 1
+            if progress is not None:
+                progress(num_written, num_rows)
+        manifest = "".join(f"{line}\n" for line in manifest_lines)
+        write_bytes_durably(
+            output_dir / MANIFESTS_FOLDER / f"{_MANIFEST_NAMES[split]}_features.tsv",
+            manifest.encode(),
+        )
+    return _summarize_export(store, stream_name, rows)
+
+
+def _build_checked_rows(
+    store: Store, epoch: int, augmented_copies: AugmentedCopies | None
+) -> dict[str, list[ManifestRow]]:
+    """Build the manifest rows of all splits and check that they can be written.
+
+    Args:
+        store: Store to export.
+        epoch: Epoch folder for clips whose IDs contain no epoch.
+        augmented_copies: Augmented copies to write instead of the clips of train.
+
+    Returns:
+        Split → rows of its manifest.
+
+    Raises:
+        InputError: If names clash, a manifest cannot hold a text, or augmentation is requested for
+            clips that already have copies.
+    """
     rows = {
         split: build_manifest_rows(store.get_records(split), split, epoch) for split in store.splits
     }
@@ -115,93 +145,66 @@ def export_ssvp_features(
         rows["train"] = [
             make_augmented_row(row, epoch, augmented_copies.num_copies) for row in rows["train"]
         ]
-    # All rows are checked before anything is written or removed.
     check_manifest_rows(rows)
-    _prepare_output_dir(out, overwrite)
-    rate_hz = store.schema.streams[stream_name].rate_hz
-    note = {"store": store.fingerprint, "stream": stream_name, "rate_hz": rate_hz}
-    # Written first, so that an interrupted export can be replaced with `overwrite`.
-    write_bytes_durably(out / EXPORT_MARKER, f"{json.dumps(note, indent=1)}\n".encode())
-    num_done, total = 0, sum(map(len, rows.values()))
-    for split, split_rows in rows.items():
-        lines = ["\t".join(MANIFEST_COLUMNS)]
-        for row in split_rows:
-            length = _write_row_files(store, out / FEATURES_DIR, stream_name, row, augmented_copies)
-            lines.append(f"{row.name}\t{length}\t{row.label}")
-            num_done += 1
-            if progress is not None:
-                progress(num_done, total)
-        table = "".join(f"{line}\n" for line in lines)
-        write_bytes_durably(
-            out / MANIFESTS_FOLDER / f"{_MANIFEST_NAMES[split]}_features.tsv", table.encode()
-        )
-    return SsvpExportResult(
-        stream=stream_name,
-        width=store.schema.streams[stream_name].width,
-        rate_hz=store.schema.streams[stream_name].rate_hz,
-        clips={split: len(own) for split, own in rows.items()},
-        epochs=dict(Counter(c.epoch for row in rows.get("train", ()) for c in row.files)),
-        references_left=sum(max(0, len(row.texts) - 1) for own in rows.values() for row in own),
-    )
+    return rows
 
 
-def build_augmented_copies(recipe: Recipe, store: Store, num_copies: int) -> AugmentedCopies:
-    """Build augmented copies of train that match the first epochs of a run of the recipe.
+def _summarize_export(
+    store: Store, stream: str, rows: Mapping[str, Sequence[ManifestRow]]
+) -> SsvpExportResult:
+    """Summarize a finished export as its result.
 
     Args:
-        recipe: Recipe with the augmentation and the seed.
-        store: Store with the clips of train.
-        num_copies: Number of copies per clip.
-
-    Raises:
-        InputError: If the recipe enables no augmentation, or the augmentation cannot handle these
-            features.
-        StoreError: If the store has no split `train`.
+        store: Exported store.
+        stream: Name of the exported stream.
+        rows: Split → rows of its manifest.
     """
-    # Streams in `recipe.augmentation_pairs` are references that follow another stream; they do not
-    # count towards the length.
-    longest = max(
-        sum(
-            frames
-            for name, frames in record.lengths.items()
-            if name not in recipe.augmentation_pairs
-        )
-        for record in store.get_records("train")
+    schema = store.schema.streams[stream]
+    return SsvpExportResult(
+        stream=stream,
+        width=schema.width,
+        rate_hz=schema.rate_hz,
+        clips={split: len(split_rows) for split, split_rows in rows.items()},
+        epochs=dict(Counter(file.epoch for row in rows.get("train", ()) for file in row.files)),
+        references_left=sum(
+            max(0, len(row.texts) - 1) for split_rows in rows.values() for row in split_rows
+        ),
     )
-    config, seed = recipe.batch.augmentation, recipe.training.seed
-    augmentation = build_augmentation(
-        config, store.schema, seed, longest, recipe.augmentation_pairs
-    )
-    if augmentation is None:
-        raise InputError(
-            "`batch.augmentation` of the recipe enables no augmentation, so all copies would be"
-            " identical; set for example batch.augmentation.speed=0.2"
-        )
-    return AugmentedCopies(augmentation, num_copies)
 
 
-def _select_stream(store: Store, requested: str | None) -> str:
-    """Select the stream to export and return its name.
+def _select_stream(store: Store, requested_name: str | None) -> str:
+    """Select the feature stream to export and return its name.
+
+    Args:
+        store: Store to export.
+        requested_name: Name of the stream; None selects the only one.
 
     Raises:
         InputError: If there is no stream of this name, or there are several and no name is given.
     """
     stream_names = list(store.schema.streams)
-    if requested is None and len(stream_names) == 1:
+    if requested_name is None and len(stream_names) == 1:
         return stream_names[0]
-    if requested not in stream_names:
-        problem = "has several streams" if requested is None else f"has no stream `{requested}`"
+    if requested_name not in stream_names:
+        problem = (
+            "has several streams" if requested_name is None else f"has no stream `{requested_name}`"
+        )
         raise InputError(
             f"the store {problem}; choose one with `--stream`: {', '.join(stream_names)}"
         )
-    return requested
+    return requested_name
 
 
 def _prepare_output_dir(out: Path, overwrite: bool) -> None:
-    """Check that the folder can be written to; remove an earlier export if `overwrite` is set.
+    """Check that an export may be written to a folder, and remove an earlier export in it.
+
+    Args:
+        out: Output folder of the export.
+        overwrite: Whether an earlier export may be removed.
 
     Raises:
-        InputError: If the folder holds anything else, or an export without `overwrite`.
+        InputError: If the folder contains anything but an export, or an export that may not be
+            removed.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -213,8 +216,21 @@ def _prepare_output_dir(out: Path, overwrite: bool) -> None:
             " `--overwrite`"
         )
     # Manifests first, so that an interruption leaves no manifest without its features.
-    for folder in (MANIFESTS_FOLDER, FEATURES_DIR):
-        shutil.rmtree(out / folder, ignore_errors=True)
+    for folder_name in (MANIFESTS_FOLDER, FEATURES_DIR):
+        shutil.rmtree(out / folder_name, ignore_errors=True)
+
+
+def _write_marker(store: Store, stream: str, out: Path) -> None:
+    """Write the file that marks a folder as an export and records the store and the stream.
+
+    Args:
+        store: Exported store.
+        stream: Name of the exported stream.
+        out: Output folder of the export.
+    """
+    rate_hz = store.schema.streams[stream].rate_hz
+    marker = {"store": store.fingerprint, "stream": stream, "rate_hz": rate_hz}
+    write_bytes_durably(out / EXPORT_MARKER, f"{json.dumps(marker, indent=1)}\n".encode())
 
 
 def _write_row_files(
@@ -224,25 +240,49 @@ def _write_row_files(
     row: ManifestRow,
     augmented_copies: AugmentedCopies | None,
 ) -> int:
-    """Write the feature files of a row; return the number of frames of the first."""
+    """Write the feature files of a manifest row and return the number of frames of the first.
+
+    Args:
+        store: Store to export.
+        folder: Folder of the feature files.
+        stream: Name of the feature stream.
+        row: Row whose files are written.
+        augmented_copies: Augmentation of the files that have an `augmentation_epoch`.
+
+    Raises:
+        StoreError: If a shard is damaged.
+    """
     # Importing torch takes seconds; invalid rows are reported before that.
     import torch
 
-    lengths = []
-    for feature_file, x_LD in _iter_row_features(store, stream, row, augmented_copies):
+    nums_frames = []
+    for feature_file, x_TD in _iter_row_features(store, stream, row, augmented_copies):
         buffer = io.BytesIO()
-        torch.save(torch.from_numpy(np.array(x_LD, np.float32)), buffer)
+        torch.save(torch.from_numpy(np.array(x_TD, np.float32)), buffer)
         write_bytes_durably(
             folder / get_feature_path(feature_file.epoch, row.name), buffer.getbuffer()
         )
-        lengths.append(len(x_LD))
-    return lengths[0]
+        nums_frames.append(len(x_TD))
+    return nums_frames[0]
 
 
 def _iter_row_features(
     store: Store, stream: str, row: ManifestRow, augmented_copies: AugmentedCopies | None
 ) -> Iterator[tuple[FeatureFile, NDArray[np.floating]]]:
-    """Yield each feature file of a row with its features, (L, D), augmented if requested."""
+    """Compute the features of each feature file of a manifest row.
+
+    Args:
+        store: Store to export.
+        stream: Name of the feature stream.
+        row: Row whose files are computed.
+        augmented_copies: Augmentation of the files that have an `augmentation_epoch`.
+
+    Yields:
+        Feature file and its features, (T, D), in the order of the row.
+
+    Raises:
+        StoreError: If a shard is damaged.
+    """
     for feature_file in row.files:
         streams: Mapping[str, NDArray[np.floating]] = store.get_features(feature_file.record)
         if augmented_copies is not None and feature_file.augmentation_epoch is not None:

@@ -13,7 +13,7 @@ from typing import Protocol
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import InvalidRow
 from kinesweep.store.extraction.chunk_processor import ChunkProcessor, ChunkResult
-from kinesweep.store.extraction.corpus_scan import ExtractionSpec, scan_corpus
+from kinesweep.store.extraction.corpus_scan import CorpusScan, ExtractionSpec, scan_corpus
 from kinesweep.store.extraction.drop_policy import (
     check_dropped_share,
     check_required_splits,
@@ -31,16 +31,24 @@ from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
 
 
 class ClipProgressCallback(Protocol):
-    """A callback that receives the numbers of finished and of all clips, and an optional note."""
+    """A callback that receives the progress of a work on clips or videos."""
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
-        """Report progress."""
+        """Report the progress.
+
+        Args:
+            done: Number of finished clips.
+            total: Number of all clips.
+            note: Text to show beside the numbers; empty if there is none.
+        """
 
 
 PlanCallback = Callable[[ExtractionPlanSummary], None]
-"""Callback for the plan; called once before the first clip, and not if the store exists."""
+"""Callback that receives the summary of the plan, once before the first clip. It is not called if
+the store exists."""
 ChunkExecutor = Callable[[ExtractionPlan, ChunkProcessor], Iterator[tuple[int, ChunkResult]]]
-"""Function that computes the chunks of a plan in any order and yields (number, result) pairs."""
+"""Function that computes the chunks of a plan in any order and yields each chunk's index and
+result."""
 
 
 def extract_locally(
@@ -51,12 +59,16 @@ def extract_locally(
 ) -> Store:
     """Extract the corpus of a recipe in this process, one clip after another.
 
+    An entry point, so it takes the whole recipe: source, features and store determine the store
+    together (see `ExtractionSpec.from_recipe`).
+
     Args:
         recipe: Recipe that defines the corpus, the features and the store.
         root: Folder that contains all stores. Default: `store.root` of the recipe, then the state
             folder.
-        progress: Callback that is called after every chunk.
-        on_plan: Callback that receives the plan before it is executed.
+        progress: Callback that receives the numbers of finished and of all clips after every chunk.
+        on_plan: Callback that receives the summary of the plan before the first clip; it is not
+            called if the store exists.
 
     Returns:
         The new store, or the existing one if the corpus has not changed.
@@ -73,9 +85,17 @@ def extract_locally(
 def compute_chunks_locally(
     plan: ExtractionPlan, processor: ChunkProcessor
 ) -> Iterator[tuple[int, ChunkResult]]:
-    """Compute the chunks of a plan in this process and yield (number, result) pairs in order."""
-    for number, chunk in enumerate(plan.chunks):
-        yield number, processor(chunk)
+    """Compute the chunks of a plan in this process, one after another.
+
+    Args:
+        plan: Plan to execute.
+        processor: Chunk processor that writes the shards.
+
+    Yields:
+        Index of a chunk in the plan and its result, in the order of the plan.
+    """
+    for chunk_index, chunk in enumerate(plan.chunks):
+        yield chunk_index, processor(chunk)
 
 
 def build_store(
@@ -84,13 +104,14 @@ def build_store(
     progress: ClipProgressCallback | None = None,
     on_plan: PlanCallback | None = None,
 ) -> Store:
-    """Build the store of an extraction, or return the existing one.
+    """Build the store of an extraction, or open the existing one if the corpus has not changed.
 
     Args:
-        extraction: Source, feature step and limits.
+        extraction: Source, feature step and limits on dropped clips.
         executor: Function that computes the chunks of the plan.
-        progress: Callback that is called after every chunk.
-        on_plan: Callback that receives the plan before it is executed.
+        progress: Callback that receives the numbers of finished and of all clips after every chunk.
+        on_plan: Callback that receives the summary of the plan before the first clip; it is not
+            called if the store exists.
 
     Returns:
         The store; its `extraction` attribute counts the clips that were computed, copied and
@@ -99,20 +120,13 @@ def build_store(
     Raises:
         SourceError: If the corpus as a whole cannot be read.
         StoreError: If too many clips are dropped, a split is incomplete or empty, or disk space is
-            too low.
+            too low; also if the existing store is damaged.
     """
     scan = scan_corpus(extraction)
     store_dir = extraction.root / scan.folder_name
     if store_dir.is_dir():
         return _open_existing_store(extraction, store_dir)
-    # Rows that are already known to be unusable fail here, before anything is computed;
-    # `finalize_store` checks again with the clips that failed during extraction.
-    num_rows = scan.num_clips + len(scan.problems)
-    check_required_splits(scan.problems, extraction.required_splits)
-    check_dropped_share(scan.problems, num_rows, extraction.max_dropped_share)
-    check_splits_not_empty(
-        {split: len(clips) for split, clips in scan.clips.items()}, scan.problems
-    )
+    _check_scan(extraction, scan)
     plan = make_extraction_plan(extraction, scan)
     check_disk_space(plan.summary)
     if on_plan is not None:
@@ -121,25 +135,58 @@ def build_store(
     with create_staging_dir(extraction.root) as folder:
         processor = ChunkProcessor(extraction.source, extraction.step, extraction.dtype, folder)
         results = _collect_results(plan, executor(plan, processor), progress)
-        dropped = len(finalize_store(extraction, plan, results, folder))
+        num_dropped = len(finalize_store(extraction, plan, results, folder))
         # Another process may have committed an equal store first; then this one is discarded and
         # `store_dir` is opened all the same.
         commit_store_dir(folder, store_dir)
     store = open_store(store_dir)
-    reused = sum(status.reused for result in results for status in result.statuses)
-    store.extraction = ExtractionCounts(num_rows - dropped - reused, reused, dropped)
+    num_reused = sum(status.reused for result in results for status in result.statuses)
+    num_rows = scan.num_clips + len(scan.invalid_rows)
+    num_computed = num_rows - num_dropped - num_reused
+    store.extraction = ExtractionCounts(num_computed, num_reused, num_dropped)
     return store
 
 
+def _check_scan(extraction: ExtractionSpec, scan: CorpusScan) -> None:
+    """Check the limits on dropped clips with the rows that are known to be invalid after the scan.
+
+    `finalize_store` checks again with the clips that failed during extraction.
+
+    Args:
+        extraction: Extraction with the limits.
+        scan: Scan of the corpus.
+
+    Raises:
+        StoreError: If too many rows are invalid, or a split is incomplete or empty.
+    """
+    num_rows = scan.num_clips + len(scan.invalid_rows)
+    check_required_splits(scan.invalid_rows, extraction.required_splits)
+    check_dropped_share(scan.invalid_rows, num_rows, extraction.max_dropped_share)
+    check_splits_not_empty(
+        {split: len(clips) for split, clips in scan.clips.items()}, scan.invalid_rows
+    )
+
+
 def _open_existing_store(extraction: ExtractionSpec, folder: Path) -> Store:
-    """Open the existing store and check it against the same limits as a new one."""
+    """Open an existing store after checking its dropped clips against the limits of an extraction.
+
+    Args:
+        extraction: Extraction that would build the store.
+        folder: Folder of the store.
+
+    Returns:
+        The store; its `extraction` attribute counts all clips as reused.
+
+    Raises:
+        StoreError: If the store is damaged, or it lost more clips than the limits allow.
+    """
     store = open_store(folder)
-    dropped = [InvalidRow(**row) for row in store.manifest["dropped"]["rows"]]
-    num_kept = sum(counts["clips"] for counts in store.manifest["splits"].values())
+    dropped_rows = [InvalidRow(**row) for row in store.manifest["dropped"]["rows"]]
+    num_stored = sum(counts["clips"] for counts in store.manifest["splits"].values())
     # The fingerprint does not cover the limits, so a store built with looser limits is found here.
-    check_required_splits(dropped, extraction.required_splits)
-    check_dropped_share(dropped, num_kept + len(dropped), extraction.max_dropped_share)
-    store.extraction = ExtractionCounts(0, num_kept, len(dropped))
+    check_required_splits(dropped_rows, extraction.required_splits)
+    check_dropped_share(dropped_rows, num_stored + len(dropped_rows), extraction.max_dropped_share)
+    store.extraction = ExtractionCounts(0, num_stored, len(dropped_rows))
     return store
 
 
@@ -148,12 +195,21 @@ def _collect_results(
     results: Iterable[tuple[int, ChunkResult]],
     progress: ClipProgressCallback | None,
 ) -> list[ChunkResult]:
-    """Collect all results, report progress and return them in the order of the chunks."""
+    """Collect the results of all chunks and report the progress after each.
+
+    Args:
+        plan: Plan whose chunks are computed.
+        results: Index of each chunk and its result, in any order.
+        progress: Callback that receives the numbers of finished and of all clips.
+
+    Returns:
+        One result per chunk, in the order of the plan.
+    """
     results_by_chunk: dict[int, ChunkResult] = {}
     num_done = 0
-    for number, result in results:
-        results_by_chunk[number] = result
+    for chunk_index, result in results:
+        results_by_chunk[chunk_index] = result
         num_done += len(result.statuses)
         if progress is not None:
             progress(num_done, plan.scan.num_clips)
-    return [results_by_chunk[number] for number in range(len(plan.chunks))]
+    return [results_by_chunk[chunk_index] for chunk_index in range(len(plan.chunks))]

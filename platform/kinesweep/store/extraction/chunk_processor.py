@@ -32,7 +32,7 @@ class CachedFeatures:
     Attributes:
         folder: Folder of the store that contains them.
         record: Index record of the clip in that store.
-        num_bytes: Size of the features in bytes, all streams.
+        num_bytes: Size of the features of all streams in bytes.
     """
 
     folder: Path
@@ -61,7 +61,7 @@ class ClipChunk:
 
     Attributes:
         shard: Path of the shard relative to the store.
-        tasks: Clips in order.
+        tasks: Clips in the order of their split.
     """
 
     shard: str
@@ -76,7 +76,7 @@ class StreamStatus:
         num_frames: Number of frames, T.
         width: Values per frame, D.
         rate_hz: Frames per second.
-        layout: Points whose coordinates the values are; None if the stream has no points.
+        layout: Points to which the values of a frame belong; None if the stream has no points.
     """
 
     num_frames: int
@@ -87,15 +87,15 @@ class StreamStatus:
 
 @dataclass(frozen=True)
 class ClipStatus:
-    """The result for one clip.
+    """The result for one clip of a chunk: either stored, or dropped for a reason.
 
     Attributes:
         shard_row: Row of the clip in the shard; -1 if it was dropped.
         streams: Stream → shape, rate and layout; empty if the clip was dropped.
-        digest: Digest of the stored features.
+        digest: Digest of the stored features; empty if the clip was dropped.
         reused: True if the features were copied from another store.
         reason: Key under which a dropped clip is counted; empty if it was stored.
-        message: Explanation of why the clip was dropped.
+        message: Explanation of why the clip was dropped; empty if it was stored.
     """
 
     shard_row: int
@@ -108,7 +108,7 @@ class ClipStatus:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """The result for one chunk.
+    """The result for one chunk, whose shard has been written.
 
     Attributes:
         statuses: One status per clip, in the order of the chunk.
@@ -142,12 +142,15 @@ class ChunkProcessor:
     folder: Path
 
     def __call__(self, chunk: ClipChunk, compute: ComputeFeatures | None = None) -> ChunkResult:
-        """Compute a chunk and write its shard.
+        """Copy or compute the features of the clips of a chunk, and write them as its shard.
+
+        A clip that cannot be used gets a status with a reason. If all are unusable, no shard is
+        written.
 
         Args:
             chunk: Clips to process.
             compute: Function that returns the features of a clip that is not copied. Default:
-                compute them here, from the clip's media.
+                `compute_features`, which reads the clip's media.
         """
         compute = compute or self.compute_features
         stored_clips: list[StoredStreams] = []
@@ -176,7 +179,7 @@ class ChunkProcessor:
         return ChunkResult(tuple(statuses), checksum)
 
     def compute_features(self, task: ClipTask) -> dict[str, Features]:
-        """Compute the features of a clip from its media.
+        """Compute the features of all streams of a clip from its media.
 
         Raises:
             ClipError: If the clip cannot be used; its reason is the key under which the clip is
@@ -187,24 +190,27 @@ class ChunkProcessor:
     def _process_clip(
         self, task: ClipTask, compute: ComputeFeatures
     ) -> tuple[StoredStreams, dict[str, StreamStatus], bool]:
-        """Copy or compute the features of a clip.
+        """Copy the features of a clip if possible; otherwise compute them.
+
+        Args:
+            task: Clip with the location of existing features, if there are any.
+            compute: Function that returns the features of a clip that is not copied.
 
         Returns:
-            Features in the stored dtype, the status of each stream, and whether they were copied.
+            Features in the stored dtype, the status of each stream, and whether the features were
+            copied.
 
         Raises:
-            ClipError: If `compute_features` fails, a stream is missing (reason `missing_stream`),
-                or values cannot be stored.
+            ClipError: If `compute` fails, a stream is missing (reason `missing_stream`), or values
+                cannot be stored.
         """
         cached = task.cached
         copied = self._copy_cached_features(cached) if cached is not None else None
         if cached is not None and copied is not None:
-            cached_streams, rates_hz = (
-                _open_cached_store(cached.folder).schema.streams,
-                cached.record.rates_hz,
-            )
+            schemas = _open_cached_store(cached.folder).schema.streams
+            rates_hz = cached.record.rates_hz
             streams = {
-                name: _make_stream_status(x_TD, rates_hz[name], cached_streams[name].layout)
+                name: _make_stream_status(x_TD, rates_hz[name], schemas[name].layout)
                 for name, x_TD in copied.items()
             }
             return copied, streams, True
@@ -223,10 +229,15 @@ class ChunkProcessor:
         return rounded, streams, False
 
     def _round_stream(self, name: str, features: Features) -> NDArray[np.floating]:
-        """Round the features of a stream to the stored dtype.
+        """Round the features of a stream to the stored dtype and return them, (T, D).
+
+        Args:
+            name: Name of the stream, for the message of an error.
+            features: Computed features.
 
         Raises:
-            ClipError: As `round_to_store_dtype`; the message names the stream if there are several.
+            ClipError: If there are no frames, or values are NaN, infinite or too large for the
+                dtype; the message names the stream if there are several.
         """
         try:
             return round_to_store_dtype(features.x_TD, self.dtype)
@@ -235,7 +246,15 @@ class ChunkProcessor:
             raise ClipError(f"{prefix}{error}", error.reason) from None
 
     def _copy_cached_features(self, cached: CachedFeatures) -> StoredStreams | None:
-        """Return features from another store, or None if they do not match their digest."""
+        """Return the features of a clip from another store.
+
+        Args:
+            cached: Location of the features.
+
+        Returns:
+            Features by stream, in the order of this feature step. None if the other store cannot be
+            read any more, or the features do not match their digest.
+        """
         try:
             features = _open_cached_store(cached.folder).get_features(cached.record)
         except (StoreError, ValueError):
@@ -249,12 +268,22 @@ class ChunkProcessor:
 def _make_stream_status(
     x_TD: NDArray[np.floating], rate_hz: float, layout: PointLayout | None
 ) -> StreamStatus:
-    """Return the status of a stored stream."""
+    """Return the status of a stream of a clip.
+
+    Args:
+        x_TD: Stored features.
+        rate_hz: Frames per second.
+        layout: Points to which the values of a frame belong; None if the stream has no points.
+    """
     num_frames, width = x_TD.shape
     return StreamStatus(num_frames, width, rate_hz, layout)
 
 
 @lru_cache(maxsize=4)
 def _open_cached_store(folder: Path) -> Store:
-    """Open a store to copy from; each process keeps the four most recently used ones open."""
+    """Open a store to copy from; each process keeps the four most recently used stores open.
+
+    Raises:
+        StoreError: If the store no longer exists or is damaged.
+    """
     return open_store(folder)

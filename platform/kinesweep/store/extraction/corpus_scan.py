@@ -55,9 +55,14 @@ class ExtractionSpec:
     def from_recipe(cls, recipe: Recipe, root: Path | None = None) -> "ExtractionSpec":
         """Create the specification of the extraction that a recipe defines.
 
+        It takes the whole recipe because source, features and store depend on each other in
+        `effective_source` and `required_splits`. All other modules of the extraction take the
+        specification.
+
         Args:
             recipe: Recipe that defines the corpus, the features and the store.
-            root: Folder that contains all stores; overrides the recipe's.
+            root: Folder that contains all stores. Default: `store.root` of the recipe, then the
+                state folder.
         """
         store_root = root or (
             Path(recipe.store.root) if recipe.store.root else get_state_dir() / "stores"
@@ -74,11 +79,14 @@ class ExtractionSpec:
         )
 
     def get_clip_key_settings(self) -> dict[str, Any]:
-        """Return the settings that are part of a clip's key beside its media and span."""
-        first, *others = self.step.streams
-        # A single stream keeps the key `stream` from before there could be several, so the
-        # fingerprints of existing stores stay valid.
-        streams = {"streams": [first, *others]} if others else {"stream": first}
+        """Return the settings that a clip's key covers in addition to its media and span.
+
+        They are the streams, the fingerprint of the feature step, the dtype and the read options.
+        """
+        names = list(self.step.streams)
+        # A single stream keeps the key `stream` of the versions that supported only one stream, so
+        # the fingerprints of existing stores stay valid.
+        streams: dict[str, Any] = {"stream": names[0]} if len(names) == 1 else {"streams": names}
         settings = {**streams, "features": self.step.fingerprint}
         return {**settings, "dtype": self.dtype, "reading": self.read_options}
 
@@ -88,32 +96,38 @@ class CorpusScan:
     """The result of scanning a corpus before extraction.
 
     Attributes:
-        clips: Split → usable clips, each with its key and the size of its files in bytes.
-        problems: Rows that are known to be invalid: those of the source, then clips without
-            readable media.
+        clips: Split → usable clips in the order of the source, each with its key and the size of
+            its media in bytes.
+        invalid_rows: Rows that are known to be invalid: those that the source reports, then clips
+            without readable media.
         fingerprint_parts: Settings and fingerprints from which `fingerprint` is computed.
         fingerprint: Fingerprint of the store to be written.
     """
 
     clips: dict[str, tuple[tuple[Clip, str, int], ...]]
-    problems: tuple[InvalidRow, ...]
+    invalid_rows: tuple[InvalidRow, ...]
     fingerprint_parts: dict[str, Any]
     fingerprint: str
 
     @property
     def num_clips(self) -> int:
-        """Return the number of usable clips."""
+        """Return the number of usable clips in all splits."""
         return sum(len(clips) for clips in self.clips.values())
 
     @property
     def folder_name(self) -> str:
-        """Return the name of the store's folder below the root."""
+        """Return the name of the store's folder below the root: 16 digits of the fingerprint."""
         # 16 digits are 64 bits, enough to tell the stores of a root apart.
         return self.fingerprint[:16]
 
 
 def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:
-    """Scan a corpus: list its clips, hash their media and compute their keys.
+    """Scan a corpus: list its clips, hash their media and compute keys and fingerprint.
+
+    A clip without readable media becomes an invalid row.
+
+    Args:
+        extraction: Source and settings of the extraction.
 
     Raises:
         SourceError: If the corpus as a whole cannot be read.
@@ -138,27 +152,36 @@ def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:
         for path in paths
     )
     key_settings = extraction.get_clip_key_settings()
-    problems = list(source.list_invalid_rows())
+    invalid_rows = list(source.list_invalid_rows())
     keyed_clips: dict[str, tuple[tuple[Clip, str, int], ...]] = {}
     for split, clips in clips_by_split.items():
-        usable = []
+        usable_clips = []
         for clip in clips:
             media = shared_file_digests.get(clip) or _get_clip_digest(files_by_clip[clip], digests)
             if isinstance(media, MediaDigest):
-                usable.append(
+                usable_clips.append(
                     (clip, compute_clip_key(clip, media.sha256, key_settings), media.num_bytes)
                 )
             else:
-                problems.append(InvalidRow(clip.row, clip.id, media.reason, str(media), split))
-        keyed_clips[split] = tuple(usable)
-    fingerprint_parts = _build_fingerprint_parts(key_settings, keyed_clips, problems)
+                invalid_rows.append(InvalidRow(clip.row, clip.id, media.reason, str(media), split))
+        keyed_clips[split] = tuple(usable_clips)
+    fingerprint_parts = _build_fingerprint_parts(key_settings, keyed_clips, invalid_rows)
     return CorpusScan(
-        keyed_clips, tuple(problems), fingerprint_parts, compute_fingerprint(fingerprint_parts)
+        keyed_clips, tuple(invalid_rows), fingerprint_parts, compute_fingerprint(fingerprint_parts)
     )
 
 
 def _find_clip_files(source: Source, clip: Clip) -> tuple[Path, ...] | ClipError:
-    """Return the paths of a clip's media and auxiliary files, or the error if they are missing."""
+    """Find the media and the auxiliary files of a clip.
+
+    Args:
+        source: Corpus that contains the clip.
+        clip: Clip to find.
+
+    Returns:
+        Path of the media, followed by the paths of the auxiliary files; or the error if one of them
+        does not exist.
+    """
     try:
         return source.resolve_media_path(clip), *source.list_auxiliary_files(clip)
     except ClipError as error:
@@ -168,16 +191,30 @@ def _find_clip_files(source: Source, clip: Clip) -> tuple[Path, ...] | ClipError
 def _get_clip_digest(
     files: tuple[Path, ...] | ClipError, digests: Mapping[Path, MediaDigest | ClipError]
 ) -> MediaDigest | ClipError:
-    """Return the combined digest of a clip's files, or the error if they cannot be read."""
+    """Return the combined digest of a clip's files.
+
+    Args:
+        files: Files of the clip, or the error of finding them (`_find_clip_files`).
+        digests: Digest of each file, or the error of reading it.
+
+    Returns:
+        The digest, or the first error.
+    """
     return files if isinstance(files, ClipError) else combine_media_digests(digests, files)
 
 
 def _build_fingerprint_parts(
     key_settings: dict[str, Any],
     clips: dict[str, tuple[tuple[Clip, str, int], ...]],
-    problems: list[InvalidRow],
+    invalid_rows: list[InvalidRow],
 ) -> dict[str, Any]:
-    """Return the settings and fingerprints that together determine the content of a store."""
+    """Build the settings and fingerprints that together determine the content of a store.
+
+    Args:
+        key_settings: Settings that are part of all keys (`ExtractionSpec.get_clip_key_settings`).
+        clips: Split → usable clips with key and size in bytes.
+        invalid_rows: Rows that are known to be invalid.
+    """
     return {
         "format": STORE_FORMAT,
         **key_settings,
@@ -185,5 +222,5 @@ def _build_fingerprint_parts(
             [name, compute_split_fingerprint([(clip, key) for clip, key, _ in keyed])]
             for name, keyed in clips.items()
         ],
-        "problems": compute_invalid_rows_fingerprint(problems),
+        "problems": compute_invalid_rows_fingerprint(invalid_rows),
     }

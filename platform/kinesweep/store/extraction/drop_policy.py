@@ -18,11 +18,13 @@ _MAX_SHOWN_ROWS = 5
 """Largest number of rows in an error message; the manifest of a finished store lists all."""
 
 
-def check_dropped_share(problems: Sequence[InvalidRow], num_rows: int, max_share: float) -> None:
+def check_dropped_share(
+    dropped_rows: Sequence[InvalidRow], num_rows: int, max_share: float
+) -> None:
     """Raise an error if too large a share of a corpus cannot be used.
 
     Args:
-        problems: Dropped rows.
+        dropped_rows: Dropped rows.
         num_rows: Total number of rows, dropped ones included.
         max_share: Largest allowed share of dropped rows (`store.max_dropped_share`).
 
@@ -30,35 +32,37 @@ def check_dropped_share(problems: Sequence[InvalidRow], num_rows: int, max_share
         StoreError: If the share is exceeded; the message shows the count of each reason and the
             first rows.
     """
-    share = len(problems) / max(num_rows, 1)
+    share = len(dropped_rows) / max(num_rows, 1)
     if share <= max_share:
         return
     raise StoreError(
-        f"{len(problems)} of {num_rows} clips ({share:.1%}) cannot be used; at most"
+        f"{len(dropped_rows)} of {num_rows} clips ({share:.1%}) cannot be used; at most"
         f" `store.max_dropped_share` ({max_share:g}) may be left"
-        f" out\n{format_invalid_rows(problems)}\n"
+        f" out\n{format_invalid_rows(dropped_rows)}\n"
         f"Fix the rows (`kinesweep check` lists all), or allow more with"
         f" store.max_dropped_share={_round_up_share(share)}."
     )
 
 
-def check_required_splits(problems: Sequence[InvalidRow], required_splits: Collection[str]) -> None:
+def check_required_splits(
+    dropped_rows: Sequence[InvalidRow], required_splits: Collection[str]
+) -> None:
     """Raise an error if a split that must be complete has unusable clips.
 
     Args:
-        problems: Dropped rows.
+        dropped_rows: Dropped rows.
         required_splits: Names of the splits that must be complete (`store.required_splits`).
 
     Raises:
         StoreError: If such a split lost clips; the message shows the first of them with the
             reasons.
     """
-    unusable_rows = [problem for problem in problems if problem.split in required_splits]
+    unusable_rows = [row for row in dropped_rows if row.split in required_splits]
     if not unusable_rows:
         return
-    splits = dict.fromkeys(problem.split for problem in unusable_rows)
+    splits = dict.fromkeys(row.split for row in unusable_rows)
     counts = ", ".join(
-        f"{sum(p.split == split for p in unusable_rows)} of {split}" for split in splits
+        f"{sum(row.split == split for row in unusable_rows)} of {split}" for split in splits
     )
     raise StoreError(
         f"unusable clips: {counts}; `store.required_splits` ({', '.join(required_splits)}) does not"
@@ -68,55 +72,64 @@ def check_required_splits(problems: Sequence[InvalidRow], required_splits: Colle
     )
 
 
-def check_splits_not_empty(clip_counts: Mapping[str, int], problems: Sequence[InvalidRow]) -> None:
-    """Raise an error if a split is empty.
+def check_splits_not_empty(
+    clip_counts: Mapping[str, int], dropped_rows: Sequence[InvalidRow]
+) -> None:
+    """Raise an error if a split has no usable clip.
 
     Args:
         clip_counts: Split → number of usable clips.
-        problems: Dropped rows.
+        dropped_rows: Dropped rows.
 
     Raises:
         StoreError: If a split has no usable clip; the message names the split and lists the dropped
             rows.
     """
-    empty = [split for split, clips in clip_counts.items() if not clips]
-    if empty:
-        details = f"; rows left out:\n{format_invalid_rows(problems)}" if problems else ""
-        raise StoreError(f"no usable clip in split {', '.join(empty)}{details}")
+    empty_splits = [split for split, num_clips in clip_counts.items() if not num_clips]
+    if empty_splits:
+        details = f"; rows left out:\n{format_invalid_rows(dropped_rows)}" if dropped_rows else ""
+        raise StoreError(f"no usable clip in split {', '.join(empty_splits)}{details}")
 
 
-def format_invalid_rows(problems: Sequence[InvalidRow]) -> str:
-    """Format the counts by reason and the first rows as indented lines of text."""
-    counts = count_drop_reasons(problems)
+def format_invalid_rows(dropped_rows: Sequence[InvalidRow]) -> str:
+    """Format the counts by reason and the first five rows as indented lines of text.
+
+    Args:
+        dropped_rows: Dropped rows, at least one.
+    """
+    counts = count_drop_reasons(dropped_rows)
     width = max(len(reason) for reason in counts)
     lines = [f"  {reason:<{width}}  {count}" for reason, count in counts.items()]
-    lines += [f"  {item.row}: {item.reason}: {item.message}" for item in problems[:_MAX_SHOWN_ROWS]]
-    if len(problems) > _MAX_SHOWN_ROWS:
-        lines.append(f"  and {len(problems) - _MAX_SHOWN_ROWS} more")
+    lines += [f"  {row.row}: {row.reason}: {row.message}" for row in dropped_rows[:_MAX_SHOWN_ROWS]]
+    if len(dropped_rows) > _MAX_SHOWN_ROWS:
+        lines.append(f"  and {len(dropped_rows) - _MAX_SHOWN_ROWS} more")
     return "\n".join(lines)
 
 
-def count_drop_reasons(problems: Sequence[InvalidRow]) -> dict[str, int]:
-    """Count the dropped rows by reason; the most frequent reason comes first."""
+def count_drop_reasons(dropped_rows: Sequence[InvalidRow]) -> dict[str, int]:
+    """Count the dropped rows by reason.
+
+    Returns:
+        Reason → number of rows, the most frequent reason first; equally frequent reasons are in
+        alphabetical order.
+    """
     # `most_common` keeps the insertion order of equal counts; sorting first makes the order of the
     # reasons independent of the order of the rows.
-    return dict(
-        Counter(problem.reason for problem in sorted(problems, key=_get_reason)).most_common()
-    )
+    return dict(Counter(row.reason for row in sorted(dropped_rows, key=_get_reason)).most_common())
 
 
-def build_dropped_section(problems: Sequence[InvalidRow]) -> dict[str, Any]:
-    """Build the `dropped` section of the manifest: total, counts by reason, and rows."""
-    rows = [asdict(problem) for problem in problems]
-    return {"total": len(rows), "reasons": count_drop_reasons(problems), "rows": rows}
+def build_dropped_section(dropped_rows: Sequence[InvalidRow]) -> dict[str, Any]:
+    """Build the `dropped` section of a store's manifest: total, counts by reason, and all rows."""
+    rows = [asdict(row) for row in dropped_rows]
+    return {"total": len(rows), "reasons": count_drop_reasons(dropped_rows), "rows": rows}
 
 
-def _get_reason(problem: InvalidRow) -> str:
-    """Return the reason of a dropped row, for sorting."""
-    return problem.reason
+def _get_reason(row: InvalidRow) -> str:
+    """Return the reason why a row was dropped, for sorting."""
+    return row.reason
 
 
 def _round_up_share(share: float) -> float:
-    """Round a share up to a multiple of 0.01."""
+    """Round a share up to a multiple of 0.01, at most 1."""
     # Rounding up makes the suggested setting sufficient when it is copied from the error.
     return min(1.0, math.ceil(share * 100) / 100)

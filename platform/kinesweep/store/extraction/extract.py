@@ -41,6 +41,7 @@ from kinesweep.store.extraction.chunk_processor import (
     StreamStatus,
 )
 from kinesweep.store.extraction.corpus_scan import ExtractionSpec
+from kinesweep.store.extraction.extraction_progress import ExtractionProgress
 from kinesweep.store.extraction.plan import ExtractionPlan
 from kinesweep.store.extraction.ray_logging import disable_dataset_progress, silence_ray_data
 from kinesweep.store.extraction.retry_limit import record_attempt
@@ -56,12 +57,17 @@ def extract_on_ray(
 ) -> Store:
     """Extract the corpus of a recipe on the running Ray cluster.
 
+    An entry point, so it takes the whole recipe: source, features and store determine the store
+    together (see `ExtractionSpec.from_recipe`).
+
     Args:
         recipe: Recipe that defines the corpus, the features and the store.
         root: Folder that contains all stores. Default: `store.root` of the recipe, then the state
             folder.
-        progress: Callback that is called after every chunk.
-        on_plan: Callback that receives the plan before it is executed.
+        progress: Callback that receives the numbers of finished and of all clips after every chunk,
+            for videos also after every piece.
+        on_plan: Callback that receives the summary of the plan before the first clip; it is not
+            called if the store exists.
 
     Returns:
         The new store, or the existing one if the corpus has not changed.
@@ -77,22 +83,30 @@ def extract_on_ray(
     if recipe.features.kind == "video":
         # Imported here because only video extraction needs the video model.
         from kinesweep.store.extraction.extract_videos import compute_video_chunks_on_ray
-        from kinesweep.store.extraction.video_chunks import ExtractionProgress
 
-        progress = ExtractionProgress(progress)
-        executor = partial(compute_video_chunks_on_ray, meter=progress)
+        meter = ExtractionProgress(progress)
+        executor = partial(compute_video_chunks_on_ray, meter=meter)
+        # The meter adds its throughput to the chunks that `build_store` reports.
+        progress = meter
     return build_store(extraction, executor, progress, on_plan)
 
 
 def compute_chunks_on_ray(
     plan: ExtractionPlan, processor: ChunkProcessor
 ) -> Iterator[tuple[int, ChunkResult]]:
-    """Compute the chunks of a plan on the running Ray cluster; yield (number, result) in order.
+    """Compute the chunks of a plan on the running Ray cluster.
 
     A plan that only copies clips runs in this process, without an actor pool.
 
+    Args:
+        plan: Plan to execute.
+        processor: Chunk processor that is sent to the actors.
+
+    Yields:
+        Index of a chunk in the plan and its result, in the order of the plan.
+
     Raises:
-        StoreError: If Ray is not running.
+        StoreError: If Ray is not running, or workers died repeatedly on the same chunk.
         ResourceError: If the cluster has no CPU.
     """
     if not ray.is_initialized():
@@ -110,7 +124,12 @@ def compute_chunks_on_ray(
 
 
 class _ChunkWorker:
-    """A Ray Data actor that takes the number of a chunk and returns one row per clip."""
+    """A Ray Data actor that takes the index of a chunk and returns one row per clip.
+
+    Args:
+        chunks: All chunks of the plan.
+        processor: Chunk processor that writes the shards.
+    """
 
     def __init__(self, chunks: Sequence[ClipChunk], processor: ChunkProcessor) -> None:
         self._chunks = chunks
@@ -118,16 +137,17 @@ class _ChunkWorker:
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
         rows = []
-        for number in batch["number"].tolist():
-            chunk = self._chunks[number]
-            clips = f"the clips `{chunk.entries[0].clip.id}` to `{chunk.entries[-1].clip.id}`"
+        chunk_index: int
+        for chunk_index in batch["number"].tolist():
+            chunk = self._chunks[chunk_index]
+            clips_text = f"the clips `{chunk.tasks[0].clip.id}` to `{chunk.tasks[-1].clip.id}`"
             # Ray restarts an actor whose process died and submits the chunk again, without limit.
-            record_attempt(self._processor.folder, str(number), clips)
+            record_attempt(self._processor.folder, str(chunk_index), clips_text)
             result = self._processor(chunk)
             # An empty hash stands for a chunk without a shard; `_parse_chunk_results` reverses it.
             checksum = asdict(result.shard or FileChecksum(0, ""))
             rows += [
-                {"number": number, **checksum, **_encode_clip_status(status)}
+                {"number": chunk_index, **checksum, **_encode_clip_status(status)}
                 for status in result.statuses
             ]
         table = pa.Table.from_pylist(rows)
@@ -138,14 +158,25 @@ class _ChunkWorker:
 
 
 def _build_chunk_dataset(plan: ExtractionPlan, processor: ChunkProcessor) -> ray.data.Dataset:
-    """Build the lazy dataset: one block per chunk, mapped by an actor pool, in order."""
+    """Build the lazy dataset that computes the chunks of a plan, one block per chunk.
+
+    Args:
+        plan: Plan with at least one chunk.
+        processor: Chunk processor that is sent to the actors.
+
+    Returns:
+        The dataset; its rows are the statuses of the clips, in the order of the plan.
+
+    Raises:
+        ResourceError: If the cluster has no CPU.
+    """
     num_chunks = len(plan.chunks)
-    workers = min(num_chunks, int(ray.cluster_resources().get("CPU", 0)))
-    if workers < 1:
+    max_workers = min(num_chunks, int(ray.cluster_resources().get("CPU", 0)))
+    if max_workers < 1:
         raise ResourceError("the Ray cluster has no CPU; extraction needs at least one")
-    # Blocks carry only chunk numbers; the chunks themselves reach each actor once, as an argument
+    # Blocks carry only chunk indices; the chunks themselves reach each actor once, as an argument
     # of its constructor.
-    items = [{"number": number} for number in range(num_chunks)]
+    items = [{"number": chunk_index} for chunk_index in range(num_chunks)]
     chunks = disable_dataset_progress(ray.data.from_items(items, override_num_blocks=num_chunks))
     # The order of Ray Data's output is unspecified otherwise.
     chunks.context.execution_options.preserve_order = True
@@ -154,37 +185,49 @@ def _build_chunk_dataset(plan: ExtractionPlan, processor: ChunkProcessor) -> ray
         batch_size=1,
         num_cpus=1,
         fn_constructor_args=(plan.chunks, processor),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max_workers),
     )
 
 
 def _parse_chunk_results(rows: list[dict[str, Any]]) -> Iterator[tuple[int, ChunkResult]]:
-    """Parse status rows and yield (number, result) of each chunk; a block holds whole chunks."""
-    by_chunk: dict[int, list[dict[str, Any]]] = {}
+    """Parse the rows of a block of `_ChunkWorker`, which contains only complete chunks.
+
+    Args:
+        rows: One row per clip; the parsed keys are removed from the rows.
+
+    Yields:
+        Index of a chunk in the plan and its result, in the order of the rows.
+    """
+    rows_by_chunk: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
-        by_chunk.setdefault(row.pop("number"), []).append(row)
-    for number, chunk_rows in by_chunk.items():
+        rows_by_chunk.setdefault(row.pop("number"), []).append(row)
+    for chunk_index, chunk_rows in rows_by_chunk.items():
         # Every row of a chunk repeats the checksum of its shard, so the first one is enough.
         checksums = [FileChecksum(row.pop("num_bytes"), row.pop("sha256")) for row in chunk_rows]
         statuses = tuple(_decode_clip_status(row) for row in chunk_rows)
-        yield number, ChunkResult(statuses, checksums[0] if checksums[0].sha256 else None)
+        yield chunk_index, ChunkResult(statuses, checksums[0] if checksums[0].sha256 else None)
 
 
 def _encode_clip_status(status: ClipStatus) -> dict[str, Any]:
-    """Convert a status to plain values, with streams and layouts as separate JSON strings."""
-    streams = {name: (s.num_frames, s.width, s.rate_hz) for name, s in status.streams.items()}
+    """Convert a status to a row of plain values, with streams and layouts as JSON strings."""
+    streams = {
+        name: (stream.num_frames, stream.width, stream.rate_hz)
+        for name, stream in status.streams.items()
+    }
     # A column of its own can be dictionary-encoded; lengths and rates differ from clip to clip.
-    layouts = [s.layout.to_json() if s.layout else None for s in status.streams.values()]
+    layouts = [
+        stream.layout.to_json() if stream.layout else None for stream in status.streams.values()
+    ]
     return {**vars(status), "streams": json.dumps(streams), "layouts": json.dumps(layouts)}
 
 
 def _decode_clip_status(row: dict[str, Any]) -> ClipStatus:
-    """Convert a row from `_encode_clip_status` back to a status."""
+    """Convert a row from `_encode_clip_status` back to a status; the row loses its JSON strings."""
     layouts = _parse_layouts(row.pop("layouts"))
     stream_items = zip(json.loads(row.pop("streams")).items(), layouts, strict=True)
     streams = {
-        name: StreamStatus(frames, width, rate_hz, layout)
-        for (name, (frames, width, rate_hz)), layout in stream_items
+        name: StreamStatus(num_frames, width, rate_hz, layout)
+        for (name, (num_frames, width, rate_hz)), layout in stream_items
     }
     return ClipStatus(**row, streams=streams)
 
@@ -192,5 +235,7 @@ def _decode_clip_status(row: dict[str, Any]) -> ClipStatus:
 # Cached so that equal layouts are parsed once and share one object in the driver.
 @lru_cache(maxsize=64)
 def _parse_layouts(layouts_json: str) -> tuple[PointLayout | None, ...]:
-    """Parse the JSON list of the layouts of a row's streams."""
-    return tuple(PointLayout.from_json(one) if one else None for one in json.loads(layouts_json))
+    """Parse the JSON list with the point layout of each stream; None: the stream has no points."""
+    return tuple(
+        PointLayout.from_json(layout) if layout else None for layout in json.loads(layouts_json)
+    )

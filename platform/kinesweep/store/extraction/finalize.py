@@ -33,6 +33,7 @@ from kinesweep.store.format.writer import (
 )
 
 ClipOutcome = tuple[ClipChunk, ClipTask, ClipStatus]
+"""Chunk that contains a clip, task of the clip, and its status after the extraction."""
 
 
 def finalize_store(
@@ -40,38 +41,33 @@ def finalize_store(
 ) -> list[InvalidRow]:
     """Check the results of an extraction and write the store's index and manifest.
 
+    Files in the folder that the manifest does not list are removed.
+
     Args:
-        extraction: Source, feature step and limits.
+        extraction: Source, feature step and limits on dropped clips.
         plan: Plan that was executed.
         results: One result per chunk of the plan, in its order.
         folder: Staging folder that contains the shards.
 
     Returns:
-        The dropped rows.
+        The dropped rows: those that the scan rejected, then the clips that failed.
 
     Raises:
-        StoreError: If too many clips are dropped, a split is incomplete or empty, or stream widths
-            differ.
+        StoreError: If too many clips are dropped, a split is incomplete or empty, or clips differ
+            in the width or points of a stream.
     """
-    outcomes = [
-        (chunk, task, status)
-        for chunk, result in zip(plan.chunks, results, strict=True)
-        for task, status in zip(chunk.tasks, result.statuses, strict=True)
-    ]
+    outcomes = _list_outcomes(plan, results)
     # Rows that the scan rejected count together with clips that failed during extraction.
-    problems = [*plan.scan.problems, *_list_failed_clips(outcomes)]
-    kept_outcomes = [outcome for outcome in outcomes if not outcome[2].reason]
-    check_required_splits(problems, extraction.required_splits)
-    check_dropped_share(problems, len(kept_outcomes) + len(problems), extraction.max_dropped_share)
+    dropped_rows = [*plan.scan.invalid_rows, *_list_failed_clips(outcomes)]
+    stored_outcomes = [outcome for outcome in outcomes if not outcome[2].reason]
+    num_rows = len(stored_outcomes) + len(dropped_rows)
+    check_required_splits(dropped_rows, extraction.required_splits)
+    check_dropped_share(dropped_rows, num_rows, extraction.max_dropped_share)
     streams = extraction.step.streams
-    records = [_make_clip_record(*outcome) for outcome in kept_outcomes]
+    records = [_make_clip_record(*outcome) for outcome in stored_outcomes]
     splits = _count_clips_and_frames(plan.scan.clips, records, streams)
-    check_splits_not_empty({name: counts["clips"] for name, counts in splits.items()}, problems)
-    files = {
-        chunk.shard: result.shard
-        for chunk, result in zip(plan.chunks, results, strict=True)
-        if result.shard is not None
-    }
+    check_splits_not_empty({name: counts["clips"] for name, counts in splits.items()}, dropped_rows)
+    files = _collect_shard_checksums(plan, results)
     files[INDEX] = write_arrow_table(folder / INDEX, build_index_table(records, streams))
     # Before the manifest: its presence means that the folder holds exactly the listed files.
     _remove_unlisted_files(folder, files)
@@ -80,21 +76,63 @@ def finalize_store(
         "fingerprint": plan.scan.fingerprint,
         "tree": plan.scan.fingerprint_parts,
         "streams": {
-            name: _build_stream_schema(name, kept_outcomes, extraction.dtype) for name in streams
+            name: _build_stream_schema(name, stored_outcomes, extraction.dtype) for name in streams
         },
         "splits": splits,
-        "dropped": build_dropped_section(problems),
-        "bytes": sum(mark.num_bytes for mark in files.values()),
-        "files": {
-            name: {"bytes": mark.num_bytes, "sha256": mark.sha256} for name, mark in files.items()
-        },
+        "dropped": build_dropped_section(dropped_rows),
+        **_build_files_sections(files),
     }
     write_store_manifest(folder, manifest)
-    return problems
+    return dropped_rows
+
+
+def _collect_shard_checksums(
+    plan: ExtractionPlan, results: Sequence[ChunkResult]
+) -> dict[str, FileChecksum]:
+    """Return path of the shard, relative to the store → checksum, for all chunks with a shard.
+
+    Args:
+        plan: Plan that was executed.
+        results: One result per chunk of the plan, in its order.
+    """
+    return {
+        chunk.shard: result.shard
+        for chunk, result in zip(plan.chunks, results, strict=True)
+        if result.shard is not None
+    }
+
+
+def _build_files_sections(files: Mapping[str, FileChecksum]) -> dict[str, Any]:
+    """Build the sections `bytes` (total size) and `files` (size and SHA-256) of the manifest.
+
+    Args:
+        files: Path of each file, relative to the store → checksum.
+    """
+    return {
+        "bytes": sum(checksum.num_bytes for checksum in files.values()),
+        "files": {
+            name: {"bytes": checksum.num_bytes, "sha256": checksum.sha256}
+            for name, checksum in files.items()
+        },
+    }
+
+
+def _list_outcomes(plan: ExtractionPlan, results: Sequence[ChunkResult]) -> list[ClipOutcome]:
+    """List the outcome of every clip of a plan, stored or dropped, in the order of the plan.
+
+    Args:
+        plan: Plan that was executed.
+        results: One result per chunk of the plan, in its order.
+    """
+    return [
+        (chunk, task, status)
+        for chunk, result in zip(plan.chunks, results, strict=True)
+        for task, status in zip(chunk.tasks, result.statuses, strict=True)
+    ]
 
 
 def _list_failed_clips(outcomes: Sequence[ClipOutcome]) -> list[InvalidRow]:
-    """List the clips that failed during extraction, as invalid rows."""
+    """List the clips that failed during extraction as invalid rows, in the order of the plan."""
     return [
         InvalidRow(task.clip.row, task.clip.id, status.reason, status.message, task.clip.split)
         for _, task, status in outcomes
@@ -103,11 +141,17 @@ def _list_failed_clips(outcomes: Sequence[ClipOutcome]) -> list[InvalidRow]:
 
 
 def _make_clip_record(chunk: ClipChunk, task: ClipTask, status: ClipStatus) -> ClipRecord:
-    """Create the index record of a stored clip."""
+    """Create the index record of a stored clip.
+
+    Args:
+        chunk: Chunk that contains the clip.
+        task: Clip and key of its features.
+        status: Result for the clip, which must not be dropped.
+    """
     return ClipRecord(
         clip=task.clip,
-        lengths={name: one.num_frames for name, one in status.streams.items()},
-        rates_hz={name: one.rate_hz for name, one in status.streams.items()},
+        lengths={name: stream.num_frames for name, stream in status.streams.items()},
+        rates_hz={name: stream.rate_hz for name, stream in status.streams.items()},
         shard=chunk.shard,
         shard_row=status.shard_row,
         key=task.key,
@@ -118,7 +162,16 @@ def _make_clip_record(chunk: ClipChunk, task: ClipTask, status: ClipStatus) -> C
 def _count_clips_and_frames(
     splits: Mapping[str, object], records: Sequence[ClipRecord], streams: Sequence[str]
 ) -> dict[str, Any]:
-    """Count the clips and frames of each split."""
+    """Count the clips of each split and, for each stream, their frames.
+
+    Args:
+        splits: Mapping whose keys are the names of the splits.
+        records: Records of all stored clips.
+        streams: Names of the streams.
+
+    Returns:
+        Split → `clips`: number of clips, and `frames`: stream → number of frames.
+    """
     counts: dict[str, Any] = {
         split: {"clips": 0, "frames": dict.fromkeys(streams, 0)} for split in splits
     }
@@ -130,7 +183,12 @@ def _count_clips_and_frames(
 
 
 def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str) -> dict[str, Any]:
-    """Build the schema of a stream from all stored clips, as plain values.
+    """Build the schema of a stream from all stored clips, as plain values for the manifest.
+
+    Args:
+        name: Name of the stream.
+        outcomes: Outcomes of all stored clips, at least one.
+        dtype: Stored dtype.
 
     Raises:
         StoreError: If the clips differ in width or points.
@@ -142,7 +200,8 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
         example_tasks.setdefault((stream_status.width, stream_status.layout), task)
     if len(example_tasks) > 1:
         examples = [
-            f"{width} (`{e.clip.id}`, {e.clip.row})" for (width, _), e in example_tasks.items()
+            f"{width} (`{task.clip.id}`, {task.clip.row})"
+            for (width, _), task in example_tasks.items()
         ]
         widths = {width for width, _ in example_tasks}
         difference = (
@@ -161,7 +220,14 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
 
 
 def _remove_unlisted_files(folder: Path, files: Mapping[str, FileChecksum]) -> None:
-    """Remove files that the manifest does not list: partial shards and counters of attempts."""
+    """Remove files from the folder `shards` that the manifest will not list.
+
+    They are partial shards, counters of attempts and recorded devices.
+
+    Args:
+        folder: Staging folder.
+        files: Path of each listed file, relative to the staging folder → checksum.
+    """
     for path in (folder / "shards").iterdir():
         if f"shards/{path.name}" not in files:
             path.unlink()

@@ -34,12 +34,13 @@ class ExtractionPlanSummary:
     """The planned work of an extraction in numbers.
 
     Attributes:
-        splits: Split → number of clips to process.
+        splits: Split → number of usable clips.
         num_to_compute: Number of clips to compute.
-        num_to_reuse: Number of clips to copy from other stores, or already in this one.
+        num_to_reuse: Number of clips that are copied from other stores, or that the existing store
+            contains.
         num_dropped: Number of rows known to be invalid.
-        media_bytes: Size of the media to read, in bytes.
-        store_bytes: Estimated size of the store to write, in bytes.
+        media_bytes: Size of the media to read in bytes.
+        store_bytes: Estimated size of the store to write in bytes.
         folder: Folder of the store.
         exists: True if the store exists and nothing will be done.
     """
@@ -55,14 +56,18 @@ class ExtractionPlanSummary:
 
     @property
     def text(self) -> str:
-        """Return the summary as two lines of text."""
-        splits = ", ".join(f"{name} {clips}" for name, clips in self.splits.items())
-        text = f"{sum(self.splits.values())} clips ({splits}): {self.num_to_compute} to compute,"
-        text += f" {self.num_to_reuse} already extracted, {self.num_dropped} rows dropped"
+        """Return the summary as two lines of text: clip counts, and bytes to read and write."""
+        splits_text = ", ".join(f"{split} {num_clips}" for split, num_clips in self.splits.items())
+        counts_text = (
+            f"{sum(self.splits.values())} clips ({splits_text}): {self.num_to_compute} to compute,"
+            f" {self.num_to_reuse} already extracted, {self.num_dropped} rows dropped"
+        )
         if self.exists:
-            return f"{text}\nNothing to do: {self.folder}"
-        read, write = format_bytes(self.media_bytes), format_bytes(self.store_bytes)
-        return f"{text}\nReads {read}, writes about {write} to {self.folder}"
+            return f"{counts_text}\nNothing to do: {self.folder}"
+        return (
+            f"{counts_text}\nReads {format_bytes(self.media_bytes)}, writes about"
+            f" {format_bytes(self.store_bytes)} to {self.folder}"
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class ExtractionPlan:
 
     Attributes:
         scan: Scan of the corpus.
-        chunks: Chunks in order.
+        chunks: Chunks in the order of the splits and, within a split, of its clips.
         summary: Plan in numbers.
     """
 
@@ -81,46 +86,66 @@ class ExtractionPlan:
 
 
 def summarize_extraction_plan(recipe: Recipe, root: Path | None = None) -> ExtractionPlanSummary:
-    """Summarize the extraction that a recipe defines, without writing anything.
+    """Plan the extraction that a recipe defines and return a summary, without writing anything.
+
+    An entry point, so it takes the whole recipe: source, features and store determine the store
+    together (see `ExtractionSpec.from_recipe`).
 
     Args:
         recipe: Recipe that defines the corpus, the features and the store.
-        root: Folder that contains all stores; overrides the recipe's.
+        root: Folder that contains all stores. Default: `store.root` of the recipe, then the state
+            folder.
+
+    Raises:
+        SourceError: If the corpus as a whole cannot be read.
     """
     extraction = ExtractionSpec.from_recipe(recipe, root)
     scan = scan_corpus(extraction)
     folder = extraction.root / scan.folder_name
     if not folder.is_dir():
         return make_extraction_plan(extraction, scan).summary
-    clips = {split: len(keyed) for split, keyed in scan.clips.items()}
-    num_dropped = len(scan.problems)
-    return ExtractionPlanSummary(clips, 0, scan.num_clips, num_dropped, 0, 0, folder, exists=True)
+    return ExtractionPlanSummary(
+        splits={split: len(keyed_clips) for split, keyed_clips in scan.clips.items()},
+        num_to_compute=0,
+        num_to_reuse=scan.num_clips,
+        num_dropped=len(scan.invalid_rows),
+        media_bytes=0,
+        store_bytes=0,
+        folder=folder,
+        exists=True,
+    )
 
 
 def make_extraction_plan(extraction: ExtractionSpec, scan: CorpusScan) -> ExtractionPlan:
-    """Divide the scanned clips into chunks and find features that other stores already have."""
-    clip_keys = {key for keyed in scan.clips.values() for _, key, _ in keyed}
+    """Plan an extraction: divide its clips into chunks and find features in other stores.
+
+    Args:
+        extraction: Source, feature step and root of all stores.
+        scan: Scan of the corpus.
+    """
+    clip_keys = {key for keyed_clips in scan.clips.values() for _, key, _ in keyed_clips}
     cached = find_cached_features(extraction.root, clip_keys)
     # Ceiling division: at most `_MAX_SHARDS` chunks, plus a partial one per split.
-    size = max(_MIN_CLIPS_PER_SHARD, -(-scan.num_clips // _MAX_SHARDS))
+    clips_per_chunk = max(_MIN_CLIPS_PER_SHARD, -(-scan.num_clips // _MAX_SHARDS))
     chunks = []
-    for split, keyed in scan.clips.items():
-        tasks = [ClipTask(clip, key, cached.get(key)) for clip, key, _ in keyed]
-        for number, first in enumerate(range(0, len(tasks), size)):
-            name = f"shards/{split}-{number:05d}.arrow"
-            chunks.append(ClipChunk(name, tuple(tasks[first : first + size])))
+    for split, keyed_clips in scan.clips.items():
+        tasks = [ClipTask(clip, key, cached.get(key)) for clip, key, _ in keyed_clips]
+        for shard_index, start in enumerate(range(0, len(tasks), clips_per_chunk)):
+            shard = f"shards/{split}-{shard_index:05d}.arrow"
+            chunks.append(ClipChunk(shard, tuple(tasks[start : start + clips_per_chunk])))
     return ExtractionPlan(scan, tuple(chunks), _summarize_plan(extraction, scan, cached))
 
 
 def find_cached_features(root: Path, clip_keys: set[str]) -> dict[str, CachedFeatures]:
-    """Find the existing features of clips in all intact stores below a folder.
+    """Find the existing features of clips in all stores below a folder that can be opened.
 
     Args:
         root: Folder that contains the stores.
         clip_keys: Keys of the clips.
 
     Returns:
-        Key → location of the features.
+        Key → location of the features, without the keys that no store contains. The first store by
+        name is chosen if several have a clip.
     """
     cached: dict[str, CachedFeatures] = {}
     for manifest in sorted(root.glob(f"*/{MANIFEST}")):
@@ -133,13 +158,16 @@ def find_cached_features(root: Path, clip_keys: set[str]) -> dict[str, CachedFea
         for record in (record for split in store.splits for record in store.get_records(split)):
             if record.key in clip_keys and record.key not in cached:
                 cached[record.key] = CachedFeatures(
-                    store.folder, record, store.get_num_bytes(record)
+                    store.folder, record, store.compute_clip_bytes(record)
                 )
     return cached
 
 
 def check_disk_space(summary: ExtractionPlanSummary) -> None:
-    """Check that the disk has space for the features.
+    """Check that the disk of the store's folder has space for the estimated size of the features.
+
+    Args:
+        summary: Summary of the plan.
 
     Raises:
         StoreError: If there is too little free space.
@@ -148,30 +176,37 @@ def check_disk_space(summary: ExtractionPlanSummary) -> None:
     # The root may not exist yet; its nearest existing parent is on the same disk.
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if summary.store_bytes > free:
+    free_bytes = shutil.disk_usage(folder).free
+    if summary.store_bytes > free_bytes:
         raise StoreError(
             f"the features need about {format_bytes(summary.store_bytes)}, but `{folder}` has"
-            f" {format_bytes(free)} left; free disk space, or set `store.root` to another disk"
+            f" {format_bytes(free_bytes)} left; free disk space, or set `store.root` to another"
+            " disk"
         )
 
 
 def _summarize_plan(
     extraction: ExtractionSpec, scan: CorpusScan, cached: dict[str, CachedFeatures]
 ) -> ExtractionPlanSummary:
-    """Count the clips to compute and to copy, and estimate the bytes to read and write."""
-    keyed_clips = [item for keyed in scan.clips.values() for item in keyed]
-    uncached = [item for item in keyed_clips if item[1] not in cached]
-    copied_bytes = sum(cached[key].num_bytes for _, key, _ in keyed_clips if key in cached)
-    computed_bytes = len(uncached) * _estimate_bytes_per_clip(
-        extraction, [clip for clip, _, _ in uncached]
+    """Count the clips to compute and to copy, and estimate the bytes to read and write.
+
+    Args:
+        extraction: Source, feature step and root of all stores.
+        scan: Scan of the corpus.
+        cached: Key → location of existing features.
+    """
+    all_clips = [keyed_clip for keyed_clips in scan.clips.values() for keyed_clip in keyed_clips]
+    uncached_clips = [keyed_clip for keyed_clip in all_clips if keyed_clip[1] not in cached]
+    copied_bytes = sum(cached[key].num_bytes for _, key, _ in all_clips if key in cached)
+    computed_bytes = len(uncached_clips) * _estimate_bytes_per_clip(
+        extraction, [clip for clip, _, _ in uncached_clips]
     )
     return ExtractionPlanSummary(
-        splits={split: len(keyed) for split, keyed in scan.clips.items()},
-        num_to_compute=len(uncached),
-        num_to_reuse=len(keyed_clips) - len(uncached),
-        num_dropped=len(scan.problems),
-        media_bytes=sum(num_bytes for _, _, num_bytes in uncached),
+        splits={split: len(keyed_clips) for split, keyed_clips in scan.clips.items()},
+        num_to_compute=len(uncached_clips),
+        num_to_reuse=len(all_clips) - len(uncached_clips),
+        num_dropped=len(scan.invalid_rows),
+        media_bytes=sum(num_bytes for _, _, num_bytes in uncached_clips),
         store_bytes=round(copied_bytes + computed_bytes),
         folder=extraction.root / scan.folder_name,
         exists=False,
@@ -179,15 +214,23 @@ def _summarize_plan(
 
 
 def _estimate_bytes_per_clip(extraction: ExtractionSpec, clips: Sequence[Clip]) -> float:
-    """Estimate the stored bytes per clip from evenly spread clips; 0 if none is usable."""
-    step = max(1, len(clips) // _NUM_SAMPLED_CLIPS)
-    sizes = []
-    for clip in clips[::step][:_NUM_SAMPLED_CLIPS]:
+    """Estimate the mean stored bytes of a clip from up to 8 clips, spread evenly.
+
+    Args:
+        extraction: Source, feature step and stored dtype.
+        clips: Clips to compute.
+
+    Returns:
+        The mean over the sampled clips whose media can be read; 0 if there is none.
+    """
+    stride = max(1, len(clips) // _NUM_SAMPLED_CLIPS)
+    clip_bytes = []
+    for clip in clips[::stride][:_NUM_SAMPLED_CLIPS]:
         try:
             shapes = extraction.step.estimate_shapes(extraction.source.read(clip)).values()
-            values = sum(frames * width for frames, width in shapes)
-            sizes.append(values * np.dtype(extraction.dtype).itemsize)
+            num_values = sum(num_frames * width for num_frames, width in shapes)
+            clip_bytes.append(num_values * np.dtype(extraction.dtype).itemsize)
         except ClipError:
             # The clip is counted as dropped when it is computed.
             continue
-    return sum(sizes) / len(sizes) if sizes else 0.0
+    return sum(clip_bytes) / len(clip_bytes) if clip_bytes else 0.0

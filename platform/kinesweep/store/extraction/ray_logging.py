@@ -7,7 +7,11 @@ from typing import Any
 
 
 def disable_dataset_progress(dataset: Any) -> Any:
-    """Turn off the progress bars and the start-up report of a dataset, and return it."""
+    """Turn off the progress bars and the start-up report of a Ray dataset, and return the dataset.
+
+    Args:
+        dataset: Dataset of Ray Data, which is changed in place.
+    """
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False
     return dataset
@@ -27,7 +31,11 @@ _LOG_LEVELS = {
 
 @contextmanager
 def silence_ray_data() -> Iterator[None]:
-    """Silence the log messages of Ray Data inside the context, except warnings about execution."""
+    """Raise the log levels of Ray Data inside the context, so that routine messages are not shown.
+
+    Warnings are still shown, except those that `_LOG_LEVELS` describes. The previous levels are
+    restored at the end.
+    """
     loggers = {name: logging.getLogger(name) for name in _LOG_LEVELS}
     previous_levels = {name: logger.level for name, logger in loggers.items()}
     for name, logger in loggers.items():

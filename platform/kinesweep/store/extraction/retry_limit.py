@@ -12,15 +12,18 @@ _MAX_ATTEMPTS = 4
 
 
 def record_attempt(folder: Path, piece: str, description: str) -> None:
-    """Record an attempt at a piece of work; raise an error if too many workers died on it.
+    """Record an attempt at a piece of work, and raise an error if it is the fifth or later.
+
+    A worker calls this before each attempt. Earlier attempts at the same piece ended with the death
+    of their workers; otherwise Ray would not have submitted the piece again.
 
     Args:
         folder: Staging folder of the extraction.
-        piece: Identifier of the piece, used in a file name.
+        piece: Identifier of the piece, which becomes part of a file name.
         description: Description of the piece for the error message.
 
     Raises:
-        StoreError: If earlier attempts at this piece already failed `_MAX_ATTEMPTS` (4) times.
+        StoreError: If `_MAX_ATTEMPTS` (4) attempts at this piece were recorded before.
     """
     # The counter lives on disk because it must survive the death of the worker. `finalize_store`
     # removes it together with other files that the manifest does not list.
@@ -35,7 +38,6 @@ def record_attempt(folder: Path, piece: str, description: str) -> None:
     if num_attempts > _MAX_ATTEMPTS:
         raise StoreError(
             f"the worker process died {num_attempts - 1} times on {description}; one of these files"
-            " may crash"
-            " its reader or need too much memory (see Ray's logs). Find the file with `kinesweep"
-            " check` and remove its row from the corpus."
+            " may crash its reader or need too much memory (see Ray's logs). Find the file with"
+            " `kinesweep check` and remove its row from the corpus."
         )

@@ -13,11 +13,11 @@ from kinesweep.core.errors import ClipError
 
 
 def round_to_store_dtype(features_TD: NDArray[np.floating], dtype: str) -> NDArray[np.floating]:
-    """Round features to the dtype of the store and return them as a contiguous array (T, D).
+    """Round features to the dtype of a store and return them as a contiguous array, (T, D).
 
     Args:
-        features_TD: Finite values, at least one frame.
-        dtype: `float16` or `float32`.
+        features_TD: Features of one stream of a clip.
+        dtype: Stored dtype, `float16` or `float32`.
 
     Raises:
         ClipError: If there are no frames, or values are NaN, infinite or beyond the range of

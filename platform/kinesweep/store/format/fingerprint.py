@@ -17,8 +17,8 @@ from pathlib import Path
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint, to_canonical_json
-from kinesweep.core.video_files import is_image_file
 from kinesweep.sources.base import MediaDigest
+from kinesweep.sources.video.video_reader import is_image_file
 
 STORE_FORMAT = 2
 """Version of the store layout and of clip keys; a change recomputes every clip."""
@@ -28,25 +28,32 @@ _MAX_SINGLE_READ_BYTES = 16_000_000
 
 
 def hash_media_files(paths: Iterable[Path]) -> dict[Path, MediaDigest | ClipError]:
-    """Hash the content of each distinct file; a file that cannot be read gets a `ClipError`.
+    """Hash the content of each distinct file in threads.
+
+    Args:
+        paths: Paths of files, or of folders of images; a path may occur several times.
 
     Returns:
-        Path → SHA-256 and size, or the error with the reason.
+        Path → SHA-256 and size in bytes, or an error with the reason `unreadable`.
     """
     unique_paths = list(dict.fromkeys(paths))
-    threads = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) as pool:
+    num_threads = min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(num_threads) as pool:
         return dict(zip(unique_paths, pool.map(_hash_media_path, unique_paths), strict=True))
 
 
 def _hash_media_path(path: Path) -> MediaDigest | ClipError:
-    """Hash a file or a folder of images; return a `ClipError` if it is unreadable."""
+    """Hash the content of a file or of a folder of images.
+
+    Returns:
+        SHA-256 and size in bytes, or an error with the reason `unreadable`.
+    """
     if path.is_dir():
         return _hash_image_folder(path)
     try:
-        size = path.stat().st_size
-        if size > _MAX_SINGLE_READ_BYTES:
-            return MediaDigest(compute_file_sha256(path), size)
+        num_bytes = path.stat().st_size
+        if num_bytes > _MAX_SINGLE_READ_BYTES:
+            return MediaDigest(compute_file_sha256(path), num_bytes)
         content = path.read_bytes()
     except OSError as error:
         return ClipError(f"`{path}` cannot be read: {error.strerror}", reason="unreadable")
@@ -54,67 +61,74 @@ def _hash_media_path(path: Path) -> MediaDigest | ClipError:
 
 
 def _hash_image_folder(folder: Path) -> MediaDigest | ClipError:
-    """Hash the names and contents of a folder of images; return the hash and the total size."""
+    """Hash the names and contents of all images in a folder; other files are ignored.
+
+    Returns:
+        SHA-256 and total size in bytes, or the error of the first image that cannot be read.
+    """
+    image_digests: dict[str, MediaDigest] = {}
     # Sorted because the order of `iterdir` differs between file systems.
-    entries = [
-        (path.name, _hash_media_path(path))
-        for path in sorted(filter(is_image_file, folder.iterdir()))
-    ]
-    for _, media in entries:
-        if isinstance(media, ClipError):
-            return media
-    digests = [(name, media) for name, media in entries if isinstance(media, MediaDigest)]
-    hash_entries = [[name, media.sha256] for name, media in digests]
+    for path in sorted(filter(is_image_file, folder.iterdir())):
+        digest = _hash_media_path(path)
+        if isinstance(digest, ClipError):
+            return digest
+        image_digests[path.name] = digest
+    names_and_hashes = [[name, digest.sha256] for name, digest in image_digests.items()]
     return MediaDigest(
-        compute_fingerprint(hash_entries), sum(media.num_bytes for _, media in digests)
+        compute_fingerprint(names_and_hashes),
+        sum(digest.num_bytes for digest in image_digests.values()),
     )
 
 
 def combine_media_digests(
     digests: Mapping[Path, MediaDigest | ClipError], paths: Sequence[Path]
 ) -> MediaDigest | ClipError:
-    """Combine the digests of a clip's files, in order, into one digest with the total size.
+    """Combine the digests of a clip's files into one digest with their total size.
 
     Args:
         digests: Digests as returned by `hash_media_files`.
-        paths: Media file of the clip, followed by its auxiliary files.
+        paths: Media file of the clip, followed by its auxiliary files; their order changes the
+            combined digest.
 
     Returns:
         The digest, or the error of the first file that cannot be read.
     """
-    clip_digests: list[MediaDigest] = []
-    for media in map(digests.__getitem__, paths):
-        if isinstance(media, ClipError):
-            return media
-        clip_digests.append(media)
-    if len(clip_digests) == 1:
+    file_digests: list[MediaDigest] = []
+    for digest in map(digests.__getitem__, paths):
+        if isinstance(digest, ClipError):
+            return digest
+        file_digests.append(digest)
+    if len(file_digests) == 1:
         # The plain hash of a single file, not a hash of a list with one entry.
-        return clip_digests[0]
-    hashes = [media.sha256 for media in clip_digests]
-    return MediaDigest(compute_fingerprint(hashes), sum(media.num_bytes for media in clip_digests))
+        return file_digests[0]
+    hashes = [digest.sha256 for digest in file_digests]
+    num_bytes = sum(digest.num_bytes for digest in file_digests)
+    return MediaDigest(compute_fingerprint(hashes), num_bytes)
 
 
-def compute_clip_key(clip: Clip, media_sha256: str, recipe_part: Mapping[str, object]) -> str:
+def compute_clip_key(clip: Clip, media_sha256: str, key_settings: Mapping[str, object]) -> str:
     """Compute the key that identifies a clip's features, 64 hexadecimal digits.
 
     Args:
         clip: Clip; only its span enters the key.
-        media_sha256: Hash of the content of the clip's files.
-        recipe_part: Read options, fingerprint of the feature step and stored dtype.
+        media_sha256: SHA-256 of the content of the clip's files.
+        key_settings: Streams, fingerprint of the feature step, stored dtype and read options
+            (`ExtractionSpec.get_clip_key_settings`).
     """
     # As floats, so that `1` and `1.0` give the same key.
     bounds = [None if bound is None else float(bound) for bound in (clip.span.start, clip.span.end)]
-    value = [STORE_FORMAT, media_sha256, bounds, clip.span.unit, dict(recipe_part)]
+    value = [STORE_FORMAT, media_sha256, bounds, clip.span.unit, dict(key_settings)]
     return compute_fingerprint(value)
 
 
 def compute_split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
     """Compute the fingerprint of a split, 64 hexadecimal digits.
 
-    It covers the clips in order, with all their metadata except the row.
+    It covers the clips in the order of the source, with their features' keys and all their metadata
+    except the row of the table.
 
     Args:
-        clips: Clips with their keys.
+        clips: Clips of the split, each with its key.
     """
     digest = hashlib.sha256()
     for clip, key in clips:
@@ -130,6 +144,9 @@ def compute_split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
     return digest.hexdigest()
 
 
-def compute_invalid_rows_fingerprint(problems: Sequence[InvalidRow]) -> str:
-    """Compute the fingerprint of invalid rows, 64 hexadecimal digits; it ignores row positions."""
-    return compute_fingerprint([[problem.clip_id, problem.reason] for problem in problems])
+def compute_invalid_rows_fingerprint(invalid_rows: Sequence[InvalidRow]) -> str:
+    """Compute the fingerprint of invalid rows, 64 hexadecimal digits.
+
+    It covers their clip IDs and reasons, but neither their positions in a table nor the messages.
+    """
+    return compute_fingerprint([[row.clip_id, row.reason] for row in invalid_rows])

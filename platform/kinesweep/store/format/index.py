@@ -27,7 +27,7 @@ class ClipRecord:
         clip: Metadata of the clip.
         lengths: Stream → number of frames, T.
         rates_hz: Stream → frames per second.
-        shard: File with the features, relative to the store.
+        shard: Path of the file with the features, relative to the store.
         shard_row: Row of the clip in the shard.
         key: Key of the features (`fingerprint.compute_clip_key`).
         digest: Hash of the stored features; equal features have equal digests.
@@ -43,10 +43,12 @@ class ClipRecord:
 
 
 def build_index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> pa.Table:
-    """Convert records to the table of the index; equal records give equal bytes.
+    """Convert records to the table of the index, one row per clip.
+
+    Equal records give equal bytes.
 
     Args:
-        records: Records to store.
+        records: Records of all clips, in the order of the rows.
         streams: Names of the streams, in the order of their columns.
     """
     string_type, int_type, float_type = pa.string(), pa.int64(), pa.float64()
@@ -73,18 +75,35 @@ def build_index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> 
         columns[name] = pa.array([getattr(record, name) for record in records], string_type)
     columns["place"] = pa.array([record.shard_row for record in records], int_type)
     for stream in streams:
-        columns[f"frames.{stream}"] = pa.array([r.lengths[stream] for r in records], int_type)
-        columns[f"rate_hz.{stream}"] = pa.array([r.rates_hz[stream] for r in records], float_type)
+        columns[f"frames.{stream}"] = pa.array(
+            [record.lengths[stream] for record in records], int_type
+        )
+        columns[f"rate_hz.{stream}"] = pa.array(
+            [record.rates_hz[stream] for record in records], float_type
+        )
     return pa.table(columns)
 
 
 def parse_index_table(table: pa.Table, streams: Sequence[str]) -> list[ClipRecord]:
-    """Convert the table of an index (see `build_index_table`) back to records, in its order."""
+    """Convert the table of an index back to records; the inverse of `build_index_table`.
+
+    Args:
+        table: Table of the index.
+        streams: Names of the streams.
+
+    Returns:
+        Records of all clips, in the order of the rows.
+    """
     return [_parse_record(row, streams) for row in table.to_pylist()]
 
 
 def _parse_record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
-    """Convert a row of the index to a record."""
+    """Convert a row of the index to the record of a clip.
+
+    Args:
+        row: Column → value.
+        streams: Names of the streams.
+    """
     clip = Clip(
         **{name: row[name] for name in _STRING_FIELDS},
         span=Span(row["span_start"], row["span_end"], row["span_unit"]),

@@ -29,11 +29,11 @@ MappedShard = dict[str, tuple[NDArray[np.int64], NDArray[np.floating]]]
 
 @dataclass(frozen=True)
 class ExtractionCounts:
-    """The numbers of clips in one extraction, by what was done with them.
+    """The numbers of clips that one extraction computed, reused and dropped.
 
     Attributes:
-        computed: Number of clips that were computed.
-        reused: Number of clips that existed already, in this store or another.
+        computed: Number of clips whose features were computed.
+        reused: Number of clips whose features this store or another one already contained.
         dropped: Number of rows that could not be used.
     """
 
@@ -68,18 +68,18 @@ class Store:
         return f"Store({str(self.folder)!r}: {counts})"
 
     def _repr_html_(self) -> str:
-        """Return clips, streams and dropped clips as HTML, which notebooks show."""
-        clips = {f"{split} clips": len(self.get_records(split)) for split in self.splits}
-        streams = {
+        """Return the numbers of clips and dropped clips, and the streams, as HTML for notebooks."""
+        clip_counts = {f"{split} clips": len(self.get_records(split)) for split in self.splits}
+        stream_widths = {
             f"stream `{name}`": f"{width} values per frame"
             for name, width in self.schema.widths.items()
         }
-        dropped = {
+        drop_counts = {
             f"dropped: {reason}": count
             for reason, count in self.manifest["dropped"]["reasons"].items()
         }
         title = f"Feature store {self.folder.name}"
-        return format_html_key_values(title, {**clips, **streams, **dropped})
+        return format_html_key_values(title, {**clip_counts, **stream_widths, **drop_counts})
 
     @property
     def fingerprint(self) -> str:
@@ -88,9 +88,9 @@ class Store:
 
     @cached_property
     def schema(self) -> StoreSchema:
-        """Return the width, rate and dtype of each stream."""
-        streams = self.manifest["streams"].items()
-        return StoreSchema({name: StreamSchema.from_json(stream) for name, stream in streams})
+        """Return the schema of the streams: width, frame rate, dtype and points of each."""
+        schemas = self.manifest["streams"].items()
+        return StoreSchema({name: StreamSchema.from_json(schema) for name, schema in schemas})
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ class Store:
         return tuple(self.manifest["splits"])
 
     def get_records(self, split: str) -> list[ClipRecord]:
-        """Return the clips of a split, in the order of the source.
+        """Return the records of the clips of a split, in the order of the source.
 
         Raises:
             StoreError: If there is no such split.
@@ -112,13 +112,14 @@ class Store:
         return list(self._records[split])
 
     @property
-    def self_reference_counts(self) -> dict[str, int]:
-        """Return split → number of clips without a reference, which are compared with themselves.
+    def self_comparison_counts(self) -> dict[str, int]:
+        """Return split → number of clips without a reference motion.
 
-        Empty if the store has no stream `reference` that consists of points.
+        These clips are compared with themselves. The mapping is empty if the store has no stream
+        `reference` that consists of points, because its clips are not compared.
         """
-        stream = self.schema.streams.get("reference")
-        if stream is None or stream.layout is None:
+        schema = self.schema.streams.get("reference")
+        if schema is None or schema.layout is None:
             return {}
         return {
             split: sum(not record.clip.reference for record in records)
@@ -126,7 +127,13 @@ class Store:
         }
 
     def get_features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
-        """Return the features of a clip: stream → read-only view (T, D) in the stored dtype.
+        """Return the features of a clip as views of the mapped shard.
+
+        Args:
+            record: Record of the clip, from `get_records`.
+
+        Returns:
+            Stream → read-only array (T, D) in the stored dtype.
 
         Raises:
             StoreError: If the shard is damaged.
@@ -136,32 +143,38 @@ class Store:
             shard = self._shards[record.shard] = self._map_shard(record.shard)
         features = {}
         for stream, (offsets, values) in shard.items():
-            first, last = offsets[record.shard_row], offsets[record.shard_row + 1]
+            start, stop = offsets[record.shard_row], offsets[record.shard_row + 1]
             # Slicing and reshaping return views, so no feature is read before it is used.
-            features[stream] = values[first:last].reshape(record.lengths[stream], -1)
+            features[stream] = values[start:stop].reshape(record.lengths[stream], -1)
         return features
 
-    def get_num_bytes(self, record: ClipRecord) -> int:
-        """Return the total size in bytes of a clip's features in all streams."""
-        streams = self.schema.streams.items()
+    def compute_clip_bytes(self, record: ClipRecord) -> int:
+        """Compute the size of a clip's features in all streams, in bytes."""
         return sum(
-            record.lengths[name] * stream.width * np.dtype(stream.dtype).itemsize
-            for name, stream in streams
+            record.lengths[name] * schema.width * np.dtype(schema.dtype).itemsize
+            for name, schema in self.schema.streams.items()
         )
 
     @cached_property
     def _records(self) -> dict[str, list[ClipRecord]]:
-        """Return the records of the index by split; the index is read on first access."""
+        """Return split → records in the order of the source, read from the index once."""
         with pa.memory_map(str(self.folder / INDEX)) as file:
             table = pa.ipc.open_file(file).read_all()
-        by_split: dict[str, list[ClipRecord]] = {split: [] for split in self.splits}
+        records_by_split: dict[str, list[ClipRecord]] = {split: [] for split in self.splits}
         for record in parse_index_table(table, list(self.schema.streams)):
-            by_split[record.clip.split].append(record)
-        return by_split
+            records_by_split[record.clip.split].append(record)
+        return records_by_split
 
-    def _map_shard(self, name: str) -> MappedShard:
-        """Map a shard into memory and return views of its streams."""
-        path = self.folder / name
+    def _map_shard(self, shard: str) -> MappedShard:
+        """Map a shard into memory and return views of its streams.
+
+        Args:
+            shard: Path of the shard, relative to the store.
+
+        Raises:
+            StoreError: If the shard cannot be read.
+        """
+        path = self.folder / shard
         try:
             # `write_arrow_table` writes one record batch per shard. The arrays keep the mapping
             # alive.
@@ -177,6 +190,9 @@ class Store:
 
 def open_store(folder: Path) -> Store:
     """Open a store after checking its manifest, its index and the size of every file.
+
+    Args:
+        folder: Folder of the store.
 
     Raises:
         StoreError: If there is no store, it has another format, or it is damaged.
@@ -205,27 +221,43 @@ def open_store(folder: Path) -> Store:
 
 
 def _check_store_files(folder: Path, manifest: dict[str, Any]) -> None:
-    """Check the sizes of all files and the content of the index."""
+    """Check the size of every file of a store and the SHA-256 of its index.
+
+    Args:
+        folder: Folder of the store.
+        manifest: Content of the manifest.
+
+    Raises:
+        StoreError: If a file is missing or a check fails; the message names the first such file.
+    """
     for name, expected in manifest["files"].items():
         path = folder / name
-        size = path.stat().st_size if path.is_file() else None
-        if size != expected["bytes"]:
-            actual_size = "missing" if size is None else f"{size} bytes long"
+        num_bytes = path.stat().st_size if path.is_file() else None
+        if num_bytes != expected["bytes"]:
+            actual_state = "missing" if num_bytes is None else f"{num_bytes} bytes long"
             raise _make_damage_error(
-                path, f"it is {actual_size}, but should have {expected['bytes']} bytes"
+                path, f"it is {actual_state}, but should have {expected['bytes']} bytes"
             )
     if compute_file_sha256(folder / INDEX) != manifest["files"][INDEX]["sha256"]:
         raise _make_damage_error(folder / INDEX, "its SHA-256 is wrong")
 
 
 def _to_numpy_view(array: pa.Array) -> NDArray[Any]:
-    """Return a NumPy view of an Arrow array."""
-    # Raises instead of copying the data silently.
+    """Return a NumPy view of an Arrow array.
+
+    Raises:
+        pa.ArrowInvalid: If the data would have to be copied.
+    """
     return array.to_numpy(zero_copy_only=True)
 
 
 def _make_damage_error(path: Path, reason: str) -> StoreError:
-    """Return the error for a damaged file; the message names the file and the reason."""
+    """Build the error for a damaged file of a store, which the caller raises.
+
+    Args:
+        path: Path of the damaged file.
+        reason: Description of the damage, without a full stop.
+    """
     return StoreError(
         f"`{path}` is damaged: {reason}. Remove the store's folder and extract again."
     )

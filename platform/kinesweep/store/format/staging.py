@@ -24,12 +24,15 @@ _LOCK_FILE = "alive.lock"
 
 @contextmanager
 def create_staging_dir(root: Path) -> Iterator[Path]:
-    """Create a staging folder below `root`, yield it and remove it unless it was committed.
+    """Create a staging folder for the context, and remove it at the end unless it was committed.
 
-    Leftovers of killed extractions are removed first.
+    Staging folders of killed extractions are removed first, if the file system supports locks.
 
     Args:
         root: Folder that contains all stores; created if missing.
+
+    Yields:
+        Path of the staging folder, directly below `root`.
     """
     root.mkdir(parents=True, exist_ok=True)
     folder = root / f"{_STAGING_PREFIX}{uuid.uuid4().hex[:12]}"
@@ -57,7 +60,12 @@ def commit_store_dir(folder: Path, final_dir: Path) -> bool:
         final_dir: Final folder of the store.
 
     Returns:
-        True if the folder was renamed; False if an equal store already has the final name.
+        True if the folder was renamed; False if the final folder already exists and is not empty,
+        because another extraction committed an equal store. The staging folder is then unchanged,
+        but without its lock.
+
+    Raises:
+        OSError: If the folder cannot be renamed for another reason.
     """
     # Sync the directory entries before the rename, so that the final name never refers to a folder
     # with missing files after a power failure.
@@ -79,7 +87,11 @@ def commit_store_dir(folder: Path, final_dir: Path) -> bool:
 
 
 def _remove_abandoned_dirs(root: Path) -> None:
-    """Remove folders of extractions that no longer run; the caller holds the root's lock."""
+    """Remove the staging folders of extractions that no longer run.
+
+    Args:
+        root: Folder that contains all stores; the caller must hold its lock.
+    """
     for folder in root.glob(f"{_STAGING_PREFIX}*"):
         try:
             with (folder / _LOCK_FILE).open("rb") as lock_file:
@@ -94,7 +106,14 @@ def _remove_abandoned_dirs(root: Path) -> None:
 
 @contextmanager
 def _hold_root_lock(root: Path) -> Iterator[bool]:
-    """Hold the lock of the root folder; yield False if the file system does not support locks."""
+    """Hold the exclusive lock of the root folder during the context, after waiting for it.
+
+    Args:
+        root: Folder that contains all stores.
+
+    Yields:
+        True if the lock is held; False if the file system does not support locks.
+    """
     with (root / ".lock").open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -105,9 +124,16 @@ def _hold_root_lock(root: Path) -> Iterator[bool]:
 
 
 def _try_acquire_lock(file: IO[bytes]) -> bool:
-    """Acquire a lock unless another process holds it; return whether it was acquired.
+    """Try to acquire the exclusive lock of a file, without waiting.
 
     Closing the file releases the lock.
+
+    Args:
+        file: Open file.
+
+    Returns:
+        Whether the lock was acquired; False if another process holds it or the file system does not
+        support locks.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -40,7 +40,11 @@ class FileChecksum:
 
 
 def compute_features_digest(features: Mapping[str, NDArray[np.floating]]) -> str:
-    """Compute the digest of a clip's stored features over all streams, 64 hexadecimal digits."""
+    """Compute the SHA-256 of a clip's stored features, 64 hexadecimal digits.
+
+    Args:
+        features: Stream → stored features, (T, D); the order of the streams changes the digest.
+    """
     digest = hashlib.sha256()
     for stream, x_TD in features.items():
         # The header separates streams whose raw bytes would otherwise be ambiguous.
@@ -50,23 +54,28 @@ def compute_features_digest(features: Mapping[str, NDArray[np.floating]]) -> str
 
 
 def write_shard(path: Path, streams: Mapping[str, Sequence[NDArray[np.floating]]]) -> FileChecksum:
-    """Write the features of clips as a shard and return its size and hash.
+    """Write the features of clips as a shard and return its size and SHA-256.
 
     Args:
         path: Path of the shard.
-        streams: Stream → one array of shape (T, D) per clip, in the order of the clips.
+        streams: Stream → one array of shape (T, D) per clip, in the order of the shard's rows.
     """
     columns = {}
-    for stream, clips in streams.items():
-        offsets = np.cumsum([0, *(x_TD.size for x_TD in clips)], dtype=np.int64)
-        values = np.concatenate([x_TD.reshape(-1) for x_TD in clips])
+    for stream, clip_features in streams.items():
+        offsets = np.cumsum([0, *(x_TD.size for x_TD in clip_features)], dtype=np.int64)
+        values = np.concatenate([x_TD.reshape(-1) for x_TD in clip_features])
         # 64-bit offsets: 32 bits would limit a shard to 2³¹ values per stream.
         columns[stream] = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
     return write_arrow_table(path, pa.table(columns))
 
 
 def write_arrow_table(path: Path, table: pa.Table) -> FileChecksum:
-    """Write a table as an Arrow IPC file and return its size and hash."""
+    """Write a table durably as an Arrow IPC file and return its size and SHA-256.
+
+    Args:
+        path: Path of the file.
+        table: Table to write.
+    """
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as file:
         file.write_table(table)
@@ -74,21 +83,26 @@ def write_arrow_table(path: Path, table: pa.Table) -> FileChecksum:
 
 
 def write_store_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest of a store, with a checksum over its own content."""
+    """Write the manifest of a store durably, with a checksum over its own content.
+
+    Args:
+        folder: Folder of the store.
+        manifest: Content without the checksum; plain values.
+    """
     content = {**manifest, "checksum": compute_fingerprint(manifest)}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes_durably(folder / MANIFEST, f"{text}\n".encode())
 
 
 def write_bytes_durably(path: Path, content: Any) -> FileChecksum:
-    """Write bytes to a file atomically and durably, even if two processes write it at once.
+    """Write bytes to a file atomically and durably, even if several processes do so at once.
 
     Args:
         path: Final path; missing parent folders are created.
         content: Bytes or a bytes-like object.
 
     Returns:
-        Size and hash of the file.
+        Size and SHA-256 of the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A unique name per call, so that two processes never write to the same partial file.

@@ -24,7 +24,7 @@ class SharedFeatures:
     Attributes:
         first: Name of a split.
         second: Name of another split.
-        pairs: Pairs of clip ids, the first in `first` and the second in `second`.
+        pairs: Pairs of clip IDs, one from the split `first` and one from the split `second`.
     """
 
     first: str
@@ -36,12 +36,12 @@ def verify_store(store: Store) -> None:
     """Read every byte of a store and compare it with the manifest and the index.
 
     Raises:
-        StoreError: If a file or clip is damaged; the message names all of them.
+        StoreError: If a file is damaged, or no file but a clip; the message names all of them.
     """
     errors = [
         f"`{name}`: its SHA-256 is wrong"
-        for name, mark in store.manifest["files"].items()
-        if compute_file_sha256(store.folder / name) != mark["sha256"]
+        for name, checksum in store.manifest["files"].items()
+        if compute_file_sha256(store.folder / name) != checksum["sha256"]
     ]
     # Clips in damaged files would only repeat the same problem, and reading them could fail.
     for split in store.splits if not errors else ():
@@ -59,19 +59,25 @@ def verify_store(store: Store) -> None:
 
 
 def find_shared_features(store: Store) -> list[SharedFeatures]:
-    """Find clips with identical features in two splits; return one entry per pair of splits."""
-    ids: dict[str, dict[str, list[str]]] = {split: defaultdict(list) for split in store.splits}
+    """Find clips of different splits whose stored features are bit-identical.
+
+    Returns:
+        One entry for each pair of splits that share features.
+    """
+    ids_by_digest: dict[str, dict[str, list[str]]] = {
+        split: defaultdict(list) for split in store.splits
+    }
     for split in store.splits:
         for record in store.get_records(split):
-            ids[split][record.digest].append(record.clip.id)
-    shared = []
+            ids_by_digest[split][record.digest].append(record.clip.id)
+    shared_features = []
     for first, second in combinations(store.splits, 2):
         pairs = [
             (clip_id, other_id)
-            for digest, clip_ids in ids[first].items()
+            for digest, clip_ids in ids_by_digest[first].items()
             for clip_id in clip_ids
-            for other_id in ids[second].get(digest, ())
+            for other_id in ids_by_digest[second].get(digest, ())
         ]
         if pairs:
-            shared.append(SharedFeatures(first, second, tuple(pairs)))
-    return shared
+            shared_features.append(SharedFeatures(first, second, tuple(pairs)))
+    return shared_features

@@ -6,7 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kinesweep.config.loading import suggest_closest_word
+from kinesweep.config.suggestions import suggest_closest_word
+from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.units import format_bytes
 from kinesweep.store.format.index import ClipRecord
@@ -18,17 +19,21 @@ _CURVE_WIDTH = 60
 
 
 def describe_store(store: Store, clip_id: str | None = None) -> RenderableType:
-    """Describe a store (splits, streams, dropped rows) or one of its clips as tables.
+    """Describe a store or one of its clips as text and tables for the terminal.
+
+    A store is described by its splits, streams and dropped rows; a clip by its metadata and a
+    summary of its features.
 
     Args:
         store: Store to describe.
-        clip_id: Id of the clip; None describes the whole store.
+        clip_id: ID of the clip; None describes the whole store.
 
     Raises:
         InputError: If there is no such clip.
+        StoreError: If the shard of the clip is damaged.
     """
     if clip_id is None:
-        reference_lines = [Text(line) for line in [describe_self_references(store)] if line]
+        reference_lines = [Text(line) for line in [describe_self_comparisons(store)] if line]
         return Group(
             _format_heading(store),
             _build_splits_table(store),
@@ -40,7 +45,11 @@ def describe_store(store: Store, clip_id: str | None = None) -> RenderableType:
 
 
 def find_clip_record(store: Store, clip_id: str) -> ClipRecord:
-    """Find the record of a clip in any split by its id.
+    """Return the record of the clip with a given ID, whatever its split.
+
+    Args:
+        store: Store to search.
+        clip_id: ID of the clip.
 
     Raises:
         InputError: If there is no such clip.
@@ -55,14 +64,18 @@ def find_clip_record(store: Store, clip_id: str) -> ClipRecord:
 
 
 def _format_heading(store: Store) -> Text:
-    """Format the folder, fingerprint and size of a store."""
+    """Format the folder, fingerprint and size of a store as two lines of text."""
     size = format_bytes(store.manifest["bytes"])
     return Text(f"{store.folder}\nfingerprint {store.fingerprint}, {size}")
 
 
-def describe_self_references(store: Store) -> str:
-    """Describe how many clips are compared with themselves; empty if there are none."""
-    counts = {split: count for split, count in store.self_reference_counts.items() if count}
+def describe_self_comparisons(store: Store) -> str:
+    """Describe as text how many clips have no reference motion and are compared with themselves.
+
+    Returns:
+        One line with the number of each split; empty if there are no such clips.
+    """
+    counts = {split: count for split, count in store.self_comparison_counts.items() if count}
     if not counts:
         return ""
     counts_text = ", ".join(
@@ -72,30 +85,34 @@ def describe_self_references(store: Store) -> str:
 
 
 def _build_splits_table(store: Store) -> Table:
-    """Build a table of clip counts and lengths with one row per split and stream."""
+    """Build a table of clip counts, durations and lengths, one row per split and stream.
+
+    Lengths are numbers of frames, durations are in minutes.
+    """
     table = Table("split", "clips", "stream", "frames", "minutes", "shortest", "median", "longest")
     for split in store.splits:
         records = store.get_records(split)
         for stream in store.schema.streams:
             lengths = np.array([record.lengths[stream] for record in records])
-            seconds = sum(record.lengths[stream] / record.rates_hz[stream] for record in records)
+            duration_s = sum(record.lengths[stream] / record.rates_hz[stream] for record in records)
+            minutes = f"{duration_s / 60:.1f}"
             length_range = [lengths.min(), int(np.median(lengths)), lengths.max()]
-            cells = [len(records), stream, lengths.sum(), f"{seconds / 60:.1f}", *length_range]
+            cells = [len(records), stream, lengths.sum(), minutes, *length_range]
             table.add_row(split, *map(str, cells))
     return table
 
 
 def _build_streams_table(store: Store) -> Table:
-    """Build a table of widths, rates and dtypes with one row per stream."""
+    """Build a table of widths, frame rates and dtypes, one row per stream."""
     table = Table("stream", "width", "frames per second", "type")
-    for name, stream in store.schema.streams.items():
-        rate = "differs" if stream.rate_hz is None else f"{stream.rate_hz:g}"
-        table.add_row(name, str(stream.width), rate, stream.dtype)
+    for name, schema in store.schema.streams.items():
+        rate_text = "differs" if schema.rate_hz is None else f"{schema.rate_hz:g}"
+        table.add_row(name, str(schema.width), rate_text, schema.dtype)
     return table
 
 
 def _build_dropped_tables(store: Store) -> list[Table]:
-    """Build a table of the dropped rows; return an empty list if there are none."""
+    """Build a list with a table of the dropped rows; the list is empty if there are none."""
     dropped = store.manifest["dropped"]
     if not dropped["total"]:
         return []
@@ -108,37 +125,66 @@ def _build_dropped_tables(store: Store) -> list[Table]:
 
 
 def _describe_clip(store: Store, record: ClipRecord) -> Group:
-    """Describe a clip: its metadata and a summary of its features."""
-    metadata = Table(show_header=False)
-    clip = record.clip
-    span = "whole file" if clip.span.is_full else f"{clip.span.start} to {clip.span.end}"
-    facts = {"id": clip.id, "split": clip.split, "row": clip.row, "media": clip.media}
-    facts |= {"span": span if clip.span.is_full else f"{span} {clip.span.unit}"}
-    facts |= {f"text {number}": text for number, text in enumerate(clip.texts, 1)}
+    """Describe a clip by a table of its metadata and a summary of each stream.
+
+    Args:
+        store: Store that contains the clip.
+        record: Record of the clip.
+
+    Raises:
+        StoreError: If the shard of the clip is damaged.
+    """
+    stream_summaries = [
+        _describe_stream(stream, x_TD.astype(np.float32), record.rates_hz[stream])
+        for stream, x_TD in store.get_features(record).items()
+    ]
+    return Group(_build_metadata_table(record.clip), *stream_summaries)
+
+
+def _build_metadata_table(clip: Clip) -> Table:
+    """Build a table of the metadata of a clip, one row per field that has a value."""
+    span = clip.span
+    metadata = {
+        "id": clip.id,
+        "split": clip.split,
+        "row": clip.row,
+        "media": clip.media,
+        "span": "whole file" if span.is_full else f"{span.start} to {span.end} {span.unit}",
+    }
+    metadata |= {f"text {number}": text for number, text in enumerate(clip.texts, 1)}
     for name in ("encoder_prompt", "decoder_prompt", "document", "signer", "gloss", "language"):
-        facts[name] = getattr(clip, name)
-    facts["reference"] = clip.reference
-    facts["keywords"] = ", ".join(clip.keywords)
-    for name, value in facts.items():
+        metadata[name] = getattr(clip, name)
+    metadata["reference"] = clip.reference
+    metadata["keywords"] = ", ".join(clip.keywords)
+    table = Table(show_header=False)
+    for name, value in metadata.items():
         if value:
-            metadata.add_row(name, Text(value))
-    parts: list[RenderableType] = [metadata]
-    for stream, x_TD in store.get_features(record).items():
-        parts.append(_describe_stream(stream, x_TD.astype(np.float32), record.rates_hz[stream]))
-    return Group(*parts)
+            table.add_row(name, Text(value))
+    return table
 
 
 def _describe_stream(stream: str, x_TD: NDArray[np.float32], rate_hz: float) -> Text:
-    """Describe a stream of a clip: size, range of values and a curve of its motion over time."""
+    """Describe a stream of a clip by its size, its range of values and a curve of its motion.
+
+    Args:
+        stream: Name of the stream.
+        x_TD: Features of the clip.
+        rate_hz: Frames per second.
+
+    Returns:
+        Text of two lines; the second one shows the mean absolute change between frames over time.
+    """
     # Prepending the first frame keeps the length T and gives motion 0 at the start.
     motion_T = np.abs(np.diff(x_TD, axis=0, prepend=x_TD[:1])).mean(axis=1)
     cells = np.array_split(motion_T, min(_CURVE_WIDTH, len(motion_T)))
     heights = np.array([cell.mean() for cell in cells])
-    scale = (len(_BAR_CHARACTERS) - 1) / max(float(heights.max()), 1e-9)
-    curve = "".join(_BAR_CHARACTERS[round(float(height) * scale)] for height in heights)
-    frames, width = x_TD.shape
+    characters_per_height = (len(_BAR_CHARACTERS) - 1) / max(float(heights.max()), 1e-9)
+    curve = "".join(
+        _BAR_CHARACTERS[round(float(height) * characters_per_height)] for height in heights
+    )
+    num_frames, width = x_TD.shape
     return Text(
-        f"{stream}: {frames} frames × {width}, {frames / rate_hz:.2f} s at {rate_hz:g} Hz;"
+        f"{stream}: {num_frames} frames × {width}, {num_frames / rate_hz:.2f} s at {rate_hz:g} Hz;"
         f" mean {x_TD.mean():.4f}, std {x_TD.std():.4f},"
         f" from {x_TD.min():.4f} to {x_TD.max():.4f}, {(x_TD == 0).mean():.1%} zeros\n"
         f"motion {curve}"

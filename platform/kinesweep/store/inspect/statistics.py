@@ -19,29 +19,33 @@ _MAX_CLIPS = 2000
 def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatistics:
     """Compute the mean and standard deviation of each feature over the frames of a split.
 
-    Frames are summed in order, so the result is the same on every machine.
+    At most 2000 clips are used. Frames are summed in the order of the store, so the result is the
+    same on every machine.
 
     Args:
         store: Store with the features.
         split: Name of the split.
 
     Returns:
-        Stream → mean (D,) and standard deviation (D,).
+        Stream → mean (D,) and standard deviation (D,), both 0 if the split is empty.
+
+    Raises:
+        StoreError: If there is no such split, or a shard is damaged.
     """
     records = store.get_records(split)
     num_clips = min(len(records), _MAX_CLIPS)
-    chosen = [records[i * len(records) // num_clips] for i in range(num_clips)]
+    sampled_records = [records[i * len(records) // num_clips] for i in range(num_clips)]
     statistics: FrameStatistics = {}
     for stream, width in store.schema.widths.items():
-        frames, total, square = 0, np.zeros(width), np.zeros(width)
-        for record in chosen:
+        num_frames, sum_D, sum_of_squares_D = 0, np.zeros(width), np.zeros(width)
+        for record in sampled_records:
             # float64, because sums of float16 values would lose digits.
             x_TD = np.asarray(store.get_features(record)[stream], np.float64)
-            frames += len(x_TD)
-            total += x_TD.sum(0)
-            square += (x_TD * x_TD).sum(0)
-        mean = total / max(1, frames)
+            num_frames += len(x_TD)
+            sum_D += x_TD.sum(0)
+            sum_of_squares_D += (x_TD * x_TD).sum(0)
+        mean_D = sum_D / max(1, num_frames)
         # E[x²] - E[x]² of a constant feature can be slightly negative after rounding.
-        deviation = np.sqrt(np.maximum(0, square / max(1, frames) - mean * mean))
-        statistics[stream] = (mean.astype(np.float32), deviation.astype(np.float32))
+        variance_D = np.maximum(0, sum_of_squares_D / max(1, num_frames) - mean_D * mean_D)
+        statistics[stream] = (mean_D.astype(np.float32), np.sqrt(variance_D).astype(np.float32))
     return statistics

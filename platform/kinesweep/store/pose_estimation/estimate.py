@@ -20,7 +20,7 @@ from kinesweep.features.estimators.subprocess_worker import EstimatorProcess
 from kinesweep.features.estimators.virtualenv import get_environment_python
 from kinesweep.store.extraction.build import ClipProgressCallback
 from kinesweep.store.extraction.ray_logging import disable_dataset_progress, silence_ray_data
-from kinesweep.store.pose_estimation.videos import (
+from kinesweep.store.pose_estimation.tasks import (
     PoseEstimationTask,
     get_estimation_inputs,
     has_valid_poses,
@@ -28,6 +28,7 @@ from kinesweep.store.pose_estimation.videos import (
 )
 
 _MAX_BLOCKS = 1000
+"""Largest number of Ray Data blocks among which the videos are divided."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class PoseEstimationResult:
 
     Attributes:
         written: Number of videos whose poses were written by this call.
-        kept: Number of videos that already had poses.
-        failed: Name of the video → reason and message.
-        frames: Total frames of the written videos.
+        kept: Number of videos that already had valid poses.
+        failed: Name of a video that could not be used → reason and message.
+        frames: Number of frames of the written videos.
         seconds: Wall-clock time spent on the written videos in seconds, summed over workers.
-        core_seconds: CPU time spent on the written videos in seconds.
+        core_seconds: CPU time spent on the written videos in seconds, summed over workers.
     """
 
     written: int
@@ -52,102 +53,128 @@ class PoseEstimationResult:
 
     @property
     def failure_counts(self) -> dict[str, int]:
-        """Return the number of failed videos by reason."""
+        """Return reason → number of videos that failed for it."""
         return dict(Counter(reason for reason, _ in self.failed.values()))
 
 
 def estimate_poses_on_ray(
-    videos: Sequence[PoseEstimationTask],
+    tasks: Sequence[PoseEstimationTask],
     spec: EstimatorSpec,
     fps: float | None = None,
     progress: ClipProgressCallback | None = None,
 ) -> PoseEstimationResult:
-    """Estimate the poses of videos on the running Ray cluster; skip videos that are done.
+    """Estimate the poses of videos on the running Ray cluster; videos with valid poses are skipped.
 
-    No worker is started if all videos are done.
+    No worker is started if all videos have valid poses.
 
     Args:
-        videos: Videos as returned by `find_videos`.
+        tasks: Videos and their pose files, as returned by `build_pose_estimation_tasks`.
         spec: Pose estimator.
-        fps: Frame rate of folders of images in Hz.
-        progress: Callback that receives the number of finished videos and the total.
+        fps: Frame rate of folders of images in Hz; ignored for video files.
+        progress: Callback that receives the numbers of finished videos and of all videos without
+            valid poses, after every video.
 
     Raises:
         ResourceError: If the cluster has no CPU or the estimator's environment cannot be created.
     """
-    remaining = [video for video in videos if not has_valid_poses(video, spec, fps)]
-    results = _run_estimation_workers(remaining, spec, fps, progress) if remaining else []
-    successes = [answer for answer in results if "reason" not in answer]
+    remaining_tasks = [task for task in tasks if not has_valid_poses(task, spec, fps)]
+    reports = _run_estimation_workers(remaining_tasks, spec, fps, progress)
+    successes = [report for report in reports if "reason" not in report]
+    failures = [report for report in reports if "reason" in report]
     return PoseEstimationResult(
         written=len(successes),
-        kept=len(videos) - len(remaining),
-        failed={a["name"]: (a["reason"], a["message"]) for a in results if "reason" in a},
-        frames=sum(answer["frames"] for answer in successes),
-        seconds=sum(answer["seconds"] for answer in successes),
-        core_seconds=sum(answer["core_seconds"] for answer in successes),
+        kept=len(tasks) - len(remaining_tasks),
+        failed={report["name"]: (report["reason"], report["message"]) for report in failures},
+        frames=sum(report["frames"] for report in successes),
+        seconds=sum(report["seconds"] for report in successes),
+        core_seconds=sum(report["core_seconds"] for report in successes),
     )
 
 
 class _PoseEstimationWorker:
-    """A Ray Data actor that estimates one video after another with one estimator process."""
+    """A Ray Data actor that estimates one video after another with one estimator process.
+
+    Args:
+        tasks: All videos without valid poses.
+        spec: Pose estimator.
+        fps: Frame rate of folders of images in Hz.
+    """
 
     def __init__(
-        self, videos: Sequence[PoseEstimationTask], spec: EstimatorSpec, fps: float | None
+        self, tasks: Sequence[PoseEstimationTask], spec: EstimatorSpec, fps: float | None
     ) -> None:
-        self._videos, self._spec, self._fps = videos, spec, fps
+        self._tasks, self._spec, self._fps = tasks, spec, fps
         self._estimator = EstimatorProcess(spec)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        return {
-            "answer": [
-                json.dumps(self._estimate_video(self._videos[n])) for n in batch["id"].tolist()
-            ]
-        }
+        task_indices: list[int] = batch["id"].tolist()
+        reports = [self._estimate_video(self._tasks[index]) for index in task_indices]
+        return {"answer": [json.dumps(report) for report in reports]}
 
-    def _estimate_video(self, video: PoseEstimationTask) -> dict[str, Any]:
-        """Estimate the poses of a video; return its statistics, or the reason of its failure."""
+    def _estimate_video(self, task: PoseEstimationTask) -> dict[str, Any]:
+        """Estimate the poses of a video, write them with their note, and return a report.
+
+        Returns:
+            `name` of the video with the statistics of the estimator, such as `frames`, `seconds`
+            and `core_seconds`; or, if the video cannot be used, with `reason` and `message`.
+        """
         try:
             # Read before estimation: if the video changes meanwhile, the note does not match and
             # the video is estimated again.
-            inputs = get_estimation_inputs(video, self._spec, self._fps)
-            statistics = self._estimator(video.source, video.out, self._fps)
+            inputs = get_estimation_inputs(task, self._spec, self._fps)
+            statistics = self._estimator(task.source, task.pose_path, self._fps)
         except ClipError as error:
-            return {"name": video.name, "reason": error.reason, "message": str(error)}
+            return {"name": task.name, "reason": error.reason, "message": str(error)}
         except OSError as error:
-            return {"name": video.name, "reason": "unreadable", "message": str(error)}
+            return {"name": task.name, "reason": "unreadable", "message": str(error)}
         # The note marks the poses as complete, so it is written last.
-        write_estimation_note(video, {**inputs, **statistics})
-        return {"name": video.name, **statistics}
+        write_estimation_note(task, {**inputs, **statistics})
+        return {"name": task.name, **statistics}
 
 
 def _run_estimation_workers(
-    videos: Sequence[PoseEstimationTask],
+    tasks: Sequence[PoseEstimationTask],
     spec: EstimatorSpec,
     fps: float | None,
     progress: ClipProgressCallback | None,
 ) -> list[dict[str, Any]]:
-    """Estimate videos on an actor pool; return the result of each, in the order of completion."""
-    workers = min(len(videos), int(ray.cluster_resources().get("CPU", 0)))
-    if workers < 1:
+    """Estimate the poses of videos on an actor pool, which is not started if there are no videos.
+
+    Args:
+        tasks: Videos and their pose files.
+        spec: Pose estimator.
+        fps: Frame rate of folders of images in Hz.
+        progress: Callback that receives the numbers of finished and of all videos.
+
+    Returns:
+        Report of each video (`_PoseEstimationWorker._estimate_video`), in the order of completion.
+
+    Raises:
+        ResourceError: If the cluster has no CPU or the estimator's environment cannot be created.
+    """
+    if not tasks:
+        return []
+    max_workers = min(len(tasks), int(ray.cluster_resources().get("CPU", 0)))
+    if max_workers < 1:
         raise ResourceError("the Ray cluster has no CPU; estimation needs at least one")
     # Create the environment once here; otherwise all workers would wait for the first to create it.
     get_environment_python(spec.name, spec.requirements)
-    blocks = min(len(videos), _MAX_BLOCKS)
+    num_blocks = min(len(tasks), _MAX_BLOCKS)
     # `from_items` needs no task. A read task would have to wait for a core, and the actors hold all
     # of them.
-    items = [{"id": number} for number in range(len(videos))]
-    video_numbers = disable_dataset_progress(ray.data.from_items(items, override_num_blocks=blocks))
-    results = []
+    items = [{"id": task_index} for task_index in range(len(tasks))]
+    dataset = disable_dataset_progress(ray.data.from_items(items, override_num_blocks=num_blocks))
+    reports: list[dict[str, Any]] = []
     with silence_ray_data():
-        result_rows = video_numbers.map_batches(
+        result_rows = dataset.map_batches(
             _PoseEstimationWorker,
             batch_size=1,
             num_cpus=1,
-            fn_constructor_args=(videos, spec, fps),
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+            fn_constructor_args=(tasks, spec, fps),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max_workers),
         )
         for row in result_rows.iter_rows():
-            results.append(json.loads(row["answer"]))
+            reports.append(json.loads(row["answer"]))
             if progress is not None:
-                progress(len(results), len(videos))
-    return results
+                progress(len(reports), len(tasks))
+    return reports

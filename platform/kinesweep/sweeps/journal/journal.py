@@ -28,17 +28,17 @@ class Trial:
 
     Attributes:
         number: Position in the order of request, from 0.
-        values: Swept parameters.
+        values: Swept parameters (dotted recipe key → value), without fixed ones.
         config_hash: Configuration hash.
         state: Current state; still `running` if the driver died meanwhile.
         scores: Objective → value; empty unless the trial finished.
         losses: Samples beyond the warm-up → value that the pruner compares (lower is better).
-        reason: Explanation why the trial failed or was stopped by the budget.
+        reason: Explanation why the trial failed, was stopped by the budget, or is a duplicate.
         start_time: Time of the request in seconds since the epoch.
         seconds: Duration of all attempts together.
         num_deaths: Number of times its processes have died since its last progress.
         duplicate_of: Number of the earlier trial with the same configuration, whose result it
-            copies.
+            copies; None if there is none.
     """
 
     number: int
@@ -81,28 +81,32 @@ class Journal:
         return {"path": self.path, "events": []}
 
     def append_event(self, event: str, **fields: Any) -> None:
-        """Append one event to the journal and force it to disk.
+        """Append one event to the journal with the current time, and force it to disk.
 
         Args:
             event: Name of the event.
             **fields: Further fields of the event as JSON values.
+
+        Raises:
+            ValueError: If a number is not finite.
+            CheckpointError: If the event names a trial, and its kind is unknown.
         """
-        line = {"event": event, "time": round(self.clock(), 3), **fields}
+        record = {"event": event, "time": round(self.clock(), 3), **fields}
         if self._file is not None:
-            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            self._file.write(json.dumps(record, allow_nan=False) + "\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         # The event takes effect in memory only once it is durable. Otherwise a crash could forget
         # a decision that has already been acted on.
-        self._apply_event(line)
+        self._apply_event(record)
 
     def close(self) -> None:
-        """Close the file; no event may be added afterwards."""
+        """Close the journal's file, if it has one; no event may be appended afterwards."""
         if self._file is not None:
             self._file.close()
 
     def start_session(self, identity: str, question: str) -> bool:
-        """Record the start of a driver session and, on first use, the identity of the sweep.
+        """Record the start of a driver session, after the identity of the sweep on first use.
 
         Args:
             identity: Hash of everything that must be equal to resume the sweep.
@@ -133,7 +137,11 @@ class Journal:
         return list(self._trials.values())
 
     def get_trial(self, number: int) -> Trial:
-        """Return the trial with the given number."""
+        """Return the trial with the given number.
+
+        Raises:
+            KeyError: If there is no such trial.
+        """
         return self._trials[number]
 
     def find_last_event(self, event: str) -> dict[str, Any] | None:
@@ -141,13 +149,15 @@ class Journal:
         return next((e for e in reversed(self.events) if e["event"] == event), None)
 
     def get_worked_hours(self) -> float:
-        """Return the hours that drivers have worked on this sweep, without pauses."""
+        """Return the hours that drivers have worked on this sweep until now, without pauses."""
         return compute_worked_hours(self.events, self.clock())
 
     def sum_run_seconds(self) -> float:
-        """Return the total duration in seconds of all trials and of all ended final runs."""
-        finals = [e for e in self.events if e["event"] in ("run_finished", "run_failed")]
-        return sum(t.seconds for t in self.trials) + sum(e.get("seconds", 0.0) for e in finals)
+        """Return the total duration in seconds of all trials and of all attempts at final runs."""
+        # Each attempt at a final run ends with one of these events and its own duration.
+        end_names = ("run_finished", "run_failed", "run_died")
+        run_ends = [e for e in self.events if e["event"] in end_names]
+        return sum(t.seconds for t in self.trials) + sum(e.get("seconds", 0.0) for e in run_ends)
 
     def _apply_event(self, event: dict[str, Any]) -> None:
         """Add an event to the events in memory and apply it to the trials."""
@@ -157,31 +167,31 @@ class Journal:
 
 
 def apply_trial_event(trials: dict[int, Trial], event: Mapping[str, Any]) -> None:
-    """Update the trials with one event.
+    """Apply an event that names a trial to this trial.
 
     Args:
         trials: Number → trial; changed in place.
-        event: Event that names a trial.
+        event: Event with a field `trial`.
 
     Raises:
         CheckpointError: If this version does not know the event.
     """
-    number, kind = event["trial"], event["event"]
-    if kind == "trial_created":
+    number, event_name = event["trial"], event["event"]
+    if event_name == "trial_created":
         new_trial = Trial(number, event["values"], event["config"], start_time=event["time"])
         new_trial.duplicate_of = event.get("duplicate_of")
         trials[number] = new_trial
-    elif kind == "trial_reported":
+    elif event_name == "trial_reported":
         losses = trials[number].losses
         # A retried trial resumes from its last checkpoint and repeats some evaluations; only an
         # evaluation beyond all earlier ones counts as progress.
         if event["beyond"] > max(losses, default=-math.inf):
             trials[number].num_deaths = 0
         losses[event["beyond"]] = event["loss"]
-    elif kind == "trial_died":
+    elif event_name == "trial_died":
         trials[number].num_deaths += 1
         trials[number].seconds += event["seconds"]
-    elif kind == "trial_ended":
+    elif event_name == "trial_ended":
         # Duplicates end with 0 seconds, so copied results add nothing to the sweep's cost.
         trial = trials[number]
         trial.state, trial.scores = event["state"], event["scores"]
@@ -189,7 +199,8 @@ def apply_trial_event(trials: dict[int, Trial], event: Mapping[str, Any]) -> Non
         trial.seconds += event["seconds"]
     else:
         raise CheckpointError(
-            f"the journal holds an event `{kind}` that this version of Kinesweep does not know"
+            f"the journal holds an event `{event_name}` that this version of Kinesweep does not"
+            " know"
         )
 
 
@@ -197,7 +208,7 @@ def compute_worked_hours(events: Iterable[Mapping[str, Any]], now: float | None 
     """Compute the hours that drivers have worked, without the pauses between sessions.
 
     Args:
-        events: Events of a journal in order.
+        events: All events of a journal, oldest first.
         now: End of the last session in seconds since the epoch; default: its last event.
     """
     seconds, start, end = 0.0, None, 0.0
@@ -214,7 +225,7 @@ def compute_worked_hours(events: Iterable[Mapping[str, Any]], now: float | None 
 
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:
-    """Read the events of a sweep's journal, also while a driver is writing to it.
+    """Read the complete events of a sweep's journal, also while a driver is writing to it.
 
     Raises:
         CheckpointError: If the folder holds no sweep.
@@ -227,7 +238,11 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
 
 
 def build_trials(events: Iterable[Mapping[str, Any]]) -> list[Trial]:
-    """Build the trials from the events of a journal."""
+    """Build all trials from the events of a journal, in the order of request.
+
+    Raises:
+        CheckpointError: If this version does not know an event.
+    """
     trials: dict[int, Trial] = {}
     for event in events:
         if "trial" in event:
@@ -236,7 +251,7 @@ def build_trials(events: Iterable[Mapping[str, Any]]) -> list[Trial]:
 
 
 def _read_complete_events(path: Path) -> list[dict[str, Any]]:
-    """Read the complete events of a file and truncate an incomplete last line."""
+    """Read the complete events of a journal file, if it exists, and truncate an incomplete line."""
     if not path.exists():
         return []
     raw = path.read_bytes()

@@ -10,6 +10,7 @@ from kinesweep.sweeps.journal.journal import Trial, build_trials
 
 Stage = Literal["search", "finals", "done"]
 _RUN_END_EVENTS = frozenset({"run_finished", "run_failed"})
+"""Events with which a final run ends for good in this session."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class SweepProgress:
         session_start: Start of the driver in seconds since the epoch.
         trials: State (`running`, `finished`, `pruned`, `failed`) → number of trials.
         num_planned_trials: Number of planned trials; None for a full grid.
-        runs: State (`running`, `finished`, `failed`) → number of final runs.
+        runs: State (`running`, `waiting`, `finished`, `failed`) → number of final runs; runs that
+            have not been started in this session are not counted.
         num_planned_runs: Number of final runs; None before the finals.
-        best: Best trial; None if no trial is finished.
+        best: Best trial by the first objective; None if no trial is finished.
         remaining_s: Estimated seconds until the stage ends, at its current pace; None if unknown.
     """
 
@@ -56,7 +58,7 @@ class SweepProgress:
 
 
 def compute_progress(events: Sequence[Mapping[str, Any]], now: float) -> SweepProgress | None:
-    """Compute the progress of a sweep from its events; None before a driver has started.
+    """Compute the progress of a sweep from its events, or return None if no driver has started.
 
     Args:
         events: All events of the journal.
@@ -70,28 +72,28 @@ def compute_progress(events: Sequence[Mapping[str, Any]], now: float) -> SweepPr
         return None
     # A resumed or extended sweep has earlier sessions, whose finals are not the current ones.
     session = events[starts[-1] :]
-    search = _select_events_since(session, "search_started")
-    finals = _select_events_since(session, "finals_started")
+    search_events = _select_events_since(session, "search_started")
+    final_events = _select_events_since(session, "finals_started")
     trials = [trial for trial in build_trials(events) if trial.duplicate_of is None]
     states: Counter[str] = Counter(trial.state for trial in trials)
-    runs = _count_final_runs(finals)
-    num_planned_trials = search[0]["trials"] if search else None
+    num_planned_trials = search_events[0]["trials"] if search_events else None
     remaining_s = None
-    if finals:
+    if final_events:
         # `missing` was counted at the start of the stage, so only later ends are subtracted.
-        num_remaining = finals[0]["missing"] - sum(e["event"] in _RUN_END_EVENTS for e in finals)
-        remaining_s = _estimate_remaining_s(finals, _RUN_END_EVENTS, num_remaining, now)
-    elif search and num_planned_trials is not None:
+        num_ended = sum(e["event"] in _RUN_END_EVENTS for e in final_events)
+        num_remaining = final_events[0]["missing"] - num_ended
+        remaining_s = _estimate_remaining_s(final_events, _RUN_END_EVENTS, num_remaining, now)
+    elif search_events and num_planned_trials is not None:
         num_remaining = num_planned_trials - (len(trials) - states["running"])
-        remaining_s = _estimate_remaining_s(search, {"trial_ended"}, num_remaining, now)
-    ranked = any(e["event"] == "ranked" for e in session)
+        remaining_s = _estimate_remaining_s(search_events, {"trial_ended"}, num_remaining, now)
+    is_ranked = any(e["event"] == "ranked" for e in session)
     return SweepProgress(
-        stage="done" if ranked else "finals" if finals else "search",
+        stage="done" if is_ranked else "finals" if final_events else "search",
         session_start=session[0]["time"],
         trials=states,
         num_planned_trials=num_planned_trials,
-        runs=runs,
-        num_planned_runs=finals[0]["runs"] if finals else None,
+        runs=_count_final_runs(final_events),
+        num_planned_runs=final_events[0]["runs"] if final_events else None,
         best=find_best_trial(trials),
         remaining_s=remaining_s,
     )
@@ -100,53 +102,61 @@ def compute_progress(events: Sequence[Mapping[str, Any]], now: float) -> SweepPr
 def _select_events_since(
     session: Sequence[Mapping[str, Any]], name: str
 ) -> Sequence[Mapping[str, Any]]:
-    """Return the events from the first one with the given name on; empty if there is none."""
+    """Return the first event with the given name and all later ones; empty if there is none."""
     first = next((i for i, e in enumerate(session) if e["event"] == name), len(session))
     return session[first:]
 
 
-def _count_final_runs(finals: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    """Count the final runs by state; runs that died and wait for a retry count as `waiting`."""
-    if not finals:
+def _count_final_runs(final_events: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """Count the final runs by state; runs that died and wait for a retry count as `waiting`.
+
+    Args:
+        final_events: Events of the current session since the start of the finals; may be empty.
+    """
+    if not final_events:
         return Counter()
     states = {"run_started": "running", "run_finished": "finished", "run_failed": "failed"}
-    last_states = {e["run"]: states.get(e["event"], "waiting") for e in finals if "run" in e}
+    last_states = {e["run"]: states.get(e["event"], "waiting") for e in final_events if "run" in e}
     # Runs that had finished in earlier sessions have no events in this stage.
-    num_finished_before = finals[0]["runs"] - finals[0]["missing"]
+    num_finished_before = final_events[0]["runs"] - final_events[0]["missing"]
     return Counter(last_states.values()) + Counter(finished=num_finished_before)
 
 
 def find_best_trial(trials: Sequence[Trial]) -> BestTrial | None:
-    """Return the best finished trial by the first objective; the earlier of two equal ones.
+    """Return the best finished trial by the first objective, or None if no trial is finished.
 
-    The journal does not store the direction: costs are minimized, everything else is maximized.
+    The journal does not store the direction: costs are minimized, everything else is maximized. Of
+    two equal trials the earlier one is returned.
     """
     finished = [trial for trial in trials if trial.scores]
     if not finished:
         return None
-    first = next(iter(finished[0].scores))
-    sign = -1 if first in COSTS else 1
-    best = max(finished, key=lambda trial: sign * trial.scores[first])
+    objective = next(iter(finished[0].scores))
+    sign = -1 if objective in COSTS else 1
+    best = max(finished, key=lambda trial: sign * trial.scores[objective])
     return BestTrial(best.number, best.scores)
 
 
 def _estimate_remaining_s(
-    stage: Sequence[Mapping[str, Any]], ends: Collection[str], num_remaining: int, now: float
+    stage_events: Sequence[Mapping[str, Any]],
+    end_event_names: Collection[str],
+    num_remaining: int,
+    now: float,
 ) -> float | None:
-    """Estimate the seconds until a stage ends, at its pace since the driver started.
+    """Estimate the seconds until a stage ends, at its pace so far; None before the first end.
 
     Pruned trials count like finished ones, so the share of pruned trials is assumed to stay equal.
 
     Args:
-        stage: Events of the stage.
-        ends: Names of the events that end a trial or a run.
+        stage_events: Events since the stage started in this session, oldest first.
+        end_event_names: Names of the events that end a trial or a run.
         num_remaining: Number of trials or runs that have not ended.
         now: Current time in seconds since the epoch.
     """
-    end_events = [e for e in stage if e["event"] in ends]
+    end_events = [e for e in stage_events if e["event"] in end_event_names]
     if not end_events:
         return None
     last_end = end_events[-1]["time"]
-    seconds_per_end = (last_end - stage[0]["time"]) / len(end_events)
-    # Time since the last end has already been spent on the missing ones.
+    seconds_per_end = (last_end - stage_events[0]["time"]) / len(end_events)
+    # Time since the last end has already been spent on the remaining ones.
     return max(0.0, seconds_per_end * num_remaining - (now - last_end))

@@ -12,6 +12,9 @@ def iter_sweep_readings(folder: Path) -> Iterator[GaugeValue]:
     """Yield the Prometheus readings of a sweep: trials by state, final runs, best score, hours.
 
     Nothing is yielded before the sweep has started.
+
+    Args:
+        folder: Folder of the sweep.
     """
     if not (folder / JOURNAL).is_file():
         return

@@ -19,6 +19,7 @@ from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.sweeps.space.space import SearchSpace
 
 METADATA = "sweep.json"
+"""Name of the file with the metadata of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,13 @@ class SweepMetadata:
     Attributes:
         space: The search space.
         recipe: Recipe that the sweep tunes.
-        store: Folder of the feature store.
-        made_with: Version, commit, packages and machine.
+        store_dir: Folder of the feature store of the unmodified recipe.
+        made_with: Provenance: version, commit, packages and machine.
     """
 
     space: SearchSpace
     recipe: Recipe
-    store: Path
+    store_dir: Path
     made_with: Mapping[str, str] = field(default_factory=collect_provenance)
 
 
@@ -43,7 +44,7 @@ def write_sweep_metadata(folder: Path, metadata: SweepMetadata) -> None:
     fields = {
         "space": metadata.space.model_dump(mode="json", by_alias=True),
         "recipe": metadata.recipe.model_dump(mode="json", by_alias=True),
-        "store": str(metadata.store),
+        "store": str(metadata.store_dir),
         "made_with": dict(metadata.made_with),
     }
     write_json(folder / METADATA, fields)
@@ -53,7 +54,8 @@ def read_sweep_metadata(folder: Path) -> SweepMetadata:
     """Read the metadata of a sweep from `sweep.json`.
 
     Raises:
-        CheckpointError: If the folder holds no sweep.
+        CheckpointError: If the folder holds no `sweep.json`.
+        ValidationError: If the space or the recipe in the file is invalid.
     """
     fields = _read_sweep_json(folder / METADATA)
     space = SearchSpace.model_validate(fields["space"])
@@ -62,7 +64,7 @@ def read_sweep_metadata(folder: Path) -> SweepMetadata:
 
 
 def write_sweep_outcome(folder: Path, outcome: SweepOutcome) -> Path:
-    """Write the result of a sweep to `result.json` atomically and return the path.
+    """Write the result of a sweep to `result.json` atomically and return the path of the file.
 
     The provisional ranking is removed.
     """
@@ -82,15 +84,19 @@ def read_sweep_outcome(folder: Path) -> SweepOutcome:
     # JSON keys are strings, seeds are integers.
     ranking = [
         RankedConfiguration(
-            **{**line, "scores": {int(seed): score for seed, score in line["scores"].items()}}
+            **{**entry, "scores": {int(seed): score for seed, score in entry["scores"].items()}}
         )
-        for line in fields["ranking"]
+        for entry in fields["ranking"]
     ]
     return SweepOutcome(**{**fields, "ranking": ranking})
 
 
 def _read_sweep_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file from a sweep's folder."""
+    """Read a JSON object from a file in a sweep's folder.
+
+    Raises:
+        CheckpointError: If there is no such file.
+    """
     if not path.is_file():
         raise CheckpointError(
             f"`{path.parent}` has no {path.name}: it is not a sweep folder, or the sweep has not"

@@ -12,18 +12,17 @@ from statistics import fmean, median
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.html_table import format_html_table
 from kinesweep.core.seeds import create_generator, derive_seed
-from kinesweep.core.units import format_bytes
 from kinesweep.sweeps.journal.journal import Journal
 from kinesweep.sweeps.planning.pilot_runs import PilotMeasurements
 from kinesweep.sweeps.planning.simulation import SimulatedRun, VirtualClock, simulate_policy
-from kinesweep.sweeps.results.ranking import compute_min_detectable_difference
+from kinesweep.sweeps.planning.sweep_plan import CostRow, SweepPlan
+from kinesweep.sweeps.results.tukey_test import compute_min_detectable_difference
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest
 from kinesweep.sweeps.search.budget import Budget
 from kinesweep.sweeps.search.finals import FinalsPolicy, list_final_runs, select_finalists
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
-from kinesweep.sweeps.space.loading import apply_overrides
+from kinesweep.sweeps.space.loading import apply_overrides, compute_base_values
 from kinesweep.sweeps.space.space import MINIMIZED_OBJECTIVES, SearchSpace
 from kinesweep.sweeps.workers.placement import count_slots as count_fitting_slots
 
@@ -45,7 +44,7 @@ class CostInputs:
         space: The search space.
         recipe: Recipe that the sweep tunes.
         measurements: Measurements of the pilot runs.
-        samples_per_eval: Number of clips between two evaluations.
+        samples_per_eval: Number of clips that a run sees between two evaluations.
         test_share: Ratio of test clips to validation clips.
         store_bytes: Size of the feature store in bytes.
     """
@@ -58,78 +57,19 @@ class CostInputs:
     store_bytes: int
 
 
-@dataclass(frozen=True)
-class CostRow:
-    """The estimated cost of the sweep on a number of devices.
-
-    Attributes:
-        devices: Number of GPUs, or of CPUs if runs use no GPU.
-        slots: Number of runs at a time.
-        hours: Wall-clock hours, median over the simulations.
-        low: 10th percentile of the hours.
-        high: 90th percentile of the hours.
-        device_hours: Hours of all runs multiplied by the devices that they occupy.
-        finished: Mean number of trials that train to their end.
-        pruned: Mean number of trials that are stopped early.
-        disk_bytes: Upper bound of the disk space in bytes, features included.
-    """
-
-    devices: float
-    slots: int
-    hours: float
-    low: float
-    high: float
-    device_hours: float
-    finished: float
-    pruned: float
-    disk_bytes: int
-
-
-@dataclass(frozen=True)
-class SweepPlan:
-    """The estimated cost of a sweep.
-
-    Attributes:
-        here: Estimate for the given cluster.
-        rows: Estimates for 1 to 512 devices.
-        min_detectable_difference: Smallest difference that the finals detect with 80 % power.
-    """
-
-    here: CostRow
-    rows: Sequence[CostRow]
-    min_detectable_difference: float
-
-    def _repr_html_(self) -> str:
-        """Return the estimates as HTML, which notebooks show."""
-        header = ("devices", "parallel runs", "hours", "10–90 %", "device hours", "disk")
-        rows = [
-            (
-                f"{row.devices:g}",
-                row.slots,
-                f"{row.hours:.3g}",
-                f"{row.low:.3g}–{row.high:.3g}",
-                f"{row.device_hours:.3g}",
-                format_bytes(row.disk_bytes),
-            )
-            for row in (self.here, *self.rows)
-        ]
-        difference = f"Smallest detectable difference: {self.min_detectable_difference:.2f}"
-        return f"{format_html_table(header, rows)}<p>{difference}</p>"
-
-
 def estimate_sweep_cost(
     inputs: CostInputs, nodes: Sequence[Mapping[str, float]], seed_sd: float, sentence_sd: float
 ) -> SweepPlan:
-    """Estimate the cost of a sweep by simulation.
+    """Estimate the cost of a sweep on the given cluster and on other numbers of devices.
 
     Args:
-        inputs: Search space, recipe and measurements.
+        inputs: Inputs of the estimate.
         nodes: Resources of each node, `{"CPU": …, "GPU": …}`.
         seed_sd: Standard deviation of a final score between seeds.
         sentence_sd: Standard error of a difference that is due to the choice of sentences.
 
     Raises:
-        ResourceError: If a run does not fit in the cluster.
+        ResourceError: If a run does not fit in the given cluster.
     """
     resources = inputs.space.resources
     device_kind = "GPU" if resources.gpus else "CPU"
@@ -160,7 +100,15 @@ def estimate_sweep_cost(
 
 @dataclass(frozen=True)
 class _SimulatedSweep:
-    """The durations and counts of one simulated sweep."""
+    """The durations and counts of one simulated sweep.
+
+    Attributes:
+        seconds: Duration of the sweep.
+        run_seconds: Duration of all runs together.
+        finished: Number of trials that train to their end.
+        pruned: Number of trials that are stopped early.
+        num_final_runs: Number of runs in the finals.
+    """
 
     seconds: float
     run_seconds: float
@@ -170,12 +118,19 @@ class _SimulatedSweep:
 
 
 def _estimate_row(inputs: CostInputs, num_slots: int, devices: float, num_repeats: int) -> CostRow:
-    """Simulate a sweep several times, each time with another seed, and aggregate the results."""
+    """Simulate a sweep several times, each time with another seed, and aggregate the costs.
+
+    Args:
+        inputs: Inputs of the estimate.
+        num_slots: Number of runs at a time.
+        devices: Number of devices, only for the row.
+        num_repeats: Number of simulations.
+    """
     simulations = [_simulate_sweep(inputs, num_slots, repeat) for repeat in range(num_repeats)]
-    seconds = sorted(once.seconds for once in simulations)
+    seconds = sorted(simulation.seconds for simulation in simulations)
     resources = inputs.space.resources
     devices_per_run = resources.workers * (resources.gpus or resources.cpus)
-    num_runs = median(once.finished + once.num_final_runs for once in simulations)
+    num_runs = median(simulation.finished + simulation.num_final_runs for simulation in simulations)
     # A run in progress stores up to three checkpoints in addition to its best model.
     num_models = num_runs + 3 * min(num_slots, num_runs)
     return CostRow(
@@ -184,21 +139,26 @@ def _estimate_row(inputs: CostInputs, num_slots: int, devices: float, num_repeat
         hours=median(seconds) / 3600,
         low=seconds[len(seconds) // 10] / 3600,
         high=seconds[-1 - len(seconds) // 10] / 3600,
-        device_hours=fmean(once.run_seconds for once in simulations) * devices_per_run / 3600,
-        finished=fmean(once.finished for once in simulations),
-        pruned=fmean(once.pruned for once in simulations),
+        device_hours=fmean(simulation.run_seconds for simulation in simulations)
+        * devices_per_run
+        / 3600,
+        finished=fmean(simulation.finished for simulation in simulations),
+        pruned=fmean(simulation.pruned for simulation in simulations),
         # The last model is the winner's, copied into the bundle.
         disk_bytes=int(inputs.store_bytes + inputs.measurements.model_bytes * (num_models + 1)),
     )
 
 
 def _simulate_sweep(inputs: CostInputs, num_slots: int, repeat: int) -> _SimulatedSweep:
-    """Simulate one sweep: search, finals, test scoring and export of the bundle."""
-    space, recipe, measurements = (
-        _reseed_space(inputs.space, repeat),
-        inputs.recipe,
-        inputs.measurements,
-    )
+    """Simulate one sweep: search, finals, test scoring and export of the bundle.
+
+    Args:
+        inputs: Inputs of the estimate.
+        num_slots: Number of runs at a time.
+        repeat: Index of the repetition, which determines the random seeds.
+    """
+    space = _reseed_space(inputs.space, repeat)
+    recipe, measurements = inputs.recipe, inputs.measurements
     clock = VirtualClock()
     journal = Journal(None, clock)
     journal.start_session("plan", space.question)
@@ -207,17 +167,17 @@ def _simulate_sweep(inputs: CostInputs, num_slots: int, repeat: int) -> _Simulat
     context = SearchContext(
         recipe=recipe,
         # A constant stands for the fingerprint of the features.
-        compute_config_hash=lambda changed: changed.compute_config_hash("plan"),
+        compute_config_hash=lambda trial_recipe: trial_recipe.compute_config_hash("plan"),
         samples_per_eval=inputs.samples_per_eval,
         budget=Budget(space.budget, space.resources, num_slots, num_final_runs),
-        disk_bytes=lambda: 0,
-        model_bytes=lambda: measurements.model_bytes,
+        compute_disk_bytes=lambda: 0,
+        compute_model_bytes=lambda: measurements.model_bytes,
     )
     clock.now += measurements.pool_overhead_s
     search_result = simulate_policy(
         SearchPolicy(space, context, journal), simulate_run, num_slots, clock, measurements.gap_s
     )
-    finalists = select_finalists(space, recipe, journal.trials)
+    finalists = select_finalists(space, compute_base_values(space, recipe), journal.trials)
     # Names of run folders need only be equal for equal configurations and seeds.
     runs = list_final_runs(finalists, lambda values, seed: f"{sorted(values.items())} s{seed}")
     finals_result = simulate_policy(
@@ -244,13 +204,20 @@ def _reseed_space(space: SearchSpace, repeat: int) -> SearchSpace:
 def _build_run_simulator(
     inputs: CostInputs, space: SearchSpace, repeat: int
 ) -> Callable[[RunRequest], SimulatedRun]:
-    """Build a function that simulates a run with measured durations and synthetic losses."""
-    names: set[str] = {metric.name for metric in space.objectives}
-    names |= {space.pruner.metric, "token_loss"}
+    """Build a function that simulates a run with measured durations and synthetic losses.
+
+    Args:
+        inputs: Inputs of the estimate.
+        space: Search space with the search seed of this repetition.
+        repeat: Index of the repetition; runs of different repetitions have different losses.
+    """
+    minimized_metrics = {*MINIMIZED_OBJECTIVES, "token_loss"}
+    metrics = {*(objective.name for objective in space.objectives), space.pruner.metric}
+    metrics |= {"token_loss"}
 
     def build_scores(loss: float) -> dict[str, float]:
         # Policies compare trials with each other, so the scale of a score is irrelevant.
-        return {name: loss if name in MINIMIZED_OBJECTIVES else -loss for name in names}
+        return {name: loss if name in minimized_metrics else -loss for name in metrics}
 
     def simulate_run(request: RunRequest) -> SimulatedRun:
         # Seeded by configuration and seed, so a run has the same losses whenever it starts.
@@ -260,21 +227,21 @@ def _build_run_simulator(
         timings = inputs.measurements.timings if request.values else inputs.measurements.timings[:1]
         timing = timings[int(rng.integers(len(timings)))]
         training = apply_overrides(inputs.recipe, request.values).training
-        # The loss decays from about 5 to a floor near 2, with noise around both.
-        floor, evaluations, seconds = 2 + rng.normal(0, 0.3), [], timing.start_s
+        # The loss decays from about 5 to a final loss near 2, with noise around both.
+        final_loss, evaluations, seconds = 2 + rng.normal(0, 0.3), [], timing.start_s
         step = 0
         while step < training.max_steps:
             num_steps = min(training.eval_steps, training.max_steps - step)
             step += num_steps
             seconds += num_steps * timing.step_s + timing.evaluation_s
             progress = step / training.max_steps
-            loss = floor + 3 * math.exp(-5 * progress) + rng.normal(0, 0.03)
+            loss = final_loss + 3 * math.exp(-5 * progress) + rng.normal(0, 0.03)
             evaluations.append(
                 (seconds, {"step": step, "samples": step * timing.samples, **build_scores(loss)})
             )
         end_s = timing.end_s + (inputs.measurements.decode_s if request.phase != "search" else 0.0)
         return SimulatedRun(
-            evaluations, RunEnd("finished", build_scores(floor), "", seconds + end_s)
+            evaluations, RunEnd("finished", build_scores(final_loss), "", seconds + end_s)
         )
 
     return simulate_run

@@ -13,12 +13,12 @@ from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest, SweepPolicy
 
 @dataclass(frozen=True)
 class SimulatedRun:
-    """The evaluations and the end of a run that is not stopped early.
+    """A simulated run: its evaluations, and its end if it is not stopped early.
 
     Attributes:
-        evaluations: Pairs of seconds since the first batch and metrics
+        evaluations: Pairs of seconds since the start of the run and metrics
             `{"step", "samples", "token_loss", …}`.
-        end: End of the run; its `seconds` cover the whole run without its start.
+        end: End of the run; its `seconds` cover the whole run without the wait for its start.
     """
 
     evaluations: Sequence[tuple[float, Mapping[str, float]]]
@@ -42,7 +42,7 @@ class SimulationResult:
 
     Attributes:
         seconds: Virtual wall-clock time.
-        run_seconds: Duration of all runs together, including their starts.
+        run_seconds: Duration of all runs together, including the waits for their starts.
         num_runs: Number of runs.
     """
 
@@ -70,14 +70,14 @@ def simulate_policy(
     clock: VirtualClock,
     start_s: float = 0.0,
 ) -> SimulationResult:
-    """Execute a policy in virtual time until it is finished.
+    """Execute a policy in virtual time until it is finished, and return the durations.
 
     Args:
         policy: Policy that decides what to run.
         simulate_run: Function that returns the simulated run of a request.
         num_slots: Number of runs at a time.
         clock: Clock of the policy's journal; advanced from its current time.
-        start_s: Seconds from a request to the first batch.
+        start_s: Seconds from a request to the start of its run.
     """
     queue: list[_SimulatedEvent] = []
     start_time, run_seconds, num_runs = clock.now, 0.0, 0

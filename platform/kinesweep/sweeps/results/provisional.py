@@ -21,7 +21,7 @@ _MAX_PRINTED = 5
 
 @dataclass(frozen=True)
 class ProvisionalRank:
-    """One configuration of a provisional ranking.
+    """One configuration of a provisional ranking; its fields are keys of `provisional.json`.
 
     Attributes:
         name: Display name, such as `trial 7` or `untuned`.
@@ -29,9 +29,10 @@ class ProvisionalRank:
         score: Mean over the seeds in `scores`.
         scores: Seed → validation score.
         low: Lower end of the mean's 95 % interval; None with a single seed.
-        high: Upper end of that interval.
-        gap_to_best: Difference from the best configuration; None if it was not tested.
-        p_value: p-value of that difference, corrected for the number of configurations.
+        high: Upper end of that interval; None with a single seed.
+        gap_to_best: Difference between the best mean and this one; None if it was not tested.
+        p_value: p-value of that difference, corrected for the number of configurations; None if it
+            was not tested.
         tied: Whether the difference is not significant; None if it was not tested.
     """
 
@@ -46,7 +47,11 @@ class ProvisionalRank:
     tied: bool | None = None
 
     def format_line(self, position: int) -> str:
-        """Format the configuration as one line at a position of the ranking."""
+        """Format the configuration as one line of text.
+
+        Args:
+            position: Position in the ranking, from 1.
+        """
         text = f"  {position}. {self.name}  {self.score:.2f}"
         if self.low is not None and self.high is not None:
             text += f" [{self.low:.1f}, {self.high:.1f}]"
@@ -59,15 +64,16 @@ class ProvisionalRank:
 
 @dataclass(frozen=True)
 class ProvisionalRanking:
-    """A ranking before the end of a sweep.
+    """A ranking before the end of a sweep; its fields are the keys of `provisional.json`.
 
     Attributes:
         stage: `searching`: scores of the trials so far; `searched`: scores of all trials;
             `finals`: scores on new seeds.
-        after: Completed part, such as `2 of 6 trials`, `the search` or `1 of 3 seeds`.
+        after: Part of the sweep that was complete, such as `2 of 6 trials`, `the search` or `1 of 3
+            seeds`.
         metric: Deciding objective.
         rounds: Number of final seeds on which every finalist was trained; 0 during the search.
-        of: Number of final seeds.
+        of: Number of final seeds, the maximum of `rounds`.
         trials: Number of ended trials in the journal, without duplicates.
         standings: Configurations from best to worst.
         note: Limitations of the ranking.
@@ -83,18 +89,19 @@ class ProvisionalRanking:
     note: str
 
     def format_lines(self) -> list[str]:
-        """Format the ranking as lines to print."""
-        head = f"Provisional ranking after {self.after} (validation {self.metric}):"
-        printed_lines = [
-            s.format_line(n) for n, s in enumerate(self.standings[:_MAX_PRINTED], start=1)
+        """Format the ranking as lines of text: heading, best configurations and note."""
+        heading = f"Provisional ranking after {self.after} (validation {self.metric}):"
+        rank_lines = [
+            rank.format_line(position)
+            for position, rank in enumerate(self.standings[:_MAX_PRINTED], start=1)
         ]
-        num_omitted = len(self.standings) - len(printed_lines)
+        num_omitted = len(self.standings) - len(rank_lines)
         omitted_note = [f"  … and {num_omitted} more in {PROVISIONAL_FILE}"] if num_omitted else []
-        return [head, *printed_lines, *omitted_note, f"  {self.note}"]
+        return [heading, *rank_lines, *omitted_note, f"  {self.note}"]
 
 
 def count_ended_trials(trials: Sequence[Trial]) -> int:
-    """Return the number of ended trials, not counting duplicates of other trials."""
+    """Return the number of trials that have ended, without duplicates of other trials."""
     return sum(trial.duplicate_of is None and trial.state != "running" for trial in trials)
 
 
@@ -104,9 +111,14 @@ def has_running_trial(trials: Sequence[Trial]) -> bool:
 
 
 def is_ranking_outdated(ranking: ProvisionalRanking, trials: Sequence[Trial]) -> bool:
-    """Return whether the ranking lacks trials of an extended search.
+    """Return whether a ranking lacks trials that were started after it.
 
-    A ranking from the search phase always lacks the latest trials and states their number.
+    A ranking of stage `searching` always lacks the latest trials and states their number, so it is
+    never outdated.
+
+    Args:
+        ranking: Provisional ranking.
+        trials: All trials of the journal.
     """
     if ranking.stage == "searching":
         return False
@@ -114,21 +126,21 @@ def is_ranking_outdated(ranking: ProvisionalRanking, trials: Sequence[Trial]) ->
 
 
 def write_provisional_ranking(folder: Path, ranking: ProvisionalRanking) -> None:
-    """Write `provisional.json` atomically."""
+    """Write a ranking to `provisional.json` in a sweep's folder, atomically."""
     write_json(folder / PROVISIONAL_FILE, asdict(ranking))
 
 
 def publish_ranking(
     folder: Path, ranking: ProvisionalRanking | None, on_message: Callable[[str], None]
 ) -> None:
-    """Write a provisional ranking, and print it unless the previous one has the same lines.
+    """Write a ranking to `provisional.json`, and report it if its stage or its ranks are new.
 
-    Equal lines occur if only pruned trials have ended in between.
+    Equal ranks occur if only pruned trials have ended since the previous ranking.
 
     Args:
         folder: Folder of the sweep.
         ranking: Ranking; None if there is nothing to rank.
-        on_message: Function that receives the lines.
+        on_message: Function that receives the ranking, one line each.
     """
     # Compared with the file, not with memory: a resumed sweep does not print a ranking twice.
     previous = read_provisional_ranking(folder)
@@ -146,19 +158,25 @@ def publish_ranking(
 
 
 def read_provisional_ranking(folder: Path) -> ProvisionalRanking | None:
-    """Read the ranking that `write_provisional_ranking` wrote; None if there is none."""
+    """Read the ranking in `provisional.json`, or return None if there is no such file.
+
+    Raises:
+        ValueError: If the file does not contain JSON.
+    """
     path = folder / PROVISIONAL_FILE
     if not path.is_file():
         return None
-    content: dict[str, Any] = read_json(path)
+    fields: dict[str, Any] = read_json(path)
     # JSON keys are strings, seeds are integers.
-    standings = tuple(
-        ProvisionalRank(**{**line, "scores": {int(seed): s for seed, s in line["scores"].items()}})
-        for line in content["standings"]
+    ranks = tuple(
+        ProvisionalRank(
+            **{**entry, "scores": {int(seed): score for seed, score in entry["scores"].items()}}
+        )
+        for entry in fields["standings"]
     )
-    return ProvisionalRanking(**{**content, "standings": standings})
+    return ProvisionalRanking(**{**fields, "standings": ranks})
 
 
 def remove_provisional_ranking(folder: Path) -> None:
-    """Remove `provisional.json`."""
+    """Remove `provisional.json` from a sweep's folder, if it exists."""
     (folder / PROVISIONAL_FILE).unlink(missing_ok=True)

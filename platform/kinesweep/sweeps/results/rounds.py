@@ -1,7 +1,7 @@
 """Computation of provisional rankings, from search scores and from complete rounds of the finals.
 
-During the search a ranking is made each time the number of ended trials doubles, so even a long
-search prints about a dozen at most.
+During the search a ranking is published each time the number of ended trials doubles, so even a
+long search prints about a dozen at most.
 
 A round is one seed of every ranked finalist. Only complete rounds are compared, so no configuration
 leads because it was trained on more seeds. From the second round on, the tests are those of the
@@ -32,6 +32,7 @@ from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.training.run_records.result import RunResult, read_finished_result
 
 ResultsByFinalist = Mapping[str, Sequence[RunResult]]
+"""Name of a finalist → results of its finished runs."""
 
 
 @dataclass
@@ -63,7 +64,10 @@ class ProvisionalRankingPublisher:
     _num_published_rounds: int = field(default=-1, init=False)
 
     def publish_if_round_complete(self) -> None:
-        """Publish the provisional ranking if a round was completed since the last call."""
+        """Publish a provisional ranking if a round was completed since the last call.
+
+        The first call publishes in any case; without a complete round it ranks the search trials.
+        """
         num_complete = self._count_complete_rounds()
         # Called after every ended run, and most of them do not complete a round.
         if num_complete <= self._num_published_rounds:
@@ -73,55 +77,61 @@ class ProvisionalRankingPublisher:
         publish_ranking(self.folder, ranking, self.on_message)
 
     def _count_complete_rounds(self) -> int:
-        """Count the rounds without missing runs; a failed run does not count as missing."""
+        """Count the rounds before the first missing run; a failed run does not count as missing."""
         # A failed run may be retried in a later session, so only its last event counts.
-        last = {e["run"]: e["event"] for e in self.journal.events if "run" in e}
-        failed = {run for run, event in last.items() if event == "run_failed"}
+        last_events = {e["run"]: e["event"] for e in self.journal.events if "run" in e}
+        failed_runs = {run for run, event in last_events.items() if event == "run_failed"}
         num_complete = 0
         # Rounds are counted in the order in which `list_final_runs` lists the seeds.
         for seed in self.space.final_seeds:
             for finalist in (f for f in self.finalists if f.ranked):
-                run = self.get_run_folder(finalist.values, seed)
-                if run.name not in failed and read_finished_result(run) is None:
+                run_dir = self.get_run_folder(finalist.values, seed)
+                if run_dir.name not in failed_runs and read_finished_result(run_dir) is None:
                     return num_complete
             num_complete += 1
         return num_complete
 
     def _rank_search_trials(self) -> ProvisionalRanking | None:
-        """Rank the finished trials of the search; None if there are none."""
+        """Rank the finished trials of the search; return None if there are none."""
         return _rank_trials(self.space, self.journal.trials, "searched", "the search")
 
     def _rank_finalists(self, num_rounds: int) -> ProvisionalRanking | None:
-        """Rank the finalists on the seeds of complete rounds; None if all of their runs failed."""
+        """Rank the finalists on the seeds of the first `num_rounds` rounds.
+
+        Returns:
+            The ranking, or None if all runs of these rounds failed.
+        """
         metric, seeds = self.space.objectives[0].name, self.space.final_seeds[:num_rounds]
         results: dict[str, list[RunResult]] = {}
         scores: dict[str, dict[int, float]] = {}
         for finalist in (f for f in self.finalists if f.ranked):
             seed_results = {
-                s: read_finished_result(self.get_run_folder(finalist.values, s)) for s in seeds
+                seed: read_finished_result(self.get_run_folder(finalist.values, seed))
+                for seed in seeds
             }
             finished_results = {
-                s: result for s, result in seed_results.items() if result is not None
+                seed: result for seed, result in seed_results.items() if result is not None
             }
             if finished_results:
                 results[finalist.name] = list(finished_results.values())
-                scores[finalist.name] = {s: r.scores[metric] for s, r in finished_results.items()}
+                scores[finalist.name] = {
+                    seed: result.scores[metric] for seed, result in finished_results.items()
+                }
         values = {f.name: f.values for f in self.finalists}
         tested_ranks = self._rank_with_significance_tests(results, scores, values)
-        names = {standing.name for standing in tested_ranks}
+        tested_names = {rank.name for rank in tested_ranks}
         # Finalists with a single finished seed cannot be tested and are listed after the others.
         untested_ranks = [
-            ProvisionalRank(name, values[name], fmean(own.values()), own)
-            for name, own in scores.items()
-            if name not in names
+            ProvisionalRank(name, values[name], fmean(seed_scores.values()), seed_scores)
+            for name, seed_scores in scores.items()
+            if name not in tested_names
         ]
         sign = self.space.objectives[0].direction_sign
-        standings = (
+        ranks = (
             *tested_ranks,
-            *sorted(untested_ranks, key=lambda line: (-sign * line.score, line.name)),
+            *sorted(untested_ranks, key=lambda rank: (-sign * rank.score, rank.name)),
         )
-        note = _format_finals_note(num_rounds, len(self.space.final_seeds))
-        if not standings:
+        if not ranks:
             return None
         return ProvisionalRanking(
             stage="finals",
@@ -130,8 +140,8 @@ class ProvisionalRankingPublisher:
             rounds=num_rounds,
             of=len(self.space.final_seeds),
             trials=count_ended_trials(self.journal.trials),
-            standings=standings,
-            note=note,
+            standings=ranks,
+            note=_format_finals_note(num_rounds, len(self.space.final_seeds)),
         )
 
     def _rank_with_significance_tests(
@@ -140,38 +150,48 @@ class ProvisionalRankingPublisher:
         scores: Mapping[str, dict[int, float]],
         values: Mapping[str, Values],
     ) -> list[ProvisionalRank]:
-        """Rank finalists with at least two seeds by the significance tests of the final ranking."""
-        measure = CorpusMetric(self.space.objectives[0].name, self.protocol)
+        """Rank finalists with at least two finished seeds, with the tests of the final ranking.
+
+        Args:
+            results: Name of a finalist → results of its finished runs.
+            scores: Name of a finalist → seed → score.
+            values: Name of a finalist → values that override the recipe.
+
+        Returns:
+            Ranks from best to worst; empty if no finalist has two finished seeds.
+        """
+        metric = CorpusMetric(self.space.objectives[0].name, self.protocol)
         testable_finalists = [f for f in self.finalists if len(results.get(f.name, ())) >= 2]
         if not testable_finalists:
             return []
         entries, groups = compute_sentence_statistics(
-            testable_finalists, results, measure, self.store
+            testable_finalists, results, metric, self.store
         )
-        lines = rank_configurations(entries, groups, measure.compute_score_from_sum)
+        ranking = rank_configurations(entries, groups, metric.compute_score_from_sum)
         return [
             ProvisionalRank(
-                name=line.name,
-                values=values[line.name],
-                score=line.mean,
-                scores=scores[line.name],
-                low=line.low,
-                high=line.high,
-                # The first line is the best configuration, which is not compared with itself.
-                gap_to_best=line.gap_to_best if place else None,
-                p_value=line.p_value if place else None,
-                tied=line.tied if place else None,
+                name=ranked.name,
+                values=values[ranked.name],
+                score=ranked.mean,
+                scores=scores[ranked.name],
+                low=ranked.low,
+                high=ranked.high,
+                # The first one is the best configuration, which is not compared with itself.
+                gap_to_best=ranked.gap_to_best if index else None,
+                p_value=ranked.p_value if index else None,
+                tied=ranked.tied if index else None,
             )
-            for place, line in enumerate(lines)
+            for index, ranked in enumerate(ranking)
         ]
 
 
 def publish_search_ranking(
     space: SearchSpace, journal: Journal, folder: Path, on_message: Callable[[str], None]
 ) -> None:
-    """Publish the ranking of the trials so far if their number is a power of two.
+    """Publish the ranking of the trials so far if the number of ended ones is a power of two.
 
-    Must be called after each trial that ended.
+    The ranking of all planned trials is left to `ProvisionalRankingPublisher`. Must be called after
+    each trial that ended.
 
     Args:
         space: Search space with the number of planned trials.
@@ -192,18 +212,34 @@ def _rank_trials(
     stage: Literal["searching", "searched"],
     after: str,
 ) -> ProvisionalRanking | None:
-    """Rank the finished trials by their search scores; None if there are none."""
-    metric, seed, ended = space.objectives[0].name, space.search.seed, count_ended_trials(trials)
-    standings = tuple(
-        ProvisionalRank(f"trial {t.number}", t.values, t.scores[metric], {seed: t.scores[metric]})
-        for t in _select_finished_trials(space, trials)
+    """Rank the finished trials by their search scores; return None if there are none.
+
+    Args:
+        space: The search space.
+        trials: All trials of the journal.
+        stage: Stage of the ranking.
+        after: Part of the sweep that is complete, in readable form.
+    """
+    metric, seed, num_ended = (
+        space.objectives[0].name,
+        space.search.seed,
+        count_ended_trials(trials),
+    )
+    ranks = tuple(
+        ProvisionalRank(
+            f"trial {trial.number}",
+            trial.values,
+            trial.scores[metric],
+            {seed: trial.scores[metric]},
+        )
+        for trial in _select_finished_trials(space, trials)
     )
     note = (
         "Search scores of one seed each, decoded as set in `evaluation.during_training`:"
-        f" differences are not tested, and the best of {ended} trials is overestimated because it"
-        " was selected."
+        f" differences are not tested, and the best of {num_ended} trials is overestimated because"
+        " it was selected."
     )
-    if not standings:
+    if not ranks:
         return None
     return ProvisionalRanking(
         stage=stage,
@@ -211,14 +247,14 @@ def _rank_trials(
         metric=metric,
         rounds=0,
         of=len(space.final_seeds),
-        trials=ended,
-        standings=standings,
+        trials=num_ended,
+        standings=ranks,
         note=note,
     )
 
 
 def _select_finished_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
-    """Return the finished trials from best to worst; without any, an empty list."""
+    """Return the finished trials from best to worst, without duplicates."""
     return [t for t in sort_trials(space, trials) if t.state == "finished"]
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, median
+from statistics import fmean
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.evaluation.baselines import (
@@ -15,11 +15,10 @@ from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.evaluation.scoring import RAW_PROTOCOL, CorpusMetric
 from kinesweep.store import Store
 from kinesweep.sweeps.journal.journal import Journal
+from kinesweep.sweeps.results.notes import collect_notes
 from kinesweep.sweeps.results.ranking import (
     RankedConfiguration,
     RankingEntry,
-    compute_min_detectable_difference,
-    compute_pooled_variance,
     rank_configurations,
 )
 from kinesweep.sweeps.search.finals import UNTUNED, Finalist
@@ -37,8 +36,9 @@ class SweepOutcome:
         answer: Conclusion in one sentence.
         metric: Deciding objective.
         winner: Name of the best configuration.
-        winner_values: Its swept parameters.
-        winner_runs: Its run folders, sorted by validation score; the first one is exported.
+        winner_values: Fixed and swept values of the winner.
+        winner_runs: Run folders of the winner, the highest validation score first; the first one is
+            exported.
         ranking: Configurations from best to worst.
         levels: Configuration → its scientific levels in readable form; empty without any.
         objectives: Configuration → objective → mean over seeds; empty with a single objective.
@@ -74,60 +74,72 @@ def summarize_sweep(
     journal: Journal,
     protocol: ScoringProtocol = RAW_PROTOCOL,
 ) -> SweepOutcome:
-    """Return the result of a sweep, ranked on the validation split; the test split is not used.
+    """Rank the finalists on the validation split and return the result of the sweep.
+
+    The test split is not used.
 
     Args:
         space: The search space.
-        store: Feature store with the references of the validation split.
+        store: Feature store with the clips of the train and validation splits.
         finalists: Configurations of the finals.
-        results: Finalist → results of its finished runs.
+        results: Name of a finalist → results of its finished runs.
         journal: Journal of the sweep.
         protocol: Text normalization and tokenization for scoring.
 
     Raises:
         InputError: If no finalist has two finished seeds.
     """
-    metric = space.objectives[0].name
-    measure = CorpusMetric(metric, protocol)
-    entries, groups = compute_sentence_statistics(finalists, results, measure, store)
-    ranking = rank_configurations(entries, groups, measure.compute_score_from_sum)
+    metric_name = space.objectives[0].name
+    metric = CorpusMetric(metric_name, protocol)
+    entries, groups = compute_sentence_statistics(finalists, results, metric, store)
+    ranking = rank_configurations(entries, groups, metric.compute_score_from_sum)
     winner = next(f for f in finalists if f.name == ranking[0].name)
     # The deciding objective is always a score (see `SearchSpace`), so higher is better.
-    runs = sorted(results[winner.name], key=lambda r: (-r.scores[metric], str(r.folder)))
-    sanity = _score_sanity_baselines(space.sanity_baselines, measure, store, finalists, results)
-    counts: dict[str, int] = dict(Counter(trial.state for trial in journal.trials))
+    winner_results = sorted(
+        results[winner.name], key=lambda r: (-r.scores[metric_name], str(r.folder))
+    )
+    sanity = _score_sanity_baselines(space.sanity_baselines, metric, store, finalists, results)
     objectives, pareto_front = _compute_pareto_front(
-        space, [line.name for line in ranking], results
+        space, [ranked.name for ranked in ranking], results
     )
     return SweepOutcome(
         question=space.question,
-        answer=_format_conclusion(ranking, sanity, metric),
-        metric=metric,
+        answer=_format_conclusion(ranking, sanity, metric_name),
+        metric=metric_name,
         winner=winner.name,
         winner_values=dict(winner.values),
-        winner_runs=[str(run.folder) for run in runs],
+        winner_runs=[str(result.folder) for result in winner_results],
         ranking=ranking,
         levels={f.name: f.level for f in finalists if f.level},
         objectives=objectives,
         front=pareto_front,
         sanity=sanity,
-        trials=counts,
-        notes=[
-            *_format_detectable_difference_note(ranking, metric),
-            *_format_reference_context_note(finalists, results),
-            *_collect_journal_notes(journal),
-        ],
+        trials=dict(Counter(trial.state for trial in journal.trials)),
+        notes=collect_notes(ranking, metric_name, finalists, results, journal),
     )
 
 
 def _compute_pareto_front(
     space: SearchSpace, names: Sequence[str], results: Mapping[str, Sequence[RunResult]]
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
-    """Return each finalist's mean objectives and the Pareto front; both empty for one objective."""
+    """Return the mean objectives of finalists and the names of those on the Pareto front.
+
+    Args:
+        space: The search space.
+        names: Names of the ranked finalists.
+        results: Name of a finalist → results of its finished runs.
+
+    Returns:
+        Name → objective → mean over seeds, and names on the front in the order of `names`; both are
+        empty with a single objective.
+    """
     if len(space.objectives) == 1:
         return {}, []
     means: dict[str, dict[str, float]] = {
-        name: {m.name: fmean(r.objectives[m.name] for r in results[name]) for m in space.objectives}
+        name: {
+            m.name: fmean(r.objective_values[m.name] for r in results[name])
+            for m in space.objectives
+        }
         for name in names
     }
     modes = ["max" if m.direction_sign > 0 else "min" for m in space.objectives]
@@ -135,143 +147,109 @@ def _compute_pareto_front(
     return means, [names[index] for index in front_indices]
 
 
-def _format_detectable_difference_note(
-    ranking: Sequence[RankedConfiguration], metric: str
-) -> list[str]:
-    """Return a note with the smallest difference that these finals could have detected."""
-    if len(ranking) < 2:
-        return []
-    seeds = [list(line.scores.values()) for line in ranking]
-    # The best entry has no difference from itself, and its error of 0 would lower the median.
-    sentence_sd = median(line.sentence_error for line in ranking[1:])
-    min_seeds = min(len(own) for own in seeds)
-    detectable_difference = compute_min_detectable_difference(
-        compute_pooled_variance(seeds)[0] ** 0.5, sentence_sd, min_seeds, len(ranking)
-    )
-    return [
-        f"Finals like these detect a difference of {detectable_difference:.1f} {metric} in 80 % of"
-        " cases."
-    ]
-
-
-def _format_reference_context_note(
-    finalists: Sequence[Finalist], results: Mapping[str, Sequence[RunResult]]
-) -> list[str]:
-    """Return a note that names finalists that read reference sentences as context, if any."""
-    names = [f.name for f in finalists if any(r.has_reference_context for r in results[f.name])]
-    if not names:
-        return []
-    return [
-        f"Scores of {', '.join(names)} are optimistic: the sentences before a clip were references"
-        " (`context.decoding_context: references`), not the model's own output."
-    ]
-
-
-def _collect_journal_notes(journal: Journal) -> list[str]:
-    """Return notes on budget stops, failed runs and a search that continued after the test."""
-    notes = []
-    stopped = journal.find_last_event("search_stopped")
-    if stopped is not None:
-        notes.append(f"The search was stopped by its budget: {stopped['reason']}.")
-    finals_cut = journal.find_last_event("finals_cut")
-    if finals_cut is not None:
-        notes.append(f"The budget was used up: {finals_cut['runs']} final runs were skipped.")
-    failure_events = [e for e in journal.events if e["event"] == "run_failed"]
-    notes += [f"{e['finalist']} ({e['run']}) failed: {e['reason']}." for e in failure_events]
-    # Whoever extended the search after this event may have known the test scores.
-    test_index = next((i for i, e in enumerate(journal.events) if e["event"] == "tested"), None)
-    events_after_test = journal.events[test_index:] if test_index is not None else []
-    if any(e["event"] == "trial_created" for e in events_after_test):
-        notes.append(
-            "The search continued after the test split had been scored; it is no longer unseen."
-        )
-    return notes
-
-
 def compute_sentence_statistics(
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
-    measure: CorpusMetric,
+    metric: CorpusMetric,
     store: Store,
 ) -> tuple[list[RankingEntry], list[str]]:
-    """Compute the sentence statistics of every ranked run, and find the document of each sentence.
+    """Compute the sentence statistics of all ranked runs, and find the document of each sentence.
 
     Finalists with fewer than two finished seeds are left out.
 
     Args:
         finalists: Configurations of the finals.
-        results: Finalist → results of its finished runs.
-        measure: Metric and protocol.
+        results: Name of a finalist → results of its finished runs.
+        metric: Metric with its scoring protocol.
         store: Feature store with the documents of the validation clips.
 
     Returns:
-        Entries of the ranking, and the document of each sentence in the order of their rows.
+        Entries of the ranking, and the document of each sentence in the order of the statistics.
     """
     documents = {r.clip.id: r.clip.document or r.clip.id for r in store.get_records("validation")}
-    entries, ids = [], []
+    entries, clip_ids = [], []
     for finalist in finalists:
-        seeds = {}
+        statistics_by_seed = {}
         for result in results[finalist.name]:
             predictions = read_predictions(result.folder / "predictions" / "validation.tsv")
-            hypotheses = {line.clip_id: line.hypothesis for line in predictions}
-            references = {line.clip_id: line.references for line in predictions}
+            hypotheses = {p.clip_id: p.hypothesis for p in predictions}
+            references = {p.clip_id: p.references for p in predictions}
             # The run folder is called `CONFIG-sSEED`.
             seed = int(result.folder.name.rpartition("-s")[2])
-            seeds[seed] = measure.compute_clip_statistics(hypotheses, references)
-            # `rows` are sorted by clip id, and every run decodes the same validation clips.
-            ids = sorted(hypotheses)
-        if finalist.ranked and len(seeds) >= 2:
-            entries.append(RankingEntry(finalist.name, seeds))
-    return entries, [documents[clip_id] for clip_id in ids]
+            statistics_by_seed[seed] = metric.compute_clip_statistics(hypotheses, references)
+            # Statistics are sorted by clip id, and every run decodes the same validation clips.
+            clip_ids = sorted(hypotheses)
+        if finalist.ranked and len(statistics_by_seed) >= 2:
+            entries.append(RankingEntry(finalist.name, statistics_by_seed))
+    return entries, [documents[clip_id] for clip_id in clip_ids]
 
 
 def _score_sanity_baselines(
     baselines: Sequence[str],
-    measure: CorpusMetric,
+    metric: CorpusMetric,
     store: Store,
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
 ) -> dict[str, float]:
-    """Compute the validation scores of the requested baselines."""
+    """Compute the validation scores of the requested baselines and of all sanity runs.
+
+    Args:
+        baselines: Names of the baselines, as in `SearchSpace.sanity_baselines`.
+        metric: Metric with its scoring protocol.
+        store: Feature store with the clips of the train and validation splits.
+        finalists: Configurations of the finals; those that are not ranked are sanity runs.
+        results: Name of a finalist → results of its finished runs.
+
+    Returns:
+        Display name of the baseline or sanity run → score.
+    """
     train, validation = store.get_records("train"), store.get_records("validation")
     references = {r.clip.id: r.clip.texts for r in validation}
-    texts = [text for r in train for text in r.clip.texts]
+    train_sentences = [text for r in train for text in r.clip.texts]
     scores = {}
     if "frequent" in baselines:
-        sentence = find_most_frequent_sentence(texts)
-        value = measure(dict.fromkeys(references, sentence), references)
-        scores[f"always the most frequent, “{sentence}”"] = value
+        sentence = find_most_frequent_sentence(train_sentences)
+        score = metric(dict.fromkeys(references, sentence), references)
+        scores[f"always the most frequent, “{sentence}”"] = score
     if "constant" in baselines:
-        sentence, _ = find_best_constant_sentence(texts, references, measure.protocol)
-        scores[f"always “{sentence}”"] = measure(dict.fromkeys(references, sentence), references)
+        sentence, _ = find_best_constant_sentence(train_sentences, references, metric.protocol)
+        scores[f"always “{sentence}”"] = metric(dict.fromkeys(references, sentence), references)
     if "nearest" in baselines:
-        scores["nearest neighbour"] = measure(
+        scores["nearest neighbor"] = metric(
             predict_nearest_neighbors(store, train, validation), references
         )
     for finalist in finalists:
         if not finalist.ranked and results[finalist.name]:
-            scores[finalist.name] = results[finalist.name][0].scores[measure.metric]
+            scores[finalist.name] = results[finalist.name][0].scores[metric.metric]
     return scores
 
 
 def _format_conclusion(
     ranking: Sequence[RankedConfiguration], sanity: Mapping[str, float], metric: str
 ) -> str:
-    """Summarize the ranking in one sentence, with ties and suspicious baselines."""
+    """Summarize the ranking in words, with ties and baselines that score as high as the winner.
+
+    Args:
+        ranking: Configurations from best to worst.
+        sanity: Display name of a baseline → validation score.
+        metric: Name of the deciding objective.
+    """
     best = ranking[0]
-    ties = [line.name for line in ranking[1:] if line.tied]
-    text = f"{best.name} is best with {metric} {best.mean:.1f} [{best.low:.1f}, {best.high:.1f}]"
-    text += (
+    ties = [ranked.name for ranked in ranking[1:] if ranked.tied]
+    conclusion = (
+        f"{best.name} is best with {metric} {best.mean:.1f} [{best.low:.1f}, {best.high:.1f}]"
+    )
+    conclusion += (
         f", not significantly better than {', '.join(ties)}" if ties else ", ahead of all others"
     )
-    untuned = next((line for line in ranking if line.name == UNTUNED), None)
+    untuned = next((ranked for ranked in ranking if ranked.name == UNTUNED), None)
     if untuned is not None and untuned is not best:
-        text += f"; the untuned recipe scores {untuned.mean:.1f}"
+        conclusion += f"; the untuned recipe scores {untuned.mean:.1f}"
     # A winner whose interval includes a sanity baseline may have learned nothing from its input.
-    matching_baselines = [name for name, value in sanity.items() if value >= best.low]
+    matching_baselines = [name for name, score in sanity.items() if score >= best.low]
     if matching_baselines:
-        text += (
+        conclusion += (
             f". This is within the noise of {', '.join(matching_baselines)}: no evidence of"
             " learning"
         )
-    return text + "."
+    return conclusion + "."

@@ -67,40 +67,45 @@ class Budget:
     def find_stop_reason(
         self, usage: ResourceUsage, run_hours: float | None, model_bytes: int
     ) -> str | None:
-        """Return the reason why no further trial may start, or None if one may.
+        """Return the reason why no further trial may start, or None if another one may.
 
         Args:
             usage: Resources used so far.
             run_hours: Hours of one complete run; None if not known yet.
             model_bytes: Bytes that one run leaves on disk.
         """
-        hours, devices, disk = self.config.hours, self.config.device_hours, self.config.disk
+        max_hours, max_device_hours = self.config.hours, self.config.device_hours
         hours_per_run = run_hours or 0.0
         if (
-            hours is not None
-            and usage.hours + hours_per_run + self.estimate_finals_hours(hours_per_run) > hours
+            max_hours is not None
+            and usage.hours + hours_per_run + self.estimate_finals_hours(hours_per_run) > max_hours
         ):
-            return f"{usage.hours:.2g} of {hours:g} hours are used; the finals need the rest"
+            return f"{usage.hours:.2g} of {max_hours:g} hours are used; the finals need the rest"
         # A run in progress counts as a complete run here although its elapsed time is part of
         # `usage`. The estimate is therefore on the high side, in favor of the finals.
         committed_run_hours = (
             usage.num_running + 1 + self.num_final_runs * _FINALS_SLOWDOWN
         ) * hours_per_run
         if (
-            devices is not None
-            and (usage.run_hours + committed_run_hours) * self.devices_per_run > devices
+            max_device_hours is not None
+            and (usage.run_hours + committed_run_hours) * self.devices_per_run > max_device_hours
         ):
-            used = usage.run_hours * self.devices_per_run
-            return f"{used:.2g} of {devices:g} device hours are used; the finals need the rest"
-        if disk is not None:
-            free_bytes = parse_bytes(disk) - usage.disk_bytes
+            used_device_hours = usage.run_hours * self.devices_per_run
+            return (
+                f"{used_device_hours:.2g} of {max_device_hours:g} device hours are used; the finals"
+                " need the rest"
+            )
+        if self.config.disk is not None:
+            free_bytes = parse_bytes(self.config.disk) - usage.disk_bytes
             if (usage.num_running + 1 + self.num_final_runs) * model_bytes > free_bytes:
                 used_disk = format_bytes(usage.disk_bytes)
-                return f"{used_disk} of {disk} on disk are used; the finals need the rest"
+                return (
+                    f"{used_disk} of {self.config.disk} on disk are used; the finals need the rest"
+                )
         return None
 
     def should_stop_trials(self, usage: ResourceUsage, run_hours: float | None) -> bool:
-        """Return whether running trials must stop now to leave enough time for the finals.
+        """Return whether all running trials must stop now to leave enough time for the finals.
 
         Args:
             usage: Resources used so far.
@@ -109,12 +114,16 @@ class Budget:
         hours_per_run = run_hours or 0.0
         # Device hours and disk are not checked here: a trial starts only if it fits together with
         # all runs in progress, each of them counted as a complete run.
-        hours = self.config.hours
-        return hours is not None and usage.hours + self.estimate_finals_hours(hours_per_run) > hours
+        max_hours = self.config.hours
+        return (
+            max_hours is not None
+            and usage.hours + self.estimate_finals_hours(hours_per_run) > max_hours
+        )
 
     def is_exhausted(self, usage: ResourceUsage) -> bool:
-        """Return whether the budget of hours or device hours is used up."""
-        hours, devices = self.config.hours, self.config.device_hours
-        if hours is not None and usage.hours >= hours:
+        """Return whether the budget of hours or of device hours is used up; disk does not count."""
+        max_hours, max_device_hours = self.config.hours, self.config.device_hours
+        if max_hours is not None and usage.hours >= max_hours:
             return True
-        return devices is not None and usage.run_hours * self.devices_per_run >= devices
+        used_device_hours = usage.run_hours * self.devices_per_run
+        return max_device_hours is not None and used_device_hours >= max_device_hours

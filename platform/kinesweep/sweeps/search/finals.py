@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kinesweep.config.recipe import Recipe
-from kinesweep.core.hashing import flatten_mapping
 from kinesweep.core.scores import format_scores
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.search.ask_tell import MAX_DEATHS, RunEnd, RunRequest
@@ -32,7 +30,8 @@ class Finalist:
         values: Values that override the recipe, fixed and swept ones.
         seeds: Seeds on which the configuration is trained.
         ranked: Whether it takes part in the ranking; sanity runs are only listed with it.
-        level: Scientific levels in readable form; empty without scientific parameters.
+        level: Scientific levels in readable form; empty if the finalist is no trial, or without
+            scientific parameters.
     """
 
     name: str
@@ -42,21 +41,22 @@ class Finalist:
     level: str = ""
 
 
-def select_finalists(space: SearchSpace, recipe: Recipe, trials: Sequence[Trial]) -> list[Finalist]:
-    """Select the best trials, the best trial of each level, the baseline and the sanity runs.
+def select_finalists(
+    space: SearchSpace, base_values: Values, trials: Sequence[Trial]
+) -> list[Finalist]:
+    """Select the best trials, the best trial of each arm, the baseline and the sanity runs.
 
     Args:
         space: The search space.
-        recipe: Recipe that the sweep tunes.
+        base_values: Flattened recipe values with fixed values, on which conditions may depend.
         trials: All trials of the search.
 
     Returns:
-        Finalists, with the trials first and the best trial at the front.
+        Finalists: trials from best to worst, then the untuned recipe, then the sanity runs.
     """
     seeds, fixed = space.final_seeds, get_fixed_values(space)
-    base = {**flatten_mapping(recipe.model_dump(mode="json")), **fixed}
     finalists = []
-    for trial in _select_trials(space, base, trials):
+    for trial in _select_trials(space, base_values, trials):
         level = format_values({n: v for n, v in trial.values.items() if _is_scientific(space, n)})
         values = {**fixed, **trial.values}
         finalists.append(Finalist(f"trial {trial.number}", values, seeds, level=level))
@@ -73,11 +73,12 @@ def select_finalists(space: SearchSpace, recipe: Recipe, trials: Sequence[Trial]
 
 
 def sort_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
-    """Sort trials from best to worst, without duplicates; the earlier of two equal trials is first.
+    """Return the finished trials from best to worst, without duplicates.
 
-    With several objectives the Pareto front comes first, each part sorted by the first objective.
-    If no trial finished, which happens when the budget stops all of them, trials are sorted by the
-    samples they have seen and then by their loss.
+    The earlier of two equal trials is first. With several objectives the Pareto front comes before
+    all other trials, and both are sorted by the first objective. If no trial finished, which
+    happens when the budget stops all of them, the trials with an evaluation are returned instead,
+    sorted by the samples they have seen and then by their loss.
     """
     originals = [t for t in trials if t.duplicate_of is None]
     finished = [t for t in originals if t.state == "finished"]
@@ -85,7 +86,7 @@ def sort_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
         reported = [t for t in originals if t.losses]
         return sorted(reported, key=lambda t: (-max(t.losses), t.losses[max(t.losses)], t.number))
     objectives = space.objectives
-    # `sign` turns costs into scores, so that the front maximizes every coordinate.
+    # The sign turns costs into scores, so that the front maximizes every coordinate.
     points = {t.number: [m.direction_sign * t.scores[m.name] for m in objectives] for t in finished}
     modes = ["max"] * len(objectives)
     front_numbers = {
@@ -102,19 +103,19 @@ def sort_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
     )
 
 
-def _select_trials(space: SearchSpace, base: Values, trials: Sequence[Trial]) -> list[Trial]:
-    """Return the best `finalists.count` trials and the best trial of every arm."""
+def _select_trials(space: SearchSpace, base_values: Values, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the best `finalists.count` trials and the best trial of every arm, best first."""
     ranked = sort_trials(space, trials)
     selected = ranked[: space.finalists.count]
     # A level whose best trial is not among the best overall must not disappear from the answer.
-    for arm in find_arms(space, base):
+    for arm in find_arms(space, base_values):
         arm_trials = [t for t in ranked if all(t.values.get(n) == v for n, v in arm.items())]
         selected += [t for t in arm_trials[:1] if t not in selected]
     return sorted(selected, key=ranked.index)
 
 
 def _is_scientific(space: SearchSpace, name: str) -> bool:
-    """Return whether a key is a scientific parameter of the space."""
+    """Return whether a name is that of a scientific parameter of the space."""
     return name in space.parameters and space.parameters[name].role == "scientific"
 
 
@@ -141,13 +142,16 @@ class FinalRun:
 def list_final_runs(
     finalists: Sequence[Finalist], get_run_name: Callable[[Values, int], str]
 ) -> list[FinalRun]:
-    """List the runs of the finals: seed by seed over all ranked finalists, then the sanity runs.
+    """Return the runs of the finals: seed by seed over all ranked finalists, then the sanity runs.
 
     All ranked finalists can be compared after each seed. Sanity runs are needed only at the end.
 
     Args:
         finalists: Configurations of the finals.
         get_run_name: Function that maps values and seed to the name of a run folder.
+
+    Returns:
+        Runs in the order in which they should start; each run folder occurs once.
     """
     runs: dict[str, FinalRun] = {}
     for ranked in (True, False):
@@ -195,10 +199,13 @@ class FinalsPolicy:
         return not self._queue and not self._running
 
     def propose(self) -> RunRequest | None:
-        """Return a request for the next final run; None if there is none at the moment."""
+        """Return a request for the next final run, or None if none is waiting.
+
+        Once the budget is used up, runs that the ranking does not require are skipped.
+        """
         # Checked before every start: a run in progress is never stopped by the budget.
         if self._queue and self.is_budget_exhausted():
-            required_runs = [run for run in self._queue if self._is_required(run)]
+            required_runs = [run for run in self._queue if self._is_required_for_ranking(run)]
             if len(required_runs) < len(self._queue):
                 num_skipped = len(self._queue) - len(required_runs)
                 self.journal.append_event("finals_cut", runs=num_skipped)
@@ -213,7 +220,7 @@ class FinalsPolicy:
         return RunRequest(run.key, run.finalist.values, run.seed, phase)
 
     def report_evaluation(self, key: str, evaluation: Mapping[str, float]) -> bool:
-        """Record the progress of a run and return True; final runs are never pruned."""
+        """Record the progress of a run and return True, because final runs are never pruned."""
         # A retried run reports evaluations again that it had reached before; only evaluations
         # beyond these count as progress.
         if evaluation["samples"] > self._max_samples.get(key, -1):
@@ -222,7 +229,7 @@ class FinalsPolicy:
         return True
 
     def tell(self, key: str, end: RunEnd) -> None:
-        """Record the end of a final run; a run that died is queued for a retry."""
+        """Record the end of a final run; one that died or was stopped is retried a few times."""
         run = self._running.pop(key)
         event_fields = {"run": run.name, "finalist": run.finalist.name, "seconds": end.seconds}
         if end.state == "finished":
@@ -245,6 +252,6 @@ class FinalsPolicy:
         else:
             self.on_run_end()
 
-    def _is_required(self, run: FinalRun) -> bool:
-        """Return whether the ranking requires this run."""
+    def _is_required_for_ranking(self, run: FinalRun) -> bool:
+        """Return whether the run trains a ranked finalist on one of its first two seeds."""
         return run.finalist.ranked and run.seed in run.finalist.seeds[:_MIN_SEEDS]

@@ -20,11 +20,11 @@ _MIN_OTHER_TRIALS = 3
 class Pruner(Protocol):
     """A pruner that decides which trials continue."""
 
-    def should_continue(self, trial: int, samples: float, loss: float) -> bool:
+    def should_continue(self, trial_number: int, samples: float, loss: float) -> bool:
         """Record a trial's loss and return whether the trial may continue.
 
         Args:
-            trial: Number of the trial.
+            trial_number: Number of the trial.
             samples: Samples seen beyond its warm-up.
             loss: Value to compare; lower is better, and a non-finite one ends the trial.
         """
@@ -35,22 +35,22 @@ def build_pruner(config: PrunerConfig, samples_per_eval: float) -> Pruner:
 
     Args:
         config: Pruner settings of the search space.
-        samples_per_eval: Number of samples between two evaluations.
+        samples_per_eval: Number of clips that a run sees between two evaluations.
     """
-    grace = config.grace_period * samples_per_eval
+    grace_samples = config.grace_period * samples_per_eval
     if config.kind == "asha":
-        return SuccessiveHalvingPruner(grace, config.reduction_factor)
+        return SuccessiveHalvingPruner(grace_samples, config.reduction_factor)
     if config.kind == "hyperband":
-        return HyperbandPruner(grace, config.reduction_factor, config.brackets)
+        return HyperbandPruner(grace_samples, config.reduction_factor, config.brackets)
     if config.kind == "median":
-        return MedianPruner(grace)
+        return MedianPruner(grace_samples)
     return NoPruner()
 
 
 class NoPruner:
     """A pruner that only stops trials with a non-finite loss."""
 
-    def should_continue(self, trial: int, samples: float, loss: float) -> bool:
+    def should_continue(self, trial_number: int, samples: float, loss: float) -> bool:
         """Return whether the loss is finite; see `Pruner`."""
         return bool(np.isfinite(loss))
 
@@ -72,32 +72,33 @@ class SuccessiveHalvingPruner:
     reduction_factor: int
     rungs: dict[float, dict[int, float]] = field(default_factory=dict)
 
-    def should_continue(self, trial: int, samples: float, loss: float) -> bool:
-        """Return whether the loss is among the best at the trial's rung; see `Pruner`.
+    def should_continue(self, trial_number: int, samples: float, loss: float) -> bool:
+        """Return whether the loss is among the best at the trial's furthest rung; see `Pruner`.
 
-        A trial is compared once per rung, and the first one at a rung passes.
+        A trial is compared once per rung, and the first one at a rung passes. A trial with a
+        non-finite loss is stopped.
         """
         if not np.isfinite(loss):
             return False
         # Only the furthest rung counts: a long evaluation interval may skip earlier ones.
         milestone = self._find_milestone(samples)
-        if milestone is None or trial in self.rungs.get(milestone, {}):
+        if milestone is None or trial_number in self.rungs.get(milestone, {}):
             return True
         rung = self.rungs.setdefault(milestone, {})
-        rung[trial] = loss
+        rung[trial_number] = loss
         # Asynchronous: compared with the trials that have come this far, without waiting for more.
         return len(rung) == 1 or loss <= float(
             np.quantile([*rung.values()], 1 / self.reduction_factor)
         )
 
     def _find_milestone(self, samples: float) -> float | None:
-        """Return the furthest rung within a number of samples; None before the first one."""
-        reached = None
+        """Return the samples of the furthest rung that is reached; None before the first rung."""
+        reached_milestone = None
         milestone = self.grace_samples
         while milestone <= samples:
-            reached = milestone
+            reached_milestone = milestone
             milestone *= self.reduction_factor
-        return reached
+        return reached_milestone
 
 
 @dataclass
@@ -128,17 +129,17 @@ class HyperbandPruner:
             for i in range(self.num_brackets)
         ]
 
-    def should_continue(self, trial: int, samples: float, loss: float) -> bool:
-        """Return the decision of the trial's bracket; see `Pruner`."""
+    def should_continue(self, trial_number: int, samples: float, loss: float) -> bool:
+        """Return whether the trial may continue in its bracket; see `Pruner`."""
         # A trial joins a bracket at its first report and stays there. After a resume the trials
         # are replayed by number, so their brackets can differ from those before.
         bracket = self._bracket_indices.setdefault(
-            trial, self._assign_bracket(len(self._bracket_indices))
+            trial_number, self._assign_bracket(len(self._bracket_indices))
         )
-        return self._brackets[bracket].should_continue(trial, samples, loss)
+        return self._brackets[bracket].should_continue(trial_number, samples, loss)
 
     def _assign_bracket(self, trial_index: int) -> int:
-        """Return the index of the bracket to which the n-th trial is assigned.
+        """Return the index of the bracket for the trial with a given index, counted from 0.
 
         Of every `reduction_factor` trials, the last one moves on to the next bracket, and so on.
         """
@@ -166,19 +167,25 @@ class MedianPruner:
     grace_samples: float
     losses: dict[int, dict[float, float]] = field(default_factory=dict)
 
-    def should_continue(self, trial: int, samples: float, loss: float) -> bool:
-        """Return whether the best loss is at most the median of the others; see `Pruner`."""
+    def should_continue(self, trial_number: int, samples: float, loss: float) -> bool:
+        """Return whether the best loss is at most the median of the others' means; see `Pruner`.
+
+        With too few other trials, or within the grace period, the trial continues. A trial with a
+        non-finite loss is stopped.
+        """
         if not np.isfinite(loss):
             return False
-        trial_losses = self.losses.setdefault(trial, {})
+        trial_losses = self.losses.setdefault(trial_number, {})
         trial_losses[samples] = loss
         if samples < self.grace_samples:
             return True
         # Only trials that have seen as many samples take part, each with its losses up to here.
         means = [
-            float(np.mean([value for at, value in other.items() if at <= samples]))
-            for number, other in self.losses.items()
-            if number != trial and max(other) >= samples and min(other) <= samples
+            float(np.mean([value for seen, value in other_losses.items() if seen <= samples]))
+            for other_number, other_losses in self.losses.items()
+            if other_number != trial_number
+            and max(other_losses) >= samples
+            and min(other_losses) <= samples
         ]
         # A trial is compared by its best loss, so one noisy evaluation does not end it.
         return len(means) < _MIN_OTHER_TRIALS or min(trial_losses.values()) <= float(

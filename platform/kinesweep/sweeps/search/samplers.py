@@ -33,10 +33,14 @@ class Sampler(Protocol):
     """A sampler for the configurations of one arm."""
 
     def ask(self, number: int) -> Values | None:
-        """Return the values of trial `number`, or None if there are no more."""
+        """Return the values of a new trial, or None if there are no further configurations.
+
+        Args:
+            number: Number of the trial.
+        """
 
     def restore(self, trial: Trial) -> None:
-        """Register a trial of the journal that has not ended."""
+        """Register a trial of the journal that has not ended, so that `tell` may follow."""
 
     def tell(self, trial: Trial) -> None:
         """Record the result of a trial that was asked, restored, or read from the journal."""
@@ -68,7 +72,12 @@ def build_sampler(
 
 
 class FixedListSampler:
-    """A sampler that returns the configurations of a fixed design in order."""
+    """A sampler that returns the configurations of a fixed design one after the other.
+
+    Args:
+        design: Function k → k-th configuration, None past the end.
+        start: Index of the first configuration to return.
+    """
 
     def __init__(self, design: Design, start: int) -> None:
         self._design, self._position = design, start
@@ -87,7 +96,15 @@ class FixedListSampler:
 
 
 class OptunaSampler:
-    """An Optuna sampler with its own in-memory study."""
+    """An Optuna sampler with its own in-memory study.
+
+    Args:
+        space: The search space.
+        arm: Scientific levels of the arm.
+        base: Flattened recipe values, on which conditions may depend.
+        num_trials: Number of trials planned for the arm.
+        num_replayed: Number of trials of the arm in the journal.
+    """
 
     def __init__(
         self, space: SearchSpace, arm: Values, base: Values, num_trials: int, num_replayed: int
@@ -96,7 +113,8 @@ class OptunaSampler:
         self._objectives = space.objectives
         self._study = optuna.create_study(
             directions=[
-                "maximize" if m.direction_sign > 0 else "minimize" for m in space.objectives
+                "maximize" if objective.direction_sign > 0 else "minimize"
+                for objective in space.objectives
             ],
             sampler=_build_optuna_sampler(space, num_trials, [*arm.values(), num_replayed]),
         )
@@ -106,8 +124,10 @@ class OptunaSampler:
         self._open_trials: dict[int, optuna.Trial] = {}
 
     def ask(self, number: int) -> Values | None:
-        """Return the configuration that the study suggests, without inactive parameters."""
-        # An arm without further parameters has exactly one configuration.
+        """Return the configuration that the study suggests, without inactive parameters.
+
+        An arm without further parameters has a single one; None is returned after it.
+        """
         if not self._parameters:
             return dict(self._arm_values) if not self._study.trials else None
         optuna_trial = self._open_trials[number] = self._study.ask()
@@ -127,7 +147,7 @@ class OptunaSampler:
         self.ask(trial.number)
 
     def tell(self, trial: Trial) -> None:
-        """Report the result of a trial to the study."""
+        """Report the intermediate values and the result of a trial to the study."""
         optuna_trial = self._open_trials.pop(trial.number, None)
         # The trial had ended before this process started, so the study has never asked it.
         if optuna_trial is None:
@@ -139,7 +159,7 @@ class OptunaSampler:
         self._study.tell(optuna_trial, self._get_objective_values(trial), _STATES[trial.state])
 
     def _to_frozen_trial(self, trial: Trial) -> FrozenTrial:
-        """Convert a trial of the journal to an Optuna trial."""
+        """Convert an ended trial of the journal to an Optuna trial."""
         params = {n: v for n, v in trial.values.items() if n in self._parameters}
         return optuna.trial.create_trial(
             params=params,
@@ -152,7 +172,7 @@ class OptunaSampler:
         )
 
     def _get_intermediate_values(self, trial: Trial) -> dict[int, float]:
-        """Return intermediate values by samples; empty with several objectives, as Optuna requires.
+        """Return samples → intermediate value; empty with several objectives, as Optuna requires.
 
         Samplers rank pruned trials by these values in the direction of the objective, but losses
         in the journal are always minimized. The sign is therefore flipped for maximized objectives.
@@ -163,14 +183,14 @@ class OptunaSampler:
         return {int(samples): sign * loss for samples, loss in trial.losses.items()}
 
     def _get_objective_values(self, trial: Trial) -> list[float] | None:
-        """Return the values of all objectives; None unless the trial finished."""
+        """Return the values of all objectives of a finished trial; None for any other trial."""
         if trial.state != "finished":
             return None
         return [trial.scores[metric.name] for metric in self._objectives]
 
 
 def _suggest_value(optuna_trial: optuna.Trial, name: str, parameter: SearchParameter) -> object:
-    """Ask Optuna for the value of one parameter."""
+    """Return the value that Optuna suggests for a parameter, within its range or choices."""
     if parameter.log is not None:
         return optuna_trial.suggest_float(name, *parameter.log, log=True)
     if parameter.float_ is not None:
@@ -189,6 +209,9 @@ def _build_optuna_sampler(
         space: The search space.
         num_trials: Number of trials planned for the arm.
         seed_parts: Further parts of the seed: levels of the arm and number of replayed trials.
+
+    Raises:
+        InputError: If the space names a fixed design, which is not a sampler.
     """
     # The number of replayed trials is part of the seed. Otherwise a resumed sampler would draw the
     # same numbers again and propose configurations that have been tried.
@@ -217,5 +240,5 @@ def _build_optuna_sampler(
 
 
 def _compute_population_size(num_trials: int) -> int:
-    """Return a population size for NSGA-II that gives at least four generations."""
+    """Return a population size for NSGA-II, 4 to 50, that gives four generations if possible."""
     return max(4, min(50, num_trials // 4))

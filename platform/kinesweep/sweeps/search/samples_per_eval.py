@@ -1,7 +1,7 @@
 """Number of samples between two evaluations, the unit in which pruners compare trials."""
 
-from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.training import ResourcesConfig, TrainingConfig
 from kinesweep.data.length_limits import count_frames
 from kinesweep.store import Store
 
@@ -9,20 +9,24 @@ _DEFAULT_MAX_FRAMES = 4096
 """Default of `batch.max_frames`; must equal `DEFAULT_MAX_FRAMES` in `data.bucketing`."""
 
 
-def compute_samples_per_eval(recipe: Recipe, store: Store, resources: ResourcesConfig) -> float:
-    """Return the number of clips that all workers see between two evaluations.
+def compute_samples_per_eval(
+    batch: BatchConfig, training: TrainingConfig, store: Store, resources: ResourcesConfig
+) -> float:
+    """Return the number of clips that all workers of a run see between two evaluations.
+
+    Trials with other batch sizes than the recipe share this unit.
 
     Args:
-        recipe: Recipe with its own settings; trials with other batch sizes share this unit.
+        batch: Effective batch settings of the recipe.
+        training: Training settings of the recipe.
         store: Feature store, which gives the clip lengths of `train`.
         resources: Resources of one run.
     """
-    batch, training = recipe.effective_batch, recipe.training
-    clips = batch.batch_size
-    if clips is None:
+    clips_per_batch = batch.batch_size
+    if clips_per_batch is None:
         # With a frame budget the batch size varies; the mean clip length gives its average.
-        lengths = [count_frames(r.lengths, batch) for r in store.get_records("train")]
-        frames = batch.max_frames or _DEFAULT_MAX_FRAMES
-        clips = max(1, frames * len(lengths) // max(1, sum(lengths)))
-    steps = training.eval_steps * training.gradient_accumulation_steps
-    return float(clips * steps * resources.workers)
+        clip_frames = [count_frames(r.lengths, batch) for r in store.get_records("train")]
+        max_frames = batch.max_frames or _DEFAULT_MAX_FRAMES
+        clips_per_batch = max(1, max_frames * len(clip_frames) // max(1, sum(clip_frames)))
+    num_batches = training.eval_steps * training.gradient_accumulation_steps
+    return float(clips_per_batch * num_batches * resources.workers)

@@ -13,7 +13,7 @@ from kinesweep.sweeps.space.space import SearchSpace
 
 
 def sort_topologically(parameters: Mapping[str, SearchParameter]) -> list[str]:
-    """Return parameter names in topological order, so that every condition precedes its dependents.
+    """Return parameter names in topological order: conditions before the parameters they concern.
 
     Raises:
         InputError: If conditions depend on each other in a cycle.
@@ -33,16 +33,19 @@ def sort_topologically(parameters: Mapping[str, SearchParameter]) -> list[str]:
 
 
 def get_fixed_values(space: SearchSpace) -> Values:
-    """Return the values of all fixed parameters, which override the recipe in every run."""
+    """Return name → value of all fixed parameters, which override the recipe in every run."""
     return {n: p.bounds_or_choices[0] for n, p in space.parameters.items() if p.role == "fixed"}
 
 
 def find_arms(space: SearchSpace, recipe_values: Values) -> list[Values]:
-    """Return the arms: every combination of scientific levels, or one empty arm without any.
+    """Return the arms: all combinations of scientific levels; one empty arm if there are none.
 
     Args:
         space: The search space.
         recipe_values: Flattened recipe values, on which conditions may depend.
+
+    Returns:
+        Scientific parameter → level for each arm, without inactive parameters.
     """
     scientific = {n: p for n, p in space.searched_parameters.items() if p.role == "scientific"}
     return list(iter_parameter_combinations(scientific, recipe_values))
@@ -51,7 +54,12 @@ def find_arms(space: SearchSpace, recipe_values: Values) -> list[Values]:
 def iter_parameter_combinations(
     parameters: Mapping[str, SearchParameter], recipe_values: Values
 ) -> Iterator[Values]:
-    """Yield every combination of the levels of discrete parameters; inactive ones are left out."""
+    """Yield every combination of levels; inactive parameters are left out of a combination.
+
+    Args:
+        parameters: Parameters, all of them discrete.
+        recipe_values: Flattened recipe values, on which conditions may depend.
+    """
     yield from _iter_assignments(parameters, sort_topologically(parameters), {}, recipe_values)
 
 
@@ -61,18 +69,25 @@ def _iter_assignments(
     assigned_values: Values,
     recipe_values: Values,
 ) -> Iterator[Values]:
-    """Yield all assignments of `names`, which must be in topological order, by recursion."""
+    """Yield `assigned_values` completed by every combination of levels of the named parameters.
+
+    Args:
+        parameters: Parameters, all of them discrete.
+        names: Names of the parameters to assign, in topological order.
+        assigned_values: Values that are assigned already.
+        recipe_values: Flattened recipe values, on which conditions may depend.
+    """
     if not names:
         yield dict(assigned_values)
         return
-    name, *rest = names
+    name, *remaining_names = names
     if not parameters[name].is_active({**recipe_values, **assigned_values}):
         # A parameter whose condition is not met has no value, so it does not multiply the result.
-        yield from _iter_assignments(parameters, rest, assigned_values, recipe_values)
+        yield from _iter_assignments(parameters, remaining_names, assigned_values, recipe_values)
         return
     for level in parameters[name].levels or ():
         yield from _iter_assignments(
-            parameters, rest, {**assigned_values, name: level}, recipe_values
+            parameters, remaining_names, {**assigned_values, name: level}, recipe_values
         )
 
 

@@ -19,7 +19,7 @@ Design = Callable[[int], Values | None]
 
 
 def build_fixed_design(space: SearchSpace, arm: Values, recipe_values: Values) -> Design:
-    """Return the fixed design of one arm: a function k → k-th configuration, None past the end.
+    """Build the fixed design of one arm: a function k → k-th configuration, None past the end.
 
     Args:
         space: Search space with one of the kinds in `space.FIXED_DESIGN_KINDS`.
@@ -55,7 +55,15 @@ def _map_point_to_values(
     arm: Values,
     recipe_values: Values,
 ) -> Values:
-    """Map a point of the unit cube to parameter values; inactive parameters get no value."""
+    """Map a point of the unit cube to a configuration; inactive parameters get no value.
+
+    Args:
+        free_parameters: Parameters that are not fixed by the arm.
+        names: Their names in topological order.
+        unit_point: Coordinates in [0, 1), one for each name.
+        arm: Scientific levels of the arm.
+        recipe_values: Flattened recipe values, on which conditions may depend.
+    """
     values = dict(arm)
     for name, coordinate in zip(names, unit_point, strict=True):
         if free_parameters[name].is_active({**recipe_values, **values}):
@@ -66,7 +74,7 @@ def _map_point_to_values(
 def _build_grid_design(
     free_parameters: dict[str, SearchParameter], arm: Values, recipe_values: Values, seed: int
 ) -> Design:
-    """Return the grid in a seeded random order, so that early trials are spread over it."""
+    """Build the design of a full grid in random order, which spreads early trials over it."""
     configurations = [
         {**arm, **values}
         for values in iter_parameter_combinations(free_parameters, {**recipe_values, **arm})

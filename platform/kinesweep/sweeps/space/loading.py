@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kinesweep.config.loading import read_yaml, set_by_path, suggest_alternative, validate_config
+from kinesweep.config.loading import read_yaml, set_by_path, validate_config
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.suggestions import suggest_alternative
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.hashing import flatten_mapping
-from kinesweep.evaluation.wordnet import check_metric_files
-from kinesweep.sweeps.space.arms import sort_topologically
+from kinesweep.evaluation.wordnet import check_wordnet_folder
+from kinesweep.sweeps.space.arms import get_fixed_values, sort_topologically
 from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values
 from kinesweep.sweeps.space.space import MINIMIZED_OBJECTIVES, SearchSpace
 
@@ -26,12 +27,15 @@ _SCRATCH_CONFIG_PREFIX = "model.backbone.scratch."
 
 
 def load_space(path: Path, overrides: Sequence[str], base_dir: Path) -> tuple[SearchSpace, Recipe]:
-    """Load a search space and its recipe, and check them.
+    """Load a search space and its recipe, and check each of them and one against the other.
 
     Args:
         path: File of the search space.
         overrides: Overrides `key.sub=value`; those that begin with `recipe.` apply to the recipe.
         base_dir: Folder to which the recipe's paths are relative.
+
+    Returns:
+        The space, and the recipe with absolute paths and with the resources of the space.
 
     Raises:
         ConfigError: If the space or the recipe is invalid; lists all problems.
@@ -46,10 +50,13 @@ def load_space(path: Path, overrides: Sequence[str], base_dir: Path) -> tuple[Se
     recipe = validate_config(Recipe, read_yaml(recipe_path, recipe_overrides), str(recipe_path))
     # All runs of a sweep use the resources of the space, which also determine the slots.
     recipe = recipe.model_copy(update={"resources": space.resources}).resolve_paths(base_dir)
-    problems = [*_find_metric_problems(space, recipe), *_find_parameter_problems(space, recipe)]
+    problems = [
+        *_find_metric_problems(space, recipe.evaluation.metrics),
+        *_find_parameter_problems(space, recipe),
+    ]
     if problems:
         raise ConfigError(str(path), problems)
-    check_metric_files(recipe.evaluation)
+    check_wordnet_folder(recipe.evaluation)
     return space, recipe
 
 
@@ -58,13 +65,15 @@ def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
 
     Args:
         recipe: Recipe to change.
-        values: Dotted recipe key → value; applied in order.
+        values: Dotted recipe key → value, in any order.
 
     Raises:
         ConfigError: If a value is not allowed.
     """
     settings: dict[str, Any] = recipe.model_dump(mode="json")
-    for path, value in values.items():
+    # A new kind resets its section, so kinds precede other values, and outer kinds inner ones.
+    for path in sorted(values, key=_get_override_priority):
+        value = values[path]
         parent, _, key = path.rpartition(".")
         if key == "kind" and flatten_mapping(settings).get(path) != value:
             # Sibling keys belong to the schema of the old kind and may be unknown to the new one.
@@ -74,8 +83,34 @@ def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
     return validate_config(Recipe, settings, f"trial of {recipe.name}")
 
 
-def _find_metric_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:
-    """Return (key, message) of each objective or pruning metric that is not evaluated."""
+def _get_override_priority(path: str) -> tuple[bool, int]:
+    """Return the sort key of a dotted recipe key: kinds before other keys, outer ones first."""
+    is_kind = path.rpartition(".")[2] == "kind"
+    return not is_kind, path.count(".") if is_kind else 0
+
+
+def compute_base_values(space: SearchSpace, recipe: Recipe) -> Values:
+    """Return the values that every trial starts from, on which conditions may depend.
+
+    Args:
+        space: Search space, whose fixed values override the recipe.
+        recipe: Recipe that the sweep tunes.
+
+    Returns:
+        Dotted recipe key → value, for all keys of the recipe.
+    """
+    return {**flatten_mapping(recipe.model_dump(mode="json")), **get_fixed_values(space)}
+
+
+def _find_metric_problems(
+    space: SearchSpace, evaluated_metrics: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Return (key, message) of each objective and pruning metric that runs do not evaluate.
+
+    Args:
+        space: The search space.
+        evaluated_metrics: Names of the recipe's `evaluation.metrics`.
+    """
     required_metrics = {
         "metric.name": [m.name for m in space.objectives if m.name not in MINIMIZED_OBJECTIVES]
     }
@@ -85,12 +120,12 @@ def _find_metric_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str,
         (key, f"`{name}` is not in the recipe's `evaluation.metrics`")
         for key, names in required_metrics.items()
         for name in names
-        if name not in recipe.evaluation.metrics
+        if name not in evaluated_metrics
     ]
 
 
 def _find_parameter_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:
-    """Return (key, message) for each invalid name, value, role or condition of a parameter."""
+    """Return (key, message) of each invalid name, value, role or condition of a parameter."""
     # A cycle is reported alone: `_find_activating_values` would recurse without end.
     try:
         sort_topologically(space.parameters)
@@ -106,7 +141,14 @@ def _find_parameter_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[s
 def _validate_parameter(
     name: str, parameter: SearchParameter, space: SearchSpace, recipe: Recipe
 ) -> list[str]:
-    """Return the error messages of one parameter, without its name; empty if it is valid."""
+    """Return the error messages of one parameter, without its name; empty if it is valid.
+
+    Args:
+        name: Dotted recipe key.
+        parameter: Parameter with this name.
+        space: Search space, whose other parameters may be conditions.
+        recipe: Recipe to which the values are applied.
+    """
     if parameter.role == "noise" or name == SEED:
         return _validate_noise_parameter(name, parameter)
     if name.startswith(_UNSEARCHABLE_PREFIXES) or name in _UNSEARCHABLE_KEYS:
@@ -133,7 +175,10 @@ def _validate_parameter(
 
 
 def _validate_noise_parameter(name: str, parameter: SearchParameter) -> list[str]:
-    """Return the error messages of a noise parameter, which must be the seed, and of the seed."""
+    """Return the error messages of a parameter that is the seed or has the role `noise`.
+
+    A valid one is both, and lists at least two integers.
+    """
     if name != SEED:
         return [f"only `{SEED}` can be noise"]
     if parameter.role != "noise":
@@ -148,7 +193,7 @@ def _validate_noise_parameter(name: str, parameter: SearchParameter) -> list[str
 
 
 def _find_activating_values(name: str, space: SearchSpace) -> Values:
-    """Return values that activate a conditional parameter, including those of nested conditions.
+    """Return values under which a parameter is active, including those of nested conditions.
 
     Raises:
         InputError: If a condition requires a value that its parameter never has.

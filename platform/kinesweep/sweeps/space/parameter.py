@@ -49,7 +49,7 @@ class SearchParameter(StrictConfig):
 
     @model_validator(mode="after")
     def _check_range(self) -> "SearchParameter":
-        """Check that exactly one kind of range is given and that it is valid."""
+        """Check that exactly one range or list is given, and that it is valid."""
         ranges = [v for v in (self.log, self.float_, self.int_, self.choices) if v is not None]
         if len(ranges) != 1:
             raise ValueError("give exactly one of `log`, `float`, `int`, `choices`")
@@ -76,7 +76,7 @@ class SearchParameter(StrictConfig):
 
     @property
     def bounds_or_choices(self) -> tuple[ScalarValue, ...]:
-        """Return the values that the recipe's schema must accept: both bounds, or all choices."""
+        """Return both bounds, or all choices: the values that the recipe's schema must accept."""
         values: tuple[ScalarValue, ...] | None = (
             self.log or self.float_ or self.int_ or self.choices
         )
@@ -85,7 +85,7 @@ class SearchParameter(StrictConfig):
 
     @property
     def levels(self) -> tuple[ScalarValue, ...] | None:
-        """Return all values, or None if the parameter is continuous."""
+        """Return all values of the parameter, or None if it is continuous."""
         if self.int_ is not None:
             return tuple(range(self.int_[0], self.int_[1] + 1))
         return self.choices
@@ -101,7 +101,7 @@ class SearchParameter(StrictConfig):
         return optuna.distributions.CategoricalDistribution(self.choices or ())
 
     def map_unit_to_value(self, unit: float) -> ScalarValue:
-        """Map a number in [0, 1) to a value, uniformly on the parameter's own scale."""
+        """Map a number in [0, 1) to a value of the parameter, uniformly on its own scale."""
         if self.log is not None:
             low, high = self.log
             return float(low * (high / low) ** unit)
@@ -112,10 +112,10 @@ class SearchParameter(StrictConfig):
         return levels[int(unit * len(levels))]
 
     def is_active(self, values: Values) -> bool:
-        """Return whether the parameter is active, that is, whether its condition holds.
+        """Return whether the parameter is active, that is, whether all of its conditions hold.
 
         Args:
-            values: Values chosen so far, on top of the flattened recipe.
+            values: Flattened recipe values, overridden by the values chosen so far.
         """
         for key, required in self.when.items():
             allowed = required if isinstance(required, tuple) else (required,)
@@ -126,7 +126,7 @@ class SearchParameter(StrictConfig):
 
 
 def format_values(values: Values) -> str:
-    """Format swept values in one line, each with the last part of its key."""
+    """Format values as `key=value` pairs in one line, with only the last part of each key."""
     return " ".join(
         f"{name.rpartition('.')[2]}={value:.3g}"
         if isinstance(value, float)

@@ -30,7 +30,7 @@ class ObjectiveConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_direction(self) -> "ObjectiveConfig":
-        """Check that the direction is that of the metric."""
+        """Check that `mode`, if given, is the direction of the metric."""
         if self.mode is not None and (self.mode == "min") != (self.name in MINIMIZED_OBJECTIVES):
             required_mode = "min" if self.name in MINIMIZED_OBJECTIVES else "max"
             raise ValueError(f"`{self.name}` requires mode `{required_mode}`")
@@ -59,7 +59,7 @@ class SearchConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_trials(self) -> "SearchConfig":
-        """Check that a number of trials is given unless a grid defines it."""
+        """Check that `trials` is given, unless the search is a grid, which needs none."""
         if self.trials is None and self.kind != "grid":
             raise ValueError(f"`{self.kind}` needs `trials`")
         return self
@@ -118,7 +118,7 @@ class BudgetConfig(StrictConfig):
     @field_validator("disk")
     @classmethod
     def _check_disk_limit(cls, value: str | None) -> str | None:
-        """Check that the limit can be parsed as bytes."""
+        """Check that the disk limit can be parsed as a number of bytes."""
         if value is not None:
             parse_bytes(value)
         return value
@@ -145,7 +145,7 @@ class SearchSpace(StrictConfig):
     ] = Field(
         ("constant", "nearest"),
         description="Baselines without knowledge of the input. `constant`: best constant sentence"
-        " (by BLEU); `frequent`: most frequent training sentence; `nearest`: nearest neighbour;"
+        " (by BLEU); `frequent`: most frequent training sentence; `nearest`: nearest neighbor;"
         " `zeros`, `shuffled`: models trained on zeros or on shuffled pairs.",
     )
     resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of one run.")
@@ -155,7 +155,7 @@ class SearchSpace(StrictConfig):
 
     @property
     def objectives(self) -> tuple[ObjectiveConfig, ...]:
-        """Return all objectives; the first one decides the ranking."""
+        """Return all objectives; the first one, which is always a score, decides the ranking."""
         return self.metric if isinstance(self.metric, tuple) else (self.metric,)
 
     @property
@@ -174,7 +174,7 @@ class SearchSpace(StrictConfig):
 
     @model_validator(mode="after")
     def _check_search_seed(self) -> "SearchSpace":
-        """Check that the finals do not use the seed of the search."""
+        """Check that the finals do not use the seed of the search, if there is a search."""
         if self.searched_parameters and self.search.seed in self.final_seeds:
             # Selection by one seed's scores favors configurations that were lucky on this seed.
             raise ValueError(
@@ -185,7 +185,7 @@ class SearchSpace(StrictConfig):
 
     @model_validator(mode="after")
     def _check_objectives(self) -> "SearchSpace":
-        """Check that the objectives are compatible with each other, the pruner and the sampler."""
+        """Check that objectives differ, begin with a score, and suit the pruner and the sampler."""
         names = [metric.name for metric in self.objectives]
         if not names or len(set(names)) < len(names):
             raise ValueError("`metric` must list at least one objective, and each only once")
@@ -202,7 +202,7 @@ class SearchSpace(StrictConfig):
 
     @model_validator(mode="after")
     def _check_sampler(self) -> "SearchSpace":
-        """Check that the sampler supports all searched parameters."""
+        """Check that a grid searches only discrete parameters, and `cmaes` only plain ranges."""
         for name, parameter in self.searched_parameters.items():
             if self.search.kind == "grid" and parameter.levels is None:
                 raise ValueError(f"a grid needs `choices` or `int` for `{name}`")

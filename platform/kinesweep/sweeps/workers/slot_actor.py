@@ -13,18 +13,19 @@ import ray
 from ray.util.placement_group import PlacementGroup, PlacementGroupID, remove_placement_group
 
 from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.sweeps.workers.request_broker import RequestBroker
+from kinesweep.sweeps.workers.slot_request import RequestResult, format_error_summary
 from kinesweep.sweeps.workers.worker_loop import serve_runs
-from kinesweep.sweeps.workers.worker_slot import RequestBroker, RequestResult, format_first_line
 
 _MAX_FAILED_STARTS = 3
 """Number of consecutive incomplete worker groups after which a slot counts as broken."""
 
 
 class SlotActor:
-    """The Ray actor of one warm worker slot.
+    """The Ray actor of one warm worker slot; its methods forward to the request broker.
 
     Args:
-        resources: Resources of one run, as plain values.
+        resources: Fields of the `ResourcesConfig` of one run, as plain values.
         scratch_dir: Folder for Ray Train's files.
         name: Prefix of the names of its worker groups.
         memory_tag_bytes: Bytes of memory that its workers request; identifies their placement
@@ -46,7 +47,7 @@ class SlotActor:
         self._group_thread.start()
 
     def lease(self, token: str, task: bytes) -> bool | str:
-        """Lease the slot for a request.
+        """Lease the slot for a request; see `RequestBroker.lease`.
 
         Returns:
             True if the slot was leased, False if it is not free, or the reason why it is broken.
@@ -66,15 +67,15 @@ class SlotActor:
         self._broker.cancel_request(token)
 
     def take_request(self, group: str, rank: int, last_token: str) -> tuple[str, Any] | str | None:
-        """Return a new request to a rank; see `RequestBroker.take_request`."""
+        """Return a request that a rank has not taken yet; see `RequestBroker.take_request`."""
         return self._broker.take_request(group, rank, last_token)
 
     def report_evaluation(self, token: str, metrics: Mapping[str, float]) -> bool:
-        """Record an evaluation of rank 0; see `RequestBroker.report_evaluation`."""
+        """Record an evaluation and return whether the run may continue; see `RequestBroker`."""
         return self._broker.report_evaluation(token, metrics)
 
     def get_stop_reason(self, token: str) -> str:
-        """Return why workers should stop; see `RequestBroker.get_stop_reason`."""
+        """Return why the workers should stop; see `RequestBroker.get_stop_reason`."""
         return self._broker.get_stop_reason(token)
 
     def submit_result(self, token: str, rank: int, result: RequestResult) -> None:
@@ -86,11 +87,11 @@ class SlotActor:
         self._broker.fail_request(token, reason)
 
     def open_barrier(self, name: str) -> None:
-        """Record that a start barrier is open; see `start_barrier`."""
+        """Record that the start barrier with this name is open; see `start_barrier`."""
         self._open_barriers.add(name)
 
     def is_barrier_open(self, name: str) -> bool:
-        """Return whether a start barrier was opened at this slot."""
+        """Return whether the start barrier with this name was opened at this slot."""
         return name in self._open_barriers
 
     def close(self) -> None:
@@ -101,7 +102,7 @@ class SlotActor:
         self._group_thread.join()
 
     def _run_worker_groups(self) -> None:
-        """Start worker groups one after the other until the slot closes."""
+        """Run worker groups one after the other until the slot closes or is broken."""
         num_failed_starts = 0
         while not self._closing.is_set():
             # A restarted slot begins here, while the worker group of the killed one may still hold
@@ -118,7 +119,7 @@ class SlotActor:
                 return
 
     def _run_worker_group(self, group: str) -> str:
-        """Run one worker group until it ends and return the reason."""
+        """Run one worker group until it ends, and return the reason for which it ended."""
         import ray.train
 
         from kinesweep.training.distributed.ray_train import (
@@ -140,7 +141,7 @@ class SlotActor:
         except Exception as error:
             # Whatever the error is, a new group is tried; `_run_worker_groups` limits the
             # attempts.
-            return format_first_line(error)
+            return format_error_summary(error)
         return "its workers left"
 
 

@@ -3,8 +3,8 @@
 Ray Tune gives the actor of an ended trial to the next waiting trial. If the waiting trial's own
 actor is still starting, Tune drops that actor and requests one for the next trial, which is dropped
 in the same way. Trials that are shorter than the start of a process would therefore each start a
-process that is never used. To avoid this, the first report of each trial actor
-waits until Tune has seen all actors start.
+process that is never used. To avoid this, the first report of each trial actor waits until Tune
+has seen all actors start.
 """
 
 import itertools
@@ -18,6 +18,7 @@ from ray.exceptions import RayActorError
 _MAX_WAIT_S = 120.0
 """Seconds after which a trial proceeds anyway, so that one missing actor cannot block the sweep."""
 _RETRY_S = 0.2
+"""Seconds between two questions to the slots."""
 
 
 @dataclass
@@ -34,13 +35,13 @@ class StartBarrier:
     _has_passed: bool = field(default=False, init=False)
 
     def open(self) -> None:
-        """Open the barrier for all trials."""
+        """Open the barrier for all trials, without waiting for the slots to record it."""
         for slot in self.slots:
             # Not awaited: a slot that is down must not block the driver.
             slot.open_barrier.remote(self.name)
 
     def wait(self) -> None:
-        """Block until the barrier is open; return at once after the first call."""
+        """Block until the barrier is open, at most 120 s; return at once after the first call."""
         deadline = time.monotonic() + _MAX_WAIT_S
         # Slots are asked in turn: a killed slot restarts empty and would answer "closed" forever.
         for slot in () if self._has_passed else itertools.cycle(self.slots):

@@ -7,9 +7,9 @@ from typing import Any
 from ray import tune
 
 from kinesweep.sweeps.search.ask_tell import RunEnd
+from kinesweep.sweeps.workers.slot_request import RequestResult
 from kinesweep.sweeps.workers.start_barrier import StartBarrier
 from kinesweep.sweeps.workers.worker_pool import SlotClient, SlotLease
-from kinesweep.sweeps.workers.worker_slot import RequestResult
 
 _SCORE_PREFIX = "score/"
 """Prefix of objectives in a trial's last result, which separates them from Tune's own numbers."""
@@ -19,8 +19,7 @@ class WarmSlotTrainable(tune.Trainable):
     """A trainable that leases a warm slot at its first step; each step is one evaluation.
 
     Tune reuses the actor for the next trial, so no process starts between two trials; see
-    `start_barrier`.
-    The configuration is `{"task": bytes}`, the run as packed by the driver.
+    `start_barrier`. The configuration is `{"task": bytes}`, the run as packed by the driver.
     """
 
     def setup(self, config: dict[str, Any], client: SlotClient, barrier: StartBarrier) -> None:
@@ -29,20 +28,20 @@ class WarmSlotTrainable(tune.Trainable):
         self._lease: SlotLease | None = None
 
     def step(self) -> dict[str, Any]:
-        """Return the next evaluation of the run, or its final report."""
+        """Wait for the next evaluation of the run, or for its last report, and return it."""
         if self._lease is None:
             self._lease = self._client.lease_slot(self.config["task"])
-        result = self._lease.wait_for_next_report()
+        report = self._lease.wait_for_next_report()
         # Waits here and not earlier, so that trials train while other actors are still starting.
         self._barrier.wait()
-        if not isinstance(result, RequestResult):
-            return result
+        if not isinstance(report, RequestResult):
+            return report
         # The next step belongs to another trial of this actor, which must lease again.
         self._lease = None
-        return _build_end_report(result)
+        return _build_end_report(report)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Switch to the next trial; a run that is still in progress was pruned and is canceled."""
+        """Switch to the next trial and return True; cancel a run in progress, which was pruned."""
         self.cleanup()
         self.config = new_config
         return True
@@ -55,7 +54,7 @@ class WarmSlotTrainable(tune.Trainable):
 
 
 def _build_end_report(request_result: RequestResult) -> dict[str, Any]:
-    """Build the last report of a trial from the result of its request."""
+    """Build the last report of a trial, which `parse_run_end` reads, from its request's result."""
     report = {
         "ended": request_result.kind,
         "finished": False,
@@ -64,11 +63,11 @@ def _build_end_report(request_result: RequestResult) -> dict[str, Any]:
     }
     if request_result.kind != "result":
         return report
-    result = request_result.value
-    report |= {"finished": result["status"] == "finished", "reason": result["reason"]}
+    run_result = request_result.value
+    report |= {"finished": run_result["status"] == "finished", "reason": run_result["reason"]}
     return {
         **report,
-        **{_SCORE_PREFIX + name: value for name, value in result["objectives"].items()},
+        **{_SCORE_PREFIX + name: value for name, value in run_result["objectives"].items()},
     }
 
 
@@ -79,9 +78,9 @@ def parse_run_end(result: Mapping[str, Any] | None, error: bool, reason: str = "
     final one. A trial without a reported end was stopped or has died.
 
     Args:
-        result: Last result; None or empty if there was none.
-        error: Whether Tune reports an error.
-        reason: Error message.
+        result: Last result that the trial reported to Tune; None or empty if there was none.
+        error: Whether Tune reports an error of the trial.
+        reason: Error message; empty if there is none.
     """
     # The order of these checks matters: a result may be left over from before an error.
     if error or not result:

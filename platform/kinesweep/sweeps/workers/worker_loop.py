@@ -14,7 +14,8 @@ from ray.exceptions import RayError
 
 from kinesweep.core.errors import KinesweepError
 from kinesweep.core.run_logger import RunLogger, RunStatus
-from kinesweep.sweeps.workers.worker_slot import CLOSE, RequestResult, format_first_line
+from kinesweep.sweeps.workers.request_broker import CLOSE
+from kinesweep.sweeps.workers.slot_request import RequestResult, format_error_summary
 from kinesweep.training.run_records.task import TrainingTask
 
 _POLL_INTERVAL_S = 0.5
@@ -25,7 +26,11 @@ def serve_runs(config: dict[str, Any]) -> None:
     """Request and train runs until the slot closes; the main function of each worker.
 
     Args:
-        config: `slot`: handle of the slot actor; `group`: name of the worker group.
+        config: Mapping with `slot`, the handle of the slot actor, and `group`, the name of the
+            worker group.
+
+    Raises:
+        Exception: If a run raises an error other than a `KinesweepError`; ends the worker group.
     """
     import ray.train
 
@@ -50,7 +55,7 @@ def serve_runs(config: dict[str, Any]) -> None:
             # The slot gets the reason first; raising then ends this group, and the slot starts a
             # new one. Without `fail_request` the request would count as lost and be retried.
             if _is_reproducible_error(error):
-                ray.get(slot.fail_request.remote(last_token, format_first_line(error)))
+                ray.get(slot.fail_request.remote(last_token, format_error_summary(error)))
             raise
         # The process serves many runs: libraries must hold no state of the one that has ended.
         reset_process_state()
@@ -65,7 +70,7 @@ def serve_runs(config: dict[str, Any]) -> None:
 def _train_task(slot: ActorHandle, token: str, task: TrainingTask) -> RequestResult:
     """Train one run and return its result.
 
-    A `KinesweepError` becomes a failed result; all other exceptions end the worker group.
+    A `KinesweepError` becomes a failed result; all other exceptions are raised.
     """
     from kinesweep.core.collectives import is_rank_zero
     from kinesweep.training.loop.run import train_run
@@ -73,7 +78,7 @@ def _train_task(slot: ActorHandle, token: str, task: TrainingTask) -> RequestRes
     # Only rank 0 asks and reports; its decisions reach the other ranks through the trainer.
     stop_flag = _StopFlag(slot, token) if is_rank_zero() else None
     try:
-        log = (
+        run_logger = (
             _PruneAwareRunLogger(task.open_run_logger(), stop_flag)
             if stop_flag is not None
             else task.open_run_logger()
@@ -84,7 +89,7 @@ def _train_task(slot: ActorHandle, token: str, task: TrainingTask) -> RequestRes
 
         result = train_run(
             task.unpack_spec(),
-            log,
+            run_logger,
             report_evaluation,
             stop_flag if stop_flag is not None else _never_stop,
         )
@@ -94,13 +99,14 @@ def _train_task(slot: ActorHandle, token: str, task: TrainingTask) -> RequestRes
         # The thread must not ask about this token while the next run is trained.
         if stop_flag is not None:
             stop_flag.close()
-    return RequestResult("result", {**result.to_json(), "objectives": result.objectives})
+    return RequestResult("result", {**result.to_json(), "objectives": result.objective_values})
 
 
 def _is_reproducible_error(error: Exception) -> bool:
     """Return whether the run would raise the same error again.
 
-    With several ranks an error may only reflect the death of another rank.
+    With several ranks an error may only reflect the death of another rank, so it counts as not
+    reproducible unless the GPU memory was exhausted.
     """
     import ray.train
     import torch
@@ -116,7 +122,10 @@ def _never_stop() -> bool:
 
 
 class _StopFlag:
-    """A stop condition for canceled runs; a thread polls the slot, so checking it costs nothing."""
+    """A callable that returns whether the run of a request should stop; see `get_stop_reason`.
+
+    A thread polls the slot, so the call costs nothing.
+    """
 
     def __init__(self, slot: ActorHandle, token: str) -> None:
         self.reason = ""
@@ -129,13 +138,13 @@ class _StopFlag:
         return bool(self.reason)
 
     def get_reason(self) -> str:
-        """Return the stop reason, asking the slot if none is known yet; empty if there is none."""
+        """Return the stop reason, or an empty string; asks the slot if no reason is known yet."""
         if not self.reason:
             self._update_reason()
         return self.reason
 
     def close(self) -> None:
-        """Stop the polling thread."""
+        """Stop the polling thread and wait for its end."""
         self._closed.set()
         self._thread.join()
 
@@ -154,19 +163,16 @@ class _StopFlag:
 
 
 class _PruneAwareRunLogger:
-    """A run logger that records a stopped run as pruned if its trial was pruned."""
+    """A run logger that forwards to another one and ends the run of a pruned trial as pruned."""
 
-    def __init__(self, log: RunLogger, stop_flag: _StopFlag) -> None:
-        self._log, self._stop_flag = log, stop_flag
-        self.log_params, self.log_metrics = log.log_params, log.log_metrics
-        self.log_artifact, self.log_dataset, self.count_pending_records = (
-            log.log_artifact,
-            log.log_dataset,
-            log.count_pending_records,
-        )
+    def __init__(self, run_logger: RunLogger, stop_flag: _StopFlag) -> None:
+        self._run_logger, self._stop_flag = run_logger, stop_flag
+        self.log_params, self.log_metrics = run_logger.log_params, run_logger.log_metrics
+        self.log_artifact, self.log_dataset = run_logger.log_artifact, run_logger.log_dataset
+        self.count_pending_records = run_logger.count_pending_records
 
     def finish(self, status: RunStatus) -> None:
         """End the run; the status `stopped` becomes `pruned` if the trial was pruned."""
         # The run may stop at a report before the thread has polled, hence `get_reason`.
-        pruned = status == "stopped" and self._stop_flag.get_reason() == "pruned"
-        self._log.finish("pruned" if pruned else status)
+        is_pruned = status == "stopped" and self._stop_flag.get_reason() == "pruned"
+        self._run_logger.finish("pruned" if is_pruned else status)

@@ -20,12 +20,14 @@ from ray.exceptions import RayActorError, RayError
 
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import ResourceError
+from kinesweep.sweeps.workers.request_broker import LEASE_S
 from kinesweep.sweeps.workers.slot_actor import SlotActor, remove_leftover_groups
+from kinesweep.sweeps.workers.slot_request import RequestResult, format_error_summary
 from kinesweep.sweeps.workers.start_barrier import StartBarrier
-from kinesweep.sweeps.workers.worker_slot import LEASE_S, RequestResult, format_first_line
 from kinesweep.training.run_records.task import TrainingTask
 
 _LEASE_RETRY_S = 0.05
+"""Seconds between two attempts to lease a slot."""
 _NUM_ACTOR_THREADS = 32
 """Number of threads of a slot actor; every long poll and every report blocks one of them."""
 _MAX_MEMORY_TAG_BYTES = 2**20
@@ -40,6 +42,10 @@ class WorkerPool:
         resources: Resources of one run.
         size: Number of slots; each holds the workers of one run.
         scratch_dir: Folder for files of Ray Train.
+
+    Attributes:
+        size: Number of slots.
+        client: Client that leases the slots.
     """
 
     def __init__(self, resources: ResourcesConfig, size: int, scratch_dir: Path) -> None:
@@ -60,30 +66,32 @@ class WorkerPool:
         self._memory_tags = range(first_tag, first_tag + size)
         self._slots = [
             actor_class.options(
-                name=f"kinesweep-{pool_id}-{mark}", runtime_env={"env_vars": env_vars}
-            ).remote(resources.model_dump(), str(scratch_dir), f"{pool_id}-{mark}", mark)
-            for mark in self._memory_tags
+                name=f"kinesweep-{pool_id}-{memory_tag}", runtime_env={"env_vars": env_vars}
+            ).remote(
+                resources.model_dump(), str(scratch_dir), f"{pool_id}-{memory_tag}", memory_tag
+            )
+            for memory_tag in self._memory_tags
         ]
         self.size = size
         self.client = SlotClient(tuple(self._slots))
 
     def create_barrier(self) -> StartBarrier:
-        """Create a start barrier, which is closed at first."""
+        """Create a start barrier for the trials of one policy; it is closed at first."""
         return StartBarrier(tuple(self._slots), uuid.uuid4().hex)
 
     def close(self, timeout_s: float = 20.0) -> None:
-        """Close all slots, and kill those that have not closed in time."""
+        """Close all slots; those that have not closed after `timeout_s` seconds are killed."""
         # All slots close at the same time, so the timeout applies once and not to each of them.
         close_refs = [slot.close.remote() for slot in self._slots]
         ray.wait(close_refs, num_returns=len(close_refs), timeout=timeout_s)
-        for slot, mark in zip(self._slots, self._memory_tags, strict=True):
+        for slot, memory_tag in zip(self._slots, self._memory_tags, strict=True):
             # Ray would restart a killed actor otherwise (`max_restarts=-1`).
             ray.kill(slot, no_restart=True)
-            remove_leftover_groups(mark)
+            remove_leftover_groups(memory_tag)
 
 
 def pack_task(task: TrainingTask) -> bytes:
-    """Serialize a run for the workers of a slot."""
+    """Serialize a run so that only the workers of a slot need to unpack it."""
     return bytes(ray.cloudpickle.dumps(task))
 
 
@@ -122,7 +130,7 @@ class SlotClient:
 
 
 class SlotLease:
-    """A trial's lease of a slot, renewed by a thread for as long as the trial's process lives."""
+    """A trial's lease of a slot, renewed by a thread until the run ends or the process dies."""
 
     def __init__(self, slot: ActorHandle, token: str) -> None:
         self._slot, self._token = slot, token
@@ -130,29 +138,29 @@ class SlotLease:
         threading.Thread(target=self._renew_periodically, daemon=True, name="lease").start()
 
     def wait_for_next_report(self) -> dict[str, float] | RequestResult:
-        """Wait for the next evaluation or the final result and return it.
+        """Wait for the next evaluation or the final result of the run and return it.
 
-        If the slot is lost, the result says so; no exception is raised.
+        If the slot is lost, the result has the kind `lost`; no exception is raised.
         """
         while True:
             try:
                 result = ray.get(self._slot.poll_next_report.remote(self._token))
-                # The slot is restarting or gone; either way its request is lost.
             except RayError as error:
-                result = RequestResult("lost", reason=format_first_line(error))
+                # The slot is restarting or gone; either way its request is lost.
+                result = RequestResult("lost", reason=format_error_summary(error))
             if isinstance(result, RequestResult):
                 self._ended.set()
             if result is not None:
                 return result
 
     def cancel(self) -> None:
-        """Cancel the run; its workers stop at their next step."""
+        """Cancel the run unless it has ended; its workers stop at their next step."""
         if not self._ended.is_set():
             self._ended.set()
             self._slot.cancel_request.remote(self._token)
 
     def _renew_periodically(self) -> None:
-        """Renew the lease at intervals until it ends."""
+        """Renew the lease five times per lease period until it ends."""
         # Five renewals per period: a few late ones do not let the lease expire.
         while not self._ended.wait(LEASE_S / 5):
             self._slot.renew_lease.remote(self._token)

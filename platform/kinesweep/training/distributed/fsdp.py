@@ -38,7 +38,10 @@ _FULL_STATE_DICT = StateDictOptions(full_state_dict=True)
 
 
 class ShardedTrainer(TranslatorTrainer):
-    """A `TranslatorTrainer` with a sharded model; takes the same arguments."""
+    """A `TranslatorTrainer` whose model is sharded over the workers.
+
+    It takes the arguments of `TranslatorTrainer`, and shards the model that it gets in place.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,15 +52,23 @@ class ShardedTrainer(TranslatorTrainer):
         # only and silently skip sharding elsewhere.
         self.is_distributed_loading_by_transformers = True
 
-    def get_full_model(self) -> Translator:
-        """Return an unsharded copy of the model with the current weights; a collective call."""
+    def gather_full_model(self) -> Translator:
+        """Gather the current weights into an unsharded copy of the model; a collective call.
+
+        Returns:
+            The copy. It is the same object in every call: the next call overwrites its weights.
+        """
         state = get_model_state_dict(self.model, options=_FULL_STATE_DICT)
         self._full_copy.load_state_dict(state)
         return self._full_copy
 
     @contextmanager
     def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
-        """Reduce the gradients over the workers only once for all accumulated batches."""
+        """Suspend the reduction of gradients over the workers within the `with` block.
+
+        transformers uses this block for all accumulated batches but the last, so that the gradients
+        are reduced once for each optimizer step.
+        """
         self.model.set_requires_gradient_sync(False)
         try:
             yield
@@ -65,7 +76,10 @@ class ShardedTrainer(TranslatorTrainer):
             self.model.set_requires_gradient_sync(True)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """Save the full state in one file, as an unsharded run does; a collective call."""
+        """Save the full optimizer state and the scheduler state, as an unsharded run does.
+
+        This is a collective call: all ranks gather the state, and rank 0 writes both files.
+        """
         optimizer = self.optimizer.optimizer
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         state = get_optimizer_state_dict(self.model, optimizer, options=options)
@@ -75,7 +89,10 @@ class ShardedTrainer(TranslatorTrainer):
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / _SCHEDULER_FILE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Load the full optimizer and scheduler state; each rank keeps its shard."""
+        """Load optimizer and scheduler from a checkpoint; each rank keeps its shard of the state.
+
+        Does nothing if `checkpoint` is None, when training starts from the first step.
+        """
         if checkpoint is None:
             return
         folder = Path(checkpoint)
@@ -86,13 +103,20 @@ class ShardedTrainer(TranslatorTrainer):
         self.lr_scheduler.load_state_dict(torch.load(folder / _SCHEDULER_FILE, weights_only=True))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Load the weights strictly into the full copy, then distribute them to the shards."""
+        """Load the weights of a checkpoint, which must match exactly, and distribute them.
+
+        They are loaded into the unsharded copy, and from there into the shards of each rank.
+        """
         load_checkpoint_weights(self._full_copy, Path(resume_from_checkpoint))
         set_model_state_dict(self.model, self._full_copy.state_dict(), options=_FULL_STATE_DICT)
 
 
 def _shard_model(model: Translator) -> None:
-    """Shard each layer of the backbone, then the remaining parameters, in place."""
+    """Shard a model over the workers in place: each layer, then all remaining parameters.
+
+    Layers are the modules that transformers must not split (`_no_split_modules`), each of which is
+    gathered as a whole.
+    """
     layer_classes = set(model._no_split_modules or ())
     for module in model.modules():
         if type(module).__name__ in layer_classes:

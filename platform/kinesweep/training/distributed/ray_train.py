@@ -36,7 +36,7 @@ class TorchTrainerWithoutData(TorchTrainer):
     excluded_callbacks: tuple[type, ...] = (DatasetsCallback,)
 
     def _create_default_callbacks(self) -> list[Any]:
-        """Return Ray Train's callbacks without the unneeded ones."""
+        """Create Ray Train's default callbacks, except those in `excluded_callbacks`."""
         callbacks = super()._create_default_callbacks()
         return [
             callback for callback in callbacks if not isinstance(callback, self.excluded_callbacks)
@@ -56,11 +56,14 @@ class WorkerSlotTrainer(TorchTrainerWithoutData):
 def build_worker_group_arguments(
     resources: ResourcesConfig, memory_bytes: int = 0
 ) -> dict[str, Any]:
-    """Build the `TorchTrainer` arguments that describe the worker group.
+    """Build the arguments of `TorchTrainer` that describe the worker group.
 
     Args:
         resources: Number of workers, with the CPUs and GPUs of each.
-        memory_bytes: Memory of each worker in bytes; 0 reserves none.
+        memory_bytes: Memory to reserve for each worker in bytes; 0 reserves none.
+
+    Returns:
+        Name of the argument → value: `torch_config` and `scaling_config`.
     """
     per_worker = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": memory_bytes}
     return {
@@ -68,22 +71,28 @@ def build_worker_group_arguments(
         "scaling_config": ray.train.ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.gpus > 0,
-            resources_per_worker={k: float(v) for k, v in per_worker.items() if v},
+            resources_per_worker={
+                name: float(amount) for name, amount in per_worker.items() if amount
+            },
         ),
     }
 
 
 def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogger) -> RunResult:
-    """Train a run on the running Ray cluster.
+    """Train a run with worker processes on the Ray cluster to which this process is connected.
 
     If the workers die more than once, Ray's own error is raised.
 
     Args:
-        spec: Specification of the run; `recipe.resources` sets the number of workers, cores and
+        spec: Specification of the run; `recipe.resources` sets the number of workers, CPUs and
             GPUs.
-        open_log: Function that opens the run's log; called on rank 0.
+        open_log: Function that opens the run logger; called on rank 0.
+
+    Returns:
+        Result of the run, read from its folder.
 
     Raises:
+        CheckpointError: If the workers end without a result, because they see another folder.
         KinesweepError: If `train_run` raises it in a worker.
         ResourceError: If the cluster can never hold the workers.
     """
@@ -122,19 +131,22 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogge
 def check_cluster_resources(resources: ResourcesConfig) -> None:
     """Check that the cluster has the requested resources, for which Ray would wait forever.
 
+    Args:
+        resources: Number of workers, with the CPUs and GPUs of each.
+
     Raises:
         ResourceError: If the workers need more CPUs or GPUs than the cluster has.
     """
     # The total, not what is free at the moment: Ray may wait for busy resources.
-    available = ray.cluster_resources()
+    cluster_resources = ray.cluster_resources()
     for name, key, per_worker in (("GPU", "gpus", resources.gpus), ("CPU", "cpus", resources.cpus)):
         required = per_worker * resources.workers
-        if required > available.get(name, 0.0):
+        available = cluster_resources.get(name, 0.0)
+        if required > available:
             raise ResourceError(
                 f"{resources.workers} workers with {per_worker:g} {name}s each (`resources.{key}`)"
-                " need"
-                f" {required:g}, but the cluster has {available.get(name, 0.0):g}; lower"
-                f" `resources.workers` or `resources.{key}`"
+                f" need {required:g}, but the cluster has {available:g}; lower `resources.workers`"
+                f" or `resources.{key}`"
             )
 
 
@@ -156,7 +168,11 @@ def _restore_interrupt_handler() -> Iterator[None]:
 
 
 def _train_on_worker(config: dict[str, Any]) -> None:
-    """Train the run of `config["task"]`; executed by each worker of Ray Train."""
+    """Train the run of a task; each worker of Ray Train executes this function.
+
+    Args:
+        config: Ray Train's configuration of the training loop, with the `TrainingTask` at `task`.
+    """
     # Imported here because the controller and the worker slots import this module but train
     # nothing.
     from kinesweep.training.loop.run import train_run
@@ -168,14 +184,22 @@ def _train_on_worker(config: dict[str, Any]) -> None:
 def _report_metrics(metrics: dict[str, float]) -> bool:
     """Report the metrics of an evaluation to Ray Train, which requires the call on every rank.
 
-    Always returns True, because no run is pruned here.
+    Returns:
+        True, so that training always continues: a run outside of a sweep is never pruned.
     """
     ray.train.report(dict(metrics))
     return True
 
 
 def _find_kinesweep_error(error: BaseException) -> KinesweepError | None:
-    """Find the `KinesweepError` of a worker inside Ray's exception; None if there is none."""
+    """Find the `KinesweepError` of a worker inside an exception of Ray Train.
+
+    Args:
+        error: Exception of Ray Train.
+
+    Returns:
+        The first `KinesweepError` found; None if the exception contains none.
+    """
     failures = getattr(error, "worker_failures", None) or {}
     # The KinesweepError may be the exception itself, a worker failure, or its cause.
     for candidate in [error, *failures.values(), error.__cause__]:

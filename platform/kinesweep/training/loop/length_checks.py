@@ -12,14 +12,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.collate import ClipTokens
 from kinesweep.data.evaluation import build_eval_batches
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.train_dataset import TrainDataset
-from kinesweep.evaluation.evaluate import load_context_sentences
+from kinesweep.evaluation.eval_set import load_context_sentences
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
@@ -29,38 +30,45 @@ TokenizedClip = tuple[str, ClipRecord, ClipTokens]
 
 
 def iter_tokenized_clips(
-    recipe: Recipe, store: Store, tokenizer: TextTokenizer, train_dataset: TrainDataset
+    store: Store,
+    tokenizer: TextTokenizer,
+    train_dataset: TrainDataset,
+    prompt_settings: PromptSettings,
+    batch_config: BatchConfig,
+    max_eval_frames: int,
 ) -> Iterator[TokenizedClip]:
-    """Yield the clips of all splits with their tokens, including the test split.
+    """Yield the clips of all splits with their tokens: first train, then the splits to evaluate.
 
-    Clips outside the length limits are skipped. The test split is skipped if `context.predictions`
-    has no entry for it, because it cannot be scored then.
+    A training clip is yielded once for each of the texts that it may be trained on. Clips outside
+    the length limits are skipped. The test split is skipped if `context.predictions` has entries
+    for other splits only, because it cannot be scored then.
 
     Args:
-        recipe: Recipe of the run.
         store: Feature store.
         tokenizer: Tokenizer of the run.
-        train_dataset: Training data of this rank.
+        train_dataset: Training data of this rank; it yields the tokens of all training clips.
+        prompt_settings: Prompt and context settings.
+        batch_config: The effective `batch` section, with the length limits.
+        max_eval_frames: Maximum number of frames in a batch of an evaluation
+            (`evaluation.max_frames`).
 
     Yields:
         Name of the split, record of the clip, and its tokens.
     """
     for record, tokens in train_dataset.iter_tokens():
         yield "train", record, tokens
-    context, max_frames = recipe.context, recipe.evaluation.max_frames
+    context = prompt_settings.context
     for split in (split for split in store.splits if split != "train"):
         if split == "test" and context.predictions and split not in context.predictions:
             continue
-        prompt_settings = replace(
-            recipe.prompt_settings, prepared=load_context_sentences(context, split)
-        )
+        split_settings = replace(prompt_settings, prepared=load_context_sentences(context, split))
         batches = build_eval_batches(
             store,
             split,
             tokenizer,
-            max_frames,
-            limits=recipe.effective_batch,
-            prompt_settings=prompt_settings,
+            max_eval_frames,
+            batch_config=batch_config,
+            prompt_settings=split_settings,
         )
         for record, tokens in batches.iter_tokens():
             yield split, record, tokens
@@ -118,10 +126,11 @@ class _PositionLimits:
             `compute_min_positions`; None for no limit.
         reserved_text_tokens: Value of `model.reserved_text_tokens`.
         shares_positions: Whether text and input share the same positions.
-        num_end_vectors: Number of vectors after the frames.
-        reference_stream: Stream of reference clips, which adds no vectors.
+        num_end_vectors: Number of end-of-sentence vectors after the frames, 0 or 1.
+        reference_stream: Feature stream of the reference motions, which adds no vectors; None
+            without one.
         is_channel_fusion: Whether channel fusion joins all streams into one.
-        num_separators: Number of separator vectors before streams.
+        num_separators: Number of separator vectors before feature streams.
     """
 
     max_text_tokens: int | None
@@ -136,27 +145,40 @@ class _PositionLimits:
     @classmethod
     def from_model(cls, model: Translator) -> "_PositionLimits":
         """Create the limits from the configuration and the backbone of a model."""
-        recipe, positions = model.config.get_model_config(), model.position_limit
+        model_config, positions = model.config.get_model_config(), model.position_limit
         # With separate positions, the text is limited by the backbone's output, not by the reserve.
-        reserved = recipe.reserved_text_tokens if positions.shared else None
+        reserved = model_config.reserved_text_tokens if positions.shared_with_text else None
         return cls(
             max_text_tokens=model.output_limit if reserved is None else reserved,
             max_positions=positions.limit,
-            reserved_text_tokens=recipe.reserved_text_tokens,
-            shares_positions=positions.shared,
-            num_end_vectors=int(recipe.should_append_eos),
-            reference_stream=None if recipe.reference is None else recipe.reference.against,
-            is_channel_fusion=recipe.fusion.kind == "channel",
+            reserved_text_tokens=model_config.reserved_text_tokens,
+            shares_positions=positions.shared_with_text,
+            num_end_vectors=int(model_config.should_append_eos),
+            reference_stream=(
+                None if model_config.reference is None else model_config.reference.against
+            ),
+            is_channel_fusion=model_config.fusion.kind == "channel",
             num_separators=len(getattr(model.fusion, "separators", ())),
         )
 
     def compute_min_positions(self, tokens: ClipTokens, record: ClipRecord) -> int:
-        """Compute the minimum number of positions of a clip, with one vector for each stream."""
+        """Compute the number of positions that a clip takes with one vector for each stream.
+
+        Args:
+            tokens: Tokens of the clip: prompt, suffix and labels.
+            record: Record of the clip, with the number of frames of each feature stream.
+
+        Returns:
+            Number of positions, including those of the text if text and input share positions.
+        """
         num_fixed_vectors = (
             len(tokens.prompt) + len(tokens.suffix) + self.num_end_vectors + self.num_separators
         )
-        lengths = record.lengths.items()
-        num_streams = sum(frames > 0 for name, frames in lengths if name != self.reference_stream)
+        num_streams = sum(
+            num_frames > 0
+            for name, num_frames in record.lengths.items()
+            if name != self.reference_stream
+        )
         # The last label is generated but never fed back, so it needs no position.
         num_text_tokens = (
             tokens.max_num_labels - 1
@@ -176,7 +198,7 @@ class _PositionLimits:
 
     @property
     def text_limit_description(self) -> str:
-        """Return the part of the error message that names the limit of the text."""
+        """Return the start of a clause, up to its number, that names the limit of the text."""
         return (
             "`model.reserved_text_tokens` has room"
             if self._is_limited_by_reserve
@@ -194,7 +216,10 @@ class _PositionLimits:
 
     @property
     def text_reserve_description(self) -> str:
-        """Return the part of the error message that names the positions occupied by the text."""
+        """Return a clause that states how many positions the text occupies.
+
+        The clause is empty if text and input have separate positions.
+        """
         if not self.shares_positions:
             return ""
         if self.reserved_text_tokens is None:
@@ -203,7 +228,12 @@ class _PositionLimits:
 
 
 class _OverflowCounter:
-    """A counter of clips that exceed a limit, by split; it also keeps the worst clip."""
+    """A counter of clips that exceed a limit, by split, which remembers the worst clip.
+
+    Attributes:
+        worst_clip: Split and clip with the largest excess; None if no clip exceeds the limit.
+        worst_length: Number of tokens or positions that the worst clip needs; 0 without one.
+    """
 
     def __init__(self) -> None:
         self.worst_clip: tuple[str, Clip] | None = None
@@ -211,13 +241,13 @@ class _OverflowCounter:
         self._counts: Counter[str] = Counter()
 
     def count_if_too_long(self, length: int, limit: int | None, split: str, clip: Clip) -> None:
-        """Count a clip if its length exceeds the limit.
+        """Count a clip if its length exceeds the limit, and remember it if it is the longest.
 
         Args:
             length: Number of tokens or positions that the clip needs.
-            limit: Limit; None for no limit.
+            limit: Largest allowed length; None for no limit.
             split: Split of the clip.
-            clip: Clip to check.
+            clip: Clip that has this length.
         """
         if limit is None or length <= limit:
             return
@@ -227,7 +257,10 @@ class _OverflowCounter:
 
     @property
     def description(self) -> str:
-        """Return the part of the error message that names the worst clip and the counts."""
+        """Return the start of the error message: the counts by split, and the worst clip.
+
+        At least one clip must have been counted.
+        """
         assert self.worst_clip is not None
         split, clip = self.worst_clip
         row = f", {clip.row}" if clip.row else ""

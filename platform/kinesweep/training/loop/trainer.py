@@ -7,7 +7,7 @@ and the logging of metrics. LOG.md has measurements of the overhead compared wit
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from kinesweep.checkpoints.checkpoints import (
     should_write_checkpoint,
 )
 from kinesweep.checkpoints.progress import TrainingProgress, update_progress
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.collectives import (
     all_gather,
     barrier,
@@ -39,11 +39,12 @@ from kinesweep.core.collectives import (
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models.checkpoint_io import load_checkpoint_weights
 from kinesweep.models.translator import Translator
-from kinesweep.training.reproducibility.determinism import preserve_rng_state
+from kinesweep.training.loop.step_data_loader import StepDataLoader
 from kinesweep.training.run_records.metrics import MetricsRecorder
 from kinesweep.training.run_records.throughput import ThroughputSnapshot, compute_throughput
 
 ReportCallback = Callable[[dict[str, float]], bool]
+"""Function that receives the metrics of an evaluation; True continues training, False stops it."""
 # Steps between two stop checks in distributed training, where the ranks must agree on the answer.
 _STOP_CHECK_INTERVAL = 8
 
@@ -53,9 +54,9 @@ class RunCallbacks:
     """The callbacks through which the caller receives evaluations and can stop a run.
 
     Attributes:
-        report: Called with each evaluation, on every rank; rank 0's answer decides whether to
-            continue.
-        should_stop: Called between steps; rank 0's answer decides.
+        report: Called with the metrics of each evaluation, on every rank. Its result on rank 0
+            decides: True continues training, False stops the run.
+        should_stop: Called between steps, on rank 0 only; True stops the run.
     """
 
     report: ReportCallback
@@ -66,7 +67,7 @@ class StopCallback(TrainerCallback):
     """A Trainer callback that checks after each step whether the run should stop.
 
     Args:
-        should_stop: Function from the current step to whether the run stops there.
+        should_stop: Function that gets the number of steps done; True stops the run there.
     """
 
     def __init__(self, should_stop: Callable[[int], bool]) -> None:
@@ -75,54 +76,11 @@ class StopCallback(TrainerCallback):
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        """Stop training without another evaluation or checkpoint if requested."""
+        """Stop training, without another evaluation or checkpoint, if `should_stop` says so."""
         if self._should_stop(state.global_step):
             control.should_training_stop = True
             control.should_evaluate = control.should_save = False
         return control
-
-
-class StepDataLoader:
-    """A data loader that yields the remaining batches of the whole run as a single epoch.
-
-    The epoch has exactly the length of the run: epochs of unequal length break the Trainer's count
-    of steps (a run of 120 steps silently ended at 119).
-
-    Args:
-        dataset: Training data with random access by batch position.
-        num_batches: Number of batches of the whole run on this rank.
-        get_position: Function that returns the number of batches read before; called when iteration
-            starts.
-
-    Attributes:
-        num_clips: Number of clips read so far.
-        num_frames: Number of frames read so far, without padding.
-        num_padded_frames: Number of frames read so far, with padding.
-    """
-
-    def __init__(
-        self, dataset: TrainDataset, num_batches: int, get_position: Callable[[], int]
-    ) -> None:
-        self._dataset = dataset
-        self._num_batches = num_batches
-        self._get_position = get_position
-        self.num_clips = self.num_frames = self.num_padded_frames = 0
-
-    def __len__(self) -> int:
-        return self._num_batches
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        # Opening a loader draws from the CPU generator, which would change the dropout of a resumed
-        # run.
-        with preserve_rng_state():
-            batches = iter(self._dataset.build_loader(self._get_position(), self._num_batches))
-            batch = next(batches, None)
-        while batch is not None:
-            self.num_clips += batch.num_clips
-            self.num_frames += batch.num_frames
-            self.num_padded_frames += batch.num_padded_frames
-            yield batch.get_forward_kwargs()
-            batch = next(batches, None)
 
 
 class TranslatorTrainer(Seq2SeqTrainer):
@@ -131,19 +89,22 @@ class TranslatorTrainer(Seq2SeqTrainer):
     Args:
         model: Translator.
         args: Arguments of Hugging Face's Trainer.
-        recipe: Recipe of the run.
+        training: The recipe's `training` section, for early stopping and averaged checkpoints.
+        keep: Policy for old checkpoints, from `checkpoints.keep`.
         train_dataset: Training data of this rank.
-        compute_scores: Function that evaluates a model and returns the same scores on all ranks.
+        compute_scores: Function that evaluates a model on validation and returns the same scores
+            on all ranks.
         run_callbacks: Callbacks that receive evaluations and may stop the run.
         recorder: Recorder of metrics; None on ranks other than 0.
         progress: State from which to continue.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (Hugging Face's two arguments, and independent parts of a run)
         self,
         model: Translator,
         args: Seq2SeqTrainingArguments,
-        recipe: Recipe,
+        training: TrainingConfig,
+        keep: str,
         train_dataset: TrainDataset,
         compute_scores: Callable[[Translator], dict[str, float]],
         run_callbacks: RunCallbacks,
@@ -155,7 +116,8 @@ class TranslatorTrainer(Seq2SeqTrainer):
         super().__init__(model=model, args=args, eval_dataset=[])
         self.remove_callback(PrinterCallback)
         self.add_callback(StopCallback(self._is_stop_requested))
-        self.recipe = recipe
+        self._training = training
+        self._keep = keep
         self.progress = progress
         self.checkpoints_dir = Path(args.output_dir) / "checkpoints"
         self._compute_scores = compute_scores
@@ -167,16 +129,23 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self._samples_before = progress.samples
         self._throughput_snapshot = self._take_throughput_snapshot(progress.step, progress.samples)
 
-    def get_full_model(self) -> Translator:
-        """Return the model with all its weights, gathered from all ranks; a collective call."""
+    def gather_full_model(self) -> Translator:
+        """Return the model with all its weights; a collective call.
+
+        Here this is the trained model itself, because each rank holds all weights. A subclass that
+        shards the weights gathers them into a copy.
+        """
         return self.model
 
     def get_train_dataloader(self) -> StepDataLoader:
-        """Return the training batches, bypassing accelerate's data loader."""
+        """Return the data loader of this rank's batches, which accelerate must not replace."""
         return self._batches
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Evaluate the model, record the scores, call `report` and decide whether training ends.
+
+        Does nothing if the current step has been evaluated or the run was stopped. The scores of a
+        diverged model are neither recorded nor reported.
 
         Returns:
             An empty dict, because the scores are stored in `progress`.
@@ -189,9 +158,9 @@ class TranslatorTrainer(Seq2SeqTrainer):
         start_time = time.perf_counter()
         # Use the precision of training; only the final decoding always uses float32.
         with self.accelerator.autocast():
-            scores = self._compute_scores(self.get_full_model())
+            scores = self._compute_scores(self.gather_full_model())
         step, samples = self.state.global_step, self._count_samples()
-        self.progress = update_progress(self.progress, step, samples, scores, self.recipe.training)
+        self.progress = update_progress(self.progress, step, samples, scores, self._training)
         if self.progress.stop != "diverged":
             seconds = time.perf_counter() - start_time
             self._record_metrics(scores, {"evaluation_s": seconds})
@@ -207,7 +176,10 @@ class TranslatorTrainer(Seq2SeqTrainer):
         return {}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Record loss, gradient norm and learning rate; Hugging Face's final summary is skipped."""
+        """Record loss, gradient norm, learning rate and throughput since the previous record.
+
+        Hugging Face's summary at the end of training, which has no `loss`, is not recorded.
+        """
         if "loss" not in logs:
             return
         previous, self._throughput_snapshot = (
@@ -217,19 +189,22 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self._record_metrics(logs, compute_throughput(previous, self._throughput_snapshot))
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
-        """Log at every evaluation, then log, save and evaluate as Hugging Face's Trainer does."""
+        """Do what Hugging Face's Trainer does after a step, and also log before each evaluation."""
         # The loss is a mean since the last record. With a record at every checkpoint, it never
         # spans a resumption.
         self.control.should_log |= self.control.should_evaluate
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint atomically, then remove those that `checkpoints.keep` excludes."""
-        step, keep = self.state.global_step, self.recipe.checkpoints.keep
-        if not should_write_checkpoint(keep, self.progress.best_step == step):
+        """Write a checkpoint atomically, then remove those that `checkpoints.keep` excludes.
+
+        Writes nothing if the policy needs no checkpoint of this step. A collective call.
+        """
+        step = self.state.global_step
+        if not should_write_checkpoint(self._keep, self.progress.best_step == step):
             return
         staging_dir = run_on_rank_zero(lambda: create_checkpoint_folder(self.checkpoints_dir, step))
-        full_model = self.get_full_model()
+        full_model = self.gather_full_model()
         if self.args.should_save:
             full_model.save_pretrained(staging_dir)
             self.state.save_to_json(str(staging_dir / "trainer_state.json"))
@@ -244,17 +219,28 @@ class TranslatorTrainer(Seq2SeqTrainer):
                 # disk first.
                 self._recorder.sync()
             publish_checkpoint(staging_dir, step, self.progress)
-            count = self.recipe.training.average_checkpoints
-            prune_checkpoints(self.checkpoints_dir, keep, step, self.progress.best_step, count)
+            prune_checkpoints(
+                self.checkpoints_dir,
+                self._keep,
+                step,
+                self.progress.best_step,
+                self._training.average_checkpoints,
+            )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Load the weights strictly; tied weights are stored once."""
+        """Load the weights of a checkpoint folder, which must match the model exactly."""
         load_checkpoint_weights(self.model, Path(resume_from_checkpoint))
 
     def _is_stop_requested(self, step: int) -> bool:
-        """Return whether a stop of the run was requested on rank 0.
+        """Return whether the run is to stop here, and store a stop request in `progress`.
 
-        This is a collective call, so that all ranks stop at the same step.
+        Rank 0 asks `should_stop` and tells the other ranks.
+
+        This is a collective call, so that all ranks stop at the same step. In distributed training
+        only every eighth step asks (`_STOP_CHECK_INTERVAL`); the others return False.
+
+        Args:
+            step: Number of steps done.
         """
         if get_rank_and_world_size()[1] > 1 and step % _STOP_CHECK_INTERVAL:
             return False
@@ -263,23 +249,36 @@ class TranslatorTrainer(Seq2SeqTrainer):
         return self.progress.stop == "reported"
 
     def _count_batches_read(self) -> int:
-        """Return the number of batches that this rank has trained on, from the number of steps."""
+        """Return the number of batches that this rank has read over all calls of the run."""
         return int(self.state.global_step * self.args.gradient_accumulation_steps)
 
     def _take_throughput_snapshot(self, step: int, samples: int) -> ThroughputSnapshot:
-        """Return a snapshot of the time and the counters of this rank, to measure throughput."""
+        """Return a snapshot of the time and the counters at this moment, to measure throughput.
+
+        Args:
+            step: Number of steps done.
+            samples: Number of clips seen by all ranks.
+        """
         batches = self._batches
         return ThroughputSnapshot(
             time.perf_counter(), step, samples, batches.num_frames, batches.num_padded_frames
         )
 
     def _count_samples(self) -> int:
-        """Return the number of clips seen by all ranks, with repetitions; a collective call."""
+        """Return the number of clips seen by all ranks, counting repetitions; a collective call.
+
+        The clips of earlier calls of a resumed run are included.
+        """
         return self._samples_before + sum(all_gather(self._batches.num_clips))
 
-    def _record_metrics(self, values: dict[str, float], timings: dict[str, float]) -> None:
-        """Record metrics and timings of the current step on rank 0; a collective call."""
+    def _record_metrics(self, metrics: dict[str, float], timings: dict[str, float]) -> None:
+        """Record metrics and timings of the current step on rank 0; a collective call.
+
+        Args:
+            metrics: Reproducible metrics.
+            timings: Durations and throughput, which are not reproducible.
+        """
         # Outside the condition: all ranks must take part in the collective call.
         samples = self._count_samples()
         if self._recorder is not None:
-            self._recorder.record(self.state.global_step, samples, values, timings)
+            self._recorder.record(self.state.global_step, samples, metrics, timings)

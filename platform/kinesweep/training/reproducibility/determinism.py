@@ -12,13 +12,17 @@ from contextlib import contextmanager
 import torch
 from transformers.utils import logging
 
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.training import ResourcesConfig, TrainingConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.seeds import derive_seed, seed_everything
 
 
-def configure_process(recipe: Recipe) -> torch.device:
-    """Set the seeds, threads and deterministic kernels of this process for a recipe.
+def configure_process(training: TrainingConfig, resources: ResourcesConfig) -> torch.device:
+    """Set the seeds, threads and deterministic kernels of this process for a run.
+
+    Args:
+        training: The `training` section, with the seed and the precision.
+        resources: The `resources` section, with the numbers of CPUs and GPUs.
 
     Returns:
         Device on which the model belongs.
@@ -26,19 +30,21 @@ def configure_process(recipe: Recipe) -> torch.device:
     Raises:
         ResourceError: If a GPU is requested but none is available, or for fp16 without a GPU.
     """
-    if recipe.training.precision == "fp16" and recipe.resources.gpus == 0:
+    if training.precision == "fp16" and resources.gpus == 0:
         raise ResourceError(
             "`training.precision: fp16` needs a GPU; on the CPU use `bf16` or `fp32`"
         )
-    return configure_determinism(recipe.training.seed, recipe.resources.cpus, recipe.resources.gpus)
+    return configure_determinism(training.seed, resources.cpus, resources.gpus)
 
 
 def configure_determinism(seed: int, cpus: int, gpus: float) -> torch.device:
     """Seed the random generators, set the threads, and enable deterministic algorithms.
 
+    Messages and progress bars of transformers are switched off too.
+
     Args:
         seed: Random seed for Python, NumPy and PyTorch.
-        cpus: Number of threads.
+        cpus: Number of threads of PyTorch's operators.
         gpus: Number of GPUs, or a fraction of one; 0 selects the CPU.
 
     Returns:
@@ -64,13 +70,15 @@ def configure_determinism(seed: int, cpus: int, gpus: float) -> torch.device:
     return device
 
 
-def set_num_threads(recipe: Recipe) -> None:
-    """Set PyTorch's number of threads to `resources.cpus`, which accelerate has changed."""
-    torch.set_num_threads(recipe.resources.cpus)
-
-
 def seed_dropout(seed: int, rank: int) -> None:
-    """Seed the dropout noise of each rank separately, after all ranks built identical models."""
+    """Seed PyTorch's generators so that each rank draws its own dropout noise.
+
+    Call this function after all ranks have built identical models from the same seed.
+
+    Args:
+        seed: Random seed of the run.
+        rank: Rank of this process.
+    """
     torch.manual_seed(derive_seed(seed, "dropout", rank))
 
 
@@ -85,7 +93,11 @@ def preserve_rng_state() -> Iterator[None]:
 
 
 def _select_device(gpus: float) -> torch.device:
-    """Select CUDA or the CPU; raise `ResourceError` if a GPU is requested but not available."""
+    """Select the device of the model: CUDA if a GPU or a part of one is requested, else the CPU.
+
+    Raises:
+        ResourceError: If a GPU is requested but none is available.
+    """
     if gpus > 0 and not torch.cuda.is_available():
         raise ResourceError(
             f"`resources.gpus` is {gpus:g}, but this process sees no CUDA device;"

@@ -14,9 +14,9 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 def freeze_gc() -> None:
     """Exclude all existing objects from garbage collection, to make later collections fast.
 
-    The Trainer collects garbage after each run, and Python does so in between. Searching the half a
-    million objects of torch and transformers takes 0.2 s or more each time and finds nothing. Call
-    this function after all modules are imported and before a run creates objects.
+    The Trainer collects garbage after each run, and Python does so during runs. Searching the half
+    a million objects of torch and transformers takes 0.2 s or more each time and finds nothing.
+    Call this function after all modules are imported and before a run creates objects.
     """
     gc.freeze()
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from kinesweep.config.recipe import Recipe
 from kinesweep.core.io import write_json
 from kinesweep.models.translator import Translator
 from kinesweep.training.run_records.run_identity import START_FILE, get_processor_name
@@ -25,25 +24,46 @@ _RECORDED_ENV_VARS = (
 )
 
 
-def write_start_trace(folder: Path, recipe: Recipe, model: Translator) -> None:
-    """Write the tensor digests and process settings before the first step to `start.json`."""
-    trace = {"tensors": compute_tensor_digests(model), "settings": collect_process_settings(recipe)}
+def write_start_trace(folder: Path, model: Translator, on_gpu: bool) -> None:
+    """Write the tensor digests and process settings before the first step to `start.json`.
+
+    Args:
+        folder: Run folder.
+        model: Model with its initial weights.
+        on_gpu: Whether the run uses a GPU.
+    """
+    trace = {"tensors": compute_tensor_digests(model), "settings": collect_process_settings(on_gpu)}
     write_json(folder / START_FILE, trace)
 
 
 def compute_tensor_digests(model: Translator) -> dict[str, str]:
-    """Compute the SHA-256 of the type, shape and bytes of each tensor of a model, by name."""
+    """Compute a digest of each tensor of a model.
+
+    Returns:
+        Name of the tensor → SHA-256 of its type, shape and bytes, sorted by name.
+    """
     return {
         name: _compute_tensor_digest(tensor) for name, tensor in sorted(model.state_dict().items())
     }
 
 
-def collect_process_settings(recipe: Recipe) -> dict[str, Any]:
-    """Collect the settings of this process that affect results: libraries, threads, processor."""
+def collect_process_settings(on_gpu: bool) -> dict[str, Any]:
+    """Collect the settings of this process that affect results: libraries, threads, processor.
+
+    Args:
+        on_gpu: Whether the run uses a GPU, which is then recorded as the processor.
+
+    Returns:
+        Name of the setting → value, plain values only. Packages are named `package NAME`, and
+        environment variables `$NAME`.
+    """
     cuda_matmul = torch.backends.cuda.matmul
-    packages = {f"package {d.metadata['Name']}": d.version for d in distributions()}
+    packages = {
+        f"package {distribution.metadata['Name']}": distribution.version
+        for distribution in distributions()
+    }
     return {
-        "processor": get_processor_name(recipe.resources.gpus > 0),
+        "processor": get_processor_name(on_gpu),
         # The cores that this process may use, which can be fewer than the machine has.
         "cores": len(os.sched_getaffinity(0)),
         "torch threads": torch.get_num_threads(),
@@ -59,7 +79,7 @@ def collect_process_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _compute_tensor_digest(tensor: torch.Tensor) -> str:
-    """Compute the SHA-256 of the type, shape and bytes of a tensor."""
+    """Compute the SHA-256 of the type, shape and bytes of a tensor, as hexadecimal digits."""
     cpu_tensor = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{cpu_tensor.dtype}|{tuple(cpu_tensor.shape)}|".encode())
     # NumPy has no bfloat16, so the tensor is read as bytes.

@@ -16,9 +16,16 @@ from kinesweep.core.run_logger import RunLogger
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read all complete lines of `metrics.jsonl`; empty if the file does not exist.
+    """Read the rows of `metrics.jsonl` in the order of writing.
 
     A last line that was cut off when the process was killed is ignored.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        A row for each complete line, with `step`, `samples` and the metrics; empty if the file does
+        not exist.
     """
     if not path.exists():
         return []
@@ -28,11 +35,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class MetricsWriter:
-    """A writer that appends to `metrics.jsonl` of a run.
+    """A writer that appends rows to `metrics.jsonl` of a run.
 
     Args:
         path: Path of the file.
-        step: Step from which the run continues; later lines are removed.
+        step: Step from which the run continues; lines of later steps are removed.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -41,12 +48,16 @@ class MetricsWriter:
         self._file = path.open("a", encoding="utf-8")
 
     def append_row(self, row: Mapping[str, float | int]) -> None:
-        """Append one row as a line and flush it to the operating system."""
+        """Append one row as a line of JSON and flush it to the operating system."""
         self._file.write(_format_line(row))
         self._file.flush()
 
     def sync(self) -> None:
-        """Flush all lines to disk; must precede the publication of a checkpoint."""
+        """Flush all lines to disk.
+
+        Call this function before a checkpoint is published: on resuming, the lines up to the
+        checkpoint are kept, so they must be on disk.
+        """
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -58,38 +69,38 @@ class MetricsRecorder:
     """A recorder that writes metrics to `metrics.jsonl` and to the run logger.
 
     Args:
-        file: Writer of `metrics.jsonl`.
+        writer: Writer of `metrics.jsonl`.
         log: Run logger of the tracker; it also receives timings.
     """
 
-    def __init__(self, file: MetricsWriter, log: RunLogger) -> None:
-        self._file = file
+    def __init__(self, writer: MetricsWriter, log: RunLogger) -> None:
+        self._writer = writer
         self._log = log
 
     def record(
-        self, step: int, samples: int, values: Mapping[str, float], timings: Mapping[str, float]
+        self, step: int, samples: int, metrics: Mapping[str, float], timings: Mapping[str, float]
     ) -> None:
-        """Record the metrics of one step.
+        """Record the metrics of one step; metrics that are not finite are left out.
 
         Args:
             step: Number of optimizer steps done.
-            samples: Number of clips seen.
-            values: Reproducible metrics, written to the file and to the run logger.
+            samples: Number of clips seen by all workers, counting repetitions.
+            metrics: Reproducible metrics, written to the file and to the run logger.
             timings: Timings, written to the run logger only, because they are not reproducible.
         """
         # JSON has no infinities. A diverged loss is therefore omitted rather than written as a
         # number.
-        finite = {key: value for key, value in values.items() if math.isfinite(value)}
-        self._file.append_row({"step": step, "samples": samples, **finite})
-        self._log.log_metrics({"samples": samples, **finite, **timings}, step)
+        finite_metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self._writer.append_row({"step": step, "samples": samples, **finite_metrics})
+        self._log.log_metrics({"samples": samples, **finite_metrics, **timings}, step)
 
     def sync(self) -> None:
         """Flush `metrics.jsonl` to disk."""
-        self._file.sync()
+        self._writer.sync()
 
     def close(self) -> None:
         """Close `metrics.jsonl`; the caller finishes the run logger."""
-        self._file.close()
+        self._writer.close()
 
 
 def _format_line(row: Mapping[str, Any]) -> str:

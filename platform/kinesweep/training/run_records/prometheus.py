@@ -59,10 +59,13 @@ class GaugeValue:
 
 
 GetGaugeValues = Callable[[], Iterable[GaugeValue]]
+"""Function that returns the current values of the gauges."""
 
 
 class GaugeUpdater:
     """A background thread that updates the gauges periodically until `stop` is called.
+
+    The thread starts with the object. An error in `get_values` ends the updates with a warning.
 
     Args:
         get_values: Function that returns the current values of the gauges; called in the thread.
@@ -82,7 +85,7 @@ class GaugeUpdater:
         self._thread.join()
 
     def _update_until_stopped(self) -> None:
-        """Update the gauges periodically until `stop` is called."""
+        """Update the gauges every 5 s until `stop` is called or an update fails."""
         while not self._stop_event.wait(_UPDATE_INTERVAL_S):
             try:
                 self._update_gauges()
@@ -92,7 +95,7 @@ class GaugeUpdater:
                 return
 
     def _update_gauges(self) -> None:
-        """Set all gauges once; does nothing outside of Ray."""
+        """Set all gauges to their current values once; do nothing if Ray is not running."""
         if ray.is_initialized():
             for gauge_value in self._get_values():
                 _get_gauge(gauge_value.name).set(gauge_value.value, dict(gauge_value.labels))
@@ -114,7 +117,11 @@ def export_gauges(get_values: GetGaugeValues) -> Iterator[None]:
 
 @cache
 def _get_gauge(name: str) -> Gauge:
-    """Return the Ray gauge of this name, which is registered once per process."""
+    """Return the Ray gauge of a name; the first call in a process creates it.
+
+    Args:
+        name: Name of the gauge, one of `GAUGES`.
+    """
     description, labels = GAUGES[name]
     return Gauge(METRIC_PREFIX + name, description, labels)
 
@@ -141,18 +148,19 @@ class PrometheusRunLogger:
         self._updater = GaugeUpdater(self.get_gauge_values)
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log the metrics of a step and update the gauges."""
+        """Log the metrics of a step, and store those with a gauge for its next update."""
         self._log.log_metrics(values, step)
+        gauge_values = {name: float(value) for name, value in values.items() if name in GAUGES}
         # Replace the dict instead of changing it: the exporting thread then sees either the old or
         # the new one.
-        self._latest = {**self._latest, **{k: float(v) for k, v in values.items() if k in GAUGES}}
+        self._latest = {**self._latest, **gauge_values}
 
     def finish(self, status: RunStatus) -> None:
-        """End the run and stop the updates of the gauges."""
+        """Finish the run logger with the status of the run, then stop updating the gauges."""
         self._log.finish(status)
         self._updater.stop()
 
     def get_gauge_values(self) -> list[GaugeValue]:
-        """Return the current values of the gauges."""
+        """Return the latest metrics that have a gauge, and the number of pending records."""
         values = {**self._latest, "tracking_backlog": float(self.count_pending_records())}
         return [GaugeValue(name, value, self._labels) for name, value in values.items()]

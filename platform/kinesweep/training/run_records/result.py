@@ -20,7 +20,7 @@ class RunSpec:
     Attributes:
         recipe: Configuration, including `training.seed`.
         store: Folder of the feature store.
-        folder: Run folder.
+        folder: Run folder, to which all files of the run are written.
         full_decoding: Decode all of validation with `generation` at the end; otherwise the scores
             are those of the best evaluation during training (`evaluation.during_training`).
         score_test: Score the test split too. Every such scoring is counted.
@@ -46,7 +46,7 @@ class RunResult:
         status: `finished`: training reached its end. `stopped`: `report` or `should_stop` ended the
             call; the same call resumes. `failed`: the loss diverged.
         reason: `max_steps`, `patience`, `reported` or `diverged`.
-        best_step: Step of the best checkpoint.
+        best_step: Step of the best checkpoint; None if no evaluation took place.
         step: Number of steps trained.
         samples: Number of clips seen, counting repetitions.
         epochs: Number of passes over the training clips; None in results of earlier versions.
@@ -82,26 +82,29 @@ class RunResult:
     limited: dict[str, int] = field(default_factory=dict)
 
     @property
-    def objectives(self) -> dict[str, float]:
-        """Return all values that a sweep can use as objectives."""
+    def objective_values(self) -> dict[str, float]:
+        """Return all values that a sweep can use as objectives, scores and costs, by name."""
         return {**self.scores, **self.costs}
 
     @property
     def has_reference_context(self) -> bool:
-        """Return whether references served as decoding context, which inflates the scores."""
+        """Return whether reference translations served as decoding context.
+
+        They inflate the scores, because no translation is available in real use.
+        """
         return any(GOLD_CONTEXT in signature for signature in self.signatures.values())
 
     def _repr_html_(self) -> str:
         """Return status, scores and folder as HTML, which notebooks show."""
         scores = {
-            name: format_score_value(name, self.objectives[name])
-            for name in order_scores(self.objectives)
+            name: format_score_value(name, self.objective_values[name])
+            for name in order_scores(self.objective_values)
         }
         title = f"{self.status} after {self.step} steps ({self.reason})"
         return format_html_key_values(title, {**scores, "folder": self.folder})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as plain values."""
+        """Return the result as plain values for `result.json`."""
         return {**asdict(self), "folder": str(self.folder)}
 
     def write(self) -> None:
@@ -110,7 +113,13 @@ class RunResult:
 
 
 def read_run_result(folder: Path) -> RunResult | None:
-    """Read the result from `result.json` of a run folder; None if there is none yet.
+    """Read the result of a run from `result.json` in its folder.
+
+    Args:
+        folder: Run folder.
+
+    Returns:
+        The result, with `folder` as its folder; None if there is no `result.json` yet.
 
     Raises:
         CheckpointError: If `result.json` is damaged.
@@ -127,7 +136,13 @@ def read_run_result(folder: Path) -> RunResult | None:
 
 
 def read_finished_result(folder: Path) -> RunResult | None:
-    """Read the result of a run folder; None unless its status is `finished`.
+    """Read the result of a run from its folder, if the run has finished.
+
+    Args:
+        folder: Run folder.
+
+    Returns:
+        The result; None if there is no result yet or its status is not `finished`.
 
     Raises:
         CheckpointError: If `result.json` is damaged.

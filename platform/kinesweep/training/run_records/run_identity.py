@@ -6,18 +6,16 @@ and workers, the torch and transformers versions and the processor's instruction
 identity, because each of them changes the bits.
 """
 
-import fcntl
 import platform
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.io import read_json, write_json
+from kinesweep.core.io import hold_lock_file, read_json, write_json
 
 RUN_FILE = "run.json"
 RESULT_FILE = "result.json"
@@ -31,7 +29,18 @@ _MAX_LOCK_WAIT_S = 60.0
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """All inputs that determine the exact result of a run, bit by bit."""
+    """All inputs that determine the exact result of a run, bit by bit.
+
+    Attributes:
+        config_hash: Hash of the recipe without paths, and of the fingerprint of the store.
+        seed: Random seed of the run.
+        store: Fingerprint of the feature store.
+        threads: Number of threads of each worker.
+        workers: Number of workers.
+        torch: Version of torch.
+        transformers: Version of transformers.
+        processor: GPU model, or instruction set of the CPU.
+    """
 
     config_hash: str
     seed: int
@@ -47,7 +56,7 @@ def build_run_identity(recipe: Recipe, store_fingerprint: str, workers: int) -> 
     """Build the identity of a run on this machine.
 
     Args:
-        recipe: Recipe of the run.
+        recipe: Recipe of the run; its hash covers nearly all sections.
         store_fingerprint: Fingerprint of the feature store.
         workers: Number of workers.
     """
@@ -68,7 +77,15 @@ def build_run_identity(recipe: Recipe, store_fingerprint: str, workers: int) -> 
 
 
 def get_processor_name(on_gpu: bool) -> str:
-    """Return the GPU model, or the instruction set that PyTorch's CPU kernels use."""
+    """Return the name of the processor on which a run computes.
+
+    Args:
+        on_gpu: Whether the run uses a GPU.
+
+    Returns:
+        GPU model; without a GPU, the CPU's architecture and the instruction set that PyTorch's
+        kernels use.
+    """
     import torch
 
     if on_gpu and torch.cuda.is_available():
@@ -77,12 +94,14 @@ def get_processor_name(on_gpu: bool) -> str:
 
 
 def claim_run_dir(folder: Path, identity: RunIdentity, overwrite: bool) -> None:
-    """Assign a folder to this run, or verify that it already belongs to it.
+    """Assign a folder to a run, or check that it already belongs to this run.
+
+    A folder is assigned by writing the identity to `run.json`.
 
     Args:
         folder: Run folder; created if missing.
         identity: Identity of the run.
-        overwrite: Remove the files of an earlier run first.
+        overwrite: Whether to remove the files of an earlier run first.
 
     Raises:
         CheckpointError: If the folder belongs to another run or contains unidentified run files.
@@ -97,18 +116,21 @@ def claim_run_dir(folder: Path, identity: RunIdentity, overwrite: bool) -> None:
         if existing_files:
             raise CheckpointError(
                 f"`{folder}` contains `{existing_files[0]}` but no `{RUN_FILE}` that identifies its"
-                " run; choose"
-                " another folder, or give `--overwrite` to remove the existing run files"
+                " run; choose another folder, or give `--overwrite` to remove the existing run"
+                " files"
             )
         write_json(folder / RUN_FILE, asdict(identity))
         return
-    recorded = _read_run_file(folder)
-    expected = asdict(identity)
+    recorded_values = _read_run_file(folder)
+    expected_values = asdict(identity)
     # Compare only known keys, so that additional keys of another version are no difference.
-    different_keys = [key for key in expected if recorded.get(key) != expected[key]]
+    different_keys = [
+        key for key in expected_values if recorded_values.get(key) != expected_values[key]
+    ]
     if different_keys:
         differences = "; ".join(
-            f"{key} {recorded.get(key)!r} there, {expected[key]!r} here" for key in different_keys
+            f"{key} {recorded_values.get(key)!r} there, {expected_values[key]!r} here"
+            for key in different_keys
         )
         raise CheckpointError(
             f"`{folder}` belongs to another run: {differences}. Choose another folder, or give"
@@ -130,38 +152,41 @@ def lock_run_dir(folder: Path, timeout_s: float = _MAX_LOCK_WAIT_S) -> Iterator[
         CheckpointError: If another process still holds the folder after `timeout_s` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # The kernel releases a `flock` when the process dies. The file itself is never removed, because
-    # a waiting process may have it open.
-    with (folder / _LOCK_FILE).open("w") as file:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise CheckpointError(
-                        f"another process is training in `{folder}`; wait for it or stop it"
-                    ) from None
-                time.sleep(0.2)
+    with ExitStack() as stack:
+        # Only while the lock is taken: a `TimeoutError` of the training itself has another meaning.
+        try:
+            stack.enter_context(hold_lock_file(folder / _LOCK_FILE, timeout_s))
+        except TimeoutError:
+            raise CheckpointError(
+                f"another process is training in `{folder}`; wait for it or stop it"
+            ) from None
         yield
 
 
 def _read_run_file(folder: Path) -> dict[str, object]:
-    """Read `run.json`; return an empty dict if it contains no object."""
+    """Read the recorded identity of a run from `run.json` in its folder.
+
+    Returns:
+        Key → value; empty if the file holds JSON other than an object.
+
+    Raises:
+        CheckpointError: If the file cannot be read as JSON.
+    """
     try:
         content = read_json(folder / RUN_FILE)
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"`{folder / RUN_FILE}` is damaged ({error}); choose another folder, or give"
-            " `--overwrite`"
-            " to remove the existing run"
+            " `--overwrite` to remove the existing run"
         ) from None
     return content if isinstance(content, dict) else {}
 
 
 def _remove_run_files(folder: Path) -> None:
-    """Remove all run files, `run.json` last: until then the folder still belongs to the old run."""
+    """Remove all files of a run from its folder.
+
+    `run.json` is removed last: until then, the folder still belongs to the old run.
+    """
     for name in (*_RUN_FILES[1:], RUN_FILE):
         path = folder / name
         if path.is_dir():

@@ -38,13 +38,19 @@ class TrainingTask:
     def from_spec(
         cls, spec: "RunSpec", open_log: Callable[[], RunLogger] = NullRunLogger, sweep: str = ""
     ) -> "TrainingTask":
-        """Create a task from a run specification."""
+        """Create a task from a run specification.
+
+        Args:
+            spec: Specification of the run.
+            open_log: Function that opens the run logger; it must be picklable.
+            sweep: Name of the sweep that the run belongs to; empty without one.
+        """
         spec_values = {**vars(spec), "recipe": spec.recipe.model_dump_json()}
         spec_values |= {name: str(spec_values[name]) for name in ("store", "folder")}
         return cls(spec_values, open_log, sweep)
 
     def unpack_spec(self) -> "RunSpec":
-        """Return the run specification of the task."""
+        """Build the run specification from the plain values of the task."""
         from kinesweep.training.run_records.result import RunSpec
 
         recipe = Recipe.model_validate(json.loads(self.spec_values["recipe"]))
@@ -52,7 +58,12 @@ class TrainingTask:
         return RunSpec(**{**self.spec_values, **paths, "recipe": recipe})
 
     def open_run_logger(self) -> RunLogger:
-        """Open the run logger with Prometheus gauges on rank 0; a null logger on other ranks."""
+        """Open the run logger of this rank.
+
+        Returns:
+            On rank 0, a run logger that also exports Prometheus gauges; on other ranks, one that
+            discards everything.
+        """
         from kinesweep.core.collectives import is_rank_zero
         from kinesweep.training.run_records.prometheus import PrometheusRunLogger
 

@@ -8,7 +8,7 @@ class ThroughputSnapshot:
     """The time and the counters of a run at one point, to measure throughput.
 
     Attributes:
-        time_s: Time in seconds of a monotonic clock.
+        time_s: Reading of a monotonic clock in seconds.
         step: Number of optimizer steps done.
         samples: Number of clips seen by all workers.
         frames: Number of frames read by this worker, without padding.
@@ -25,11 +25,16 @@ class ThroughputSnapshot:
 def compute_throughput(
     previous: ThroughputSnapshot, current: ThroughputSnapshot
 ) -> dict[str, float]:
-    """Compute the throughput between two snapshots.
+    """Compute the throughput of a run between two snapshots.
+
+    Args:
+        previous: Earlier snapshot.
+        current: Later snapshot of the same process.
 
     Returns:
-        `samples_per_s`; `step_s`, if there was a step in between; `padding_share`, if frames were
-        read in between.
+        Name → value. `samples_per_s`: clips per second of all workers. `step_s`: seconds per
+        optimizer step, if there was a step in between. `padding_share`: share of padding among the
+        frames of this worker, if it has read any in between.
     """
     # Two snapshots may have the same time on a coarse clock.
     seconds = max(1e-9, current.time_s - previous.time_s)

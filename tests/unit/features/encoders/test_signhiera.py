@@ -15,7 +15,7 @@ from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_encoder import SignHieraEncoder
 from tolerances import assert_same, float64, rounding  # noqa: F401
 
-TINY = HieraGeometry(frames=8, size=64, width=4, stages=(2, 1, 2, 1))
+TINY = HieraGeometry(max_frames=8, size=64, first_stage_width=4, stage_depths=(2, 1, 2, 1))
 # Of `hiera-transformer` 0.1.4's Hiera with these weights and pixels: its last intermediate,
 # averaged over space; the first three and the last of each moment's 32 values.
 GOLDEN = (

@@ -17,7 +17,9 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_encoder import SignHieraEncoder
 
-TINY = HieraGeometry(frames=4, size=16, width=4, stages=(1, 1, 1), local_stages=1)
+TINY = HieraGeometry(
+    max_frames=4, size=16, first_stage_width=4, stage_depths=(1, 1, 1), num_local_stages=1
+)
 DECODER = (
     *("decoder_embed.weight", "decoder_pos_embed", "decoder_blocks.0.attn.qkv.weight"),
     *("decoder_norm.bias", "decoder_pred.bias", "mask_token", "encoder_norm.weight"),

@@ -21,8 +21,8 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, ConfigError, SourceError
 from kinesweep.sources import build_source
 from kinesweep.sources.base import MediaDigest
+from kinesweep.sources.precomputed.clip_h5_file import read_streams
 from kinesweep.sources.precomputed.h5_files import ShardFilePool
-from kinesweep.sources.precomputed.h5_shards import read_streams
 from shards import WIDTHS, annotation_of, h5_corpus, write_shard
 
 DEV = "annotation.dev.json"

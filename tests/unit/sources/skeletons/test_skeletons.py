@@ -69,11 +69,15 @@ def test_motions_and_references(corpus: Path) -> None:
     made = source(corpus)
     first, second, third = (made.read(clip) for clip in made.list_clips("train"))
     np.testing.assert_array_equal(first.pose.points_TPJC[:, 0], stored[2])
-    assert first.reference is not None and second.reference is not None
-    np.testing.assert_array_equal(first.reference.points_TPJC[:, 0], stored[1][:2])  # its segment
+    assert first.reference_pose is not None and second.reference_pose is not None
+    np.testing.assert_array_equal(
+        first.reference_pose.points_TPJC[:, 0], stored[1][:2]
+    )  # its segment
     np.testing.assert_array_equal(second.pose.points_TPJC[:, 0], stored[0][1:3])
-    np.testing.assert_array_equal(second.reference.points_TPJC[:, 0], stored[3])  # by its number
-    assert third.reference is None
+    np.testing.assert_array_equal(
+        second.reference_pose.points_TPJC[:, 0], stored[3]
+    )  # by its number
+    assert third.reference_pose is None
     assert (first.pose.fps, first.pose.layout.num_points) == (20, 22)
     assert (first.pose.confidence_TPJ == 1).all()
 
@@ -82,7 +86,7 @@ def test_a_worker_reads_what_the_driver_reads(corpus: Path) -> None:
     made = source(corpus, max_clips=1)
     (clip,) = made.list_clips("train")  # compared with one that takes no part
     again = pickle.loads(pickle.dumps(made)).read(clip)
-    assert again.reference is not None and len(again.reference.points_TPJC) == 2
+    assert again.reference_pose is not None and len(again.reference_pose.points_TPJC) == 2
 
 
 def test_rows_number_motions_where_no_column_does(tmp_path: Path) -> None:
@@ -134,8 +138,8 @@ def test_files(tmp_path: Path) -> None:
     for clip, stored in zip(clips, (one, two, three, two), strict=True):
         found = made.read(clip)
         np.testing.assert_array_equal(found.pose.points_TPJC[:, 0], stored)
-        assert found.reference is not None
-        np.testing.assert_array_equal(found.reference.points_TPJC[:, 0], one)
+        assert found.reference_pose is not None
+        np.testing.assert_array_equal(found.reference_pose.points_TPJC[:, 0], one)
 
 
 def test_a_row_without_a_text_may_be_compared_with(tmp_path: Path) -> None:
@@ -147,7 +151,7 @@ def test_a_row_without_a_text_may_be_compared_with(tmp_path: Path) -> None:
     )
     made = source(tmp_path)
     (clip,) = made.list_clips("train")
-    found = made.read(clip).reference
+    found = made.read(clip).reference_pose
     assert found is not None
     np.testing.assert_array_equal(found.points_TPJC[:, 0], stored[4][1:])
     assert [(problem.clip_id, problem.reason) for problem in made.check_clips()] == [
@@ -162,9 +166,9 @@ def test_names_of_files_may_hold_a_number_sign(tmp_path: Path) -> None:
     write_rows(tmp_path / "train.tsv", "id text reference", ["jump#2 Up. take#1.npz#1"])
     made = source(tmp_path, motions=str(tmp_path))
     found = made.read(made.list_clips("train")[0])
-    assert found.reference is not None
+    assert found.reference_pose is not None
     np.testing.assert_array_equal(found.pose.points_TPJC[:, 0], one)
-    np.testing.assert_array_equal(found.reference.points_TPJC[:, 0], two)
+    np.testing.assert_array_equal(found.reference_pose.points_TPJC[:, 0], two)
     write_rows(tmp_path / "train.tsv", "motion text", ["jump#2.npy Up.", "take#1.npz#0 Up."])
     clips = source(tmp_path).list_clips("train")
     assert [clip.id for clip in clips] == ["jump#2", "take#1#0"]

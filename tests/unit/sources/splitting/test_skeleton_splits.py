@@ -71,7 +71,7 @@ def files(folder: Path) -> dict[str, Any]:
 def content(source: SkeletonsSource, clip: Clip) -> tuple[Any, ...]:
     """All of a clip but where it stands."""
     read = source.read(clip)
-    other = None if read.reference is None else read.reference.points_TPJC.tobytes()
+    other = None if read.reference_pose is None else read.reference_pose.points_TPJC.tobytes()
     about = (clip.texts, clip.signer, clip.span, clip.gloss)
     return (clip.id, read.pose.points_TPJC.tobytes(), other, *about)
 

@@ -36,7 +36,7 @@ def test_counts(tmp_path: Path) -> None:
     pair = ("train", "validation")
     assert report.overlaps == (
         SplitOverlap("sentence", *pair, 1, 2, 4, ("Rain.",)),
-        SplitOverlap("normalised sentence", *pair, 2, 3, 4, ("rain.", "snow!")),
+        SplitOverlap("normalized sentence", *pair, 2, 3, 4, ("rain.", "snow!")),
         SplitOverlap("document", *pair, 1, 2, 4, ("d1",)),
         SplitOverlap("signer", *pair, 2, 2, 3, ("anna", "ben")),
     )
@@ -50,7 +50,7 @@ def test_every_pair_is_reported_even_where_nothing_is_shared(tmp_path: Path) -> 
     pairs = {(item.first, item.second) for item in report.overlaps}
     assert pairs == {("train", "validation"), ("train", "test"), ("validation", "test")}
     kinds = [item.kind for item in report.overlaps if item.second == "test"]
-    assert kinds == ["sentence", "normalised sentence"] * 2  # it has no documents, no signers
+    assert kinds == ["sentence", "normalized sentence"] * 2  # it has no documents, no signers
     assert all(item.num_clips == 0 for item in report.overlaps if item.second == "test")
     assert len(report.nonempty_overlaps) == 4
 
@@ -72,7 +72,7 @@ def test_a_log_is_told_what_train_shares_and_nothing_else(tmp_path: Path) -> Non
     report = report_of(tmp_path, train=TRAIN, validation=VALIDATION, test=alone)
     lines = report.format_train_leakage()
     assert lines[0] == "2 of 4 clips of validation (50.0%) share a sentence with train"
-    assert len(lines) == 3 and not any("normalised" in line or "test" in line for line in lines)
+    assert len(lines) == 3 and not any("normalized" in line or "test" in line for line in lines)
     assert report_of(tmp_path, train=TRAIN, test=alone).format_train_leakage() == []
 
 

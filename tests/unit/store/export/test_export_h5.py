@@ -89,6 +89,36 @@ def test_names_that_clash_are_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "../mine", 3, None])
+def test_an_edited_note_removes_nothing(tmp_path: Path, name: object) -> None:
+    store, out = store_of(tmp_path / "given"), tmp_path / "out"
+    export_h5_shards(store, out)
+    note = json.loads((out / "handed_over.json").read_text())
+    note["streams"].append(name)
+    (out / "handed_over.json").write_text(json.dumps(note))
+    (out / "mine.txt").touch()
+    files = {path: path.stat().st_size for path in out.rglob("*")}
+    with pytest.raises(InputError, match="not an earlier export of this layout"):
+        export_h5_shards(store, out, overwrite=True)
+    assert {path: path.stat().st_size for path in out.rglob("*")} == files
+
+
+def test_annotations_are_removed_before_their_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interruption leaves no annotation, the sign of a complete split, without its features."""
+    store, out = store_of(tmp_path / "given"), tmp_path / "out"
+    export_h5_shards(store, out)
+
+    def stop(folder: Path, **_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", stop)
+    with pytest.raises(KeyboardInterrupt):
+        export_h5_shards(store, out, overwrite=True)
+    assert not list(out.glob("annotation.*.json")) and (out / "dino").is_dir()
+
+
 def test_the_verb_writes_and_replaces_only_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,7 +43,7 @@ def test_the_estimate_of_bytes_is_close_to_what_is_written(tmp_path):
     asked = extraction(make_corpus(tmp_path, train=60), tmp_path / "stores")
     estimate = plan(asked).summary.store_bytes
     store = build_store(asked)
-    features = sum(store.get_num_bytes(record) for record in store.get_records("train"))
+    features = sum(store.compute_clip_bytes(record) for record in store.get_records("train"))
     assert estimate == pytest.approx(features, rel=0.15)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fake_corpus import change, extraction, make_corpus, write_media
 
-from kinesweep.core.hashing import compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.store.extraction.build import build_store
 from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
 from kinesweep.store.inspect.checks import verify_store
@@ -112,7 +112,7 @@ def test_the_first_to_finish_wins(tmp_path):
         (second / "x").write_text("second")
         assert commit_store_dir(first, final)
         assert not commit_store_dir(second, final)
-    assert compute_folder_sha256(final).keys() == {"x"}
+    assert compute_file_hashes(final).keys() == {"x"}
     assert (final / "x").read_text() == "first"
 
 
@@ -138,4 +138,4 @@ def test_what_a_dead_worker_left_does_not_enter_the_store(tmp_path):
 
     store = build_store(extraction(source, tmp_path / "stores"), execute)
     fresh = build_store(extraction(source, tmp_path / "fresh"))
-    assert compute_folder_sha256(store.folder) == compute_folder_sha256(fresh.folder)
+    assert compute_file_hashes(store.folder) == compute_file_hashes(fresh.folder)

@@ -74,4 +74,5 @@ def test_seconds_are_of_all_runs_that_ended() -> None:
     journal.append_event("trial_ended", trial=0, state="pruned", scores={}, reason="", seconds=2.0)
     journal.append_event("run_finished", run="a-s1", finalist="a", scores={}, seconds=4.0)
     journal.append_event("run_failed", run="a-s2", finalist="a", reason="diverged", seconds=8.0)
-    assert journal.sum_run_seconds() == 15.0
+    journal.append_event("run_died", run="a-s3", finalist="a", reason="killed", seconds=16.0)
+    assert journal.sum_run_seconds() == 31.0

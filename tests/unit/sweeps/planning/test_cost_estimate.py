@@ -7,13 +7,14 @@ import pytest
 
 from kinesweep.core.errors import InputError, ResourceError
 from kinesweep.pipelines.cluster.cluster_size import parse_cluster_size
-from kinesweep.sweeps.planning.cost_estimate import CostInputs, estimate_sweep_cost
-from kinesweep.sweeps.planning.pilot_runs import (
-    PilotMeasurements,
-    StepTiming,
-    _compute_median_gap_s,
-    _compute_step_timing,
+from kinesweep.sweeps.planning.cost_estimate import (
+    CostInputs,
+    _build_run_simulator,
+    estimate_sweep_cost,
 )
+from kinesweep.sweeps.planning.pilot_runs import PilotMeasurements, _compute_median_gap_s
+from kinesweep.sweeps.planning.step_timer import StepTiming, compute_step_timing
+from kinesweep.sweeps.search.ask_tell import RunRequest
 from spaces import load
 
 pytestmark = pytest.mark.integration
@@ -69,6 +70,15 @@ def test_pruning_saves_device_hours(tmp_path: Path) -> None:
     assert pruned.device_hours < whole.device_hours
 
 
+def test_losses_fall_and_scores_rise(tmp_path: Path) -> None:
+    inputs = facts(tmp_path, metric=[{"name": "bleu"}, {"name": "decode_ms"}])
+    run = _build_run_simulator(inputs, inputs.space, 0)(RunRequest("a", {}, 0, "search"))
+    first, *_, last = [metrics for _, metrics in run.evaluations]
+    assert first["token_loss"] > last["token_loss"] > 0
+    assert first["decode_ms"] > last["decode_ms"] > 0
+    assert first["bleu"] < last["bleu"]
+
+
 def test_a_budget_is_kept_in_the_plan(tmp_path: Path) -> None:
     known = facts(tmp_path, budget={"hours": 0.05}, search={"kind": "random", "trials": 60})
     here = estimate_sweep_cost(known, [{"CPU": 1.0}], 1.0, 0.5).here
@@ -99,11 +109,11 @@ def test_paces_are_read_from_the_clock() -> None:
     rows += [{"time": 112.0, "step": 8, "samples": 64, "samples_per_s": 8.0}]
     rows += [{"time": 115.0, "step": 8, "samples": 64, "evaluation_s": 2.5}]
     rows += [{"time": 119.0, "finish": "finished", "pid": 1}]
-    pace = _compute_step_timing(rows)
+    pace = compute_step_timing(rows)
     assert pace == StepTiming(start_s=1.0, step_s=1.0, evaluation_s=3.0, end_s=4.0, samples=8.0)
     # Steps took longer than the median says: what is left for evaluations is less than they took.
     slower = [{**row, "samples_per_s": 4.0} if "samples_per_s" in row else row for row in rows]
-    assert _compute_step_timing(slower).evaluation_s == 2.5
+    assert compute_step_timing(slower).evaluation_s == 2.5
     later = [{"time": 119.5, "pid": 1}, {"time": 130.0, "pid": 1}]
     assert _compute_median_gap_s([later, rows]) == pytest.approx(0.5)
     assert _compute_median_gap_s([rows]) == 0.0

@@ -15,6 +15,7 @@ from kinesweep.cli import app
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.evaluation.predictions import Prediction, write_predictions
 from kinesweep.evaluation.scoring import CorpusMetric
+from kinesweep.sweeps.job_factory import JobFactory
 from kinesweep.sweeps.journal.journal import RESULT, read_journal
 from kinesweep.sweeps.journal.status import read_sweep_status
 from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
@@ -25,7 +26,7 @@ from kinesweep.sweeps.results.provisional import (
 )
 from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest, SweepPolicy
-from kinesweep.sweeps.sweep import JobFactory, Sweep, run_sweep
+from kinesweep.sweeps.sweep import Sweep, run_sweep
 from kinesweep.training.run_records.result import RunResult
 from sweeping import RATE, Here, Lab, make_lab
 
@@ -80,7 +81,7 @@ class Written(Here):
         scores = {"bleu": CorpusMetric("bleu")(said, wanted)}
         result = RunResult("finished", "max_steps", 1, 1, 1, scores, scores, "0", 1.0, folder)
         result.write()
-        return RunEnd("finished", result.objectives, seconds=1.0)
+        return RunEnd("finished", result.objective_values, seconds=1.0)
 
 
 def no_log(folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLogger:

@@ -10,13 +10,12 @@ from kinesweep.core.clip import Clip
 from kinesweep.evaluation.predictions import Prediction, write_predictions
 from kinesweep.evaluation.scoring import compute_scores
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.sweeps.results.ranking import RankedConfiguration
-from kinesweep.sweeps.results.sweep_result import (
-    _format_conclusion,
+from kinesweep.sweeps.results.notes import (
     _format_detectable_difference_note,
     _format_reference_context_note,
-    summarize_sweep,
 )
+from kinesweep.sweeps.results.ranking import RankedConfiguration
+from kinesweep.sweeps.results.sweep_result import _format_conclusion, summarize_sweep
 from kinesweep.sweeps.search.finals import Finalist
 from kinesweep.training.run_records.result import RunResult
 from records import memory_store

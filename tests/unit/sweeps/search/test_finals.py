@@ -9,6 +9,7 @@ from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.planning.simulation import SimulatedRun, simulate_policy
 from kinesweep.sweeps.search.ask_tell import MAX_DEATHS, RunEnd
 from kinesweep.sweeps.search.finals import UNTUNED, FinalsPolicy, select_finalists, sort_trials
+from kinesweep.sweeps.space.loading import compute_base_values
 from kinesweep.sweeps.workers.tune_trainable import parse_run_end
 from spaces import LAYERS, RATE, finals, load, virtual
 
@@ -26,7 +27,7 @@ def trial(number: int, bleu: float | None = None, **more: Any) -> Trial:
 def test_the_best_no_twins_and_the_sanity_runs(tmp_path: Path) -> None:
     space, recipe = load(tmp_path, sanity_baselines=["zeros", "shuffled"])
     trials = [trial(0, 5.0), trial(1, 5.0, duplicate_of=0), trial(2, 4.0), trial(3), trial(4, 3.0)]
-    chosen = select_finalists(space, recipe, trials)
+    chosen = select_finalists(space, compute_base_values(space, recipe), trials)
     names = ["trial 0", "trial 2", UNTUNED, "trained on zeros", "trained on shuffled pairs"]
     assert [f.name for f in chosen] == names
     zeros = chosen[3]
@@ -42,7 +43,7 @@ def test_every_level_is_represented(tmp_path: Path) -> None:
         sanity_baselines=[],
     )
     trials = [trial(n, 10.0 - n, values={LAYERS: 1 + n // 3, RATE: 1e-3}) for n in range(9)]
-    chosen = select_finalists(space, recipe, trials)
+    chosen = select_finalists(space, compute_base_values(space, recipe), trials)
     assert [f.name for f in chosen] == ["trial 0", "trial 1", "trial 3", "trial 6"]
     assert [f.level for f in chosen] == [f"encoder_layers={n}" for n in (1, 1, 2, 3)]
 
@@ -54,7 +55,7 @@ def test_the_front_goes_first(tmp_path: Path) -> None:
     sizes = [9.0, 9.5, 2.0, 8.0]
     trials = [trial(n, 10.0 - n, scores={"parameters": s}) for n, s in enumerate(sizes)]
     assert [t.number for t in sort_trials(space, trials)] == [0, 2, 1, 3]
-    chosen = select_finalists(space, recipe, trials)
+    chosen = select_finalists(space, compute_base_values(space, recipe), trials)
     assert [f.name for f in chosen[:3]] == ["trial 0", "trial 2", UNTUNED]
 
 
@@ -72,15 +73,17 @@ def test_who_was_furthest_is_best_where_none_finished(tmp_path: Path) -> None:
 def test_five_seeds_of_one_recipe(tmp_path: Path) -> None:
     noise = {"training.seed": {"role": "noise", "choices": [1, 2, 3, 4, 5]}}
     space, recipe = load(tmp_path, parameters=noise, sanity_baselines=[], baseline=False)
-    assert [(f.name, f.seeds) for f in select_finalists(space, recipe, [])] == [
-        (UNTUNED, (1, 2, 3, 4, 5))
-    ]
+    assert [
+        (f.name, f.seeds) for f in select_finalists(space, compute_base_values(space, recipe), [])
+    ] == [(UNTUNED, (1, 2, 3, 4, 5))]
 
 
 def test_fixed_values_lie_over_the_recipe_everywhere(tmp_path: Path) -> None:
     parameters = {RATE: {"log": [1e-4, 1e-2]}, LAYERS: {"role": "fixed", "choices": [2]}}
     space, recipe = load(tmp_path, parameters=parameters, sanity_baselines=["zeros"])
-    chosen = select_finalists(space, recipe, [trial(0, 5.0, values={RATE: 0.01})])
+    chosen = select_finalists(
+        space, compute_base_values(space, recipe), [trial(0, 5.0, values={RATE: 0.01})]
+    )
     assert all(finalist.values[LAYERS] == 2 for finalist in chosen)
 
 

@@ -22,5 +22,7 @@ def test_all_clips_of_all_workers_count(
 ) -> None:
     training = {"eval_steps": 5, "gradient_accumulation_steps": 2}
     recipe = tiny_recipe(tmp_path, tmp_path, batch=batch, training=training)
-    found = compute_samples_per_eval(recipe, memory_store(*CLIPS), ResourcesConfig(workers=3))
+    found = compute_samples_per_eval(
+        recipe.effective_batch, recipe.training, memory_store(*CLIPS), ResourcesConfig(workers=3)
+    )
     assert found == clips * 5 * 2 * 3

@@ -141,7 +141,7 @@ def test_ends_are_told_as_they_were(tmp_path: Path, end: RunEnd, state: str, rea
     assert request is not None
     policy.report_evaluation(request.key, {"step": 4, "samples": 32, "token_loss": 3.0})
     policy.tell(request.key, end)
-    study = policy._arms[0].sampler._study  # type: ignore[attr-defined]
+    study = policy._arms.arms[0].sampler._study  # type: ignore[attr-defined]
     assert (journal.trials[0].state, study.trials[0].state.is_finished()) == (state, True)
     assert reason in journal.trials[0].reason
     # BLEU rises where losses fall, and samplers order pruned trials by it.
@@ -181,7 +181,7 @@ def test_several_objectives_are_all_told(tmp_path: Path) -> None:
     policy = search(space, recipe, journal)
     drive(policy, clock, lambda v: 1000 * v[RATE])
     assert all(set(t.scores) == {"bleu", "parameters"} for t in journal.trials)
-    study = policy._arms[0].sampler._study  # type: ignore[attr-defined]
+    study = policy._arms.arms[0].sampler._study  # type: ignore[attr-defined]
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert len([t for t in study.trials if t.values]) == len(journal.trials)
 

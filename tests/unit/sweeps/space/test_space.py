@@ -99,6 +99,15 @@ def test_another_kind_begins_with_its_own_defaults(tmp_path: Path) -> None:
         apply_overrides(recipe, {"model.tokenizer.kind": "pretrained"})
 
 
+def test_a_new_kind_keeps_what_the_trial_sets_beside_it(tmp_path: Path) -> None:
+    _, recipe = load(tmp_path)
+    kind = next(k for k in ("linear", "mlp") if k != recipe.model.encoder.kind)
+    values = {"model.encoder.dropout": 0.37, "model.encoder.kind": kind}
+    for ordered in (values, dict(reversed(values.items()))):
+        encoder = apply_overrides(recipe, ordered).model.encoder
+        assert (encoder.kind, encoder.dropout) == (kind, 0.37)
+
+
 def test_arms_are_the_levels_and_conditions_hold(tmp_path: Path) -> None:
     dropout = "model.backbone.scratch.dropout"
     parameters = {

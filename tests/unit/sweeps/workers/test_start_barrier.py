@@ -9,7 +9,7 @@ from ray.exceptions import ActorDiedError
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest
 from kinesweep.sweeps.workers import start_barrier
 from kinesweep.sweeps.workers.start_barrier import StartBarrier
-from kinesweep.sweeps.workers.tune_runner import _TrialRegistry
+from kinesweep.sweeps.workers.tune_components import TrialRegistry
 
 
 class Agenda:
@@ -19,8 +19,8 @@ class Agenda:
         """See `ask_tell.SweepPolicy`."""
 
 
-def ends(opened: list[str], *trials: str) -> _TrialRegistry:
-    made = _TrialRegistry(Agenda(), lambda: opened.append("opened"))  # type: ignore[arg-type]
+def ends(opened: list[str], *trials: str) -> TrialRegistry:
+    made = TrialRegistry(Agenda(), lambda: opened.append("opened"))  # type: ignore[arg-type]
     for trial in trials:
         made.register_trial(trial, RunRequest(trial, {}, 0, "search"))
     return made

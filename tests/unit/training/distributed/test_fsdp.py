@@ -27,15 +27,15 @@ from kinesweep.training.loop.run import RunSpec, train_run
 
 shares = {}
 class Watched(fsdp.ShardedTrainer):
-    def get_full_model(self):
+    def gather_full_model(self):
         model = self.model
         shares["own"] = sum(p.to_local().numel() for p in model.parameters())
         shares["all"] = sum(p.numel() for p in model.parameters())
         shares["cut"] = sum(isinstance(m, FSDPModule) for m in model.modules())
-        return super().get_full_model()
+        return super().gather_full_model()
 
-from kinesweep.training.loop import run
-run.ShardedTrainer = Watched
+from kinesweep.training.loop import components
+components.ShardedTrainer = Watched
 asked, store, folder, last = sys.argv[1:]
 recipe = Recipe.model_validate_json(Path(asked).read_text())
 spec = RunSpec(recipe, Path(store), Path(folder))

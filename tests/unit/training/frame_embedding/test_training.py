@@ -9,16 +9,16 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from kinesweep.checkpoints.checkpoints import WEIGHTS
 from kinesweep.config.recipe.graph import StgcnEncoderConfig
+from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
-from kinesweep.core.hashing import compute_folder_sha256
+from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.evaluation.kendall_tau import compute_mean_tau, select_clip_pairs
 from kinesweep.features.frame_embedder_io import read_embedder
 from kinesweep.store import Store
-from kinesweep.training.frame_embedding.steps import KendallTauMetric
-from kinesweep.training.frame_embedding.training import EmbedderSpec, train_embedder
+from kinesweep.training.frame_embedding.kendall_tau_metric import KendallTauMetric
+from kinesweep.training.frame_embedding.run import EmbedderSpec, train_embedder
 from kinesweep.training.run_records.metrics import read_metrics
 from kinesweep.training.run_records.result import RunResult
 from movements import movements_recipe, movements_store, write_movements
@@ -95,7 +95,7 @@ def test_an_embedder_aligns_what_joints_do_not(corpus: Corpus, tmp_path: Path, k
     assert result.scores["tau"] > 0.9
     assert result.scores["tau"] > result.scores["tau_frames"] + 0.1
     embedder = read_embedder(tmp_path / "run" / "best")
-    assert embedder.score == result.scores
+    assert embedder.scores == result.scores
     records = corpus.store.get_records("validation")
     frames = [np.asarray(corpus.store.get_features(record)["pose"]) for record in records]
     embedded = [embedder(x_TD) for x_TD in frames]
@@ -141,7 +141,7 @@ def test_a_killed_run_ends_with_the_same_bits(corpus: Corpus, tmp_path: Path, ki
     again = corpus.train(cut, lambda measured: told.append(measured["step"]) or True, **changes)
     assert told == [8, 12]
     assert again.weights_sha256 == whole.weights_sha256
-    assert compute_folder_sha256(cut / "best") == compute_folder_sha256(tmp_path / "whole" / "best")
+    assert compute_file_hashes(cut / "best") == compute_file_hashes(tmp_path / "whole" / "best")
     assert (cut / "metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
     assert not (cut / "checkpoints").exists()
 
@@ -218,7 +218,7 @@ def test_the_best_is_written_not_the_last(
 
     def report(measured: dict[str, float]) -> bool:
         if measured["step"] == 12:
-            kept.update(load_file(tmp_path / "checkpoints" / "step-00000008" / WEIGHTS))
+            kept.update(load_file(tmp_path / "checkpoints" / "step-00000008" / WEIGHTS_FILENAME))
         return True
 
     result = corpus.train(tmp_path, report)

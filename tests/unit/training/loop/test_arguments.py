@@ -27,8 +27,8 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.translator import ModelPart
 from kinesweep.store import Store
-from kinesweep.training.loop.arguments import build_training_arguments
 from kinesweep.training.loop.run import RunSpec, train_run, write_initial_model
+from kinesweep.training.loop.trainer_arguments import build_training_arguments
 from tolerances import assert_same_weights
 
 pytestmark = pytest.mark.integration
@@ -155,7 +155,7 @@ def test_frozen_parts_stay_and_the_rest_learns(
     loaded = read_model_folder(tmp_path / "run" / "best")
     trained = loaded.model
     torch.manual_seed(0)
-    fresh = build_translator(recipe.model, store.schema.widths, loaded.text.vocabulary)
+    fresh = build_translator(recipe.model, store.schema.widths, loaded.tokenizer.vocabulary)
     frozen = {id(p) for p in fresh.get_freezable_part(part).parameters()}
     assert frozen
     for name, weights in fresh.named_parameters():

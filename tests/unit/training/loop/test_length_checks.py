@@ -174,7 +174,16 @@ def test_every_split_counts(corpus: Path, store: Store, split: str) -> None:
     stream = TrainDataset(
         spoilt, text_of(recipe, store), recipe.batch, 1, prompt_settings=recipe.prompt_settings
     )
-    asked = list(iter_tokenized_clips(recipe, spoilt, text_of(recipe, store), stream))
+    asked = list(
+        iter_tokenized_clips(
+            spoilt,
+            text_of(recipe, store),
+            stream,
+            recipe.prompt_settings,
+            recipe.effective_batch,
+            recipe.evaluation.max_frames,
+        )
+    )
     assert {name for name, _, _ in asked} == {"train", "validation", "test"}
     model = causal_model(recipe, store, ordinary + 1)
     with pytest.raises(InputError, match=rf"\(1 of {split}\)"):

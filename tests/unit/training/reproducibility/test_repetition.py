@@ -13,10 +13,10 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store import Store
-from kinesweep.training.loop import run
+from kinesweep.training.loop import components
 from kinesweep.training.loop.run import RunSpec, train_run, write_initial_model
 from kinesweep.training.reproducibility import determinism
-from kinesweep.training.reproducibility.repetition import compare_runs
+from kinesweep.training.reproducibility.run_comparison import compare_runs
 from kinesweep.training.reproducibility.step_trace import compute_tensor_digests
 from kinesweep.training.run_records.metrics import read_metrics
 from kinesweep.training.run_records.result import RunResult
@@ -89,7 +89,7 @@ def test_another_order_of_data_parts_at_the_first_step(
     def shuffled(store, text, batch, seed, *ranks):  # type: ignore[no-untyped-def]
         return TrainDataset(store, text, batch, seed + 1, *ranks)
 
-    monkeypatch.setattr(run, "TrainDataset", shuffled)
+    monkeypatch.setattr(components, "TrainDataset", shuffled)
     (parting,) = compare_runs([first, train(recipe, store, tmp_path / "run-2")])
     assert parting.step == 1 and "loss" in parting.what
     assert parting.settings == {}

@@ -1,0 +1,200 @@
+"""Checks of a recipe's sections against each other; each raises a `ValueError` with the reason.
+
+`Recipe` calls them once every section is valid by itself, so pydantic reports a failed check as a
+problem of the whole file. The groups are: source and features, training, generated text.
+"""
+
+from collections.abc import Sequence
+
+from kinesweep.config.recipe.augmentation import AugmentationConfig
+from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.h5_shards import H5ShardsConfig
+from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.source import (
+    ESTIMATOR_PLACEHOLDER,
+    FEATURES_KIND_BY_SOURCE_KIND,
+    FeaturesConfig,
+    SingleSourceConfig,
+)
+from kinesweep.config.recipe.training import (
+    CheckpointsConfig,
+    GenerationConfig,
+    ResourcesConfig,
+    TrainingConfig,
+)
+
+# Source and features.
+
+
+def check_features_match_source(
+    corpora: Sequence[SingleSourceConfig], features: FeaturesConfig
+) -> None:
+    """Check that features of this kind can be extracted from this kind of source.
+
+    Raises:
+        ValueError: If the source needs features of another kind.
+    """
+    # All corpora of a list are of one kind (see `CorporaConfig`), so the first one decides.
+    source_kind = corpora[0].kind
+    expected_kind = FEATURES_KIND_BY_SOURCE_KIND[source_kind]
+    if features.kind != expected_kind:
+        raise ValueError(
+            f"a source of kind {source_kind} needs `features.kind: {expected_kind}`, not"
+            f" {features.kind}"
+        )
+
+
+def check_streams_match_source(
+    corpora: Sequence[SingleSourceConfig], selected_streams: Sequence[str]
+) -> None:
+    """Check that each corpus of HDF5 shards has all selected streams.
+
+    Raises:
+        ValueError: If a corpus lacks a selected stream.
+    """
+    for corpus in corpora:
+        if isinstance(corpus, H5ShardsConfig):
+            corpus.check_streams(selected_streams)
+
+
+def check_estimator_folder(corpora: Sequence[SingleSourceConfig], features: FeaturesConfig) -> None:
+    """Check that `features.estimator` is set exactly if `source.root` contains `{estimator}`.
+
+    Raises:
+        ValueError: If only one of them is set.
+    """
+    estimator = getattr(features, "estimator", None)
+    for corpus in corpora:
+        root = getattr(corpus, "root", None)
+        if root is not None and (ESTIMATOR_PLACEHOLDER in root) != (estimator is not None):
+            raise ValueError(
+                f"`features.estimator` and `{ESTIMATOR_PLACEHOLDER}` in `source.root` belong"
+                " together:"
+                " the first names the estimator, the second its folder of poses; set both or"
+                " neither"
+            )
+
+
+def check_crop_poses(corpora: Sequence[SingleSourceConfig], features: FeaturesConfig) -> None:
+    """Check that `source.poses` is set exactly if `features.crops` selects body parts.
+
+    Raises:
+        ValueError: If only one of them is set.
+    """
+    uses_crops = getattr(features, "has_body_crops", False)
+    for corpus in corpora:
+        if (getattr(corpus, "poses", None) is not None) != uses_crops:
+            raise ValueError(
+                "`features.crops` and `source.poses` belong together: the first selects body"
+                " parts, the second the poses that locate them; set both or neither"
+            )
+
+
+def check_spatial_augmentation(augmentation: AugmentationConfig, features: FeaturesConfig) -> None:
+    """Check that the features are centered if the augmentation mirrors or rotates clips.
+
+    Raises:
+        ValueError: If clips are mirrored or rotated, but their features are not centered.
+    """
+    # Mirroring and rotation assume that the origin lies between the shoulders or at the root.
+    # Other kinds of features have no such key; `kind`, which is never `none`, stands in for it.
+    key = {"pose": "normalize", "skeleton": "centre"}.get(features.kind, "kind")
+    if getattr(features, key) == "none" and (augmentation.mirror or augmentation.rotation_deg):
+        raise ValueError(
+            "`batch.augmentation` mirrors or rotates clips around the shoulders or the root,"
+            f" which requires normalization, but `features.{key}` is none"
+        )
+
+
+# Training.
+
+
+def check_best_metric(training: TrainingConfig, evaluation: EvaluationConfig) -> None:
+    """Check that every evaluation computes the metric that selects the best checkpoint.
+
+    Raises:
+        ValueError: If the metric is not listed in `evaluation.metrics`.
+    """
+    # Every evaluation computes `token_loss`; other metrics are computed only if listed.
+    metric = training.metric_for_best_model
+    if metric != "token_loss" and metric not in evaluation.metrics:
+        raise ValueError(
+            f"`training.metric_for_best_model` {metric} is not in `evaluation.metrics`"
+        )
+
+
+def check_training_stage(training: TrainingConfig, model: ModelConfig) -> None:
+    """Check that the model has the parts that the training stage trains, and does not freeze them.
+
+    Raises:
+        ValueError: If the stage `lora` has no adapters, or the stage `projectors` frozen encoders.
+    """
+    if training.stage == "lora" and model.backbone.lora is None:
+        raise ValueError("`training.stage: lora` needs `model.backbone.lora`")
+    # An `encoder` in `freeze` covers the projectors, the only part trained in their stage.
+    if training.stage == "projectors" and "encoder" in model.freeze:
+        raise ValueError(
+            "`training.stage: projectors` trains the encoders; remove `encoder` from `model.freeze`"
+        )
+
+
+def check_sharded_training(
+    training: TrainingConfig, resources: ResourcesConfig, model: ModelConfig
+) -> None:
+    """Check that training with `training.fsdp` has several workers and no 4-bit weights.
+
+    Raises:
+        ValueError: If there is only one worker, or if the backbone is quantized.
+    """
+    if not training.fsdp:
+        return
+    if resources.workers < 2:
+        raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")
+    lora = model.backbone.lora
+    if lora is not None and lora.quantize != "none":
+        raise ValueError(
+            "`training.fsdp` cannot shard 4-bit weights; turn off either `training.fsdp` or"
+            " `lora.quantize`"
+        )
+
+
+def check_averaged_checkpoints(training: TrainingConfig, checkpoints: CheckpointsConfig) -> None:
+    """Check that the checkpoints whose weights are averaged are kept until then.
+
+    Raises:
+        ValueError: If several checkpoints are averaged, but only the best one is kept.
+    """
+    # With `keep: best`, earlier checkpoints are deleted before the average is computed.
+    if training.average_checkpoints > 1 and checkpoints.keep == "best":
+        raise ValueError(
+            "`training.average_checkpoints` also needs the checkpoints before the best one;"
+            " set `checkpoints.keep` to best+last, last or all"
+        )
+
+
+# Generated text.
+
+
+def check_truecasing(generation: GenerationConfig, model: ModelConfig) -> None:
+    """Check that the tokenizer lowercases texts if `generation.truecase` restores their case.
+
+    Raises:
+        ValueError: If texts are truecased that were not lowercased.
+    """
+    if generation.truecase and not model.tokenizer.lowercase:
+        raise ValueError("`generation.truecase` needs `model.tokenizer.lowercase`")
+
+
+def check_reserved_text_tokens(generation: GenerationConfig, model: ModelConfig) -> None:
+    """Check that the positions reserved for the text are enough for the longest generated text.
+
+    Raises:
+        ValueError: If fewer positions are reserved than tokens may be generated.
+    """
+    # Generation may write all of its tokens, which need the reserved positions.
+    reserved_tokens, max_new_tokens = model.reserved_text_tokens, generation.max_new_tokens
+    if reserved_tokens is not None and reserved_tokens < max_new_tokens:
+        raise ValueError(
+            f"`model.reserved_text_tokens` ({reserved_tokens}) must be at least"
+            f" `generation.max_new_tokens` ({max_new_tokens})"
+        )

@@ -1,0 +1,118 @@
+"""Recipe sections `model.encoder` and `model.encoders`: encoders of feature streams.
+
+The frame encoders below accept any features. The graph encoders, which need a skeleton, have a
+module of their own (`config.recipe.graph`).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
+
+
+class FrameEncoderConfig(StrictConfig):
+    """First steps of all frame encoders: standardization → velocities → norm."""
+
+    standardize: bool = Field(
+        True, description="Standardize each feature with its statistics on the training split."
+    )
+    velocity: bool = Field(
+        False, description="Add to each feature its difference from the previous frame."
+    )
+    norm_in: bool = Field(True, description="Apply layer normalization to the input of each frame.")
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="Dropout probability after each hidden layer."
+    )
+
+
+class _FramewiseEncoderConfig(FrameEncoderConfig):
+    """Settings shared by encoders that process each frame independently."""
+
+    norm_out: bool = Field(True, description="Normalize after the last linear layer.")
+    downsample: int = Field(
+        1, ge=1, description="Consecutive frames averaged into one output vector; 1: no averaging."
+    )
+
+
+class LinearEncoderConfig(_FramewiseEncoderConfig):
+    """Standardize → norm → linear → gain → dropout → norm → activation; most steps are optional."""
+
+    kind: Literal["linear"] = Field("linear", description="Kind of encoder.")
+    gain: bool = Field(False, description="Learn a scale for each output dimension.")
+    activation: Literal["relu", "none"] = Field("relu", description="Activation of the output.")
+
+
+class MlpEncoderConfig(_FramewiseEncoderConfig):
+    """Norm → (linear → activation → dropout) for each hidden layer → linear → norm."""
+
+    kind: Literal["mlp"] = Field("mlp", description="Kind of encoder.")
+    hidden: tuple[int, ...] = Field((512,), min_length=1, description="Widths of hidden layers.")
+    activation: Literal["relu", "gelu"] = Field("relu", description="Hidden activation function.")
+
+    @field_validator("hidden")
+    @classmethod
+    def _check_positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        """Check that all hidden widths are at least 1."""
+        if min(value) < 1:
+            raise ValueError("contains a width below 1")
+        return value
+
+
+class AdapterEncoderConfig(_FramewiseEncoderConfig):
+    """Norm → linear, plus a residual bottleneck (norm → down → ReLU → dropout → up) → norm."""
+
+    kind: Literal["adapter"] = Field("adapter", description="Kind of encoder.")
+    bottleneck: int = Field(64, ge=1, description="Width of the bottleneck.")
+
+
+class CnnEncoderConfig(FrameEncoderConfig):
+    """Norm → linear → (temporal convolution → GLU → dropout) for each kernel."""
+
+    kind: Literal["cnn"] = Field("cnn", description="Kind of encoder.")
+    channels: int = Field(256, ge=1, description="Width between the convolutions.")
+    kernels: tuple[int, ...] = Field(
+        (3, 3), min_length=1, description="Kernel size of each convolution, in frames; odd."
+    )
+    strides: tuple[int, ...] = Field(
+        (2, 2), min_length=1, description="Stride of each convolution, in frames."
+    )
+
+    @model_validator(mode="after")
+    def _check_kernels(self) -> "CnnEncoderConfig":
+        """Check that `kernels` and `strides` have equal lengths and that their values are valid.
+
+        Kernels must be odd, and no stride may exceed its kernel.
+        """
+        if len(self.kernels) != len(self.strides):
+            raise ValueError("`kernels` and `strides` must have the same number of values")
+        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError("`kernels` must be odd: 1, 3, 5 …")
+        # A stride beyond the kernel would skip frames entirely.
+        if any(
+            stride < 1 or stride > kernel
+            for stride, kernel in zip(self.strides, self.kernels, strict=True)
+        ):
+            raise ValueError("a stride must be at least 1 and no longer than its kernel")
+        return self
+
+
+def _get_kind(value: object) -> str:
+    """Return the `kind` of an encoder; `linear` if a mapping has none, empty for other values."""
+    # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
+    kind = value.get("kind", "linear") if isinstance(value, Mapping) else getattr(value, "kind", "")
+    return str(kind)
+
+
+# A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
+EncoderConfig = Annotated[
+    Annotated[LinearEncoderConfig, Tag("linear")]
+    | Annotated[MlpEncoderConfig, Tag("mlp")]
+    | Annotated[AdapterEncoderConfig, Tag("adapter")]
+    | Annotated[CnnEncoderConfig, Tag("cnn")]
+    | Annotated[StgcnEncoderConfig, Tag("stgcn")]
+    | Annotated[StagcnEncoderConfig, Tag("stagcn")],
+    Discriminator(_get_kind),
+]

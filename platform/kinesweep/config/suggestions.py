@@ -1,0 +1,63 @@
+"""Suggestions in error messages: the known word, or the alternative, for an unknown one."""
+
+import difflib
+from collections.abc import Sequence
+
+_FOREIGN_KEY_HINTS = {
+    "deepspeed": "DeepSpeed is not supported. Weights, gradients and optimizer state are sharded"
+    " over the workers by `training.fsdp: true` with `resources.workers` of 2 or more; projectors"
+    " saved by DeepSpeed (`mp_rank_00_model_states.pt`) are imported by `kinesweep convert`"
+}
+"""Keys that users bring from other tools → the alternative in Kinesweep."""
+_RENAMED_KEYS = {
+    "clips": "batch_size",
+    "max_stream_frames": "truncate_frames",
+    "paraphrases": "reference_choice",
+    "complete": "required_splits",
+    "reserve_tokens": "reserved_text_tokens",
+    "end_token": "append_eos",
+    "learned": "neural_metrics",
+    "search": "during_training",
+    "prelude": "document_start",
+    "generation": "decoding_context",
+    "after": "suffix",
+    "times": "time_unit",
+    "weight": "sampling_weight",
+    "scheduler": "pruner",
+    "grace_evaluations": "grace_period",
+    "reduction": "reduction_factor",
+    "sanity": "sanity_baselines",
+    "why": "rationale",
+}
+"""Keys of earlier versions → their names today."""
+
+
+def suggest_closest_word(word: str, candidates: Sequence[str]) -> str:
+    """Return `; did you mean …?` with the candidate that is closest to a word.
+
+    The text is empty if no candidate is similar enough.
+    """
+    matches = difflib.get_close_matches(word, candidates, n=1)
+    return f"; did you mean `{matches[0]}`?" if matches else ""
+
+
+def suggest_alternative(word: str, candidates: Sequence[str]) -> str:
+    """Return a hint for an unknown key: its new name, an alternative, or the closest known key.
+
+    Args:
+        word: Unknown key; a dotted path in search spaces.
+        candidates: Known keys.
+
+    Returns:
+        Text to append to an error message; empty if there is nothing to suggest.
+    """
+    last_part = word.rpartition(".")[2]
+    if (new_name := _RENAMED_KEYS.get(last_part)) and any(
+        candidate.rpartition(".")[2] == new_name for candidate in candidates
+    ):
+        return f"; it is now called `{new_name}`"
+    return (
+        f"; {_FOREIGN_KEY_HINTS[last_part]}"
+        if last_part in _FOREIGN_KEY_HINTS
+        else suggest_closest_word(word, candidates)
+    )

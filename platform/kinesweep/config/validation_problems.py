@@ -1,0 +1,109 @@
+"""Problems of a configuration: pydantic's errors as dotted paths with a message for users."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from kinesweep.config.suggestions import suggest_alternative
+
+
+def format_problem(
+    config_class: type[BaseModel], values: Mapping[str, Any], error: Any
+) -> tuple[str, str]:
+    """Return the dotted path and the message of one pydantic error.
+
+    Args:
+        config_class: The class that was validated.
+        values: The values that were validated.
+        error: One element of `ValidationError.errors()`.
+    """
+    location = _strip_union_tags(error["loc"], values, error["type"])
+    path = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in location
+    ).lstrip(".")
+    if error["type"] == "extra_forbidden":
+        candidates = _list_candidate_keys(config_class, error["loc"])
+        return path, f"unknown{suggest_alternative(str(error['loc'][-1]), candidates)}"
+    if error["type"] == "missing":
+        return path, "missing"
+    # For a wrong or missing union tag, pydantic reports the section instead of its key `kind`.
+    if error["type"] == "union_tag_invalid":
+        tags = error["ctx"]
+        return f"{path}.kind", f"must be one of {tags['expected_tags']}, but is {tags['tag']!r}"
+    if error["type"] == "union_tag_not_found":
+        return f"{path}.kind", "missing"
+    # pydantic puts this prefix before the ValueErrors of validators.
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    input_value = error.get("input")
+    is_scalar = isinstance(input_value, str | int | float | bool) or input_value is None
+    # Mappings and lists are not repeated: a whole section would hide the message.
+    return path or "(file)", f"{message}, but is {input_value!r}" if is_scalar and path else message
+
+
+def _strip_union_tags(
+    location: Sequence[str | int], values: object, error_type: str
+) -> list[str | int]:
+    """Return an error's location without the tags that pydantic inserts for members of unions.
+
+    Args:
+        location: Location of the error as pydantic reports it.
+        values: The values that were validated.
+        error_type: Type of the pydantic error.
+    """
+    key_path: list[str | int] = []
+    current_value = values
+    # Walk down the values: a part that is not in them is a tag, not a key that the user wrote.
+    for index, part in enumerate(location):
+        is_key = isinstance(current_value, Mapping) and part in current_value
+        is_key |= (
+            isinstance(current_value, list) and isinstance(part, int) and part < len(current_value)
+        )
+        if is_key:
+            current_value = current_value[part]  # type: ignore[index]
+            key_path.append(part)
+        # The last part of a `missing` error is a real key, although the values lack it.
+        elif (
+            index == len(location) - 1
+            and isinstance(current_value, Mapping)
+            and error_type == "missing"
+        ):
+            key_path.append(part)
+    return key_path
+
+
+def _list_candidate_keys(config_class: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """List the field names of all configuration classes to which an unknown key could belong.
+
+    Args:
+        config_class: The class that was validated.
+        location: Location of the unknown key as pydantic reports it.
+    """
+    # There are several candidates where a field may hold one of several classes.
+    candidates: list[type[BaseModel]] = [config_class]
+    for part in location[:-1]:
+        nested_classes: list[type[BaseModel]] = []
+        for candidate in candidates:
+            field = candidate.model_fields.get(str(part))
+            nested_classes += _find_config_classes(field.annotation) if field else []
+            # Not a field but a union tag: it selects the member with this `kind`.
+            if field is None and _get_union_tag(candidate) == part:
+                nested_classes.append(candidate)
+        candidates = nested_classes or candidates
+    return [name for candidate in candidates for name in candidate.model_fields]
+
+
+def _get_union_tag(config_class: type[BaseModel]) -> object:
+    """Return the union tag of a class, the default of its `kind`; None if it has no such field."""
+    field = config_class.model_fields.get("kind")
+    return field.default if field else None
+
+
+def _find_config_classes(annotation: object) -> list[type[BaseModel]]:
+    """Find all configuration classes in a type annotation at any depth, as often as they occur."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [
+        nested_class for arg in get_args(annotation) for nested_class in _find_config_classes(arg)
+    ]

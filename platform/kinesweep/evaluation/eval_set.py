@@ -1,0 +1,90 @@
+"""The batches of a split that one rank evaluates, with the sentences that serve as context."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.prompt import ContextConfig, PromptSettings
+from kinesweep.core.collectives import get_rank_and_world_size
+from kinesweep.core.errors import InputError
+from kinesweep.data.evaluation import FixedBatches, build_eval_batches, get_references
+from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.evaluation.predictions import read_predictions
+from kinesweep.evaluation.wordnet import check_wordnet_folder
+from kinesweep.store.format.reader import Store
+
+
+class EvalSet:
+    """The batches of a split that one rank evaluates, planned once and reused.
+
+    Args:
+        store: Feature store.
+        split: Name of the split.
+        tokenizer: Tokenizer of the model.
+        config: Frames per batch, scoring protocol and metrics.
+        limits: Length limits that exclude clips of validation (never of test).
+        max_clips: Maximum number of clips over all ranks; None for all.
+        prompt_settings: Prompt text around the frames and context sentences before them.
+
+    Raises:
+        InputError: If the WordNet folder or the predictions named in the recipe are missing or
+            cannot be read.
+        StoreError: If the store has no such split.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        tokenizer: TextTokenizer,
+        config: EvaluationConfig,
+        limits: BatchConfig | None = None,
+        max_clips: int | None = None,
+        prompt_settings: PromptSettings = PromptSettings(),
+    ) -> None:
+        check_wordnet_folder(config)
+        rank, world_size = get_rank_and_world_size()
+        self.batches: FixedBatches = build_eval_batches(
+            store,
+            split,
+            tokenizer,
+            config.max_frames,
+            max_clips,
+            limits,
+            rank,
+            world_size,
+            replace(
+                prompt_settings, prepared=load_context_sentences(prompt_settings.context, split)
+            ),
+        )
+        self.tokenizer = tokenizer
+        self.config = config
+        self._store, self._split = store, split
+
+    def get_references(self, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return clip id → reference sentences, for the given clips of the split."""
+        return get_references(self._store, self._split, clip_ids)
+
+
+def load_context_sentences(context: ContextConfig, split: str) -> dict[str, str]:
+    """Load the sentences that `context.predictions` provides as decoding context for a split.
+
+    Returns:
+        Clip id → sentence; empty if the recipe takes its context from elsewhere or uses none.
+
+    Raises:
+        InputError: If the recipe names no predictions for this split or they cannot be read.
+    """
+    if context.decoding_context != "file" or not context.is_enabled:
+        return {}
+    path = {str(name): path for name, path in context.predictions.items()}.get(split)
+    if path is None:
+        raise InputError(
+            f"`context.predictions` has no predictions for the split `{split}`; it has"
+            f" {', '.join(context.predictions)}. Add them, or change `context.decoding_context`."
+        )
+    return {
+        prediction.clip_id: prediction.hypothesis for prediction in read_predictions(Path(path))
+    }

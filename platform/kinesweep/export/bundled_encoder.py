@@ -1,0 +1,76 @@
+"""The network in a bundle that computes features: a video encoder, or an embedder of motions.
+
+Raw files can be translated only with the weights that computed the training features, so a bundle
+contains a copy of them in a subfolder. Features without a network need none.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
+from kinesweep.config.recipe.source import FeaturesConfig
+from kinesweep.config.recipe.video import VideoFeaturesConfig
+
+_VISION_FOLDER = "vision"
+_EMBEDDER_FOLDER = "embedder"
+
+
+def use_bundled_encoder(recipe: Recipe, bundle_dir: Path) -> Recipe:
+    """Return the recipe of a bundle with paths to the video encoder or embedder in the bundle.
+
+    It takes the whole recipe because it returns a changed one.
+
+    Args:
+        recipe: Recipe of the bundle, in which these paths have no folders.
+        bundle_dir: Folder of the bundle.
+    """
+    folder_name = _get_network_folder_name(recipe.features)
+    return recipe if folder_name is None else recipe.with_encoder_dir(bundle_dir / folder_name)
+
+
+def _get_network_folder_name(features: FeaturesConfig) -> str | None:
+    """Return the name of the bundle's folder for the network that computes the features.
+
+    The network is the video encoder or the embedder that aligns reference motions. None if the
+    features are computed without a network.
+    """
+    if isinstance(features, VideoFeaturesConfig):
+        return _VISION_FOLDER
+    return None if _get_embedder_dir(features) is None else _EMBEDDER_FOLDER
+
+
+def _get_embedder_dir(features: FeaturesConfig) -> str | None:
+    """Return the path of the embedder that aligns reference motions; None if they need none."""
+    if not isinstance(features, SkeletonFeaturesConfig) or features.reference is None:
+        return None
+    return features.reference.embedder
+
+
+def copy_encoder_files(features: FeaturesConfig, bundle_dir: Path) -> None:
+    """Copy the files of the network that computes the features, if there is one, to a bundle.
+
+    Args:
+        features: Features of the model, with the path of the network.
+        bundle_dir: Folder of the bundle, in which a subfolder is created.
+    """
+    folder_name = _get_network_folder_name(features)
+    if folder_name is None:
+        return
+    (bundle_dir / folder_name).mkdir()
+    for path in _list_encoder_files(features):
+        shutil.copyfile(path, bundle_dir / folder_name / path.name)
+
+
+def _list_encoder_files(features: FeaturesConfig) -> Sequence[Path]:
+    """List the paths of the files of the video encoder or the embedder, one of which must exist."""
+    if isinstance(features, VideoFeaturesConfig):
+        from kinesweep.features.encoders import list_encoder_files
+
+        return list_encoder_files(features.encoder)
+    from kinesweep.features.frame_embedder_io import DESCRIPTION_FILE, WEIGHTS_FILE
+
+    embedder_dir = _get_embedder_dir(features)
+    assert embedder_dir is not None
+    return [Path(embedder_dir) / DESCRIPTION_FILE, Path(embedder_dir) / WEIGHTS_FILE]

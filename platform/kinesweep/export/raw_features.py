@@ -1,0 +1,95 @@
+"""The features of raw files, equal to those that a store would contain.
+
+A file passes through the same reader, feature step and rounding as during extraction. Files with
+other points than the training data are rejected: a model would translate them without noticing.
+
+Shapes: T frames, D width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
+from kinesweep.core.errors import BundleError, ClipError
+from kinesweep.core.schema import StreamSchema
+from kinesweep.export.raw_inputs import Input, read_raw_file
+from kinesweep.features import Features, build_features
+from kinesweep.store.format.dtype import round_to_store_dtype
+
+
+def compute_raw_features(
+    item: Input,
+    source: SingleSourceConfig,
+    features_config: FeaturesConfig,
+    metadata: Mapping[str, Any],
+) -> dict[str, Features]:
+    """Compute the features of an input, with their frame rates, as a store would contain them.
+
+    Args:
+        item: Clip to translate.
+        source: Corpus that the model was trained on; the first one if there were several.
+        features_config: Features of the model.
+        metadata: Content of the bundle's `features.json`: the stored dtype, and the schema of each
+            feature stream in the training data.
+
+    Returns:
+        Feature stream → features, (T, D).
+
+    Raises:
+        ClipError: If the file cannot be used; the message names it.
+        InputError: If the file is of another kind than those of the corpus.
+        BundleError: If its points differ from those of the corpus.
+    """
+    step = build_features(features_config)
+    try:
+        if item.read_media is not None:
+            media = item.read_media()
+        else:
+            media = read_raw_file(
+                source, features_config, item.file, item.span, item.auxiliary_file
+            )
+        rounded_features = {
+            name: replace(
+                features, x_TD=round_to_store_dtype(features.x_TD, metadata["store_dtype"])
+            )
+            for name, features in step.compute_features(media).items()
+        }
+    except ClipError as error:
+        reason_text = str(error)
+        message = reason_text if str(item.file) in reason_text else f"`{item.file}`: {reason_text}"
+        raise ClipError(message, error.reason) from None
+    for name, features in rounded_features.items():
+        stream_text = f" of `{name}`" if len(rounded_features) > 1 else ""
+        schema = StreamSchema.from_json(metadata["streams"][name])
+        _check_point_layout(features, schema, item.file, stream_text)
+    return rounded_features
+
+
+def _check_point_layout(
+    features: Features, schema: StreamSchema, file: Path, stream_text: str
+) -> None:
+    """Check that the features of a stream have the width and the points of the training data.
+
+    Args:
+        features: Features computed from a raw file.
+        schema: Schema of the stream in the training data.
+        file: Path of the raw file, for the message.
+        stream_text: Name of the stream for the message; empty if there is only one.
+
+    Raises:
+        BundleError: If the width or the points differ.
+    """
+    width = features.x_TD.shape[1]
+    if width != schema.width:
+        raise BundleError(
+            f"`{file}` has {width} features per frame{stream_text}, but the model expects"
+            f" {schema.width}; it was trained on another point layout"
+        )
+    # Different points can have the same width, so the names are compared too.
+    if schema.layout is not None and features.layout != schema.layout:
+        raise BundleError(
+            f"`{file}` has the number of points that the model expects, but other points;"
+            " the model was trained on another point layout"
+        )

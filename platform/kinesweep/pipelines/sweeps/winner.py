@@ -1,0 +1,150 @@
+"""The winner of a sweep: its test scores, its bundle and its version in the model registry."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.errors import TrackingError
+from kinesweep.evaluation.evaluate import evaluate_model
+from kinesweep.evaluation.predictions import write_predictions
+from kinesweep.export import export_bundle, verify_bundle
+from kinesweep.pipelines.sweeps.model_registry import register_winner
+from kinesweep.store import Store
+from kinesweep.store.format.test_set_ledger import count_test_evaluations, log_test_evaluation
+from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.tracking.backends import MlflowTracker
+
+logger = logging.getLogger(__name__)
+
+
+def add_test_scores(outcome: SweepOutcome, store: Store) -> SweepOutcome:
+    """Return an outcome with the winner's test scores and a note on how often test was scored.
+
+    The outcome is returned unchanged if the store has no test split.
+    """
+    test_scores = evaluate_winner_on_test(outcome, store)
+    if not test_scores:
+        return outcome
+    note = f"Test has been scored {count_test_evaluations(store)} times on these features so far."
+    return replace(outcome, test=test_scores, notes=[*outcome.notes, note])
+
+
+def evaluate_winner_on_test(outcome: SweepOutcome, store: Store) -> dict[str, dict[str, float]]:
+    """Evaluate the winner's run of each seed on test.
+
+    A run that was evaluated by an earlier call is neither decoded nor counted in the ledger again.
+
+    Args:
+        outcome: Result of the sweep.
+        store: Store of the winner's features.
+
+    Returns:
+        Seed → metric → score; empty if the store has no test split.
+    """
+    if "test" not in store.splits:
+        return {}
+    scores_by_seed = {}
+    for run in map(Path, outcome.winner_runs):
+        # Written last: if it exists, the texts and the entry in the ledger exist too.
+        scores_path = run / "test.json"
+        if not scores_path.exists():
+            evaluation = evaluate_model(run / "best", store, "test")
+            write_predictions(run / "predictions" / "test.tsv", evaluation.predictions)
+            log_test_evaluation(store, str(run), evaluation.scores)
+            scores_path.write_text(json.dumps(evaluation.scores), encoding="utf-8")
+        seed = run.name.rpartition("-s")[2]
+        scores_by_seed[seed] = json.loads(scores_path.read_text(encoding="utf-8"))
+    return scores_by_seed
+
+
+def compute_mean_test_metrics(test: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Compute the mean test scores over seeds.
+
+    Args:
+        test: Seed → metric → score.
+
+    Returns:
+        `test_METRIC` → mean; empty if test was not scored.
+    """
+    seed_scores = list(test.values())
+    names = seed_scores[0] if seed_scores else {}
+    return {
+        f"test_{name}": sum(scores[name] for scores in seed_scores) / len(seed_scores)
+        for name in names
+    }
+
+
+def export_winner(outcome: SweepOutcome, store: Store, bundle: Path) -> Path:
+    """Export the winner's run with the best validation score as a bundle and verify it.
+
+    An existing bundle is replaced. Logs the number of verified texts.
+
+    Args:
+        outcome: Result of the sweep.
+        store: Store of the winner's features.
+        bundle: Output folder.
+
+    Returns:
+        The output folder.
+
+    Raises:
+        BundleError: If the bundle generates other texts than the run.
+    """
+    # `winner_runs` is sorted by validation score.
+    run = Path(outcome.winner_runs[0])
+    test_scores = outcome.test.get(run.name.rpartition("-s")[2])
+    model_card_facts = _summarize_for_model_card(outcome)
+    export_bundle(
+        run, bundle, store, overwrite=True, test_scores=test_scores, extra_facts=model_card_facts
+    )
+    num_texts = verify_bundle(bundle, store.folder, run)
+    logger.info(f"bundle verified: {num_texts} texts are identical in a fresh process")
+    return bundle
+
+
+def _summarize_for_model_card(outcome: SweepOutcome) -> dict[str, str]:
+    """Summarize a sweep as label → text for the winner's model card.
+
+    The score to quote is the mean over seeds, not that of the exported seed.
+    """
+    best, num_trials = outcome.ranking[0], sum(outcome.trials.values())
+    seeds = ", ".join(map(str, best.scores))
+    return {
+        "seeds": f"trained with {seeds}; this model is the one with the best validation score",
+        f"validation {outcome.metric}, mean over seeds": f"{best.mean:.2f}"
+        f" [{best.low:.2f}, {best.high:.2f}], 95 %",
+        "chosen from": f"{num_trials} trials and {len(outcome.ranking)} configurations in the"
+        " finals",
+        "question": outcome.question,
+    }
+
+
+def try_register_winner(
+    tracker: MlflowTracker,
+    folder: Path,
+    recipe: Recipe,
+    outcome: SweepOutcome,
+    store: Store,
+    bundle: Path,
+) -> None:
+    """Register the winner and log the decision, or how to register it later if that fails.
+
+    Registration fails if the MLflow server does not answer or refuses.
+
+    Args:
+        tracker: MLflow experiment in which the sweep was recorded.
+        folder: Folder of the sweep.
+        recipe: Recipe of the sweep, which names the model.
+        outcome: Result of the sweep.
+        store: Store of the winner's features.
+        bundle: Folder of the winner's bundle.
+    """
+    try:
+        protocol = recipe.evaluation.protocol_config
+        message = register_winner(tracker, folder, recipe.name, outcome, store, bundle, protocol)
+    except TrackingError as error:
+        message = f"not registered: {error}. `kinesweep sweep … --resume` tries again"
+    logger.info(f"registry  {message}")

@@ -1,0 +1,89 @@
+"""Notes on the limitations of a sweep's result, which are shown with its conclusion."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from kinesweep.sweeps.journal.journal import Journal
+from kinesweep.sweeps.results.ranking import RankedConfiguration, compute_pooled_variance
+from kinesweep.sweeps.results.tukey_test import compute_min_detectable_difference
+from kinesweep.sweeps.search.finals import Finalist
+from kinesweep.training.run_records.result import RunResult
+
+
+def collect_notes(
+    ranking: Sequence[RankedConfiguration],
+    metric: str,
+    finalists: Sequence[Finalist],
+    results: Mapping[str, Sequence[RunResult]],
+    journal: Journal,
+) -> list[str]:
+    """Return notes on detectable differences, reference context, budget stops and failed runs.
+
+    Args:
+        ranking: Configurations from best to worst.
+        metric: Name of the deciding objective.
+        finalists: Configurations of the finals.
+        results: Name of a finalist → results of its finished runs.
+        journal: Journal of the sweep.
+
+    Returns:
+        Notes of one sentence each.
+    """
+    return [
+        *_format_detectable_difference_note(ranking, metric),
+        *_format_reference_context_note(finalists, results),
+        *_collect_journal_notes(journal),
+    ]
+
+
+def _format_detectable_difference_note(
+    ranking: Sequence[RankedConfiguration], metric: str
+) -> list[str]:
+    """Return a list with a note on the smallest detectable difference; empty for one finalist."""
+    if len(ranking) < 2:
+        return []
+    scores = [list(ranked.scores.values()) for ranked in ranking]
+    # The best entry has no difference from itself, and its error of 0 would lower the median.
+    sentence_sd = median(ranked.sentence_error for ranked in ranking[1:])
+    min_seeds = min(len(seed_scores) for seed_scores in scores)
+    detectable_difference = compute_min_detectable_difference(
+        compute_pooled_variance(scores)[0] ** 0.5, sentence_sd, min_seeds, len(ranking)
+    )
+    return [
+        f"Finals like these detect a difference of {detectable_difference:.1f} {metric} in 80 % of"
+        " cases."
+    ]
+
+
+def _format_reference_context_note(
+    finalists: Sequence[Finalist], results: Mapping[str, Sequence[RunResult]]
+) -> list[str]:
+    """Return a list with a note on finalists that read references as context; empty without any."""
+    names = [f.name for f in finalists if any(r.has_reference_context for r in results[f.name])]
+    if not names:
+        return []
+    return [
+        f"Scores of {', '.join(names)} are optimistic: the sentences before a clip were references"
+        " (`context.decoding_context: references`), not the model's own output."
+    ]
+
+
+def _collect_journal_notes(journal: Journal) -> list[str]:
+    """Return notes on budget stops, failed runs and a search that continued after test scoring."""
+    notes = []
+    stopped = journal.find_last_event("search_stopped")
+    if stopped is not None:
+        notes.append(f"The search was stopped by its budget: {stopped['reason']}.")
+    finals_cut = journal.find_last_event("finals_cut")
+    if finals_cut is not None:
+        notes.append(f"The budget was used up: {finals_cut['runs']} final runs were skipped.")
+    failure_events = [e for e in journal.events if e["event"] == "run_failed"]
+    notes += [f"{e['finalist']} ({e['run']}) failed: {e['reason']}." for e in failure_events]
+    # Whoever extended the search after this event may have known the test scores.
+    test_index = next((i for i, e in enumerate(journal.events) if e["event"] == "tested"), None)
+    events_after_test = journal.events[test_index:] if test_index is not None else []
+    if any(e["event"] == "trial_created" for e in events_after_test):
+        notes.append(
+            "The search continued after the test split had been scored; it is no longer unseen."
+        )
+    return notes

@@ -1,0 +1,240 @@
+"""The parts from which one process of a run trains: tokenizer, model, training data, trainer.
+
+`build_components` builds what every run needs, also one that only writes its untrained model. The
+training data and the trainer are built from these components when training begins. Functions take
+the sections of the recipe that they read; only `build_components` and `build_trainer`, which
+distribute the sections, get the whole recipe.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from kinesweep.checkpoints.progress import TrainingProgress
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.prompt import PromptConfig, PromptSettings
+from kinesweep.config.recipe.training import GenerationConfig
+from kinesweep.core.collectives import get_rank_and_world_size, run_on_rank_zero
+from kinesweep.data.task_sampling import collect_prompt_texts
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
+from kinesweep.data.train_dataset import TrainDataset
+from kinesweep.evaluation.eval_set import EvalSet
+from kinesweep.evaluation.evaluate import evaluate_batches
+from kinesweep.models.factory import build_translator
+from kinesweep.models.streams import find_skeletons
+from kinesweep.models.translator import Translator
+from kinesweep.store.format.reader import Store
+from kinesweep.store.inspect.statistics import compute_frame_statistics
+from kinesweep.training.distributed.fsdp import ShardedTrainer
+from kinesweep.training.loop.initial_weights import load_initial_tokenizer, load_initial_weights
+from kinesweep.training.loop.reference_checks import check_reference_lengths
+from kinesweep.training.loop.trainer import RunCallbacks, TranslatorTrainer
+from kinesweep.training.loop.trainer_arguments import build_training_arguments
+from kinesweep.training.reproducibility.determinism import configure_process
+from kinesweep.training.run_records.metrics import MetricsRecorder
+from kinesweep.training.run_records.result import RunSpec
+
+
+@dataclass(frozen=True)
+class RunComponents:
+    """The store, tokenizer, model and device of one process of a run.
+
+    Attributes:
+        store: Feature store.
+        tokenizer: Tokenizer of the model.
+        model: Translator with its initial weights, on its device.
+        device: Device of the model.
+    """
+
+    store: Store
+    tokenizer: TextTokenizer
+    model: Translator
+    device: torch.device
+
+
+def build_components(recipe: Recipe, store: Store) -> RunComponents:
+    """Configure this process, then build the tokenizer and the model with its initial weights.
+
+    The seeds are set first, so the result depends on the recipe and the store only. In distributed
+    training, all ranks must call this function.
+
+    Args:
+        recipe: Recipe of the run. All of it is needed, because this function distributes the
+            sections to the parts.
+        store: Feature store.
+
+    Returns:
+        The components; the model is on its device.
+
+    Raises:
+        CheckpointError: If `model.init_from` names no model folder, or its tokenizer or weights do
+            not fit this run.
+        InputError: If a clip and its reference motion have different lengths.
+        ResourceError: If a GPU is requested but none is available, or for fp16 without a GPU.
+    """
+    device = configure_process(recipe.training, recipe.resources)
+    model_config, batch_config = recipe.effective_model, recipe.effective_batch
+    tokenizer = _build_run_tokenizer(model_config, recipe.prompt, batch_config, store)
+    needs_statistics = any(
+        model_config.get_encoder_config(name).standardize for name in store.schema.widths
+    )
+    model = build_translator(
+        model_config,
+        store.schema.widths,
+        tokenizer.vocabulary,
+        recipe.training.label_smoothing_factor,
+        compute_frame_statistics(store) if needs_statistics else None,
+        device,
+        find_skeletons(model_config, store.schema),
+    )
+    if model_config.reference is not None:
+        run_on_rank_zero(
+            partial(check_reference_lengths, model_config.reference, batch_config, store)
+        )
+    if model_config.init_from is not None:
+        load_initial_weights(model, Path(model_config.init_from), model_config.init_sha256)
+    return RunComponents(store, tokenizer, model.to(device), device)
+
+
+def _build_run_tokenizer(
+    model_config: ModelConfig, prompt: PromptConfig, batch_config: BatchConfig, store: Store
+) -> TextTokenizer:
+    """Build the tokenizer of a run, or load that of the earlier stage given by `model.init_from`.
+
+    Args:
+        model_config: The `model` section, with the tokenizer and the backbone.
+        prompt: The `prompt` section, whose words the tokenizer must know.
+        batch_config: The `batch` section, with the tasks and the choice of reference translations.
+        store: Feature store; a tokenizer of kind `train` learns from its training texts.
+    """
+    if model_config.init_from is not None:
+        return load_initial_tokenizer(Path(model_config.init_from), model_config.tokenizer, prompt)
+    records = store.get_records("train")
+    prompt_texts = collect_prompt_texts(prompt, batch_config.tasks, records)
+    backbone = model_config.backbone
+    uses_all_references = batch_config.reference_choice != "first"
+    return build_tokenizer(
+        model_config.tokenizer,
+        records,
+        backbone.pretrained,
+        prompt_texts,
+        backbone.revision,
+        uses_all_references,
+    )
+
+
+def build_train_dataset(
+    components: RunComponents,
+    batch_config: BatchConfig,
+    seed: int,
+    corpus_weights: Mapping[str, float],
+    prompt_settings: PromptSettings,
+    augmentation_pairs: Mapping[str, str],
+) -> TrainDataset:
+    """Build the training dataset of this rank.
+
+    Args:
+        components: Store and tokenizer of the run.
+        batch_config: The effective `batch` section.
+        seed: Random seed for order, augmentation and tasks.
+        corpus_weights: Corpus name → sampling weight.
+        prompt_settings: Prompt and context settings.
+        augmentation_pairs: Reference stream → motion stream whose augmentation it shares.
+    """
+    rank, world_size = get_rank_and_world_size()
+    return TrainDataset(
+        components.store,
+        components.tokenizer,
+        batch_config,
+        seed,
+        rank,
+        world_size,
+        corpus_weights,
+        prompt_settings,
+        augmentation_pairs,
+    )
+
+
+def build_score_function(
+    components: RunComponents,
+    evaluation: EvaluationConfig,
+    generation: GenerationConfig,
+    batch_config: BatchConfig,
+    prompt_settings: PromptSettings,
+) -> Callable[[Translator], dict[str, float]]:
+    """Build the function that scores a model on validation during training.
+
+    Args:
+        components: Store and tokenizer of the run.
+        evaluation: The `evaluation` section; `during_training` sets the clips and the beams.
+        generation: The `generation` section.
+        batch_config: The effective `batch` section, with the length limits.
+        prompt_settings: Prompt and context settings.
+
+    Returns:
+        Function from a model to its scores, metric → score. A collective call: each rank decodes
+        its share of the clips, and all ranks get the same scores.
+    """
+    during_training = evaluation.during_training
+    eval_set = EvalSet(
+        components.store,
+        "validation",
+        components.tokenizer,
+        evaluation,
+        batch_config,
+        max_clips=during_training.max_clips,
+        prompt_settings=prompt_settings,
+    )
+
+    def compute_scores(model: Translator) -> dict[str, float]:
+        """Compute the validation scores of a model; a collective call."""
+        return evaluate_batches(model, eval_set, generation, during_training.num_beams).scores
+
+    return compute_scores
+
+
+def build_trainer(
+    spec: RunSpec,
+    components: RunComponents,
+    train_dataset: TrainDataset,
+    run_callbacks: RunCallbacks,
+    recorder: MetricsRecorder | None,
+    progress: TrainingProgress,
+) -> TranslatorTrainer:
+    """Build the trainer of this rank, which shards the model if `training.fsdp` is set.
+
+    Args:
+        spec: Specification of the run.
+        components: Store, tokenizer, model and device.
+        train_dataset: Training data of this rank.
+        run_callbacks: Callbacks that receive evaluations and may stop the run.
+        recorder: Recorder of metrics; None on ranks other than 0.
+        progress: State from which to continue.
+    """
+    recipe = spec.recipe
+    trainer_class = ShardedTrainer if recipe.training.fsdp else TranslatorTrainer
+    return trainer_class(
+        components.model,
+        build_training_arguments(
+            recipe.training, spec.folder, components.device, log_every_step=spec.trace
+        ),
+        recipe.training,
+        recipe.checkpoints.keep,
+        train_dataset=train_dataset,
+        compute_scores=build_score_function(
+            components,
+            recipe.evaluation,
+            recipe.generation,
+            recipe.effective_batch,
+            recipe.prompt_settings,
+        ),
+        run_callbacks=run_callbacks,
+        recorder=recorder,
+        progress=progress,
+    )
