@@ -53,7 +53,7 @@ def test_jobs_from_features_to_a_bundle(
     run = ("--folder", "run", "--no-ray", "--bundle", "bundle")
     assert run_job("train", "recipe.yaml", "training.seed=3", *run) == 0
     printed = capsys.readouterr().out
-    assert "finished after 4 steps: run" in printed and "bundle: bundle" in printed
+    assert f"finished after 4 steps: {folder / 'run'}" in printed and "bundle: bundle" in printed
     assert (folder / "bundle/model.safetensors").exists()
     assert run_job("evaluate", "run", "--split", "test") == 0
     assert "test bleu: " in capsys.readouterr().out
@@ -64,7 +64,7 @@ def test_jobs_from_features_to_a_bundle(
     assert "all 2 runs are bit-identical" in capsys.readouterr().out
     embedding = ("embedding.yaml", "--folder", "embedder", "--no-ray")
     assert run_job("train_embedder", *embedding) == 0
-    assert "embedder: embedder/best" in capsys.readouterr().out
+    assert f"embedder: {folder / 'embedder/best'}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", sorted(JOBS.glob("*.py")), ids=lambda path: path.name)

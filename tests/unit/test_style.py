@@ -141,3 +141,20 @@ def test_commands_are_short() -> None:
                 lengths[node.name] = (last.end_lineno or 0) - first.lineno + 1
     assert len(lengths) > 20
     assert {name: length for name, length in lengths.items() if length > 25} == {}
+
+
+def test_few_functions_take_a_whole_recipe() -> None:
+    """Parts get their own section or built parts; only entry points need all sections."""
+    takers = []
+    for path in MODULES:
+        name = name_of(path)
+        if name.startswith(("config/", "pipelines/")) or name == "api.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                annotations = [a.annotation for a in (*node.args.args, *node.args.kwonlyargs)]
+                if any(
+                    a is not None and re.search(r"\bRecipe\b", ast.unparse(a)) for a in annotations
+                ):
+                    takers.append(f"{name}: {node.name}")
+    assert 10 < len(takers) <= 30, takers

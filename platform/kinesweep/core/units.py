@@ -19,7 +19,7 @@ class Span:
     Attributes:
         start: Start, in `unit`; None for the start of the file.
         end: End (exclusive), in `unit`; None for the end of the file.
-        unit: `ms` or `to_frame_range`.
+        unit: `ms` or `frames`.
     """
 
     start: float | None = None
