@@ -21,7 +21,7 @@ from kinesweep.store.format.reader import open_store
 from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.job_factory import JobFactory
 from kinesweep.sweeps.journal.journal import Journal
-from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
+from kinesweep.sweeps.results.outcome_file import write_sweep_outcome
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest, SweepPolicy
 from kinesweep.sweeps.search.budget import Budget
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# A sweep on SLURM, on one node or on many that see the same folder:
+# Run a sweep on SLURM, on one node or on several nodes that share the current folder:
 #
 #   sbatch --nodes=4 --gres=gpu:4 jobs/cluster/slurm.sh search_spaces/sample.yaml [overrides …]
 #
-# Two minutes before its time is up the job puts itself into the queue again, and goes on from its
-# journal and checkpoints; so does a new sbatch of the same line after scancel or a dead node.
-# Kinesweep must be installed in $KINESWEEP_VENV (default: .venv here); nothing is downloaded.
-# `ray symmetric-run` stops every Ray of yours on its nodes at the end: take whole nodes, as below.
+# Two minutes before its time limit, the job requeues itself; it then continues from its journal and
+# checkpoints. After scancel or the failure of a node, submit the same command again to continue.
+# Kinesweep must be installed in $KINESWEEP_VENV (default: .venv in the current folder); nothing
+# is downloaded. At its end, `ray symmetric-run` stops all of your Ray processes on its nodes, so
+# allocate whole nodes, as `--exclusive` does below.
 #SBATCH --job-name=kinesweep
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
@@ -22,20 +23,21 @@ set -euo pipefail
 export PATH="${KINESWEEP_VENV:-$PWD/.venv}/bin:$PATH"
 export KINESWEEP_HOME="${KINESWEEP_HOME:-$PWD/.kinesweep}"
 export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
-# Ray's own files stay on each node, apart from those of other jobs and other people.
+# Ray's own files stay local to each node, separate from those of other jobs and other users.
 export RAY_TMPDIR="${TMPDIR:-/tmp}/kinesweep-$(id -u)-$SLURM_JOB_ID"
-# Whoever reaches Ray's ports needs this token, which lies in the shared folder, for you alone.
+# Every client of Ray's ports needs this token. It is stored in the shared folder, readable only by
+# you.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$KINESWEEP_HOME/services/ray_token"
 if [ ! -s "$RAY_AUTH_TOKEN_PATH" ]; then
   (umask 077 && mkdir -p "$KINESWEEP_HOME/services" &&
     head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$RAY_AUTH_TOKEN_PATH")
 fi
-# A job that was killed may have left its Ray behind, and a second one would not start beside it.
+# A killed job may leave Ray processes behind, which would prevent Ray from starting again.
 clean() {
   for old in "${RAY_TMPDIR%-*}"-*; do
     [ -d "$old" ] || continue
     if [ "$old" != "$RAY_TMPDIR" ] && [ -n "$(squeue --noheader --jobs "${old##*-}" 2>/dev/null)" ]; then
-      continue  # of a job that goes on
+      continue  # it belongs to a job that is still running
     fi
     pkill -KILL -u "$(id -u)" -f -- "$old/" && sleep 2
     rm -rf "$old"
@@ -45,11 +47,11 @@ clean() {
 export -f clean
 srun --ntasks-per-node=1 bash -c clean
 
-# Six ports in a row that no other job of this machine computes.
+# Six consecutive ports that no other job on this machine computes.
 port=$((20000 + 6 * ((SLURM_JOB_ID * 7 + $(id -u)) % 2000)))
 head=127.0.0.1
 if [ "$SLURM_JOB_NUM_NODES" -eq 1 ]; then
-  export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0  # else Ray would listen on an outer address
+  export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0  # otherwise, Ray would listen on an external address
 else
   first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
   head=$(getent ahostsv4 "$first" | awk '{ print $1; exit }')
@@ -64,8 +66,8 @@ again() {
 }
 trap again USR1
 
-# `ray symmetric-run` waits 30 s for its head, which a busy node may not make, and then ends as if all
-# were well. The file tells whether the sweep began.
+# `ray symmetric-run` waits 30 s for its head node. If a busy node takes longer, it exits as if it
+# had succeeded. The file `began` shows whether the sweep has started.
 began="$RAY_TMPDIR/began"
 for attempt in 1 2 3; do
   status=0

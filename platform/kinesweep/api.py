@@ -70,6 +70,9 @@ def write_sample(folder: PathLike, clips: int | None = None, seed: int = 0) -> "
         folder: Output folder; `jobs/recipes/sample.yaml` expects `.kinesweep/sample`.
         clips: Number of clips in all splits, at least 12. Default: 3,700.
         seed: Random seed of sentences, signers and noise.
+
+    Raises:
+        InputError: If an argument is out of range, or if the folder contains something else.
     """
     from kinesweep.sources.synthetic import DEFAULT_NUM_CLIPS, write_sample_corpus
 
@@ -85,7 +88,9 @@ def load_recipe(path: PathLike, overrides: Sequence[str] = (), base: PathLike = 
         base: Folder that relative paths in the recipe start from.
 
     Raises:
+        CheckpointError: If `model.init_from` is not a model folder.
         ConfigError: If the recipe is invalid; the message lists every problem.
+        InputError: If a metric needs WordNet and it is not where the recipe says.
     """
     from kinesweep.pipelines import inputs
 
@@ -137,9 +142,11 @@ def extract(recipe: "Recipe", on_ray: bool = True) -> "Store":
 
     Args:
         recipe: Recipe of the corpus and its features.
-        on_ray: Whether Ray Data distributes the work; otherwise this process does it all.
+        on_ray: Whether Ray Data distributes the work; otherwise this process does it, except for
+            poses of videos, which are always estimated on Ray.
 
     Raises:
+        InputError: If poses are to be estimated and the estimator or the videos do not exist.
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped or if there is too little disk space.
     """
@@ -157,6 +164,8 @@ def train(
 ) -> "RunResult":
     """Train one run; an interrupted run continues, a finished one returns its result.
 
+    Features that are missing are extracted first.
+
     Args:
         recipe: Recipe of the run.
         folder: Run folder. Default: a folder in the state folder, named after recipe, data, seed.
@@ -164,7 +173,12 @@ def train(
         on_ray: Whether a `TorchTrainer` trains; otherwise this process does, with the same bits.
 
     Raises:
+        CheckpointError: If the folder belongs to another run, or if `model.init_from` does not fit
+            the model.
         InputError: If the run cannot be trained as configured.
+        ResourceError: If the cluster or this machine lacks the resources of the run.
+        StoreError: If too many clips are dropped or if there is too little disk space.
+        TrackingError: If the recipe requires MLflow and no server can be used.
     """
     _set_ray_env()
     from kinesweep.pipelines.training import train_recipe
@@ -191,6 +205,7 @@ def repeat(
 
     Raises:
         InputError: If the folder contains runs and `overwrite` is not set.
+        KinesweepError: If `train` would raise it.
     """
     _set_ray_env()
     from kinesweep.pipelines.reproducibility import repeat_training
@@ -223,11 +238,12 @@ def export_bundle(model: PathLike, folder: PathLike, overwrite: bool = False) ->
 
     Raises:
         BundleError: If the bundle exists and may not be replaced, or if its texts differ.
+        CheckpointError: If `model` contains no finished model.
         StoreError: If the features that the model was trained on are missing.
     """
-    from kinesweep.pipelines.bundle_export import export_model
+    from kinesweep.pipelines.bundle_export import export_verified_bundle
 
-    return export_model(Path(model), Path(folder), overwrite)
+    return export_verified_bundle(Path(model), Path(folder), overwrite)
 
 
 def evaluate(
@@ -245,6 +261,9 @@ def evaluate(
         predictions: TSV of another system's texts, which are scored instead of the model's.
 
     Raises:
+        CheckpointError: If there is no model in the folder.
+        ConfigError: If an override is invalid.
+        InputError: If the predictions cannot be read or belong to other clips.
         StoreError: If the features that the model was trained on are missing.
     """
     from kinesweep.pipelines.evaluation import evaluate_model_dir
@@ -271,6 +290,12 @@ def plan(
         cluster: Cluster to plan for, such as `cpus=64,gpus=8`. Default: the running cluster.
         seed_sd: Standard deviation of a final score between seeds.
         sentence_sd: Standard error of a score difference from the choice of sentences.
+
+    Raises:
+        CheckpointError: If the recipe itself cannot be trained.
+        ConfigError: If space or recipe is invalid.
+        InputError: If `cluster` does not have the form above.
+        ResourceError: If a run does not fit into the cluster.
     """
     _set_ray_env()
     from kinesweep.pipelines.cluster.cluster_size import parse_cluster_size
@@ -298,11 +323,13 @@ def sweep(
         base: See `load_space`.
         resume: Whether an existing sweep is continued; a finished one returns its result.
         overwrite: Whether an existing sweep is removed first.
-        extend: Number of trials to add to an existing sweep.
+        extend: Number of trials to add to an existing sweep, which is then continued.
 
     Raises:
         ConfigError: If space or recipe is invalid.
-        InputError: If the sweep exists and neither `resume` nor `overwrite` is set.
+        InputError: If the sweep exists and neither `resume` nor `overwrite` is set, or if there is
+            none to extend.
+        KinesweepError: If a stage of the sweep fails; see `kinesweep.core.errors`.
     """
     _set_ray_env()
     from kinesweep.pipelines.sweeps.sweep import SweepRequest, run_requested_sweep
@@ -319,7 +346,9 @@ def load_sweep(name: PathLike) -> "SweepData":
         name: Name of a sweep in the state folder, or a sweep folder.
 
     Raises:
+        CheckpointError: If the folder contains no finished sweep.
         InputError: If there is no such sweep.
+        StoreError: If the features of the sweep are missing.
     """
     from kinesweep.pipelines.inputs import find_sweep_dir
     from kinesweep.pipelines.sweeps.sweep_data import SweepData

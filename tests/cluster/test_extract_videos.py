@@ -121,8 +121,8 @@ def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
         corpus, root = Path({str(corpus)!r}), Path({str(tmp_path / "gpu")!r})
         store, notes = extracted(corpus, root, 2, gpus=1)
         print([note for note in notes if note][-1])
-        from kinesweep.core.hashing import compute_fingerprint, compute_folder_sha256
-        print(compute_fingerprint(compute_folder_sha256(store.folder)))
+        from kinesweep.core.hashing import compute_file_hashes, compute_fingerprint
+        print(compute_fingerprint(compute_file_hashes(store.folder)))
     """)
     (tmp_path / "run.py").write_text(script)
     environment = dict(os.environ)

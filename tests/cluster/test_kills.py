@@ -20,7 +20,7 @@ from ray.util.state import list_actors
 import sweeping
 import worker_server
 from kinesweep.sweeps.journal.journal import read_journal
-from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
+from kinesweep.sweeps.results.outcome_file import write_sweep_outcome
 from kinesweep.sweeps.sweep import Sweep, run_sweep
 from sweeping import assert_trained_once, make_lab, times
 

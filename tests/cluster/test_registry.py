@@ -13,7 +13,7 @@ from kinesweep.evaluation.predictions import Prediction, write_predictions
 from kinesweep.pipelines.sweeps.model_registry import register_winner
 from kinesweep.store import Store
 from kinesweep.sweeps.results.ranking import RankedConfiguration
-from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.tracking import server
 from kinesweep.tracking.backends import MlflowTracker
 from kinesweep.tracking.mlflow_run_logger import RunIdentifiers

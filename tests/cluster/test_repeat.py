@@ -21,7 +21,7 @@ def test_runs_are_one(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPa
     results = [
         result
         for place in places
-        for result in repeat_training(recipe, 2, place, tmp_path / place, False)
+        for result in repeat_training(recipe, 2, place, tmp_path / place, False).results
     ]
     assert len({result.weights_sha256 for result in results}) == 1 and results[0].weights_sha256
     assert compare_runs(results) == []

@@ -34,9 +34,10 @@ WRITER = textwrap.dedent(
     from kinesweep.tracking.backends import MlflowTracker
     from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
 
-    uri, lock, folder, key, steps, metrics = sys.argv[1:] log = MlflowTracker(uri, "load",
-    Path(lock)).open_run_logger(RunIdentifiers(key, key, {}, "sweep"), Path(folder)) for step in
-    range(int(steps)):
+    uri, lock, folder, key, steps, metrics = sys.argv[1:]
+    tracker = MlflowTracker(uri, "load", Path(lock))
+    log = tracker.open_run_logger(RunIdentifiers(key, key, {}, "sweep"), Path(folder))
+    for step in range(int(steps)):
         log.log_metrics({f"m{n}": step + n / 100 for n in range(int(metrics))}, step)
     log.finish("finished")
     """

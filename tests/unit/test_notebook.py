@@ -18,8 +18,8 @@ def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = nbformat.read(ROOT / "docs/quickstart.ipynb", as_version=4)
     for cell in notebook.cells:
         # Fewer clips and steps than a reader would like, but every call.
-        cell.source = cell.source.replace("clips=400", "clips=60").replace("=200", "=6")
-        cell.source = cell.source.replace("eval_steps=100", "eval_steps=3")
+        cell.source = cell.source.replace("clips=1500", "clips=60").replace("=420", "=6")
+        cell.source = cell.source.replace("eval_steps=140", "eval_steps=3")
     assert "clips=60" in notebook.cells[3].source and "max_steps=6" in notebook.cells[3].source
     client = nbclient.NotebookClient(
         notebook, resources={"metadata": {"path": str(tmp_path / "docs")}}, timeout=300

@@ -40,7 +40,8 @@ class Checkpoint:
 def create_checkpoint_folder(root: Path, step: int) -> Path:
     """Create an empty temporary folder in which the files of a new checkpoint are written.
 
-    The folder does not count as a checkpoint until `publish_checkpoint` renames it.
+    The folder does not count as a checkpoint until `publish_checkpoint` renames it. A temporary
+    folder that was left over for the same step is removed first.
 
     Args:
         root: Folder of all checkpoints of the run.
@@ -58,6 +59,8 @@ def create_checkpoint_folder(root: Path, step: int) -> Path:
 
 def publish_checkpoint(temporary_dir: Path, step: int, progress: TrainingProgress) -> Checkpoint:
     """Publish a temporary folder as the checkpoint of a step, by an atomic rename.
+
+    `progress.json` and the manifest are added first. An earlier checkpoint of the step is replaced.
 
     Args:
         temporary_dir: Folder from `create_checkpoint_folder`, with all files written.
@@ -96,16 +99,20 @@ def get_checkpoint_folder(root: Path, step: int) -> Path:
     return root / f"step-{step:08d}"
 
 
-def find_newest_checkpoint(root: Path, needs_best: bool = True) -> Checkpoint | None:
-    """Remove all incomplete or damaged checkpoints and return the newest one that remains.
+def recover_newest_checkpoint(root: Path, needs_best: bool = True) -> Checkpoint | None:
+    """Remove checkpoints that cannot be resumed, and return the newest one that can be.
+
+    Incomplete or damaged checkpoints, and everything in the folder that is not a checkpoint, are
+    removed.
 
     Args:
         root: Folder of all checkpoints of the run; it may be missing.
         needs_best: Whether the best checkpoint must be complete too. A checkpoint whose best one is
-            damaged cannot produce the run's result; it is removed.
+            damaged cannot produce the run's result; it is removed if it is newer than the returned
+            one.
 
     Returns:
-        The newest usable checkpoint; None if there is none.
+        The newest checkpoint from which the run can be resumed; None if there is none.
     """
     verified: dict[int, Checkpoint] = {}
     for path in sorted(root.iterdir()) if root.is_dir() else []:
@@ -193,7 +200,9 @@ def prune_checkpoints(
 
 
 def find_last_checkpoints(root: Path, end_step: int, max_checkpoints: int) -> list[Path]:
-    """Find the folders of the last checkpoints up to and including a step.
+    """Find the folders of the last checkpoints up to and including a step, by their names.
+
+    The checkpoints are not verified.
 
     Args:
         root: Folder of all checkpoints of the run.
@@ -220,15 +229,15 @@ def _parse_step(folder: Path) -> int:
     return int(folder.name.removeprefix("step-"))
 
 
-def remove_checkpoints(folder: Path) -> None:
+def remove_checkpoints(run_dir: Path) -> None:
     """Remove all checkpoints of a run; its best model, result and records stay.
 
     Call this function for finished runs, and for pruned ones that will not be resumed.
 
     Args:
-        folder: Run folder.
+        run_dir: Run folder.
     """
-    remove_folder(folder / "checkpoints")
+    remove_folder(run_dir / "checkpoints")
 
 
 def _remove_path(path: Path) -> None:

@@ -33,7 +33,7 @@ def estimate_run_bytes(
     checkpoints: CheckpointsConfig,
     training: TrainingConfig,
 ) -> int:
-    """Estimate the peak disk use of a run in bytes.
+    """Estimate the peak disk use of a run's checkpoints and best model in bytes.
 
     The peak includes the kept checkpoints, the one being written, and the best model.
 
@@ -62,7 +62,7 @@ def check_checkpoint_space(
 
     Args:
         folder: Run folder; must exist.
-        needed_bytes: Peak disk use of the run in bytes.
+        needed_bytes: Peak disk use from `estimate_run_bytes`.
         bytes_per_checkpoint: Size of one checkpoint in bytes.
         checkpoints: Retention policy and disk limit.
         existing_bytes: Bytes that an earlier part of the run occupies in `folder`.

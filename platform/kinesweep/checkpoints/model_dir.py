@@ -19,7 +19,7 @@ from kinesweep.checkpoints.model_dir_files import (
     FEATURES_FILENAME,
     check_model_folder,
     describe_features,
-    read_features,
+    read_feature_description,
     read_recipe,
     write_recipe,
 )
@@ -139,5 +139,5 @@ def read_model_folder(folder: Path, device: torch.device | str | None = None) ->
         model=Translator.from_pretrained(folder, device=device, dtype=torch.float32).eval(),
         tokenizer=TextTokenizer.load(folder),
         recipe=read_recipe(folder),
-        features=read_features(folder),
+        features=read_feature_description(folder),
     )

@@ -69,10 +69,12 @@ def describe_features(
 
 
 def check_model_folder(folder: Path) -> None:
-    """Check that the files of a model folder exist, without loading them.
+    """Check that `config.json`, `recipe.yaml` and `features.json` of a model folder exist.
+
+    The files are not read, and weights and tokenizer are not checked.
 
     Raises:
-        CheckpointError: If a file is missing.
+        CheckpointError: If one of the three files is missing.
     """
     required_names = ("config.json", RECIPE_FILENAME, FEATURES_FILENAME)
     missing_names = [name for name in required_names if not (folder / name).is_file()]
@@ -83,11 +85,12 @@ def check_model_folder(folder: Path) -> None:
         )
 
 
-def read_features(folder: Path) -> dict[str, Any]:
+def read_feature_description(folder: Path) -> dict[str, Any]:
     """Read the description of the features from `features.json` in a model folder.
 
     Raises:
         CheckpointError: If the folder is not a model folder.
+        ValueError: If the file does not contain JSON.
     """
     check_model_folder(folder)
     features: dict[str, Any] = read_json(folder / FEATURES_FILENAME)

@@ -86,7 +86,13 @@ for _panel, _commands in _PANELS.items():
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit with its exit code."""
+    """Run the command line and exit with its exit code.
+
+    Sets the environment variables that Ray reads, unless they are set already.
+
+    Args:
+        arguments: Command and its arguments; None: those of this process.
+    """
     # Before the command: Ray reads these variables when it is first imported.
     ray_cluster.set_ray_env()
     app(args=list(sys.argv[1:] if arguments is None else arguments))

@@ -45,7 +45,11 @@ OverridesArgument = Annotated[
 
 
 def wrap_command(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command so that expected errors become a message and an exit code."""
+    """Wrap a command so that it shows progress and turns expected errors into an exit code.
+
+    The message of an error, or of an interrupt, is printed on stderr. A bug keeps its traceback.
+    The wrapped command also has its examples marked so that Click does not wrap them.
+    """
 
     @functools.wraps(function)
     def run_wrapped_command(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -95,7 +99,7 @@ def print_json_result(result: Mapping[str, Any], as_json: bool) -> None:
 
 
 def print_line(text: str) -> None:
-    """Print one line of text on stderr."""
+    """Print a text on stderr, followed by a line break."""
     console.print(text, markup=False)
 
 
@@ -115,7 +119,7 @@ class TerminalDisplay(LogDisplay):
         return _show_terminal_bar(title) if console.is_terminal else super().show_task(title)
 
     def show_sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
-        """Return a context that shows a sweep at the bottom of the terminal."""
+        """Return a context that shows a sweep at the bottom of a terminal; elsewhere, nothing."""
         # Imported here: only sweeps need the journal.
         from kinesweep.cli.display import show_sweep_display
 
@@ -133,7 +137,7 @@ def show_console_progress() -> None:
 
 @contextmanager
 def _show_terminal_bar(title: str) -> Iterator[ProgressCallback]:
-    """Show a progress bar with the remaining time; it disappears at the end."""
+    """Show a progress bar with the remaining time in the `with` block, and yield its callback."""
     note_column = TextColumn("{task.fields[note]}", markup=False)
     columns = (
         *(TextColumn(title), BarColumn(), MofNCompleteColumn()),

@@ -11,7 +11,6 @@ import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
 from kinesweep.core.errors import InputError
-from kinesweep.core.pickle_policy import can_contain_pickle
 from kinesweep.pipelines.progress import show_progress_bar
 
 _CHECKPOINT_SUFFIXES = (".pth", ".pt")
@@ -58,9 +57,10 @@ def convert(  # noqa: PLR0913 (options of a command)
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Convert another system's settings into a recipe and its trained model into a Kinesweep model.
+    """Import settings, models or motions of another system, or export features for one.
 
-    Reports which settings could not be converted and which behave differently in Kinesweep.
+    Settings of MultimodalHugs become a recipe, and their trained model (--model) becomes a
+    Kinesweep model. Reports which settings could not be converted and which behave differently.
     An SSVP-SLT checkpoint is imported as the recipe's model: convert best_model.pth RECIPE --into
     FOLDER. Projectors of Sign_LLaVA's first stage are imported the same way, on top of the
     recipe's language model; use the folder as `model.init_from` of the second stage.
@@ -78,7 +78,7 @@ def convert(  # noqa: PLR0913 (options of a command)
             raise InputError("`--to` writes features and can only be combined with `--overwrite`")
         _write_shards(settings, out, overwrite, json_line)
         return
-    if can_contain_pickle(settings):
+    if _is_motion_file(settings):
         if has_model_options:
             raise InputError(f"`{settings}` contains motions; their only option is `--overwrite`")
         _convert_motions(settings, out, overwrite, json_line)
@@ -94,11 +94,29 @@ def convert(  # noqa: PLR0913 (options of a command)
     if texts is not None:
         raise InputError(f"`--texts` requires a checkpoint, but `{settings}` is not one")
     _check_not_existing(overwrite, out, into)
-    _convert_settings(settings, out, model, into, tokenizer, json_line)
+    _convert_multimodalhugs_settings(settings, out, model, into, tokenizer, json_line)
+
+
+def _is_motion_file(path: Path) -> bool:
+    """Return whether a file is converted as motions: a pickle or a NumPy file by its suffix."""
+    from kinesweep.interop.motion_pickle import is_motion_file
+
+    return is_motion_file(path)
 
 
 def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
-    """Write a store's features in Sign_LLaVA's layout and print a `source` that reads them."""
+    """Write a store's features in Sign_LLaVA's layout and print a `source` that reads them.
+
+    Args:
+        store_path: Feature store, or recipe whose store is used.
+        out: Output folder.
+        overwrite: Whether an earlier export is replaced.
+        json_line: Whether the result is also printed as JSON.
+
+    Raises:
+        InputError: If the folder contains anything but an earlier export that may be replaced.
+        StoreError: If there is no such store or if it is damaged.
+    """
     import yaml
 
     from kinesweep.pipelines.extraction import open_store_from_path
@@ -121,7 +139,18 @@ def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool)
 
 
 def _convert_motions(path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
-    """Convert pickled motions to a table and an `.npz` beside it."""
+    """Convert pickled motions to a table and an `.npz` beside it, and print what was converted.
+
+    Args:
+        path: Pickle or NumPy file.
+        out: Path of the table.
+        overwrite: Whether existing files are replaced.
+        json_line: Whether the result is also printed as JSON.
+
+    Raises:
+        InputError: If an output file exists and may not be replaced, or if `out` is not a `.tsv`.
+        SourceError: If the file contains anything but plain values, or if records are invalid.
+    """
     from kinesweep.interop.motion_pickle import convert_pickled_motions
 
     _check_not_existing(overwrite, out, out.with_suffix(".npz"))
@@ -147,41 +176,60 @@ def _check_not_existing(overwrite: bool, *paths: Path | None) -> None:
             raise InputError(f"`{path}` already exists; choose another path or pass `--overwrite`")
 
 
-def _convert_settings(
-    settings: Path,
-    out: Path,
-    model: Path | None,
-    model_dir: Path | None,
+def _convert_multimodalhugs_settings(
+    settings_path: Path,
+    recipe_path: Path,
+    source_model_dir: Path | None,
+    output_model_dir: Path | None,
     tokenizer: str | None,
     json_line: bool,
 ) -> None:
-    """Convert settings to a recipe and import the model that was trained with them, if given.
+    """Convert settings of MultimodalHugs to a recipe, and import the model trained with them.
+
+    Prints which settings are left out and which behave differently.
+
+    Args:
+        settings_path: YAML file of the settings.
+        recipe_path: File to which the recipe is written; an existing file is replaced.
+        source_model_dir: Folder of the trained model; None: only the settings are converted.
+        output_model_dir: Folder to which the imported model is written; None: see above.
+        tokenizer: Tokenizer folder or Hub id; None: the tokenizer in `source_model_dir`.
+        json_line: Whether the result is also printed as JSON.
 
     Raises:
-        InputError: If only one of `model` and `model_dir` is given.
+        CheckpointError: If the model lacks files, or if its tensors do not match the recipe.
+        ConfigError: If the settings cannot be read or do not give a valid recipe.
+        InputError: If only one of the model folders is given, or if the settings are not for a
+            pose-to-text model.
     """
-    if (model is None) != (model_dir is None):
+    if (source_model_dir is None) != (output_model_dir is None):
         raise InputError("`--model` and `--into` must be given together")
     from kinesweep.checkpoints.model_dir_files import format_recipe_yaml
-    from kinesweep.interop import convert_settings
+    from kinesweep.interop import convert_multimodalhugs_settings
 
-    conversion = convert_settings(settings)
+    conversion = convert_multimodalhugs_settings(settings_path)
     for key, reason in conversion.unconverted.items():
         print_line(f"left out  {key}: {reason}")
     for note in conversion.notes:
         print_line(f"note      {note}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(format_recipe_yaml(conversion.recipe), encoding="utf-8")
-    print_line(f"recipe    {out}")
-    if model is not None and model_dir is not None:
+    recipe_path.parent.mkdir(parents=True, exist_ok=True)
+    recipe_path.write_text(format_recipe_yaml(conversion.recipe), encoding="utf-8")
+    print_line(f"recipe    {recipe_path}")
+    if source_model_dir is not None and output_model_dir is not None:
         from kinesweep.interop import import_multimodalhugs_model  # PyTorch: seconds
 
-        imported_model = import_multimodalhugs_model(model, conversion.recipe, model_dir, tokenizer)
-        _print_model_size(
-            model_dir, sum(parameter.numel() for parameter in imported_model.parameters())
+        imported_model = import_multimodalhugs_model(
+            source_model_dir, conversion.recipe, output_model_dir, tokenizer
         )
+        num_parameters = sum(parameter.numel() for parameter in imported_model.parameters())
+        _print_imported_model(output_model_dir, num_parameters)
     print_json_result(
-        {"recipe": str(out), "left": conversion.unconverted, "notes": conversion.notes}, json_line
+        {
+            "recipe": str(recipe_path),
+            "left": conversion.unconverted,
+            "notes": conversion.notes,
+        },
+        json_line,
     )
 
 
@@ -193,10 +241,26 @@ def _import_checkpoint(
     texts: Path | None,
     json_line: bool,
 ) -> None:
-    """Import a checkpoint as the model of a recipe; the kind of backbone selects its format."""
+    """Import a checkpoint of SSVP-SLT or projectors of Sign_LLaVA as the model of a recipe.
+
+    A causal backbone in the recipe means that the checkpoint contains projectors.
+
+    Args:
+        path: File of the checkpoint.
+        recipe: File of the recipe.
+        model_dir: Folder to which the imported model is written.
+        tokenizer: Tokenizer folder or Hub id; None: the one that the recipe names.
+        texts: File of training texts, from which a model of SSVP-SLT learns casing; None: none.
+        json_line: Whether the result is also printed as JSON.
+
+    Raises:
+        ConfigError: If the recipe is invalid.
+        InputError: If texts are given for projectors, or if the recipe does not fit the checkpoint.
+        CheckpointError: If the checkpoint cannot be read or does not match the recipe.
+    """
     from kinesweep.config.loading import load_config
     from kinesweep.config.recipe import Recipe
-    from kinesweep.interop import import_projectors, import_ssvp
+    from kinesweep.interop import import_sign_llava_projectors, import_ssvp
 
     loaded_recipe = load_config(Recipe, recipe)
     lines = () if texts is None else texts.read_text(encoding="utf-8").splitlines()
@@ -205,16 +269,16 @@ def _import_checkpoint(
             raise InputError(
                 "`--texts` applies to SSVP-SLT's models only; projectors do not generate text"
             )
-        imported_model = import_projectors(path, loaded_recipe, model_dir, tokenizer)
+        imported_model = import_sign_llava_projectors(path, loaded_recipe, model_dir, tokenizer)
     else:
         imported_model = import_ssvp(path, loaded_recipe, model_dir, tokenizer, lines)
     num_parameters = sum(parameter.numel() for parameter in imported_model.parameters())
-    _print_model_size(model_dir, num_parameters)
+    _print_imported_model(model_dir, num_parameters)
     print_json_result(
         {"model": str(model_dir), "recipe": str(recipe), "parameters": num_parameters}, json_line
     )
 
 
-def _print_model_size(model_dir: Path, num_parameters: int) -> None:
+def _print_imported_model(model_dir: Path, num_parameters: int) -> None:
     """Print the folder of an imported model and its number of parameters."""
     print_line(f"model     {model_dir} ({num_parameters:,} parameters; every tensor was matched)")

@@ -221,7 +221,9 @@ def show(
 
 @wrap_command
 def export_features(
-    place: Annotated[Path, typer.Argument(help="Feature store, or a recipe whose store is used.")],
+    store_path: Annotated[
+        Path, typer.Argument(help="Feature store, or a recipe whose store is used.")
+    ],
     out: Annotated[Path, typer.Argument(help="New output folder.", show_default=False)],
     overrides: OverridesArgument = None,
     stream: Annotated[
@@ -246,17 +248,17 @@ def export_features(
     Example: kinesweep export-features jobs/recipes/sample.yaml /tmp/kinesweep-features --overwrite
     """
     from kinesweep.pipelines.extraction import open_store_from_path
-    from kinesweep.store.export.augmented_copies import build_augmented_copies
+    from kinesweep.store.export.augmented_copies import build_augmented_copies_spec
     from kinesweep.store.export.export_ssvp import export_ssvp_features
 
-    store, recipe = open_store_from_path(place, overrides)
+    store, recipe = open_store_from_path(store_path, overrides)
     if augment is not None and recipe is None:
         raise InputError(
             "`--augment` requires a recipe with `batch.augmentation` instead of a feature store"
         )
-    variation = None
+    copies = None
     if recipe and augment:
-        variation = build_augmented_copies(
+        copies = build_augmented_copies_spec(
             store,
             recipe.batch.augmentation,
             recipe.training.seed,
@@ -264,13 +266,18 @@ def export_features(
             augment,
         )
     with show_progress_bar("export") as update:
-        result = export_ssvp_features(store, out, stream, epoch, variation, overwrite, update)
+        result = export_ssvp_features(store, out, stream, epoch, copies, overwrite, update)
     _print_exported_features(out, result)
     print_json_result({"folder": str(out), **vars(result)}, json_line)
 
 
 def _print_exported_features(out: Path, result: "SsvpExportResult") -> None:
-    """Print what an export of features contains and what it could not contain."""
+    """Print what an export in SSVP-SLT's layout contains and what it could not contain.
+
+    Args:
+        out: Output folder.
+        result: Result of the export.
+    """
     counts = ", ".join(f"{split} {clips}" for split, clips in result.clips.items())
     print_line(f"{out}: `{result.stream}`, {result.width} values per frame; {counts}")
     if result.rate_hz is not None:

@@ -32,7 +32,9 @@ _STYLES = {"running": "cyan", "finished": "green", "pruned": "yellow", "failed":
 def show_sweep_display(
     console: Console, folder: Path, since: float | None = None
 ) -> Iterator[None]:
-    """Show a sweep's progress at the bottom of the terminal, if the console is a terminal.
+    """Show a sweep's progress at the bottom of the terminal within the `with` block.
+
+    Nothing is shown if the console is not a terminal.
 
     Args:
         console: Console on which all other lines are printed meanwhile.
@@ -77,7 +79,11 @@ class SweepDisplay:
             yield Group(_build_counts_table(progress), _format_summary(progress, now))
 
     def _read_progress(self, now: float) -> SweepProgress | None:
-        """Read the progress from the journal; return None if the journal cannot be read."""
+        """Read the progress from the journal; return None if the journal cannot be read.
+
+        Args:
+            now: Unix time in seconds, for which the remaining time is estimated.
+        """
         try:
             size = (self._folder / JOURNAL).stat().st_size
             # A journal is append-only, so an equal size means that there are no new events.

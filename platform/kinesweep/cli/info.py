@@ -46,6 +46,8 @@ def schema(
 def doctor(json_line: JsonOption = False) -> None:
     """Report versions and resources of this machine and what is missing for a sweep.
 
+    Exits with code 2 if a package is missing or if less than 2 GB of disk space is free.
+
     Example: kinesweep doctor
     """
     home = get_state_dir()
@@ -69,7 +71,7 @@ def doctor(json_line: JsonOption = False) -> None:
 
 
 def _collect_facts() -> dict[str, object]:
-    """Collect the versions of the main packages, the cores, the GPUs and the CPU's kernels."""
+    """Collect the versions of Python and the main packages, and the cores, GPUs and CPU type."""
     import torch
 
     return {

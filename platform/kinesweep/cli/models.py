@@ -82,9 +82,9 @@ def export(
 
     Example: kinesweep export .kinesweep/runs/my .kinesweep/exports/my --overwrite
     """
-    from kinesweep.pipelines.bundle_export import export_model
+    from kinesweep.pipelines.bundle_export import export_verified_bundle
 
-    bundle = export_model(run, out, overwrite)
+    bundle = export_verified_bundle(run, out, overwrite)
     print_line(f"bundle  {bundle.folder} ({bundle.num_verified} texts are identical after loading)")
     print_json_result({"bundle": str(bundle.folder), "verified": bundle.num_verified}, json_line)
 

@@ -8,7 +8,7 @@ import typer
 from kinesweep.cli.console import JsonOption, console, print_json_result, print_line, wrap_command
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.cluster import ray_cluster
-from kinesweep.pipelines.cluster.job_submission import submit_job
+from kinesweep.pipelines.cluster.job_submission import run_ray_job
 
 
 @wrap_command
@@ -84,7 +84,7 @@ def submit(
     job_command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
     # A dry run uses a separate folder and ends before there is any progress to show.
     folder = None if dry_run else get_state_dir() / "sweeps" / (name or space.stem)
-    raise typer.Exit(submit_job(job_command, address, folder, colors=console.is_terminal))
+    raise typer.Exit(run_ray_job(job_command, address, folder, colors=console.is_terminal))
 
 
 @wrap_command

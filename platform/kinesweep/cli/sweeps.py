@@ -86,7 +86,11 @@ def sweep(  # noqa: PLR0913 (options of a command)
 
 
 def _print_sweep_result(result: "SweepResult") -> None:
-    """Print ranking, sanity baselines, conclusion, test scores and the written files."""
+    """Print the outcome of a sweep and its outputs: bundle, report and MLflow server.
+
+    The outcome consists of ranking, objectives, sanity baselines, conclusion, notes and scores on
+    test.
+    """
     from kinesweep.cli.tables import (
         build_objectives_table,
         build_ranking_table,
@@ -224,9 +228,10 @@ def report(
 
 
 def _print_sweep_table(name: str | None, style: "TableStyle", json_line: bool) -> None:
-    """Print the table of one sweep on stdout.
+    """Print the table of one sweep on stdout, in the given style or as one line of JSON.
 
     Raises:
+        CheckpointError: If the folder contains no sweep.
         InputError: If no sweep is named or if there is no sweep of this name.
     """
     from kinesweep.pipelines.inputs import find_sweep_dir
@@ -241,10 +246,13 @@ def _print_sweep_table(name: str | None, style: "TableStyle", json_line: bool) -
 
 
 def _read_statuses(name: str | None) -> "list[SweepStatus]":
-    """Read the status of all sweeps or of one from their journals.
+    """Read the status of all sweeps that have a journal, or of one of them.
+
+    Args:
+        name: Name of a sweep, or a pattern such as `sample*`; None: all sweeps.
 
     Raises:
-        InputError: If there is no sweep of this name.
+        InputError: If no sweep of this name has a journal.
     """
     from kinesweep.sweeps.journal.status import read_sweep_status
 

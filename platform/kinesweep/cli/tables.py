@@ -7,7 +7,7 @@ from rich.table import Table
 from kinesweep.core.scores import format_score_value
 from kinesweep.core.units import format_bytes
 from kinesweep.sweeps.planning.sweep_plan import SweepPlan
-from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.training.run_records.result import RunResult
 
 
@@ -42,23 +42,26 @@ def build_plan_table(plan: SweepPlan) -> Table:
 
 
 def build_ranking_table(outcome: SweepOutcome) -> Table:
-    """Build a table of the ranking: gap to the best, its interval and both standard errors."""
+    """Build a table of the ranking: mean score, gap to the best, its errors, scores of the seeds.
+
+    A gap has an interval, two standard errors and a p-value; `tie`: it is not significant.
+    """
     table = Table(
         "", outcome.metric, "95 %", "gap to best", "SE seeds", "SE sentences", "p", "seeds"
     )
-    for line in outcome.ranking:
+    for ranked in outcome.ranking:
         # The best configuration has no gap to itself, so its cells stay empty.
-        is_best = line is outcome.ranking[0]
-        gap = f"{line.gap_to_best:.2f} [{line.gap_low:.2f}, {line.gap_high:.2f}]"
+        is_best = ranked is outcome.ranking[0]
+        gap = f"{ranked.gap_to_best:.2f} [{ranked.gap_low:.2f}, {ranked.gap_high:.2f}]"
         table.add_row(
-            _format_config_name(outcome, line.name),
-            f"{line.mean:.2f}",
-            f"{line.low:.1f}–{line.high:.1f}",
+            _format_config_name(outcome, ranked.name),
+            f"{ranked.mean:.2f}",
+            f"{ranked.low:.1f}–{ranked.high:.1f}",
             "" if is_best else gap,
-            "" if is_best else f"{line.seed_error:.2f}",
-            "" if is_best else f"{line.sentence_error:.2f}",
-            "" if is_best else ("tie" if line.tied else f"{line.p_value:.2g}"),
-            " ".join(f"{score:.1f}" for score in line.scores.values()),
+            "" if is_best else f"{ranked.seed_error:.2f}",
+            "" if is_best else f"{ranked.sentence_error:.2f}",
+            "" if is_best else ("tie" if ranked.tied else f"{ranked.p_value:.2g}"),
+            " ".join(f"{score:.1f}" for score in ranked.scores.values()),
         )
     return table
 

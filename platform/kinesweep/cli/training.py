@@ -94,7 +94,7 @@ def train(
     step_overrides = [f"training.max_steps={steps}"] if steps else []
     settings = load_recipe(recipe, [*(overrides or []), *step_overrides])
     if dry_run:
-        _print_dry_run(recipe, overrides or [], not no_ray, json_line)
+        _run_dry_training(recipe, overrides or [], not no_ray, json_line)
         return
     if steps == 0:
         model_dir = write_untrained_model(settings, folder, on_ray=not no_ray)
@@ -111,7 +111,7 @@ def train(
     print_json_result(result.to_json(), json_line)
 
 
-def _print_dry_run(recipe: Path, overrides: list[str], on_ray: bool, json_line: bool) -> None:
+def _run_dry_training(recipe: Path, overrides: list[str], on_ray: bool, json_line: bool) -> None:
     """Train on a few clips and print the estimated time of the full run."""
     from kinesweep.pipelines.dry_run import dry_run_training
 

@@ -3,6 +3,7 @@
 Arguments are checked before PyTorch is imported, which takes seconds; hence the late imports.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,7 +64,12 @@ def translate(
     from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
 
     loaded_bundle = Bundle.load(bundle, skip_file_check=True)
-    named_clips = _apply_options(loaded_bundle, named_clips, document, reference)
+    _check_options(loaded_bundle, [clip for _, clip in named_clips], document, reference)
+    if reference is not None:
+        named_clips = [
+            (name, replace(clip, auxiliary_file=reference)) for name, clip in named_clips
+        ]
+    _print_missing_inputs(loaded_bundle, [clip for _, clip in named_clips])
     with show_progress_bar("translate") as update:
         translations = loaded_bundle.translate([clip for _, clip in named_clips], update)
     texts = {name: text for (name, _), text in zip(named_clips, translations, strict=True)}
@@ -73,45 +79,47 @@ def translate(
     print_json_result(texts, json_line)
 
 
-def _apply_options(
-    loaded_bundle: "Bundle",
-    named_clips: list[tuple[str, "Input"]],
-    document: bool,
-    reference: Path | None,
-) -> list[tuple[str, "Input"]]:
-    """Set the reference of the clips, and tell the user which context or reference is missing.
+def _check_options(
+    loaded_bundle: "Bundle", clips: Sequence["Input"], document: bool, reference: Path | None
+) -> None:
+    """Check that the model and the clips can be used with the options of `translate`.
 
     Args:
         loaded_bundle: Bundle that translates the clips.
-        named_clips: Name and clip of each input.
+        clips: Clips to translate.
         document: Whether the clips are consecutive clips of one document.
         reference: Reference motion for all clips; None: the clips keep theirs.
 
     Raises:
-        InputError: If the model does not use an option that was given.
+        InputError: If the model does not use an option that was given, or if a reference motion is
+            given for clips of a TSV, which names its own.
     """
     if document and not loaded_bundle.uses_context:
         raise InputError("this model does not use context (see its recipe); omit `--document`")
     if reference is not None and not loaded_bundle.uses_reference_motion:
         raise InputError("this model does not use a reference motion; omit `--reference`")
-    if reference is not None and any(clip.read_media is not None for _, clip in named_clips):
+    if reference is not None and any(clip.read_media is not None for clip in clips):
         raise InputError("a TSV has its own column `reference`; omit `--reference`")
-    if reference is not None:
-        named_clips = [
-            (name, replace(clip, auxiliary_file=reference)) for name, clip in named_clips
-        ]
-    num_own_references = sum(clip.is_compared_with_itself for _, clip in named_clips)
-    if loaded_bundle.uses_reference_motion and num_own_references:
-        which_clips = "each" if num_own_references == len(named_clips) else str(num_own_references)
+
+
+def _print_missing_inputs(loaded_bundle: "Bundle", clips: Sequence["Input"]) -> None:
+    """Print which clips lack the reference motion or the context that the model uses.
+
+    Args:
+        loaded_bundle: Bundle that translates the clips.
+        clips: Clips to translate.
+    """
+    num_self_compared = sum(clip.is_compared_with_itself for clip in clips)
+    if loaded_bundle.uses_reference_motion and num_self_compared:
+        which_clips = "each" if num_self_compared == len(clips) else str(num_self_compared)
         print_line(
-            f"{which_clips} of {len(named_clips)} clips is compared with itself, because no"
+            f"{which_clips} of {len(clips)} clips is compared with itself, because no"
             " reference is given"
         )
         print_line("(by `--reference` or a TSV's column `reference`)")
-    if loaded_bundle.uses_context and not any(clip.document for _, clip in named_clips):
+    if loaded_bundle.uses_context and not any(clip.document for clip in clips):
         print_line("each file is translated without the context that the model was trained with;")
         print_line("pass `--document` if the files are consecutive clips of one document")
-    return named_clips
 
 
 @wrap_command

@@ -168,7 +168,7 @@ class EmbeddingRecipe(StrictConfig):
         return fill_in_stream_names(raw_recipe)
 
     @model_validator(mode="after")
-    def _check_frame_rate(self) -> "EmbeddingRecipe":
+    def _check_vector_for_every_frame(self) -> "EmbeddingRecipe":
         """Check that the encoder returns a vector for every frame."""
         # Not every kind of encoder has `strides`, `downsample` or `pooling`.
         strides = getattr(self.encoder, "strides", ())
@@ -209,12 +209,18 @@ class EmbeddingRecipe(StrictConfig):
 
     @property
     def corpus_recipe(self) -> Recipe:
-        """Return a run's recipe with the same corpus, features and store, for extraction."""
+        """Return a run's recipe with the same name, corpus, features, store and tracking.
+
+        It is used to extract the features; its model is a placeholder.
+        """
         sections = self.model_dump(mode="json", include=set(_CORPUS_SECTIONS))
         return Recipe.model_validate({**sections, "model": _PLACEHOLDER_MODEL})
 
     def compute_config_hash(self, store_fingerprint: str) -> str:
         """Compute a 12-digit hexadecimal hash of the configuration and the data, without the seed.
+
+        Sections that do not affect the result are left out, and the store's fingerprint replaces
+        those of the data.
 
         Args:
             store_fingerprint: Fingerprint of the feature store, which represents the data.
@@ -224,7 +230,7 @@ class EmbeddingRecipe(StrictConfig):
         return compute_fingerprint({"embedding": values, "store": store_fingerprint})[:12]
 
     def resolve_paths(self, base_dir: Path) -> "EmbeddingRecipe":
-        """Return the recipe with absolute paths.
+        """Return the recipe with absolute local paths.
 
         Args:
             base_dir: Folder that relative paths start from.

@@ -38,8 +38,8 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         overrides: Overrides such as `training.seed=7`; values are parsed as YAML.
 
     Raises:
-        ConfigError: If the file cannot be read, is not YAML or not a mapping, or if an override has
-            no `=`.
+        ConfigError: If the file cannot be read, if it or an override is not valid YAML, if the file
+            contains no mapping, or if an override has no `=`.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -66,7 +66,11 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _quote_override(item: str) -> str:
-    """Return an override whose value has quotes around keys that YAML would read as booleans."""
+    """Return an override whose value has quotes around keys that YAML would read as booleans.
+
+    Raises:
+        YAMLError: If the value is not valid YAML.
+    """
     path, _, value = item.partition("=")
     return f"{path}={_quote_boolean_keys(value)}"
 
@@ -130,7 +134,7 @@ def load_config(config_class: type[M], path: Path, overrides: Sequence[str] = ()
         overrides: Overrides such as `training.seed=7`.
 
     Raises:
-        ConfigError: If the file is invalid; lists every problem at its dotted path.
+        ConfigError: If the file or an override is invalid; lists every problem at its dotted path.
     """
     return validate_config(config_class, read_yaml(path, overrides), str(path))
 

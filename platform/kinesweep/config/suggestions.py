@@ -1,4 +1,4 @@
-"""Suggestions in error messages: the known word, or the alternative, for an unknown one."""
+"""Hints that error messages give about an unknown word: the known word or the alternative."""
 
 import difflib
 from collections.abc import Sequence
@@ -33,31 +33,30 @@ _RENAMED_KEYS = {
 
 
 def suggest_closest_word(word: str, candidates: Sequence[str]) -> str:
-    """Return `; did you mean …?` with the candidate that is closest to a word.
+    """Return the text `; did you mean …?` with the candidate that is closest to a word.
 
-    The text is empty if no candidate is similar enough.
+    The text is appended to an error message; it is empty if no candidate is similar enough.
     """
     matches = difflib.get_close_matches(word, candidates, n=1)
     return f"; did you mean `{matches[0]}`?" if matches else ""
 
 
-def suggest_alternative(word: str, candidates: Sequence[str]) -> str:
-    """Return a hint for an unknown key: its new name, an alternative, or the closest known key.
+def format_unknown_key_hint(key: str, known_keys: Sequence[str]) -> str:
+    """Format a hint for an unknown key: its new name, an alternative, or the closest known key.
 
     Args:
-        word: Unknown key; a dotted path in search spaces.
-        candidates: Known keys.
+        key: Unknown key; a dotted path in search spaces.
+        known_keys: Keys that are allowed in its place; dotted paths if `key` is one.
 
     Returns:
         Text to append to an error message; empty if there is nothing to suggest.
     """
-    last_part = word.rpartition(".")[2]
+    last_part = key.rpartition(".")[2]
+    # Only if the new name is known here: a word such as `search` may be wrong for another reason.
     if (new_name := _RENAMED_KEYS.get(last_part)) and any(
-        candidate.rpartition(".")[2] == new_name for candidate in candidates
+        known_key.rpartition(".")[2] == new_name for known_key in known_keys
     ):
         return f"; it is now called `{new_name}`"
-    return (
-        f"; {_FOREIGN_KEY_HINTS[last_part]}"
-        if last_part in _FOREIGN_KEY_HINTS
-        else suggest_closest_word(word, candidates)
-    )
+    if last_part in _FOREIGN_KEY_HINTS:
+        return f"; {_FOREIGN_KEY_HINTS[last_part]}"
+    return suggest_closest_word(key, known_keys)

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from kinesweep.config.suggestions import suggest_alternative
+from kinesweep.config.suggestions import format_unknown_key_hint
 
 
 def format_problem(
@@ -17,6 +17,9 @@ def format_problem(
         config_class: The class that was validated.
         values: The values that were validated.
         error: One element of `ValidationError.errors()`.
+
+    Returns:
+        The path, `(file)` if the problem concerns the file as a whole, and the message.
     """
     location = _strip_union_tags(error["loc"], values, error["type"])
     path = "".join(
@@ -24,7 +27,7 @@ def format_problem(
     ).lstrip(".")
     if error["type"] == "extra_forbidden":
         candidates = _list_candidate_keys(config_class, error["loc"])
-        return path, f"unknown{suggest_alternative(str(error['loc'][-1]), candidates)}"
+        return path, f"unknown{format_unknown_key_hint(str(error['loc'][-1]), candidates)}"
     if error["type"] == "missing":
         return path, "missing"
     # For a wrong or missing union tag, pydantic reports the section instead of its key `kind`.

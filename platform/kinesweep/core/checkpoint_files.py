@@ -15,7 +15,7 @@ def find_weights_file(folder: Path) -> Path:
     """Return the weights file of a model folder, or of the best model in a run folder.
 
     Args:
-        folder: Value of `model.init_from`.
+        folder: Value of `model.init_from`: a model folder, or a run folder with a best model.
 
     Raises:
         CheckpointError: If neither the folder nor its subfolder `best` contains both

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 
 def format_one_line(error: Exception, max_chars: int = 300) -> str:
-    """Format an error's message on one line, truncated, without a full stop at its end.
+    """Format an error's message on one line, truncated to `max_chars`, without a final full stop.
 
     Args:
         error: Exception, usually of a library whose messages span many lines.

@@ -32,13 +32,17 @@ def compute_fingerprint(value: object) -> str:
 
 
 def compute_file_sha256(path: Path) -> str:
-    """Compute the SHA-256 of a file's content, as 64 hexadecimal digits."""
+    """Compute the SHA-256 of a file's content, as 64 hexadecimal digits.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
     with path.open("rb") as file:  # `file_digest` reads in blocks, so large files are no problem
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def compute_file_hashes(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, str]:
-    """Compute the SHA-256 of each file below a folder.
+    """Compute the SHA-256 of each file below a folder, or of the named files only.
 
     Args:
         folder: Folder whose files are hashed.
@@ -46,6 +50,9 @@ def compute_file_hashes(folder: Path, names: tuple[str, ...] | None = None) -> d
 
     Returns:
         Relative path → SHA-256 as 64 hexadecimal digits, sorted by path.
+
+    Raises:
+        OSError: If a named file does not exist or a file cannot be read.
     """
     paths = (
         [folder / name for name in names]

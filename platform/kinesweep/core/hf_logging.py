@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """Disable progress bars and messages below errors while the context is active."""
+    """Disable Transformers' progress bars and messages below errors while the context is active."""
     verbosity, shows_progress_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

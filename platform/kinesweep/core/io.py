@@ -16,7 +16,11 @@ from filelock import FileLock, Timeout
 
 
 def write_text(path: Path, text: str) -> None:
-    """Create a file or replace its content, atomically and durably."""
+    """Create a text file (UTF-8) or replace its content, atomically and durably.
+
+    Raises:
+        OSError: If the file cannot be written, for example because its folder does not exist.
+    """
     # In the same folder, because a rename is atomic only within one file system.
     temp_path = path.with_name(f".{path.name}.new")
     with temp_path.open("w", encoding="utf-8", newline="") as file:
@@ -35,6 +39,7 @@ def write_json(path: Path, value: object) -> None:
     Raises:
         ValueError: If the value contains NaN or infinity.
         TypeError: If the value contains an object that JSON cannot represent.
+        OSError: If the file cannot be written.
     """
     write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
@@ -50,12 +55,16 @@ def read_json(path: Path) -> Any:
 
 
 def write_folder(folder: Path, write_files: Callable[[Path], None]) -> None:
-    """Create a folder that `write_files` fills, or replace an existing one, atomically.
+    """Create a folder that `write_files` fills, or replace an existing one; it is never incomplete.
+
+    The files are written to a hidden folder beside it, synced to disk and renamed. An existing
+    folder is removed just before the rename, so it is missing for a moment. Missing parent folders
+    are created.
 
     Args:
         folder: Folder to create or replace.
         write_files: Function that is called with an empty temporary folder and writes the files
-            into it.
+            into it. If it raises an exception, an existing folder is not changed.
     """
     temp_dir = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temp_dir, ignore_errors=True)

@@ -57,7 +57,9 @@ def get_network_filesystem(path: Path) -> str:
 
 
 def resolve_path_inside(root: Path, relative: str) -> Path:
-    """Return `root / relative`, normalized, after checking that it stays below the root.
+    """Return `root / relative`, normalized, after checking that it does not leave the root.
+
+    The check is one of the text alone: symbolic links are not followed.
 
     Args:
         root: Folder that the result must lie in.
@@ -77,6 +79,10 @@ def resolve_path_inside(root: Path, relative: str) -> Path:
 
 
 def is_local_path(name: str) -> bool:
-    """Return whether a model name is a path of a local folder, which cannot be a hub id."""
+    """Return whether a model name can only be a local path, judging by its form.
+
+    A name that has the form of a hub id, such as `owner/name`, is not a local path here, even if
+    there is such a folder.
+    """
     # A hub id has at most one slash: `owner/name`.
     return name.startswith((".", "/", "~")) or name.count("/") > 1

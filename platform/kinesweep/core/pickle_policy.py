@@ -8,21 +8,11 @@ from pathlib import PurePath
 
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".pk", ".p")
 """File suffixes of pickles."""
-_NUMPY_SUFFIXES = (".npy", ".npz")
-"""NumPy's file suffixes; arrays of objects inside them are stored as pickles."""
 
 
 def is_pickle(name: str | PurePath) -> bool:
-    """Return whether the file name has the suffix of a pickle."""
+    """Return whether a file name has the suffix of a pickle (`PICKLE_SUFFIXES`), in any case."""
     return PurePath(name).suffix.lower() in PICKLE_SUFFIXES
-
-
-def can_contain_pickle(path: PurePath) -> bool:
-    """Return whether a file is a pickle or a NumPy file, judging by its suffix.
-
-    `kinesweep convert` reads such files as motions.
-    """
-    return is_pickle(path) or path.suffix.lower() in _NUMPY_SUFFIXES
 
 
 def format_pickle_error(path: str | PurePath) -> str:

@@ -29,8 +29,11 @@ _RECORDED_PACKAGES = (
 def collect_provenance() -> dict[str, str]:
     """Collect the versions, the commit and the machine that results were computed with.
 
+    They are collected once per process and then cached.
+
     Returns:
-        `kinesweep`, `commit` ("" outside of a checkout), `packages` (hash of the versions of all
+        `kinesweep`, `commit` (with `+changes` if the package was modified; "" outside of a
+        checkout), `packages` (hash of the versions of all
         installed packages), `python`, the versions of the packages that are recorded individually,
         and `machine` (architecture and number of usable cores).
     """

@@ -24,7 +24,7 @@ def derive_seed(*parts: object) -> int:
 
 
 def create_generator(*parts: object) -> np.random.Generator:
-    """Create a NumPy generator whose seed is derived from the texts of the parts."""
+    """Create a NumPy generator with the seed `derive_seed(*parts)`."""
     return np.random.default_rng(derive_seed(*parts))
 
 

@@ -49,7 +49,7 @@ class Span:
 
         Args:
             fps: Frame rate of the file in frames per second.
-            num_frames: Length of the file.
+            num_frames: Number of frames of the file.
 
         Raises:
             InputError: If the span lies beyond the end of the file or is empty.

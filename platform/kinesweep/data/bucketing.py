@@ -79,15 +79,17 @@ def _sample_by_weight(
 def split_into_batches(
     clip_indices: Sequence[int], lengths: Sequence[int], config: BatchConfig
 ) -> list[tuple[int, ...]]:
-    """Split clips, without changing their order, into batches within the frame budget.
+    """Split clips, without changing their order, into batches that fit the frame budget.
 
-    A clip that exceeds the budget forms its own batch. With `batch_size`, every batch has this
-    number of clips and only the last one may have fewer.
+    The budget includes padding: a batch takes up as many frames as its longest clip has, times its
+    number of clips. A clip that exceeds the budget forms its own batch. With `batch_size`, there is
+    no budget: every batch has this number of clips, and only the last one may have fewer.
 
     Args:
         clip_indices: Indices of the clips to split.
         lengths: Number of frames of each clip, by clip index.
-        config: Batch config with the frame budget or the number of clips of a batch.
+        config: Batch config with the frame budget (`max_frames`; `DEFAULT_MAX_FRAMES` if unset) or
+            the number of clips of a batch (`batch_size`).
 
     Returns:
         Clip indices of each batch.

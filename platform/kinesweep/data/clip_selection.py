@@ -10,14 +10,24 @@ from kinesweep.store.format.index import ClipRecord
 
 
 def select_evenly(records: Sequence[ClipRecord], num_clips: int) -> list[ClipRecord]:
-    """Select `num_clips` of the clips, spread evenly over the sequence."""
+    """Select `num_clips` of the clips, spread evenly over the sequence, in its order.
+
+    Args:
+        records: Clips, in the order over which the selection is spread.
+        num_clips: Number of clips to select, at most the number of `records`.
+    """
     return [records[i * len(records) // num_clips] for i in range(num_clips)]
 
 
 def select_documents(records: Sequence[ClipRecord], num_clips: int) -> list[ClipRecord]:
     """Select whole documents, spread evenly, and return their clips, about `num_clips` of them.
 
-    At least one document is selected. A clip without a document counts as a document of its own.
+    At least one document is selected, so the clips can be more or fewer than `num_clips`. A clip
+    without a document counts as a document of its own.
+
+    Args:
+        records: At least one clip; documents are ordered by their first clip.
+        num_clips: Number of clips from which the number of documents is computed.
     """
     documents: dict[tuple[str, str], list[ClipRecord]] = defaultdict(list)
     for record in records:

@@ -2,8 +2,7 @@
 
 Clips are sorted by length, so there is almost no padding; results are keyed by clip id. If a model
 uses its own sentences as context, clips are processed in waves: the first clip of every document,
-then the second clip of every document, and so on. The number of waves is the number of clips of the
-longest document.
+then the second one, and so on, as many waves as the longest document has clips.
 """
 
 from collections import defaultdict
@@ -123,8 +122,9 @@ class _ClipCollator:
 class EvalBatches(FixedBatches):
     """The evaluation batches of one rank, created on access and not kept.
 
-    Access by index uses reference sentences as context, even if generation uses the model's own,
-    because token losses are computed with teacher forcing. `build_eval_batches` creates them.
+    If generation uses the model's own sentences as context, access by index uses reference
+    sentences instead, because token losses are computed with teacher forcing. `build_eval_batches`
+    creates the batches.
 
     Args:
         collator: Collator of the clips.
@@ -168,7 +168,11 @@ class EvalBatches(FixedBatches):
 
     @property
     def waves(self) -> Sequence[Sequence[int]]:
-        """Return the indices of this rank's batches in each wave; a wave may have none."""
+        """Return the batch indices of each wave, for the batches of this rank.
+
+        Waves are decoded one after the other. Every rank has the same number of waves, so a wave
+        can be empty on a rank. Without clips there are no waves.
+        """
         return self._waves
 
     def get_batch_with_context(self, index: int, predictions: Mapping[str, str]) -> Batch:
@@ -194,24 +198,25 @@ def build_eval_batches(  # noqa: PLR0913 (store, batch config, rank and prompt a
     world_size: int = 1,
     prompt_settings: PromptSettings = PromptSettings(),
 ) -> EvalBatches:
-    """Build the evaluation batches of one rank: every `world_size`-th batch of a fixed list.
+    """Build one rank's evaluation batches, every `world_size`-th of a list without rank or seed.
 
     Args:
         store: Store of the features.
         split: Name of the split.
         tokenizer: Tokenizer.
         max_frames: Frames per batch, including padding; a longer clip forms its own batch.
-        max_clips: Maximum number of clips, spread evenly over the split. If a model uses its own
-            sentences as context, whole documents are chosen.
-        batch_config: Batch config with the length limits (never applied to the test split), the
-            number of frames read from each stream, and the ablation; None applies none of them.
+        max_clips: Maximum number of clips, spread evenly over the split; about that number, in
+            whole documents, if a model uses its own sentences as context.
+        batch_config: Length limits (never applied to the test split), number of frames read from
+            each stream, and ablation; None applies none of them.
         rank: Rank of this process.
         world_size: Number of processes.
         prompt_settings: Prompt and context settings.
 
     Raises:
         StoreError: If the store has no such split.
-        InputError: If no clip is within the limits, or a prompt cannot be built.
+        InputError: If no clip is within the length limits, a limited stream is missing, or the
+            prompt settings do not fit the tokenizer.
     """
     if split not in store.splits:
         available = ", ".join(store.splits)
@@ -244,8 +249,9 @@ def build_eval_batches(  # noqa: PLR0913 (store, batch config, rank and prompt a
         uses_predictions,
         batch_config,
     )
-    # Without the model's own sentences as context there is a single wave.
-    waves = _split_into_waves(records, context) if uses_predictions else [records]
+    # Without the model's own sentences as context there is a single wave, or none without clips.
+    single_wave = [records] if records else []
+    waves = _split_into_waves(records, context) if uses_predictions else single_wave
     groups = [_group_by_length(wave, max_frames, batch_config) for wave in waves]
     return EvalBatches(collator, groups, rank, world_size)
 

@@ -38,8 +38,9 @@ def load_external_tokenizer(name: str, new_tokens: Sequence[str], prompts: Seque
         A Hugging Face tokenizer. Tokens that it already had keep their ids.
 
     Raises:
-        InputError: If no tokenizer can be loaded; for a SentencePiece model see
-            `_load_sentencepiece_tokenizer`.
+        InputError: If no tokenizer can be loaded; if the folder has several SentencePiece models or
+            dictionaries; or if the model is not a plain unigram one or does not match the
+            dictionary.
     """
     folder = Path(name)
     is_hugging_face = any((folder / file).is_file() for file in _HUGGING_FACE_FILES)

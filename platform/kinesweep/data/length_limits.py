@@ -35,22 +35,27 @@ class StreamTruncationStats(NamedTuple):
 
 
 def count_frames(lengths: Mapping[str, int], config: BatchConfig | None = None) -> int:
-    """Count the frames of a clip, summed over its streams without reference motions.
+    """Count the frames of a clip, summed over its streams.
+
+    Streams of reference motions are not counted if the config lists them, as an
+    `EffectiveBatchConfig` does.
 
     Args:
         lengths: Stream name → number of frames.
-        config: Batch config, which lists the streams of reference motions; None if there are none.
+        config: Batch config. With a plain `BatchConfig`, which lists no streams of reference
+            motions, and with None, all streams are counted.
     """
     reference_streams = _get_reference_streams(config)
     return sum(frames for name, frames in lengths.items() if name not in reference_streams)
 
 
 def _get_reference_streams(config: BatchConfig | None) -> tuple[str, ...]:
-    """Return the names of the streams of reference motions that `config` lists.
+    """Return the streams of reference motions that an `EffectiveBatchConfig` lists.
 
-    The store of an earlier stage may lack these streams.
+    Any other `BatchConfig` is a section as users write it, which lists none; for it, and for None,
+    the result is empty.
     """
-    return config.uncounted if isinstance(config, EffectiveBatchConfig) else ()
+    return config.reference_streams if isinstance(config, EffectiveBatchConfig) else ()
 
 
 def truncate_lengths(lengths: Mapping[str, int], config: BatchConfig | None) -> dict[str, int]:
@@ -74,10 +79,12 @@ def truncate_streams(
 
 
 def count_clip_frames(record: ClipRecord, config: BatchConfig | None = None) -> int:
-    """Count the frames of a clip over its streams.
+    """Count the frames of a clip after truncation, summed over its streams as in `count_frames`.
 
-    With a config, frames are counted after truncation, and those of reference motions are not
-    counted.
+    Args:
+        record: Clip.
+        config: Batch config with `truncate_frames`; None: nothing is truncated, and all streams are
+            counted.
     """
     return count_frames(truncate_lengths(record.lengths, config), config)
 
@@ -103,15 +110,16 @@ def filter_clips_by_length(
 ) -> tuple[list[ClipRecord], dict[str, int]]:
     """Filter the clips of a split by `batch.min_clip_frames` and `batch.max_clip_frames`.
 
-    Clips of the test split are never dropped; neither are clips without a config.
+    A clip's frames are counted before truncation, without reference motions (see `count_frames`).
+    Clips of the test split are never dropped. Without a config, no clip is dropped.
 
     Returns:
         The remaining clips in the given order, and reason (`too_short` or `too_long`) → number of
         dropped clips.
 
     Raises:
-        InputError: If no clip is left, or `batch.truncate_frames` names a stream that the clips
-            lack.
+        InputError: If limits apply and no clip is left, or if `batch.truncate_frames` names a
+            stream that the clips lack.
     """
     # All clips of a split have the same streams, so checking the first one is enough.
     if config is not None and records:
@@ -142,7 +150,8 @@ def filter_clips_by_length(
 def _check_limited_streams(config: BatchConfig, streams: Collection[str]) -> None:
     """Check that every stream in `batch.truncate_frames` is one of `streams`.
 
-    The stream of a reference motion may be missing, because a later stage may add it.
+    A stream of reference motions that the config lists may be missing: the store of an earlier
+    training stage may lack it.
 
     Raises:
         InputError: If another stream is missing; the message names the first one.

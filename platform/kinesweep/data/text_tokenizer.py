@@ -205,8 +205,8 @@ def build_tokenizer(
         use_all_references: Whether to train on all references of a clip instead of the first one.
 
     Raises:
-        InputError: If there are no texts to train on, the size is too small, the tokenizer cannot
-            be loaded, or it has no end-of-sentence token.
+        InputError: If there are no texts to train on, the size is too small, `pretrained_name` is
+            needed but None, the tokenizer cannot be loaded, or it has no end-of-sentence token.
     """
     clips = [record.clip for record in records]
     prompts = [text for clip in clips for text in (clip.encoder_prompt, clip.decoder_prompt)]

@@ -147,7 +147,9 @@ class TrainDataset(Dataset[Batch]):
     def compute_padding_share(self, num_batches: int) -> float:
         """Compute the share of padding among the frames of this rank's first `num_batches` batches.
 
-        The result is between 0 (no padding) and 1.
+        Frames are counted as for the frame budget: summed over the streams of each clip, after
+        truncation and augmentation, without reference motions. The result is between 0 (no padding)
+        and 1.
         """
         num_real_frames = num_padded_frames = 0
         for position in range(num_batches):

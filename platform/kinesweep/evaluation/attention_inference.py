@@ -1,8 +1,8 @@
 """Translation of one clip together with the attention of each generated token.
 
 The clip is decoded as in `evaluate` and `translate`. Its tokens then pass through the model once
-more with attention weights returned (`models.attention`). Both passes use the recipe of the model
-folder, so the text is the one that the model generates in normal use.
+more with attention weights returned (`models.attention_maps`). Both passes use the recipe of the
+model folder, so the text is the one that the model generates in normal use.
 """
 
 from collections.abc import Sequence
@@ -58,27 +58,29 @@ class TranslationWithAttention:
 
 
 def translate_with_attention(
-    model_folder: LoadedModel, item: BatchItem
+    loaded_model: LoadedModel, item: BatchItem
 ) -> TranslationWithAttention:
     """Translate a clip and compute the attention of each generated token.
 
+    Truncation and ablation of the recipe are applied to the features first.
+
     Args:
-        model_folder: Model with its tokenizer and recipe, including the decoding settings.
+        loaded_model: Model with its tokenizer and recipe, including the decoding settings.
         item: Features, prompts and decoder prompt of the clip; labels are ignored.
 
     Raises:
         InputError: If the language model does not return its attention or the clip does not fit
             into its positions.
     """
-    recipe, tokenizer = model_folder.recipe, model_folder.tokenizer
+    recipe, tokenizer = loaded_model.recipe, loaded_model.tokenizer
     # Apply the recipe's truncation and ablation, so that the model sees what it sees in evaluation.
     item = replace(item, streams=truncate_streams(item.streams, recipe.effective_batch))
     zero_features = recipe.batch.ablation == "zeros"
     batch = collate([item], tokenizer.vocabulary.pad_id, zero_features).to(
-        model_folder.model.device
+        loaded_model.model.device
     )
     generation = recipe.generation
-    token_ids = model_folder.model.generate(
+    token_ids = loaded_model.model.generate(
         **batch.get_generate_kwargs(),
         forced_ids=batch.forced_ids_BF,
         forced_mask=batch.forced_mask_BF,
@@ -91,19 +93,19 @@ def translate_with_attention(
     # Trim only after `tokenizer.decode`, which reads the untrimmed ids as `evaluate` does.
     token_ids = _trim_after_end(token_ids, len(forced_ids), tokenizer.vocabulary.eos_id)
     # Teacher forcing on the generated ids gives the attention of every token in one forward pass.
-    (attention_map,) = compute_attention_maps(model_folder.model, _set_labels(batch, token_ids))
+    (attention_map,) = compute_attention_maps(loaded_model.model, _set_labels(batch, token_ids))
     tokens = _build_tokens(tokenizer, token_ids, len(forced_ids))
     return TranslationWithAttention(translation, tuple(tokens), attention_map)
 
 
-def build_item(model_folder: LoadedModel, store: Store, record: ClipRecord) -> BatchItem:
+def build_item(loaded_model: LoadedModel, store: Store, record: ClipRecord) -> BatchItem:
     """Build the model input of a clip of the store, as evaluation does.
 
     If the model normally reads its own sentences as context, the references of the preceding clips
     are used instead, as in teacher forcing.
 
     Args:
-        model_folder: Model with its tokenizer and recipe.
+        loaded_model: Model with its tokenizer and recipe.
         store: Store that contains the clip.
         record: Clip.
 
@@ -111,7 +113,7 @@ def build_item(model_folder: LoadedModel, store: Store, record: ClipRecord) -> B
         InputError: If a prompt cannot be built, or the predictions that the recipe uses as context
             cannot be read or lack a preceding clip.
     """
-    recipe, split = model_folder.recipe, record.clip.split
+    recipe, split = loaded_model.recipe, record.clip.split
     context = DocumentContext(store.get_records(split), recipe.context)
     context_sentences: Sequence[str] = ()
     if recipe.context.is_enabled and recipe.context.decoding_context != "none":
@@ -119,7 +121,7 @@ def build_item(model_folder: LoadedModel, store: Store, record: ClipRecord) -> B
             store.get_records(split)
         )
         context_sentences = context.get_sentences(record, sentences)
-    prompt_builder = PromptBuilder(model_folder.tokenizer, recipe.prompt_settings)
+    prompt_builder = PromptBuilder(loaded_model.tokenizer, recipe.prompt_settings)
     tokens = prompt_builder.build_tokens(
         record.clip, Example.from_clip(record.clip), context_sentences
     )

@@ -19,18 +19,27 @@ from kinesweep.store.format.reader import Store
 class EvalSet:
     """The batches of a split that one rank evaluates, planned once and reused.
 
+    Creating it also reads METEOR's WordNet and the context sentences of `context.predictions`, so
+    that missing files are reported before decoding.
+
     Args:
         store: Feature store.
         split: Name of the split.
         tokenizer: Tokenizer of the model.
         config: Frames per batch, scoring protocol and metrics.
-        limits: Length limits that exclude clips of validation (never of test).
+        batch_config: Batch config with the length limits (never applied to test), the truncation
+            of streams and the ablation; None applies none of them.
         max_clips: Maximum number of clips over all ranks; None for all.
         prompt_settings: Prompt text around the frames and context sentences before them.
 
+    Attributes:
+        batches: Batches of this rank.
+        tokenizer: Tokenizer of the model.
+        config: Frames per batch, scoring protocol and metrics.
+
     Raises:
         InputError: If the WordNet folder or the predictions named in the recipe are missing or
-            cannot be read.
+            cannot be read, no clip is within the limits, or a prompt cannot be built.
         StoreError: If the store has no such split.
     """
 
@@ -40,7 +49,7 @@ class EvalSet:
         split: str,
         tokenizer: TextTokenizer,
         config: EvaluationConfig,
-        limits: BatchConfig | None = None,
+        batch_config: BatchConfig | None = None,
         max_clips: int | None = None,
         prompt_settings: PromptSettings = PromptSettings(),
     ) -> None:
@@ -52,7 +61,7 @@ class EvalSet:
             tokenizer,
             config.max_frames,
             max_clips,
-            limits,
+            batch_config,
             rank,
             world_size,
             replace(

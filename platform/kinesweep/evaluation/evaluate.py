@@ -32,7 +32,7 @@ from kinesweep.store.format.reader import Store
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of a model on a split.
+    """The scores and predictions of a model, or of texts from another source, on a split.
 
     Attributes:
         scores: Metric → score. A model has `token_loss` (unsmoothed, nats per token) and
@@ -65,7 +65,8 @@ def evaluate_batches(
     """Evaluate a model on prepared batches; a collective call with the same result on all ranks.
 
     Args:
-        model: Translator; left in evaluation mode.
+        model: Translator. It is left in evaluation mode, and `truncation_stats` is reset and counts
+            this evaluation.
         eval_set: Batches to evaluate.
         generation: Decoding settings.
         num_beams: Number of beams, if not `generation.num_beams`.
@@ -113,39 +114,46 @@ def evaluate_model(
     evaluation: EvaluationConfig | None = None,
     device: torch.device | str | None = None,
 ) -> Evaluation:
-    """Load a model folder and evaluate it on a whole split, with neural metrics if requested.
+    """Load a model folder and evaluate it on a split, with neural metrics if requested.
+
+    This is a collective call with the same result on all ranks.
 
     Args:
         folder: `best` folder of a finished run, or a bundle.
         store: Store with features like those of training.
-        split: Name of the split. The recipe's length limits apply to validation but never to test.
+        split: Name of the split. Clips outside the recipe's length limits are left out, except in
+            test.
         generation: Decoding settings; default: those of the recipe.
         evaluation: Evaluation settings; default: those of the recipe.
         device: Device for the model; None: see `Translator.from_pretrained`.
 
     Raises:
         CheckpointError: If `folder` is not a model folder or is damaged.
+        ConfigError: If the recipe in the folder is not valid.
         InputError: If WordNet, predictions or a metric model named in the recipe are missing or
-            cannot be read.
+            cannot be read, no clip is within the length limits, or a prompt cannot be built.
         StoreError: If the store has no such split.
     """
-    model_folder = read_model_folder(folder, device)
-    return evaluate_loaded_model(model_folder, store, split, generation, evaluation)
+    loaded_model = read_model_folder(folder, device)
+    return evaluate_loaded_model(loaded_model, store, split, generation, evaluation)
 
 
 def evaluate_loaded_model(
-    model_folder: LoadedModel,
+    loaded_model: LoadedModel,
     store: Store,
     split: str,
     generation: GenerationConfig | None = None,
     evaluation: EvaluationConfig | None = None,
 ) -> Evaluation:
-    """Evaluate a loaded model folder on a whole split, with neural metrics if requested.
+    """Evaluate a loaded model on a split, with neural metrics if requested.
+
+    This is a collective call with the same result on all ranks.
 
     Args:
-        model_folder: Model with its tokenizer and recipe.
+        loaded_model: Model with its tokenizer and recipe.
         store: Store with features like those of training.
-        split: Name of the split.
+        split: Name of the split. Clips outside the recipe's length limits are left out, except in
+            test.
         generation: Decoding settings; default: those of the recipe.
         evaluation: Evaluation settings; default: those of the recipe.
 
@@ -153,18 +161,18 @@ def evaluate_loaded_model(
         InputError: See `evaluate_model`.
         StoreError: If the store has no such split.
     """
-    recipe = model_folder.recipe
+    recipe = loaded_model.recipe
     config = evaluation or recipe.evaluation
     eval_set = EvalSet(
         store,
         split,
-        model_folder.tokenizer,
+        loaded_model.tokenizer,
         config,
         recipe.effective_batch,
         prompt_settings=recipe.prompt_settings,
     )
-    result = evaluate_batches(model_folder.model, eval_set, generation or recipe.generation)
-    result = _add_neural_scores(result, config, model_folder.model.device)
+    result = evaluate_batches(loaded_model.model, eval_set, generation or recipe.generation)
+    result = _add_neural_scores(result, config, loaded_model.model.device)
     return _mark_reference_context(result, recipe.context)
 
 
@@ -173,26 +181,29 @@ def evaluate_texts(
     store: Store,
     split: str,
     evaluation: EvaluationConfig,
-    limits: BatchConfig | None = None,
+    batch_config: BatchConfig | None = None,
 ) -> Evaluation:
     """Evaluate texts from another source in the same way as the output of a model.
+
+    Neural metrics, if requested, are computed on the CPU.
 
     Args:
         texts: Clip id → text, for all clips on which a model would be evaluated.
         store: Store that contains the clips.
         split: Name of the split.
         evaluation: Metrics and scoring protocol.
-        limits: Length limits that exclude clips of validation (never of test).
+        batch_config: Batch config, of which only the length limits are used (never for test); None
+            for no limits.
 
     Raises:
-        InputError: If clips are missing or unknown, or a file or model of a metric is missing or
-            cannot be read.
+        InputError: If no clip is within the limits, clips are missing or unknown, or a file or
+            model of a metric is missing or cannot be read.
         StoreError: If the store has no such split.
     """
     if split not in store.splits:
         raise StoreError(f"the store has no split `{split}`; it has {', '.join(store.splits)}")
     # Apply the same limits as for a model, so that both are scored on the same clips.
-    records, _ = filter_clips_by_length(store.get_records(split), limits, split)
+    records, _ = filter_clips_by_length(store.get_records(split), batch_config, split)
     references_by_id = {record.clip.id: record.clip.texts for record in records}
     protocol_config, wordnet = evaluation.protocol_config, evaluation.wordnet
     scores = compute_scores(texts, references_by_id, evaluation.metrics, protocol_config, wordnet)

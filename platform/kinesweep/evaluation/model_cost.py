@@ -17,35 +17,40 @@ def count_trainable_parameters(model: Translator) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def measure_decode_ms_per_sentence(model_folder: LoadedModel, store: Store) -> float:
+def measure_decode_ms_per_sentence(loaded_model: LoadedModel, store: Store) -> float:
     """Measure the decoding time in milliseconds per sentence of the validation split.
 
     Up to 32 clips over all ranks are decoded in batches with the recipe's generation settings. The
     time includes reading the features. This is a collective call.
 
     Args:
-        model_folder: Model with its tokenizer and recipe; left in evaluation mode.
+        loaded_model: Model with its tokenizer and recipe; left in evaluation mode.
         store: Store with features like those of training.
 
     Returns:
         Time of this rank divided by the number of its clips; 0 if it has none.
+
+    Raises:
+        InputError: If no clip is within the length limits, or a file named in the recipe cannot be
+            read.
+        StoreError: If the store has no validation split.
     """
-    recipe = model_folder.recipe
+    recipe = loaded_model.recipe
     eval_set = EvalSet(
         store,
         "validation",
-        model_folder.tokenizer,
+        loaded_model.tokenizer,
         recipe.evaluation,
         recipe.effective_batch,
         _MAX_TIMED_CLIPS,
         recipe.prompt_settings,
     )
     num_clips = sum(len(batch.clip_ids) for batch in eval_set.batches)
-    model_folder.model.eval()
+    loaded_model.model.eval()
     # `decode_batches` builds each batch again, so the time includes reading the features.
     start_time = time.perf_counter()
     decode_batches(
-        model_folder.model,
+        loaded_model.model,
         eval_set.tokenizer,
         eval_set.batches,
         recipe.generation.num_beams,

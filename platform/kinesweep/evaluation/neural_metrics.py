@@ -33,6 +33,8 @@ def compute_neural_scores(
 ) -> MetricScores:
     """Compute BERTScore and BLEURT as selected in `evaluation.neural_metrics`.
 
+    The metric models are loaded first; one that is named by its hub id may be downloaded.
+
     Args:
         hypotheses: Clip id → text.
         references: Clip id → reference sentences, for the same clips.
@@ -189,7 +191,7 @@ def _compute_bleurt(
 def _load_metric_model(
     model_class: Any, model_name: str, metric: str, device: torch.device | str
 ) -> tuple[Any, Any]:
-    """Load a metric model in evaluation mode and its tokenizer; all weights must be present.
+    """Load a metric model in evaluation mode and its tokenizer, from a folder or from the hub.
 
     Args:
         model_class: Model class of transformers.
@@ -201,7 +203,8 @@ def _load_metric_model(
         The model and its tokenizer.
 
     Raises:
-        InputError: If the model or its tokenizer cannot be read, or weights are missing.
+        InputError: If the model or its tokenizer cannot be read, or weights other than those of a
+            pooler are missing.
     """
     try:
         with silence_transformers():

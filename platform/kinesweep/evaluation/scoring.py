@@ -46,8 +46,8 @@ class MetricScores:
     """Corpus scores with their signatures.
 
     Attributes:
-        values: Metric → score, 0 to 100; 0 to 1000 for `cider`.
-        signatures: Metric → protocol and sacreBLEU signature.
+        values: Metric → score, usually 0 to 100; `cider` reaches 1000, and `ter` can exceed 100.
+        signatures: Metric → protocol and signature of the metric.
     """
 
     values: dict[str, float]
@@ -74,8 +74,8 @@ def compute_scores(
         Scores and signatures by metric.
 
     Raises:
-        InputError: If there are no clips, ids differ between hypotheses and references, or the
-            folder contains no WordNet or it cannot be read.
+        InputError: If there are no clips, ids differ between hypotheses and references, or
+            `wordnet` contains no WordNet that can be read.
     """
     normalized_hypotheses, reference_streams = _align_texts(hypotheses, references, protocol)
     values, signatures = {}, {}

@@ -41,7 +41,7 @@ class _EmptySynonymLookup:
 
 @dataclass(frozen=True)
 class Wordnet:
-    """A source of synonyms: WordNet, or the empty one.
+    """A source of synonyms: WordNet, or a lookup without synonyms.
 
     Attributes:
         reader: Lookup of synonyms.
@@ -56,10 +56,10 @@ NO_SYNONYMS = Wordnet(_EmptySynonymLookup(), None)
 
 
 def open_wordnet(path: str) -> Wordnet:
-    """Open the WordNet that is in a folder of its own or in nltk's data folder.
+    """Read the WordNet in a folder; another call with the same folder returns the same object.
 
     Args:
-        path: Folder that contains the WordNet files directly or in `corpora/wordnet`.
+        path: Folder that contains the WordNet files directly, in `wordnet` or in `corpora/wordnet`.
 
     Raises:
         InputError: If there is no WordNet or it cannot be read.
@@ -68,7 +68,12 @@ def open_wordnet(path: str) -> Wordnet:
 
 
 def check_wordnet_folder(config: EvaluationConfig) -> None:
-    """Check before hours of training that METEOR's WordNet can be read, if a recipe uses both.
+    """Check that WordNet can be read, if METEOR is to use it; called before training.
+
+    WordNet is read and cached for this process.
+
+    Args:
+        config: The `evaluation` section, with the metrics and the WordNet folder.
 
     Raises:
         InputError: If the recipe names a folder without WordNet or with one that cannot be read.
@@ -100,7 +105,9 @@ def _find_wordnet_folder(path: str) -> Path:
 
 @cache
 def _read_wordnet(folder: Path, user_path: str) -> Wordnet:
-    """Read WordNet from a folder; cached, because reading takes seconds.
+    """Read WordNet from a folder and add the folder to nltk's search path.
+
+    The result is cached, because reading takes seconds.
 
     Args:
         folder: Folder with the WordNet files.

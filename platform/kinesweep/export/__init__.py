@@ -8,17 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kinesweep.export.bundle import check_files, export_bundle
+    from kinesweep.export.bundle import export_bundle
+    from kinesweep.export.bundle_manifest import check_bundle_files
     from kinesweep.export.inputs import find_inputs
     from kinesweep.export.raw_inputs import Input
     from kinesweep.export.translate import Bundle
     from kinesweep.export.verify import verify_bundle
 
-__all__ = ["Bundle", "Input", "check_files", "export_bundle", "find_inputs", "verify_bundle"]
+__all__ = ["Bundle", "Input", "check_bundle_files", "export_bundle", "find_inputs", "verify_bundle"]
 _MODULES = {
     "Bundle": "translate",
     "Input": "raw_inputs",
-    "check_files": "bundle",
+    "check_bundle_files": "bundle_manifest",
     "export_bundle": "bundle",
     "find_inputs": "inputs",
     "verify_bundle": "verify",

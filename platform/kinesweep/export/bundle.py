@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 from kinesweep.checkpoints.model_dir_files import FEATURES_FILENAME, read_recipe, write_recipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import BundleError, CheckpointError, KinesweepError
-from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
-from kinesweep.core.io import read_json, write_folder, write_json
+from kinesweep.core.io import write_folder, write_json
+from kinesweep.export.bundle_manifest import (
+    check_bundle_files,
+    check_output_dir,
+    write_bundle_manifest,
+)
 from kinesweep.export.bundled_encoder import copy_encoder_files
 from kinesweep.export.mlflow_flavor import write_mlflow_flavor
 from kinesweep.export.model_card import write_model_card
@@ -28,15 +32,10 @@ from kinesweep.training.run_records.result import RunResult, read_run_result
 if TYPE_CHECKING:
     from kinesweep.checkpoints.model_dir import LoadedModel
 
-MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.tsv"
 GENERATION_CONFIG = "generation_config.json"
 PROMPT_FIELDS = ("encoder_prompt", "decoder_prompt")
 FEATURE_STEP_KEY = "feature_step"
-_FORMAT = 1
-# Suffixes of files that Hugging Face, MLflow or Kinesweep would read. An unknown file with one of
-# them could change what is loaded.
-_LOADABLE_SUFFIXES = frozenset({".json", ".safetensors", ".bin", ".model", ".txt", ".yaml", ".py"})
 
 
 def export_bundle(
@@ -63,11 +62,12 @@ def export_bundle(
     Raises:
         CheckpointError: If the run is not finished, did not decode the whole validation split, or
             its model folder is incomplete.
+        ConfigError: If the recipe in the model folder is not valid.
         BundleError: If `bundle_dir` exists and must not be replaced, or the store has other
             features than the run was trained on.
     """
     result = _read_finished_result(run_dir)
-    _check_output_dir(bundle_dir, overwrite)
+    check_output_dir(bundle_dir, overwrite)
     # Imports PyTorch, which takes seconds; the cheap checks above come first.
     from kinesweep.checkpoints.model_dir import read_model_folder
 
@@ -85,19 +85,19 @@ def export_bundle(
             get_all_file_columns(loaded.recipe.corpora[0], loaded.recipe.features),
             get_feature_columns(loaded.features["streams"]).values(),
         )
-        write_json(temp_dir / MANIFEST, {"format": _FORMAT, "files": compute_file_hashes(temp_dir)})
+        write_bundle_manifest(temp_dir)
 
     bundle_dir.parent.mkdir(parents=True, exist_ok=True)
     write_folder(bundle_dir, write_bundle_files)
     return bundle_dir
 
 
-def _check_store(store: Store, run: Path, expected_fingerprint: str) -> None:
+def _check_store(store: Store, run_dir: Path, expected_fingerprint: str) -> None:
     """Check that a feature store is the one that a run was trained on.
 
     Args:
         store: Feature store to check.
-        run: Run folder, for the message.
+        run_dir: Run folder, for the message.
         expected_fingerprint: Fingerprint of the store that the run was trained on.
 
     Raises:
@@ -105,23 +105,25 @@ def _check_store(store: Store, run: Path, expected_fingerprint: str) -> None:
     """
     if store.fingerprint != expected_fingerprint:
         raise BundleError(
-            f"`{run}` was trained on the features {expected_fingerprint[:12]}…, but the store"
+            f"`{run_dir}` was trained on the features {expected_fingerprint[:12]}…, but the store"
             f" `{store.folder}` has {store.fingerprint[:12]}…; give the store of the run"
         )
 
 
-def _write_model_files(bundle_dir: Path, run: Path, loaded: "LoadedModel", store: Store) -> None:
+def _write_model_files(
+    bundle_dir: Path, run_dir: Path, loaded: "LoadedModel", store: Store
+) -> None:
     """Write the files of a bundle that translation needs, and the run's validation predictions.
 
     Args:
         bundle_dir: Folder of the bundle.
-        run: Run folder.
+        run_dir: Run folder.
         loaded: Model of the run, loaded from its folder `best`.
         store: Feature store that the run was trained on.
     """
-    for path in sorted((run / "best").iterdir()):
+    for path in sorted((run_dir / "best").iterdir()):
         shutil.copyfile(path, bundle_dir / path.name)
-    shutil.copyfile(run / "predictions" / "validation.tsv", bundle_dir / PREDICTIONS)
+    shutil.copyfile(run_dir / "predictions" / "validation.tsv", bundle_dir / PREDICTIONS)
     # Overwrite the copies of `best`: without local paths, and with prompts and fingerprint.
     write_recipe(bundle_dir, loaded.recipe.to_portable())
     write_json(
@@ -131,56 +133,6 @@ def _write_model_files(bundle_dir: Path, run: Path, loaded: "LoadedModel", store
     copy_encoder_files(loaded.recipe.features, bundle_dir)
 
 
-def _check_output_dir(out: Path, overwrite: bool) -> None:
-    """Check that the folder of a bundle does not exist, or is a bundle that may be overwritten.
-
-    Args:
-        out: Folder of the bundle.
-        overwrite: Whether an existing bundle may be overwritten.
-
-    Raises:
-        BundleError: If the folder exists and either is not a bundle or must not be replaced.
-    """
-    if out.exists() and not overwrite:
-        raise BundleError(f"`{out}` exists; give another folder, or `--overwrite`")
-    # `--overwrite` must never delete a folder that is something else.
-    if out.exists() and not (out / MANIFEST).is_file():
-        raise BundleError(f"`{out}` is not a bundle and is not replaced; give another folder")
-
-
-def check_files(bundle_dir: Path) -> dict[str, str]:
-    """Check every file of a bundle against its manifest.
-
-    Hidden files and files that no loader reads (a README, a license) may be added.
-
-    Returns:
-        Path of each file in the manifest, relative to the bundle → SHA-256.
-
-    Raises:
-        BundleError: If the folder is not a bundle or has another format, if its manifest is
-            damaged, or if a file is missing, changed or unexpected. The message names all of these
-            files.
-    """
-    file_digests = _read_manifest_digests(bundle_dir)
-    problems = [
-        f"`{name}` is missing" for name in file_digests if not (bundle_dir / name).is_file()
-    ]
-    for name, digest in file_digests.items():
-        if (bundle_dir / name).is_file() and compute_file_sha256(bundle_dir / name) != digest:
-            problems.append(f"`{name}` was changed")
-    existing_names = {
-        path.relative_to(bundle_dir).as_posix() for path in bundle_dir.rglob("*") if path.is_file()
-    }
-    for name in sorted(existing_names - file_digests.keys() - {MANIFEST}):
-        if Path(name).suffix in _LOADABLE_SUFFIXES and not name.startswith("."):
-            problems.append(f"`{name}` is not listed in the manifest")
-    if problems:
-        raise BundleError(
-            f"the bundle `{bundle_dir}` is damaged: {'; '.join(problems)}. Copy the bundle again"
-        )
-    return file_digests
-
-
 def read_bundle_recipe(bundle_dir: Path) -> Recipe:
     """Check every file of a bundle and read its recipe, without loading the model.
 
@@ -188,27 +140,29 @@ def read_bundle_recipe(bundle_dir: Path) -> Recipe:
         BundleError: If the folder is not a bundle or is damaged, or if its recipe was written by an
             incompatible version.
     """
-    check_files(bundle_dir)
+    check_bundle_files(bundle_dir)
     try:
         return read_recipe(bundle_dir)
     except KinesweepError as error:
         raise BundleError(f"the bundle `{bundle_dir}` cannot be loaded: {error}") from None
 
 
-def _read_finished_result(run: Path) -> RunResult:
+def _read_finished_result(run_dir: Path) -> RunResult:
     """Read the result of a finished run, after checking that the run can be exported.
 
     Raises:
         CheckpointError: If the run is not finished or did not decode the whole validation split.
     """
-    result = read_run_result(run)
+    result = read_run_result(run_dir)
     if result is None or result.status != "finished":
         state = result.status if result else "not finished yet"
-        raise CheckpointError(f"the run `{run}` is {state}; only a finished run can be exported")
-    if not (run / "predictions" / "validation.tsv").is_file():
         raise CheckpointError(
-            f"the run `{run}` has decoded only part of validation, as trials of a search do; train"
-            " its recipe with `kinesweep train` and export that run"
+            f"the run `{run_dir}` is {state}; only a finished run can be exported"
+        )
+    if not (run_dir / "predictions" / "validation.tsv").is_file():
+        raise CheckpointError(
+            f"the run `{run_dir}` has decoded only part of validation, as trials of a search do;"
+            " train its recipe with `kinesweep train` and export that run"
         )
     return result
 
@@ -259,31 +213,3 @@ def _build_generation_config(loaded: "LoadedModel") -> dict[str, Any]:
         "pad_token_id": vocabulary.pad_id,
     }
     return {**loaded.recipe.generation.model_dump(mode="json"), "do_sample": False, **token_ids}
-
-
-def _read_manifest_digests(folder: Path) -> dict[str, str]:
-    """Read the digests of a bundle's files from its manifest.
-
-    Returns:
-        Path of each file, relative to the bundle → SHA-256.
-
-    Raises:
-        BundleError: If the folder is not a bundle or has another format, or its manifest is
-            damaged.
-    """
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise BundleError(f"`{folder}` is not a bundle: {MANIFEST} is missing")
-    try:
-        manifest = read_json(path)
-        format_version, file_digests = manifest["format"], dict(manifest["files"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise BundleError(
-            f"the bundle `{folder}` is damaged: `{MANIFEST}` cannot be read: {error}"
-        ) from None
-    if format_version != _FORMAT:
-        raise BundleError(
-            f"`{folder}` is a bundle of format {format_version}, but this version reads {_FORMAT};"
-            " use the version of Kinesweep that the model card names"
-        )
-    return file_digests

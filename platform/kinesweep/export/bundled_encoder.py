@@ -54,6 +54,10 @@ def copy_encoder_files(features: FeaturesConfig, bundle_dir: Path) -> None:
     Args:
         features: Features of the model, with the path of the network.
         bundle_dir: Folder of the bundle, in which a subfolder is created.
+
+    Raises:
+        InputError: If the files of a video encoder do not exist or cannot be downloaded.
+        OSError: If the files of an embedder cannot be read.
     """
     folder_name = _get_network_folder_name(features)
     if folder_name is None:
@@ -64,7 +68,13 @@ def copy_encoder_files(features: FeaturesConfig, bundle_dir: Path) -> None:
 
 
 def _list_encoder_files(features: FeaturesConfig) -> Sequence[Path]:
-    """List the paths of the files of the video encoder or the embedder, one of which must exist."""
+    """List the files of the network that computes the features; there must be such a network.
+
+    Files of a hub model are downloaded to the cache.
+
+    Raises:
+        InputError: If the files of a video encoder do not exist or cannot be downloaded.
+    """
     if isinstance(features, VideoFeaturesConfig):
         from kinesweep.features.encoders import list_encoder_files
 

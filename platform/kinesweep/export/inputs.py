@@ -116,7 +116,9 @@ def _read_media_table(path: Path, source: SingleSourceConfig) -> list[Clip]:
 
 
 def _read_motion_table(table: Path, source_config: SkeletonsConfig) -> list[tuple[str, Input]]:
-    """Read the rows of a motion table, each with its reference motion, as extraction reads them.
+    """Read the rows of a motion table as inputs, as extraction reads them.
+
+    The motions, and the reference motions of rows that have one, are read when an input is used.
 
     Args:
         table: Path of the table.

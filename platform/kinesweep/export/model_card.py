@@ -29,7 +29,7 @@ def write_model_card(
     test_scores: Mapping[str, float] | None = None,
     extra_facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the model card of a bundle, `card.md`.
+    """Write the model card of a bundle, `card.md`, from its recipe, the run's result and the store.
 
     Args:
         bundle_dir: Folder of the bundle; it must already contain `recipe.yaml`.
@@ -97,7 +97,8 @@ def _format_scores(
 def _format_training_facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
     """Format the table of training data, settings and cost, as lines of Markdown.
 
-    It takes the whole recipe because the row `configuration` is a hash of all its sections.
+    It takes the whole recipe because the row `configuration` is a hash of all its sections. The
+    number of evaluations on the test split is read from the store's ledger.
 
     Args:
         recipe: Recipe of the run.

@@ -34,11 +34,13 @@ FeatureArray = NDArray[np.floating]
 
 
 def _load_pyfunc(path: str) -> "BundleModel":
-    """Load a bundle as an MLflow model, after setting up determinism as its recipe demands.
+    """Load a bundle as an MLflow model, and configure this process as for a run of its recipe.
 
-    MLflow calls this function by its name, with the path of the bundle's folder.
+    The process gets the recipe's seeds, threads and deterministic kernels. MLflow calls this
+    function by its name, with the path of the bundle's folder.
 
     Raises:
+        ResourceError: If the recipe requests a GPU or fp16, but no GPU is available.
         BundleError: If the folder is not a bundle or is damaged, or if this version computes its
             features differently.
     """
@@ -131,7 +133,8 @@ class BundleModel:
             row_index: Index of the row, for messages.
 
         Raises:
-            InputError: If there is a reference motion, but the model compares nothing.
+            InputError: If there is a reference motion, but the model compares nothing; if the
+                motions have different points; or if the model needs poses beside a video.
             ClipError: If a file cannot be used.
             BundleError: If the points of a file differ from those of the training data.
         """

@@ -39,7 +39,8 @@ def compute_raw_features(
 
     Raises:
         ClipError: If the file cannot be used; the message names it.
-        InputError: If the file is of another kind than those of the corpus.
+        InputError: If the file is of another kind than those of the corpus, or cannot be read as
+            requested (see `read_raw_file`).
         BundleError: If its points differ from those of the corpus.
     """
     step = build_features(features_config)

@@ -31,7 +31,8 @@ from kinesweep.data.length_limits import truncate_streams
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.task_sampling import Example
 from kinesweep.evaluation.decoding import decode_batches
-from kinesweep.export.bundle import FEATURE_STEP_KEY, PROMPT_FIELDS, check_files
+from kinesweep.export.bundle import FEATURE_STEP_KEY, PROMPT_FIELDS
+from kinesweep.export.bundle_manifest import check_bundle_files
 from kinesweep.export.bundled_encoder import use_bundled_encoder
 from kinesweep.export.raw_features import compute_raw_features
 from kinesweep.export.raw_inputs import Input
@@ -70,14 +71,14 @@ class Bundle:
         Args:
             bundle_dir: Folder written by `export_bundle`.
             device: Device of the model; None selects the default of `Translator.from_pretrained`.
-            skip_file_check: Whether to skip `check_files`, because the caller has called it.
+            skip_file_check: Whether to skip `check_bundle_files`, because the caller has called it.
 
         Raises:
             BundleError: If the folder is not a bundle or is damaged, or if this version computes
                 its features differently.
         """
         if not skip_file_check:
-            check_files(bundle_dir)
+            check_bundle_files(bundle_dir)
         try:
             loaded = read_model_folder(bundle_dir, device)
         except KinesweepError as error:
@@ -107,7 +108,8 @@ class Bundle:
 
         Raises:
             ClipError: If a file cannot be used; the message names it.
-            InputError: If a prompt contains an unknown tag.
+            InputError: If a prompt contains an unknown tag, or a file is of another kind than those
+                of the corpus.
             BundleError: If the features of a file do not fit the model.
         """
         clip_inputs = [item if isinstance(item, Input) else Input(Path(item)) for item in inputs]

@@ -28,7 +28,8 @@ from kinesweep.core.errors import BundleError, KinesweepError
 from kinesweep.core.units import Span
 from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.evaluation.predictions import read_predictions
-from kinesweep.export.bundle import PREDICTIONS, check_files
+from kinesweep.export.bundle import PREDICTIONS
+from kinesweep.export.bundle_manifest import check_bundle_files
 from kinesweep.export.translate import Bundle
 from kinesweep.sources import build_source
 from kinesweep.sources.base import Source
@@ -60,7 +61,7 @@ def verify_bundle(bundle_dir: Path, store_dir: Path, run_dir: Path) -> int:
         BundleError: If the bundle is damaged, if a text or the features of a file differ (the
             message names the clip), or if the process fails or takes longer than an hour.
     """
-    check_files(bundle_dir)
+    check_bundle_files(bundle_dir)
     # The new process must import this copy of the package even if it is not installed.
     package_root = str(Path(__file__).parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -86,7 +87,7 @@ def verify_bundle(bundle_dir: Path, store_dir: Path, run_dir: Path) -> int:
 def compare_bundle_with_run(bundle_dir: Path, store: Store, run_dir: Path) -> int:
     """Compare the texts and the raw-file features of a bundle with those of its run.
 
-    This sets deterministic kernels for the whole process.
+    This sets seeds, threads and deterministic kernels for the whole process.
 
     Args:
         bundle_dir: Folder of the bundle.
@@ -99,6 +100,7 @@ def compare_bundle_with_run(bundle_dir: Path, store: Store, run_dir: Path) -> in
     Raises:
         BundleError: If the bundle is damaged, or a text or the features of a file differ; the
             message names the clip.
+        ResourceError: If the recipe requests a GPU, but none is available.
     """
     # `configure_process` sets deterministic kernels, so it must run before the model is loaded.
     recipe = read_recipe(bundle_dir)
@@ -164,7 +166,9 @@ def _check_raw_file_features(bundle: Bundle, store: Store, source: Source) -> No
     for record in store.get_records("validation")[:_MAX_RAW_FILES]:
         with tempfile.TemporaryDirectory() as temp_dir:
             try:
-                path, *auxiliary_files = _get_raw_files(bundle, source, record.clip, Path(temp_dir))
+                path, *auxiliary_files = _prepare_raw_files(
+                    bundle, source, record.clip, Path(temp_dir)
+                )
             except KinesweepError:
                 continue  # the corpus is not on this machine; the stored features must suffice
             actual = bundle.compute_features(path, record.clip.span, *auxiliary_files)
@@ -189,16 +193,17 @@ def _check_raw_file_features(bundle: Bundle, store: Store, source: Source) -> No
             )
 
 
-def _get_raw_files(bundle: Bundle, source: Source, clip: Clip, temp_dir: Path) -> list[Path]:
-    """Return the paths of the raw files of a clip, which the bundle can translate.
+def _prepare_raw_files(bundle: Bundle, source: Source, clip: Clip, temp_dir: Path) -> list[Path]:
+    """Return the paths of files with a clip, which the bundle can translate.
 
-    A clip that shares its file with others is written to a file of its own.
+    They are the files of the corpus, except that streams of HDF5 shards and motions that are not in
+    `.pose` files are read and written to new files, one clip each.
 
     Args:
         bundle: Bundle that translates the files.
         source: Source that contains the clip.
         clip: Clip of the corpus.
-        temp_dir: Empty folder for the written files.
+        temp_dir: Empty folder for the new files.
 
     Returns:
         Path of the media, followed by the path of the auxiliary file or reference motion if there

@@ -1,6 +1,6 @@
 """Feature extraction: convert media into arrays.
 
-There is one module for each kind of feature. `kind` in the recipe selects one from the table below.
+There is one class for each kind of feature. `kind` in the recipe selects one from the table below.
 """
 
 from collections.abc import Callable, Mapping

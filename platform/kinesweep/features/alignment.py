@@ -57,7 +57,7 @@ def compute_alignment(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Al
         weights of all reference frames, (T, R), with `soft_dtw` and `none`.
 
     Raises:
-        CheckpointError: If the embedder's folder does not contain an embedder.
+        CheckpointError: If the embedder's folder does not contain an embedder or it is damaged.
         InputError: If the embedder cannot process such frames or returns non-finite values.
     """
     if config.method == "none":
@@ -110,7 +110,7 @@ def compute_alignment_fingerprint(config: AlignmentConfig) -> str:
     """Compute a hash of the alignment config, the embedder's network and the version of this code.
 
     Raises:
-        CheckpointError: If the embedder's folder does not contain an embedder.
+        CheckpointError: If the embedder's folder does not contain an embedder or it is damaged.
     """
     # The digest of the network replaces the embedder's path, so a moved folder changes nothing.
     settings = config.model_dump(mode="json", exclude={"embedder"})
@@ -125,7 +125,9 @@ def compute_alignment_fingerprint(config: AlignmentConfig) -> str:
 
 
 def load_cached_embedder(folder: str) -> "Embedder":
-    """Load the frame embedder in a folder; it is cached in the process until its files change.
+    """Load the frame embedder in a folder, or return it from the cache if its files are unchanged.
+
+    Each process caches the two embedders that it used last.
 
     Raises:
         CheckpointError: If there is no embedder or it is damaged.

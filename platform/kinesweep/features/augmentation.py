@@ -73,8 +73,9 @@ class Augmentation:
             epoch: Index of the epoch, counted from 0.
 
         Raises:
-            InputError: If points are to be transformed but a stream holds none, or if streams that
-                share random numbers differ in length.
+            InputError: If points are to be transformed but a stream holds none, if clips are to be
+                mirrored but the mirror image of a point is unknown, or if streams that share random
+                numbers differ in length.
         """
         self._check_equal_lengths(streams, clip_id)
         lengths = {name: len(x_TD) for name, x_TD in streams.items()}
@@ -238,7 +239,8 @@ def build_augmentation(
         augmentation_pairs: Stream → stream whose random numbers it reuses.
 
     Raises:
-        InputError: If a stream holds no points, or points with unknown mirror images.
+        InputError: If points are to be transformed but a stream holds none, or if clips are to be
+            mirrored but the mirror image of a point is unknown.
     """
     if not (config.has_spatial_augmentation or config.has_temporal_augmentation):
         return None

@@ -1,12 +1,11 @@
 """Body crops: cut face and hands out of video frames at the positions given by poses.
 
-A segment of a video and its `.pose` file go in; frames with the selected body parts side by side
-come out, each part a square of the model's size. The side of a square is constant within a clip,
-1.4 times the median extent of the part's points, so that the scale does not jump; the square
-follows the center of the detected points. A frame without a detection uses the square of the
-nearest frame within half a second, the earlier of two; if there is none, the part is black. Frames
-are decoded at full resolution: three parts of a 1280 × 720 video take 14 ms per frame, whereas a
-frame that the decoder scales down takes 8 ms. Only the first person of the file is used.
+From a video segment and its `.pose` file it makes frames with the selected body parts side by side,
+each a square of the model's size. The side of a square is constant within a clip, 1.4 times the
+median extent of the part's points, so that the scale does not jump; the square follows the center
+of the detected points. A frame without a detection uses the square of the nearest frame within half
+a second, the earlier of two; if there is none, the part is black. Only the first person is used.
+Frames are decoded at full resolution: 14 ms for three parts of a 1280 × 720 frame, 8 ms if scaled.
 
 Shapes: T frames of the poses, J points, P people, C coordinates; images are H × W pixels.
 """
@@ -67,7 +66,7 @@ class CropBoxes:
 
         Args:
             image_HW3: Image, uint8 RGB.
-            frame_index: Index of the frame of the poses that shows the image.
+            frame_index: Index of the pose frame that belongs to the image.
             size: Height and width of the result in pixels.
 
         Returns:
@@ -122,8 +121,8 @@ class CroppedFrames:
         fps: Frames per second of the video.
 
     Raises:
-        ClipError: If the video or its poses cannot be opened, the span is outside of them, or the
-            layout of the poses lacks a part; with its reason.
+        ClipError: If the video or its poses cannot be opened, the span is outside of them, the
+            `.pose` file declares no frame size, or the layout of the poses lacks a part.
     """
 
     def __init__(self, segment: VideoSegment, crops: Sequence[CropName], size: int) -> None:
@@ -290,7 +289,10 @@ def _crop_square(image_HW3: NDArray[np.uint8], left: int, top: int, side: int) -
 
 
 def _resize_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize a square image to `size` pixels with the filter of whole frames (bicubic)."""
+    """Resize a square image to a side of `size` pixels by bicubic interpolation.
+
+    `sources.video` scales whole frames in the same way.
+    """
     if len(square) == size:
         return square
     frame = av.VideoFrame.from_ndarray(square, format="rgb24")

@@ -48,8 +48,7 @@ class Embedder:
         digest: Hash of the operations and weights, 64 hexadecimal digits.
         scores: Name → validation score of the training; empty without validation.
         network: Traced network.
-        features_config: Section `features_config` of the recipe of the training data; empty if
-            unknown.
+        features_config: Section `features` of the recipe of the training data; empty if unknown.
     """
 
     stream: str
@@ -139,6 +138,9 @@ def write_embedder(
             `score`, and further JSON values that document the training.
         steps: Steps of the traced network, in the format of `features.traced_network`.
         weights: Name → tensor of the traced network.
+
+    Raises:
+        ValueError: If the description contains a number that is not finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # The description is removed first and written last. A folder from an interrupted call

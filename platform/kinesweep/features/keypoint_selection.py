@@ -58,7 +58,7 @@ class KeypointSelection:
 
 @lru_cache(maxsize=64)
 def select_keypoints(layout: PointLayout, points: str, hide_legs: bool) -> KeypointSelection:
-    """Select points of a layout by their names.
+    """Select points of a layout by their names, and locate shoulders and legs among them.
 
     Args:
         layout: Point layout of the file.
@@ -159,7 +159,10 @@ def _find_shoulders(names: list[tuple[str, str]]) -> tuple[int, int] | None:
 
 
 def _is_leg_point(component: str, point: str) -> bool:
-    """Return whether a point belongs to a leg or hip, such as `LEFT_HIP`, `RHip` or `LBigToe`."""
+    """Return whether a point belongs to a leg or hip of a known body.
+
+    Examples are `LEFT_HIP`, `RHip` and `LBigToe`.
+    """
     return component in _BODY_COMPONENTS and any(word in point.lower() for word in _LEG_WORDS)
 
 

@@ -53,6 +53,8 @@ class PoseFeatures:
     def compute_features(self, media: PoseSequence) -> dict[str, Features]:
         """Compute the pose features of the first person: `pose` → (ceil(T / stride), D).
 
+        Undetected points and masked legs are 0.
+
         Raises:
             ClipError: If the clip cannot be used; reason `no_people` (no point is detected in any
                 frame), `unknown_layout`, `no_shoulders` (never both detected in one frame, or

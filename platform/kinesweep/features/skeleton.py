@@ -63,7 +63,7 @@ class SkeletonFeatures:
         """Return a hash of the configuration, the embedder if any, and the version of this code.
 
         Raises:
-            CheckpointError: If the embedder's folder does not contain an embedder.
+            CheckpointError: If the embedder's folder does not contain an embedder or it is damaged.
             InputError: If the embedder was trained on frames with another normalization.
         """
         content: dict[str, Any] = {
@@ -87,8 +87,9 @@ class SkeletonFeatures:
                 frame), `unknown_layout`, `no_root` (no frame shows the root) or `no_bones` (no bone
                 has a length). The prefix `reference_` marks problems of the reference motion;
                 `reference_rate` means that `method: window` would compare different frame rates.
-            CheckpointError: If the embedder's folder does not contain an embedder.
-            InputError: If the embedder cannot process such frames.
+            CheckpointError: If the embedder's folder does not contain an embedder or it is damaged.
+            InputError: If the embedder was trained on other points, cannot process such frames or
+                returns non-finite values.
         """
         rate_hz = media.pose.fps / self.config.stride
         clip_features = normalize_motion(media.pose, self.config).to_features(rate_hz)

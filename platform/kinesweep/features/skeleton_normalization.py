@@ -72,7 +72,7 @@ class NormalizedMotion:
 
 
 def normalize_motion(pose: PoseSequence, config: SkeletonFeaturesConfig) -> NormalizedMotion:
-    """Center and scale the motion of the first person and keep every `stride`-th frame.
+    """Center and scale the motion of the first person as configured; keep every `stride`-th frame.
 
     Undetected points become 0.
 
@@ -82,8 +82,8 @@ def normalize_motion(pose: PoseSequence, config: SkeletonFeaturesConfig) -> Norm
 
     Raises:
         ClipError: If the motion cannot be used; reason `no_people` (no point is detected in any
-            frame), `unknown_layout`, `no_root` (no frame shows the root) or `no_bones` (no bone has
-            a length).
+            frame), `unknown_layout`, `no_root` (it is to be centered, but no frame shows the root)
+            or `no_bones` (it is to be scaled, but no bone has a length).
     """
     point_indices, layout = select_non_world_points(pose.layout)
     # Indexing by an array copies, so the in-place arithmetic does not change the media.
@@ -125,6 +125,12 @@ def _find_root_positions(
     x_TJC: NDArray[np.float32], detected_TJ: NDArray[np.bool_], skeleton: Skeleton, per_frame: bool
 ) -> NDArray[np.float32]:
     """Find the position of the skeleton's root in the first frame that shows it or in each frame.
+
+    Args:
+        x_TJC: Points.
+        detected_TJ: Mask of the detected points.
+        skeleton: Skeleton that the points form.
+        per_frame: Whether to find the position in each frame.
 
     Returns:
         The position in the first frame that shows the root, (1, 1, C). With `per_frame`, the

@@ -66,8 +66,10 @@ class VideoFeatures:
     def fingerprint(self) -> str:
         """Return a hash of the encoder with its weights, the configuration and the code version.
 
+        The files of a hub model are downloaded for it.
+
         Raises:
-            InputError: If the files of the encoder do not exist.
+            InputError: If the files of the encoder do not exist or cannot be downloaded.
         """
         settings = self.config.model_dump(mode="json", exclude=_IRRELEVANT_SETTINGS)
         if self.config.has_body_crops:
@@ -83,7 +85,7 @@ class VideoFeatures:
     def load_encoder(self) -> VideoEncoder:
         """Load the video encoder on the GPU if one is configured and available, else on the CPU.
 
-        An encoder that this process has loaded before is reused.
+        Each process caches the two encoders that it used last.
 
         Raises:
             InputError: If the files do not exist or the model is not supported.
@@ -106,7 +108,9 @@ class VideoFeatures:
     def iter_segment_windows(
         self, segment: VideoSegment, size: int
     ) -> tuple[float, Iterator[Window]]:
-        """Open a segment and iterate lazily over its windows; with crops, frames are cropped first.
+        """Open a segment, and return its frame rate and a lazy iterator over its windows.
+
+        With crops, frames are cropped before they form windows.
 
         Args:
             segment: Video file, time span and, with crops, pose file.
@@ -154,6 +158,8 @@ class VideoFeatures:
 
     def estimate_shapes(self, media: VideoSegment) -> dict[str, tuple[int, int]]:
         """Estimate the shape of the stream from the duration in the file's header: stream → (T, D).
+
+        This loads the encoder, which determines the time steps of a window and the width.
 
         Raises:
             ClipError: If the video cannot be opened.

@@ -99,11 +99,11 @@ class ResampledWindowPositions:
                 num_yielded += 1
 
     def get_frame_indices(self, start: int) -> NDArray[np.intp]:
-        """Return the indices of every `sampling_rate`-th frame from `start`, (F,)."""
+        """Return the frame indices of the window at `start`, (F,), `sampling_rate` apart."""
         return start + self.config.sampling_rate * np.arange(self.config.num_frames)
 
     def has_next(self, start: int, num_frames: int) -> bool:
-        """Return whether the video has frames after the window at `start`."""
+        """Return whether the video has frames after those that the window at `start` spans."""
         return num_frames > start + self.config.num_spanned_frames
 
     def count_real_frames(self, start: int, num_frames: int) -> int:
@@ -143,7 +143,10 @@ class SsvpWindowPositions:
         return positions.astype(np.intp)
 
     def has_next(self, start: int, num_frames: int) -> bool:
-        """Return whether the window at `start` ends before the last frame of the video."""
+        """Return whether the last frame that the window at `start` spans is in the video.
+
+        A window that ends with the video is thus followed by another one, as in SSVP-SLT.
+        """
         return num_frames > start + self._span - 1
 
     def count_real_frames(self, start: int, num_frames: int) -> int:

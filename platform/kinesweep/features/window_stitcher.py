@@ -44,7 +44,10 @@ class WindowStitcher:
 
     @property
     def step(self) -> int:
-        """Return the number of time steps from one window to the next, if overlaps are combined."""
+        """Return the number of time steps from one window to the next.
+
+        It is exact if overlaps are combined; with `overlap: concat` it is rounded down.
+        """
         return self.config.effective_stride * self.num_time_steps // self.config.num_spanned_frames
 
     def compute_rate_hz(self, fps: float) -> float:

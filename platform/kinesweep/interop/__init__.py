@@ -10,24 +10,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kinesweep.interop.multimodalhugs_config import ConvertedSettings, convert_settings
+    from kinesweep.interop.multimodalhugs_config import (
+        ConvertedMultimodalHugsSettings,
+        convert_multimodalhugs_settings,
+    )
     from kinesweep.interop.multimodalhugs_weights import import_multimodalhugs_model
-    from kinesweep.interop.signllava import import_projectors
+    from kinesweep.interop.signllava import import_sign_llava_projectors
     from kinesweep.interop.ssvp import import_ssvp
 
 __all__ = [
-    "ConvertedSettings",
-    "convert_settings",
+    "ConvertedMultimodalHugsSettings",
+    "convert_multimodalhugs_settings",
     "import_multimodalhugs_model",
-    "import_projectors",
+    "import_sign_llava_projectors",
     "import_ssvp",
 ]
 # Public name → its module, which `__getattr__` imports on first use.
 _MODULES = {
-    "ConvertedSettings": "multimodalhugs_config",
-    "convert_settings": "multimodalhugs_config",
+    "ConvertedMultimodalHugsSettings": "multimodalhugs_config",
+    "convert_multimodalhugs_settings": "multimodalhugs_config",
     "import_multimodalhugs_model": "multimodalhugs_weights",
-    "import_projectors": "signllava",
+    "import_sign_llava_projectors": "signllava",
     "import_ssvp": "ssvp",
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kinesweep.core.errors import InputError, SourceError
+from kinesweep.core.pickle_policy import is_pickle
 from kinesweep.interop.motion_record import (
     MotionRecord,
     convert_record,
@@ -22,6 +23,8 @@ from kinesweep.interop.motion_record import (
 from kinesweep.interop.safe_unpickler import read_plain_values
 from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
 
+# Arrays of objects in these files are stored as pickles.
+_NUMPY_SUFFIXES = (".npy", ".npz")
 _MAX_SHOWN_ERRORS = 20
 
 
@@ -34,7 +37,7 @@ class ConvertedMotions:
         pack: Path of the `.npz`.
         clips: Number of motions, N.
         points: Number of points, J.
-        left: Key that was not converted → number of records that have this key.
+        left: Key that was omitted because it is not converted → number of records with this key.
     """
 
     table: Path
@@ -44,8 +47,18 @@ class ConvertedMotions:
     left: dict[str, int]
 
 
+def is_motion_file(path: Path) -> bool:
+    """Return whether a file has the suffix of a pickle or a NumPy file.
+
+    `kinesweep convert` takes such a file for motions.
+    """
+    return is_pickle(path) or path.suffix.lower() in _NUMPY_SUFFIXES
+
+
 def convert_pickled_motions(path: Path, table_path: Path) -> ConvertedMotions:
     """Convert a file of pickled motions into a table and an `.npz` of the same name next to it.
+
+    Existing files of these names are replaced.
 
     Args:
         path: A pickle, or an `.npy` or `.npz` with objects; no code in it is run.
@@ -55,7 +68,8 @@ def convert_pickled_motions(path: Path, table_path: Path) -> ConvertedMotions:
         Paths and counts of the result.
 
     Raises:
-        InputError: If the table has another suffix, or its `.npz` is the input file.
+        InputError: If the table has another suffix, its `.npz` is the input file, or the input file
+            cannot be read.
         SourceError: If the file contains anything but plain values, or records are invalid.
     """
     pack_path = table_path.with_suffix(PACK_SUFFIX)

@@ -172,7 +172,8 @@ def _parse_integer(raw_record: Mapping[str, Any], keys: Sequence[str], default: 
         default: Value to return if the record has none of the keys, or its value is None.
 
     Raises:
-        SourceError: If the value is not a whole number.
+        SourceError: If the value is a number, but not a whole one, or has several elements.
+        ValueError: If the value is not a number; likewise `TypeError`.
     """
     key = _find_key(raw_record, keys)
     if key is None or raw_record[key] is None:

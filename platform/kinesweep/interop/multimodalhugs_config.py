@@ -22,7 +22,7 @@ _METRIC_NAMES = {"sacrebleu": "bleu", "loss": "token_loss"}
 
 
 @dataclass(frozen=True)
-class ConvertedSettings:
+class ConvertedMultimodalHugsSettings:
     """The result of converting MultimodalHugs settings.
 
     Attributes:
@@ -36,7 +36,7 @@ class ConvertedSettings:
     notes: tuple[str, ...]
 
 
-def convert_settings(path: Path) -> ConvertedSettings:
+def convert_multimodalhugs_settings(path: Path) -> ConvertedMultimodalHugsSettings:
     """Convert a MultimodalHugs YAML file into a recipe.
 
     Args:
@@ -88,13 +88,16 @@ def convert_settings(path: Path) -> ConvertedSettings:
     unconverted = {
         key: f"{value!r}, {explain_unsupported_key(key)}" for key, value in unread.items()
     }
-    return ConvertedSettings(
+    return ConvertedMultimodalHugsSettings(
         validate_config(Recipe, values, f"the recipe of {path}"), unconverted, tuple(notes)
     )
 
 
 def _convert_source(data: SettingsSection, processor: SettingsSection) -> dict[str, Any]:
-    """Convert the tables of the splits and the time unit of segments to the `source` section."""
+    """Convert the tables of the splits and the time unit of segments to the `source` section.
+
+    The converted settings are removed from `data` and `processor`.
+    """
     splits = {
         split: data.pop_setting(f"{split}_metadata_file", f"{split}_metadata_dir")
         for split in ("train", "validation", "test")
@@ -109,14 +112,20 @@ def _convert_source(data: SettingsSection, processor: SettingsSection) -> dict[s
 
 
 def _convert_features(processor: SettingsSection) -> dict[str, Any]:
-    """Convert the selection of points and frames to the `features` section."""
+    """Convert the selection of points and frames to the `features` section.
+
+    The converted settings are removed from `processor`.
+    """
     reduce_points = processor.pop_setting("reduce_holistic_poses", default=True)
     stride = processor.pop_setting("skip_frames_stride") or 1  # null means every frame
     return {"points": "holistic_178" if reduce_points else "all", "stride": stride}
 
 
 def _convert_batch(data: SettingsSection, training: SettingsSection) -> dict[str, Any]:
-    """Convert batch size, limits of clip lengths and loader workers to the `batch` section."""
+    """Convert batch size, limits of clip lengths and loader workers to the `batch` section.
+
+    The converted settings are removed from `data` and `training`.
+    """
     return {
         # 8 is the default of Hugging Face's `TrainingArguments`.
         "batch_size": training.pop_setting("per_device_train_batch_size", default=8),
@@ -127,7 +136,10 @@ def _convert_batch(data: SettingsSection, training: SettingsSection) -> dict[str
 
 
 def _convert_training(training: SettingsSection, notes: list[str]) -> dict[str, Any]:
-    """Convert the training arguments to the `training` section; append remarks to `notes`."""
+    """Convert the training arguments to the `training` section; append remarks to `notes`.
+
+    The converted settings are removed from `training`.
+    """
     precision_flags = {name: training.pop_setting(name) for name in ("fp16", "bf16")}
     # Hugging Face prefixes the metrics of evaluations with `eval_`.
     metric = str(training.pop_setting("metric_for_best_model", default="bleu")).removeprefix(
@@ -157,7 +169,7 @@ def _convert_evaluation(training: SettingsSection, best_metric: str) -> dict[str
     """Convert the metrics to the `evaluation` section.
 
     Args:
-        training: The `training` section of MultimodalHugs.
+        training: The `training` section of MultimodalHugs; converted settings are removed from it.
         best_metric: Metric that selects the best checkpoint, in the recipe's name; it is added to
             the metrics.
     """
@@ -174,6 +186,8 @@ def _convert_generation(
     training: SettingsSection, model: SettingsSection, notes: list[str]
 ) -> dict[str, Any]:
     """Convert the number of beams and the output length to the `generation` section.
+
+    The converted settings are removed from `training` and `model`.
 
     Args:
         training: The `training` section of MultimodalHugs.

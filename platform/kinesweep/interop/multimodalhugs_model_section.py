@@ -27,6 +27,8 @@ def convert_model_section(
 ) -> dict[str, Any]:
     """Convert encoder, backbone, tokenizer and frozen parts to the `model` section.
 
+    The converted settings are removed from `model`, `data` and `processor`.
+
     Args:
         model: The `model` section of MultimodalHugs.
         data: The `data` section of MultimodalHugs.
@@ -62,7 +64,10 @@ def convert_model_section(
 
 
 def _convert_encoder(model: SettingsSection, notes: list[str]) -> dict[str, Any]:
-    """Convert the multimodal mapper to the `model.encoder` section; append remarks to `notes`."""
+    """Convert the multimodal mapper to the `model.encoder` section; append remarks to `notes`.
+
+    The converted settings are removed from `model`.
+    """
     kind = model.pop_setting("multimodal_mapper_type", "vl_mapper_type", default="linear")
 
     def pop_mapper_setting(name: str) -> Any:
@@ -106,6 +111,8 @@ def _convert_tokenizer(
     data: SettingsSection, processor: SettingsSection, pretrained: str | None, notes: list[str]
 ) -> dict[str, Any]:
     """Convert the tokenizer and its new tokens to the `model.tokenizer` section.
+
+    The converted settings are removed from `data` and `processor`.
 
     Args:
         data: The `data` section of MultimodalHugs.

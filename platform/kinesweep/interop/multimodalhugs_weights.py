@@ -70,7 +70,8 @@ def import_multimodalhugs_model(
     Raises:
         CheckpointError: If files are missing, or tensors are missing, superfluous or of the wrong
             shape.
-        InputError: If the mapper has no equivalent, or the tokenizer does not match the model.
+        InputError: If the mapper has no equivalent, or the tokenizer cannot be loaded or does not
+            match the model.
     """
     config, tensors = _read_model_folder(folder)
     new_tokens = recipe.model.tokenizer.new_tokens

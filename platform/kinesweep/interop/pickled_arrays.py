@@ -64,6 +64,9 @@ def _build_array(
         dtype: Type of the values.
         shape: Shape of the array; NumPy checks it against the size of the content.
         order: Memory order, `C` or `F`.
+
+    Raises:
+        ValueError: If the content does not have the size of the shape.
     """
     if dtype.dtype.kind == "O":
         array = np.empty(len(content), object)
@@ -141,9 +144,9 @@ def rebuild_tensor(
 
 
 def replace_stand_ins(value: Any) -> Any:
-    """Return a value with arrays in the place of their stand-ins, in containers of any depth.
+    """Return a value with arrays in the place of their stand-ins.
 
-    Dictionaries, lists and tuples are copied; tuples become lists.
+    Dictionaries, lists and tuples of any depth are copied and become plain dictionaries and lists.
     """
     if isinstance(value, ArrayStandIn):
         return value.array

@@ -31,7 +31,7 @@ from kinesweep.models.checkpoint_io import get_non_base_state_dict
 _LAYER_PATTERN = re.compile(r"(?:(?P<index>\d+)\.)?(?P<parameter>weight|bias)$")
 
 
-def import_projectors(
+def import_sign_llava_projectors(
     path: Path, recipe: Recipe, output_dir: Path, tokenizer_name: str | None = None
 ) -> Translator:
     """Import Sign_LLaVA's projectors and write a model folder for `model.init_from`.

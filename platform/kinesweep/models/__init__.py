@@ -7,7 +7,7 @@ Importing this package registers model type `kinesweep` with Hugging Face's `Aut
 from transformers import AutoConfig, AutoModel
 
 from kinesweep.models.config import KinesweepConfig
-from kinesweep.models.factory import build_translator, check_model_config
+from kinesweep.models.factory import build_translator, check_backbone_config
 from kinesweep.models.training_loss import TranslatorOutput
 from kinesweep.models.translator import Translator
 
@@ -16,7 +16,7 @@ __all__ = [
     "Translator",
     "TranslatorOutput",
     "build_translator",
-    "check_model_config",
+    "check_backbone_config",
 ]
 
 AutoConfig.register(KinesweepConfig.model_type, KinesweepConfig, exist_ok=True)

@@ -38,7 +38,8 @@ def build_base_model_entry(config: AnyBackbone, vocab_size: int) -> dict[str, An
         `name`, `revision` (None: the latest), `sha256`, and `rows`, the vocabulary size.
 
     Raises:
-        CheckpointError: If the base model has no safetensors files or they are damaged.
+        CheckpointError: If the base model has no safetensors files, they are damaged, or the hub
+            cannot be read.
     """
     name = config.pretrained or ""
     return {
@@ -105,14 +106,16 @@ def check_base_model(base: dict[str, Any], path_or_id: str) -> None:
 def compute_base_model_sha256(name: str, revision: str | None = None) -> str:
     """Compute the SHA-256 hash of a saved model's tensors, as 64 hexadecimal digits.
 
-    The hash is cached in this process until the path, size or modification time of a file changes.
+    Files of a hub id are downloaded into Hugging Face's cache if they are not there. The hash is
+    cached in this process until the path, size or modification time of a file changes.
 
     Args:
         name: Folder or hub id of the saved model.
         revision: Revision of a hub id; None: the latest.
 
     Raises:
-        CheckpointError: If there are no safetensors files or they are damaged.
+        CheckpointError: If there are no safetensors files, they are damaged, or the hub cannot be
+            read.
     """
     paths = _find_safetensors_files(name, revision)
     # Part of the cache key, so a file that was replaced is hashed again.
@@ -190,6 +193,8 @@ def _read_tensor_locations(path: Path) -> dict[str, _TensorLocation]:
 
 def _find_safetensors_files(name: str, revision: str | None) -> list[Path]:
     """Find the safetensors files of a folder or hub id that Hugging Face would load.
+
+    Files of a hub id are downloaded into Hugging Face's cache if they are not there.
 
     Returns:
         A single file, or the shards that the index lists, sorted by name.

@@ -25,7 +25,10 @@ class BaseTranslator(PreTrainedModel):
     config_class = KinesweepConfig
 
     def freeze_parameters(self) -> None:
-        """Freeze the parameters that training does not change; called after loading."""
+        """Freeze the parameters that training does not change; each subclass defines which.
+
+        `from_pretrained` calls it after loading.
+        """
         raise NotImplementedError
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:

@@ -130,10 +130,13 @@ def load_checkpoint_weights(model: PreTrainedModel, folder: Path) -> None:
         folder: Folder written by `save_pretrained`.
 
     Raises:
-        CheckpointError: If the model has a base model and the checkpoint cannot be read, was
-            trained on a different one, or has keys that are missing, unexpected or of another
-            shape.
+        CheckpointError: If the model has a base model and the checkpoint was trained on a different
+            one, or its weights cannot be read, or have keys that are missing, unexpected or of
+            another shape.
+        OSError: If the model has a base model and the folder has no configuration, or if it has
+            none and the folder has no weights.
         RuntimeError: If the model has no base model and the keys do not match (from safetensors).
+        SafetensorError: If the model has no base model and the file of the weights is damaged.
     """
     path = folder / SAFE_WEIGHTS_NAME
     if model.config.base is None:

@@ -50,6 +50,7 @@ def build_translator(
         ConfigError: If a key of the backbone is wrong, a named stream does not exist, a graph
             encoder has no skeleton, or reserving text tokens has no effect.
         InputError: If the pretrained backbone cannot be used.
+        CheckpointError: If the weights of a frozen base model cannot be read to hash them.
         ResourceError: If 4-bit weights are requested where they are not available.
     """
     # Loading a pretrained backbone is slow, so misspelled names are reported first.
@@ -77,8 +78,10 @@ def build_translator(
     return translator
 
 
-def check_model_config(config: ModelConfig) -> None:
-    """Check the keys and sizes of a model's backbone in milliseconds, without allocating memory.
+def check_backbone_config(config: ModelConfig) -> None:
+    """Check the keys and sizes of a model's backbone from scratch, without allocating memory.
+
+    It takes milliseconds. A pretrained backbone is not checked.
 
     Args:
         config: The recipe's `model` section.

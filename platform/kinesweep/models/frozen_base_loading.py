@@ -35,6 +35,8 @@ def load_with_base_model(
 ) -> Any:
     """Load a translator from its base model and the weights that were saved without the base.
 
+    A warning is logged if 4-bit weights are not available here and are replaced by float32.
+
     Args:
         model_class: Class to instantiate, called as `model_class(config, backbone)`.
         config: Configuration of the saved model.
@@ -83,7 +85,7 @@ def load_with_base_model(
 
 
 def _find_backbone_config(config: KinesweepConfig, base_models_dir: str | None) -> AnyBackbone:
-    """Find the base model of a saved translator, and return the backbone config that loads it.
+    """Find and check the base model of a translator; return the backbone config that loads it.
 
     The recipe names the base model as it was known in training; the returned config names the copy
     that was found.

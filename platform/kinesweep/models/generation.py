@@ -116,7 +116,7 @@ def decode_seq2seq(
     """Generate with an encoder-decoder.
 
     Args:
-        model: Hugging Face encoder-decoder.
+        model: Hugging Face encoder-decoder; its own generation config is emptied.
         x_BNE: Input vectors of the encoder.
         mask_BN: True for real vectors.
         decoding: Decoding settings.
@@ -142,7 +142,7 @@ def decode_causal(
     """Generate the continuation of the input vectors with a causal language model.
 
     Args:
-        model: Hugging Face causal language model.
+        model: Hugging Face causal language model; its own generation config is emptied.
         x_BNE: Input vectors, padded on the left.
         mask_BN: True for real vectors.
         decoding: Decoding settings.

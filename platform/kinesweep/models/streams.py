@@ -18,7 +18,10 @@ from kinesweep.core.skeleton.skeleton import SKELETONS, Skeleton, find_skeleton
 
 
 def check_stream_config(config: ModelConfig, widths: Mapping[str, int]) -> None:
-    """Check that a store has the streams a recipe names, and that stream dropout has some to drop.
+    """Check a recipe's stream names, reference motions and stream dropout against a store.
+
+    The store must have the streams that the recipe names, `model.reference` must fit them, and
+    stream dropout needs at least two streams.
 
     Args:
         config: The recipe's `model` section.
@@ -130,7 +133,9 @@ def check_skeletons(
     skeletons: Mapping[str, Skeleton | None],
     layouts: Mapping[str, PointLayout | None] | None = None,
 ) -> dict[str, Skeleton]:
-    """Check that each stream read by a graph encoder has a skeleton of the right size.
+    """Return the skeletons of all streams read by graph encoders, after checking their sizes.
+
+    Each of these streams must have a skeleton, whose number of points divides the stream's width.
 
     Args:
         config: The recipe's `model` section.

@@ -1,10 +1,9 @@
 """The translator: one encoder per stream, fusion, a language model, and the loss.
 
 It maps features to logits or text; training and generation share one path up to the language model.
-It is a Hugging Face `PreTrainedModel`, so it saves, loads and trains like one. Build it with
-`build_translator`; `Translator(config)` alone has random weights. The steps have modules of their
-own: input (`input_embedding`), truncation (`length_budget`), loss (`training_loss`), frozen
-parameters (`frozen_parameters`), saving and loading (`base_translator`).
+It is a Hugging Face `PreTrainedModel`. Build it with `build_translator`; `Translator(config)` alone
+has random weights. Its steps are in `input_embedding`, `length_budget` (truncation),
+`training_loss`, `frozen_parameters` and `base_translator` (saving and loading).
 
 Shapes: B clips, T frames, D features, P prompt tokens, A suffix tokens (after the frames), N input
 vectors, E width, L target tokens, F forced tokens, V vocabulary, R references.
@@ -247,12 +246,18 @@ class Translator(BaseTranslator):
 
     @property
     def input_limit(self) -> int | None:
-        """Return the maximum number of input vectors (prompt, frames, end); None: unlimited."""
+        """Return the maximum number of input vectors (prompt, frames, end).
+
+        None: they have no limit of their own; `total_limit` may still apply.
+        """
         return self._backbone_ops.get_input_limit(self.backbone)
 
     @property
     def output_limit(self) -> int | None:
-        """Return the maximum number of tokens that the backbone can generate; None: unlimited."""
+        """Return the maximum number of tokens that the backbone can generate.
+
+        None: they have no limit of their own; `total_limit` may still apply.
+        """
         return self._backbone_ops.get_output_limit(self.backbone)
 
     @property

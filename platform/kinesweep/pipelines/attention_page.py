@@ -20,14 +20,15 @@ from kinesweep.evaluation.attention_inference import (
     translate_with_attention,
 )
 from kinesweep.export import Bundle, find_inputs
-from kinesweep.export.bundle import MANIFEST, PROMPT_FIELDS, find_common_prompts
+from kinesweep.export.bundle import PROMPT_FIELDS, find_common_prompts
+from kinesweep.export.bundle_manifest import MANIFEST
 from kinesweep.pipelines.extraction import find_training_store, open_store_from_path
 from kinesweep.pipelines.inputs import resolve_model_dir
 from kinesweep.report.attention import AttentionPage, write_attention_html
 from kinesweep.report.pose_scene import PoseScene, build_scene, load_clip_scenes
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.store.inspect.show import find_clip_record
+from kinesweep.store.inspect.clip_lookup import find_clip_record
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ _OTHER_FEATURES_NOTE = (
     "These are not the features that the model was trained on, so its text may differ from the one"
     " for its own features."
 )
-_OWN_REFERENCE_NOTE = (
+_SELF_COMPARISON_NOTE = (
     "The model compares a motion with a reference; here the motion is compared with itself."
 )
 _REFERENCE_CONTEXT_NOTE = (
@@ -66,7 +67,9 @@ def write_attention_page(
         The page's path, the text, and the shares of attention (see `compute_attention_shares`).
 
     Raises:
+        BundleError: If the bundle is damaged, or if the file does not fit the model.
         CheckpointError: If there is no model in the folder.
+        ClipError: If the file cannot be used.
         InputError: If `clip` is not exactly one clip, or if the model does not expose attention.
         StoreError: If there is no such store or if it is damaged.
     """
@@ -102,7 +105,7 @@ def build_attention_page(
     ]
     context = loaded.recipe.context
     # A single clip has no earlier hypotheses, so `build_item` uses the references as context.
-    uses_own_context = context.is_enabled and context.decoding_context == "model"
+    replaces_context = context.is_enabled and context.decoding_context == "model"
     return AttentionPage(
         clip=record.clip.id,
         model=model_name,
@@ -111,7 +114,7 @@ def build_attention_page(
         lengths=record.lengths,
         scenes=load_clip_scenes(store, record) if layout_streams else [],
         references=record.clip.texts,
-        notes=[_REFERENCE_CONTEXT_NOTE] if uses_own_context else [],
+        notes=[_REFERENCE_CONTEXT_NOTE] if replaces_context else [],
     )
 
 
@@ -144,7 +147,7 @@ def get_model_display_name(model_dir: Path) -> str:
     return folder.parent.name if folder.name == "best" else folder.name
 
 
-def _build_page_from_store(model_dir: Path, clip: str, store: Path) -> AttentionPage:
+def _build_page_from_store(model_dir: Path, clip: str, store_path: Path) -> AttentionPage:
     """Build the attention page of a clip of a store.
 
     The page gets a note, which is also logged, if the model was trained on other features.
@@ -152,28 +155,37 @@ def _build_page_from_store(model_dir: Path, clip: str, store: Path) -> Attention
     Args:
         model_dir: Folder of a bundle, a run, or the `best` folder of a run.
         clip: Id of the clip.
-        store: Feature store, or recipe whose store is used.
+        store_path: Feature store, or recipe whose store is used.
 
     Raises:
+        CheckpointError: If there is no model in the folder.
         InputError: If there is no such clip, or if the model does not expose attention.
         StoreError: If there is no such store or if it is damaged.
     """
-    feature_store, _ = open_store_from_path(store)
-    record = find_clip_record(feature_store, clip)
+    store, _ = open_store_from_path(store_path)
+    record = find_clip_record(store, clip)
     loaded = read_model_folder(resolve_model_dir(model_dir))
-    page = build_attention_page(loaded, feature_store, record, get_model_display_name(model_dir))
+    page = build_attention_page(loaded, store, record, get_model_display_name(model_dir))
     # An empty fingerprint belongs to a model imported from another system, which had no store.
-    if loaded.features["store_fingerprint"] in {"", feature_store.fingerprint}:
+    if loaded.features["store_fingerprint"] in {"", store.fingerprint}:
         return page
-    logger.info(f"`{store}`: {_OTHER_FEATURES_NOTE}")
+    logger.info(f"`{store_path}`: {_OTHER_FEATURES_NOTE}")
     return replace(page, notes=[*page.notes, _OTHER_FEATURES_NOTE])
 
 
 def _build_page_from_file(model_dir: Path, file: Path) -> AttentionPage:
     """Build the attention page of a raw file.
 
+    Args:
+        model_dir: Folder of a bundle, a run, or the `best` folder of a run.
+        file: File that `translate` accepts.
+
     Raises:
-        InputError: If the file does not hold exactly one clip.
+        BundleError: If the bundle is damaged, or if the file does not fit the model.
+        CheckpointError: If there is no model in the folder.
+        ClipError: If the file cannot be used.
+        InputError: If the file does not hold exactly one clip, if the features that a run was
+            trained on are missing, or if the model does not expose attention.
     """
     bundle = _load_bundle(model_dir)
     recipe = bundle.loaded.recipe
@@ -193,7 +205,7 @@ def _build_page_from_file(model_dir: Path, file: Path) -> AttentionPage:
         lengths={stream: len(x_TD) for stream, x_TD in streams.items()},
         scenes=_build_scenes(bundle, features),
         notes=[_NO_CONTEXT_NOTE] * bundle.uses_context
-        + [_OWN_REFERENCE_NOTE]
+        + [_SELF_COMPARISON_NOTE]
         * (bundle.uses_reference_motion and model_input.is_compared_with_itself),
     )
 
@@ -218,6 +230,7 @@ def _load_bundle(model_dir: Path) -> Bundle:
     """Load a bundle, or build one in memory from a run's model and the prompts of its features.
 
     Raises:
+        BundleError: If the bundle is damaged.
         CheckpointError: If there is no model in the folder.
         InputError: If `model_dir` is a run whose features, and so its prompts, are missing.
     """

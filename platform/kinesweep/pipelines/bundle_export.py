@@ -27,7 +27,7 @@ class ExportedBundle:
         )
 
 
-def export_model(model_dir: Path, bundle_dir: Path, overwrite: bool) -> ExportedBundle:
+def export_verified_bundle(model_dir: Path, bundle_dir: Path, overwrite: bool) -> ExportedBundle:
     """Export a finished run as a bundle and verify that the bundle generates the same texts.
 
     The verification runs in a fresh process. Nothing is logged.
@@ -38,7 +38,8 @@ def export_model(model_dir: Path, bundle_dir: Path, overwrite: bool) -> Exported
         overwrite: Whether an existing bundle is replaced.
 
     Raises:
-        BundleError: If the bundle exists and may not be replaced, or if its texts differ.
+        BundleError: If `bundle_dir` exists and may not be replaced, or if the bundle generates
+            other texts than the model.
         CheckpointError: If `model_dir` contains no finished model.
         StoreError: If the features that the model was trained on are missing.
     """

@@ -12,7 +12,7 @@ from kinesweep.report.pose_scene import load_clip_scenes
 from kinesweep.report.video_writer import check_output_suffix, write_clip_drawing
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.store.inspect.show import find_clip_record
+from kinesweep.store.inspect.clip_lookup import find_clip_record
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def build_clip_renderer(
 
 
 def find_prediction(path: Path, clip_id: str) -> str:
-    """Find the hypothesis for a clip in a TSV of predictions.
+    """Find the text that a model generated for a clip in a TSV of predictions.
 
     Raises:
         InputError: If the file cannot be read or has no row for the clip.

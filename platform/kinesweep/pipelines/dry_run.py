@@ -26,7 +26,7 @@ from kinesweep.pipelines.pose_estimation import estimate_remaining_pose_seconds
 from kinesweep.pipelines.runtime_estimate import (
     RuntimeEstimate,
     estimate_extraction_seconds,
-    extrapolate_runtime,
+    estimate_run_duration,
     format_sweep_estimate,
     scale_duration,
 )
@@ -84,7 +84,8 @@ def create_dry_run_dir(name: str) -> Path:
 def dry_run_extraction(path: Path, overrides: Sequence[str]) -> RuntimeEstimate:
     """Extract a few clips of a recipe's corpus and estimate the time to extract the full corpus.
 
-    Logs what `extract_features` logs. The estimate includes the poses of videos that have none yet.
+    Logs the folder of the dry run and what `extract_features` logs. The estimate includes the poses
+    of videos that have none yet.
 
     Args:
         path: File of the recipe.
@@ -92,7 +93,9 @@ def dry_run_extraction(path: Path, overrides: Sequence[str]) -> RuntimeEstimate:
 
     Raises:
         ConfigError: If the recipe is invalid.
+        InputError: If the pose estimator does not exist, or if `source.videos` has no video.
         SourceError: If the corpus as a whole is invalid.
+        StoreError: If more than half of the clips are dropped.
     """
     full_recipe = load_config(Recipe, path, overrides).resolve_paths(Path.cwd())
     _extract_dry_run_clips(path, overrides, create_dry_run_dir(f"{full_recipe.name}-extract"))
@@ -105,9 +108,10 @@ def dry_run_extraction(path: Path, overrides: Sequence[str]) -> RuntimeEstimate:
 def dry_run_training(
     path: Path, overrides: Sequence[str], on_ray: bool
 ) -> tuple[RunResult, RuntimeEstimate]:
-    """Train a recipe for a few steps on a few clips, with evaluations and the final decoding.
+    """Train a recipe for a few steps on a few clips and estimate the time of the full run.
 
-    Logs what `extract_features` logs.
+    Evaluations and the final decoding are part of the short run. Logs the folder of the dry run and
+    what `extract_features` and `estimate_run_duration` log.
 
     Args:
         path: File of the recipe.
@@ -118,8 +122,12 @@ def dry_run_training(
         The result of the short run, and the estimated time of the full run.
 
     Raises:
+        CheckpointError: If `model.init_from` does not fit the model.
         ConfigError: If the recipe is invalid.
+        InputError: If the recipe cannot be trained on the clips.
+        ResourceError: If the cluster can never hold the workers, or if the disk is too small.
         SourceError: If the corpus as a whole is invalid.
+        StoreError: If more than half of the clips are dropped.
     """
     full_recipe = load_config(Recipe, path, overrides).resolve_paths(Path.cwd())
     folder = create_dry_run_dir(f"{full_recipe.name}-train")
@@ -131,19 +139,23 @@ def dry_run_training(
     train = train_on_ray if on_ray else _train_in_process
     result = train(spec, open_log)
     timing = read_step_timing(clock_dir / f"{run_dir.name}.jsonl")
-    return result, extrapolate_runtime(full_recipe, store, timing)
+    return result, estimate_run_duration(full_recipe, store, timing)
 
 
 def dry_run_sweep(request: SweepRequest) -> tuple[SweepResult, str]:
-    """Run every stage of a sweep with two trials on a few clips.
+    """Run every stage of a sweep with two trials on a few clips and estimate the full sweep's time.
 
-    Logs what `extract_features` and `run_sweep_pipeline` log.
+    Logs the folder of the dry run and what `run_sweep_pipeline` and `estimate_run_duration` log.
 
     Args:
         request: Sweep to run; its number of additional trials is ignored.
 
     Returns:
         The result of the dry sweep, and a sentence with the estimated time of the full sweep.
+
+    Raises:
+        ConfigError: If the search space or its recipe is invalid.
+        KinesweepError: If `run_sweep_pipeline` or `estimate_run_duration` raises it.
     """
     space, full_recipe = load_space(request.path, request.overrides, request.base)
     folder = create_dry_run_dir(request.name)
@@ -178,7 +190,7 @@ def dry_run_sweep(request: SweepRequest) -> tuple[SweepResult, str]:
         key=lambda timing: timing.step_s,
     )
     # Extrapolate from the run with the median time per step.
-    run_estimate = extrapolate_runtime(
+    run_estimate = estimate_run_duration(
         full_recipe, extract_features(dry_recipe), timings[len(timings) // 2]
     )
     return result, format_sweep_estimate(space, run_estimate)
@@ -196,7 +208,9 @@ def dry_run_evaluation(model_dir: Path, split: str, overrides: Sequence[str]) ->
         overrides: Overrides of the model's recipe.
 
     Raises:
+        CheckpointError: If there is no model in the folder.
         ConfigError: If an override is invalid.
+        InputError: If a file of a metric, or of the context's predictions, is missing.
         StoreError: If the features that the model was trained on are missing or have no such split.
     """
     weights_dir, store = resolve_model_dir(model_dir), find_training_store(model_dir, overrides)

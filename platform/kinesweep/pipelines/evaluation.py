@@ -85,9 +85,11 @@ def evaluate_model_dir(
         those that do not.
 
     Raises:
+        CheckpointError: If there is no model in the folder.
         ConfigError: If an override is invalid.
+        InputError: If the predictions cannot be read or belong to other clips, or if a file or a
+            model of a metric is missing.
         StoreError: If the features that the model was trained on are missing or have no such split.
-        InputError: If the predictions cannot be read or belong to other clips.
     """
     weights_dir = resolve_model_dir(model_dir)
     store = find_training_store(model_dir, overrides)
@@ -124,7 +126,7 @@ def _write_outputs(
     recipe: Recipe,
     metadata: Mapping[str, object],
 ) -> None:
-    """Write the predictions and the results of an evaluation, and log the paths of both files.
+    """Write the predictions and, if requested, the results of an evaluation; log the files' paths.
 
     Args:
         out: Output files.

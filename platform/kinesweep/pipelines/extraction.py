@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kinesweep.checkpoints.model_dir_files import read_features
+from kinesweep.checkpoints.model_dir_files import read_feature_description
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError, StoreError
@@ -21,8 +21,9 @@ logger = logging.getLogger(__name__)
 def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
     """Extract the features of a recipe's corpus, or open the store if they exist.
 
-    Logs the plan of the extraction; afterwards the numbers of dropped clips by reason, clips that
-    are their own reference motion, and the overlap of train with other splits.
+    With `source.videos`, missing poses are estimated first. This process is connected to Ray if it
+    is used. Logs the plan of the extraction; afterwards the numbers of dropped clips by reason,
+    clips that are their own reference motion, and the overlap of train with other splits.
 
     Args:
         recipe: Recipe of the corpus and its features.
@@ -30,14 +31,18 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
             Poses of videos are always estimated on Ray.
 
     Raises:
+        InputError: If the pose estimator does not exist, or if `source.videos` has no video of a
+            clip.
+        ResourceError: If the cluster lacks the resources that the recipe needs.
         SourceError: If the corpus as a whole is invalid.
-        StoreError: If too many clips are dropped or if there is too little disk space.
+        StoreError: If too many clips are dropped, if there is too little disk space, or if the
+            existing store is damaged.
     """
     from kinesweep.sources import build_source
     from kinesweep.sources.splitting.split_overlap import compute_overlaps
     from kinesweep.store.inspect.show import describe_self_comparisons
 
-    if recipe.video_source is not None:
+    if recipe.pose_estimation_source is not None:
         from kinesweep.pipelines.pose_estimation import estimate_corpus_poses
 
         estimate_corpus_poses(recipe)
@@ -67,6 +72,7 @@ def open_existing_store(recipe: Recipe) -> Store:
     """Open the store of a recipe whose features are already extracted.
 
     Raises:
+        SourceError: If the corpus as a whole is invalid.
         StoreError: If they are not extracted, if the corpus has changed since, or if the store is
             damaged.
     """
@@ -95,7 +101,9 @@ def open_store_from_path(
     Raises:
         ConfigError: If the recipe is invalid.
         InputError: If `path` is neither, or if overrides are given for a store.
-        StoreError: If there is no store or if it is damaged.
+        SourceError: If the corpus of the recipe as a whole is invalid.
+        StoreError: If there is no store, if it is damaged, or if the recipe's features are not
+            extracted.
     """
     if path.suffix in {".yaml", ".yml"}:
         recipe = load_recipe(path, overrides)
@@ -142,7 +150,7 @@ def find_training_store(model_dir: Path, overrides: Sequence[str] = ()) -> Store
         CheckpointError: If there is no model in the folder.
         StoreError: If no store below `store.root` (default: the state folder) has the fingerprint.
     """
-    fingerprint = read_features(resolve_model_dir(model_dir))["store_fingerprint"]
+    fingerprint = read_feature_description(resolve_model_dir(model_dir))["store_fingerprint"]
     recipe = load_config(Recipe, resolve_model_dir(model_dir) / "recipe.yaml", overrides)
     if not fingerprint:  # a model imported from another system, which had no store
         return open_existing_store(recipe)

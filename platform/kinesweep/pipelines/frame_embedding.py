@@ -27,9 +27,14 @@ def train_embedding_recipe(
         on_ray: Whether extraction uses Ray.
 
     Raises:
+        CheckpointError: If the folder belongs to another run or another process works in it.
+        ConfigError: If the recipe names a stream that the store does not have.
+        InputError: If the folder to remove is not a run folder, or if the recipe cannot be trained
+            on the clips.
+        ResourceError: If a GPU is requested but none is available.
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped or if there is too little disk space.
-        InputError: If the run to remove is not a run folder.
+        TrackingError: If `tracking` is `mlflow` and no server can be used.
     """
     corpus_recipe = recipe.corpus_recipe
     store = extract_features(corpus_recipe, on_ray)

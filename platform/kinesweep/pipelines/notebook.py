@@ -6,6 +6,7 @@ It uses IPython's display protocol alone, so that no widget extension has to be 
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from html import escape
@@ -48,11 +49,16 @@ def show_notebook_progress() -> None:
         logger.addHandler(_NotebookHandler(logging.INFO))
         logger.setLevel(logging.INFO)
     install_display(NotebookDisplay())
+    # Libraries that use tqdm ask for a widget extension; nothing here needs it.
+    warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 @contextmanager
 def _show_html_bar(title: str) -> Iterator[ProgressCallback]:
-    """Show a progress bar that is updated in place; it stays when the task ends."""
+    """Show a progress bar that is updated in place, and yield its callback.
+
+    The bar stays when the task ends.
+    """
     from IPython.display import HTML, display
 
     handle: Any = display(HTML(escape(title)), display_id=True)

@@ -30,6 +30,7 @@ def estimate_missing_poses(
 ) -> PoseEstimationResult:
     """Estimate the poses of all videos that have no valid poses yet, on Ray.
 
+    This process is connected to Ray if there is work to do. Failed videos do not raise an error.
     Logs the number of videos to estimate, each failed video with its reason, the speed, and the
     numbers of written, kept and failed videos.
 
@@ -37,6 +38,10 @@ def estimate_missing_poses(
         tasks: Videos and their output files.
         estimator: Pose estimator.
         fps: Frames per second of folders of images; None: there are none.
+
+    Raises:
+        ResourceError: If the cluster has no CPU, or if the environment of the estimator cannot be
+            created.
     """
     num_missing = sum(not has_valid_poses(video, estimator, fps) for video in tasks)
     logger.info(
@@ -69,25 +74,30 @@ def estimate_corpus_poses(recipe: Recipe) -> None:
     here; extraction drops and counts it. Logs what `estimate_missing_poses` logs.
 
     Raises:
-        InputError: If the estimator does not exist or if no video is found.
+        InputError: If the estimator does not exist, or if `source.videos` has no video of a clip.
+        ResourceError: If the cluster has no CPU, or if the environment of the estimator cannot be
+            created.
+        SourceError: If the tables of the corpus have errors.
     """
-    if recipe.video_source is not None:
-        estimate_missing_poses(
-            _find_corpus_videos(recipe), _find_recipe_estimator(recipe), recipe.video_source.fps
-        )
+    source = recipe.pose_estimation_source
+    if source is not None:
+        tasks, estimator = _find_corpus_videos(recipe), _find_recipe_estimator(recipe)
+        estimate_missing_poses(tasks, estimator, source.fps)
 
 
 def estimate_remaining_pose_seconds(recipe: Recipe) -> float:
-    """Estimate how many seconds pose estimation of the videos without poses takes on the cluster.
+    """Estimate the seconds to estimate a recipe's missing poses on the connected Ray cluster.
 
-    The estimate uses the mean time of finished videos and is 0 if no video is finished.
+    The result is based on the mean time of finished videos. It is 0 if no poses are missing, if no
+    video is finished, or without `source.videos`.
 
     Raises:
-        InputError: If the estimator does not exist or if no video is found.
+        InputError: If the estimator does not exist, or if `source.videos` has no video of a clip.
+        SourceError: If the tables of the corpus have errors.
     """
-    if recipe.video_source is None:
+    if recipe.pose_estimation_source is None:
         return 0.0
-    spec, fps = _find_recipe_estimator(recipe), recipe.video_source.fps
+    spec, fps = _find_recipe_estimator(recipe), recipe.pose_estimation_source.fps
     videos = _find_corpus_videos(recipe)
     finished_videos = [video for video in videos if has_valid_poses(video, spec, fps)]
     durations_s = [
@@ -114,7 +124,8 @@ def _find_corpus_videos(recipe: Recipe) -> list[PoseEstimationTask]:
     """Find the videos that belong to clips of a recipe's corpus, each with its output file.
 
     Raises:
-        InputError: If no video belongs to a clip.
+        InputError: If `source.videos` does not exist or has no video of a clip.
+        SourceError: If the tables of the corpus have errors.
     """
     corpus = recipe.effective_source
     assert isinstance(corpus, PoseTsvConfig)

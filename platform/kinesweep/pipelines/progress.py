@@ -89,7 +89,7 @@ def show_sweep_progress(folder: Path, since: float | None = None) -> AbstractCon
 
     Args:
         folder: Folder of the sweep; it may not exist yet.
-        since: Time in seconds since the epoch. Progress of a driver process that was started before
-            it is not shown, because it belongs to an earlier call for the same sweep. None: all.
+        since: Unix time in seconds. Progress of a driver process that was started earlier is not
+            shown, because it belongs to an earlier call for the same sweep. None: now.
     """
     return _display.show_sweep(folder, since)

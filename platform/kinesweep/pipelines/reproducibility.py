@@ -40,7 +40,7 @@ class Repetition:
 
     @property
     def is_identical(self) -> bool:
-        """Return whether no run differs from the first one in a single bit."""
+        """Return whether all runs are bit-identical to the first one."""
         return not self.divergences
 
     def format_lines(self) -> list[str]:
@@ -77,10 +77,12 @@ def repeat_training(
         mode: Process that trains the runs: `cold`, new workers for each run; `warm`, the same
             workers for all runs; `here`, this process.
         folder: Parent of the run folders; None: a folder named after recipe, data and seed.
-        overwrite: Whether to remove existing runs.
+        overwrite: Whether to remove existing runs (`run-*` in the folder).
 
     Raises:
-        InputError: If the folder is not empty and `overwrite` is not set.
+        InputError: If the folder is not empty and `overwrite` is not set, or if a folder to remove
+            is not a run folder.
+        KinesweepError: If `extract_features`, `create_tracker` or a run raises it.
         ResourceError: If a run in warm workers does not finish.
     """
     store = extract_features(recipe, on_ray=mode != "here")

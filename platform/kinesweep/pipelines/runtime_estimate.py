@@ -1,7 +1,7 @@
 """Runtime estimates: the time of a full run or sweep, extrapolated from a dry run's measurements.
 
 Every estimate is for the same CPUs and ignores early stopping and pruning, so it is an upper limit.
-A part that the dry run could not measure is logged and counts as 0.
+A part that could not be measured counts as 0; evaluations and decoding are then named in the log.
 """
 
 import logging
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.data import EffectiveBatchConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.units import format_duration
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
@@ -94,6 +94,9 @@ def estimate_extraction_seconds(recipe: Recipe) -> float:
 
     Up to ten clips are read and converted in this process to measure the time per clip. The result
     is 0 if no features are missing.
+
+    Raises:
+        SourceError: If the corpus as a whole is invalid.
     """
     summary = summarize_extraction_plan(recipe)
     if summary.exists or not summary.num_to_compute:
@@ -110,19 +113,29 @@ def estimate_extraction_seconds(recipe: Recipe) -> float:
     return seconds_per_clip * summary.num_to_compute / ray_cluster.get_num_cluster_cores()
 
 
-def extrapolate_runtime(recipe: Recipe, dry_store: Store, timing: StepTiming) -> RuntimeEstimate:
-    """Extrapolate the measured times of a dry run to a full run without early stopping.
+def estimate_run_duration(recipe: Recipe, dry_store: Store, timing: StepTiming) -> RuntimeEstimate:
+    """Estimate the time of each part of a full run from the times measured in a dry run.
+
+    Training is assumed not to stop early. The clips of the full corpus are listed. The times of
+    missing poses and features are those on the connected Ray cluster, for which up to ten clips are
+    read and converted. Logs evaluations and decoding if their time cannot be estimated.
 
     Args:
         recipe: Recipe of the full run.
         dry_store: Store of the dry run.
         timing: Times measured in the dry run.
+
+    Raises:
+        InputError: If the pose estimator does not exist, if `source.videos` has no video of a clip,
+            or if the corpus has no split `train` or `validation`.
+        SourceError: If the corpus as a whole is invalid.
     """
-    training, source = recipe.training, build_source(recipe.effective_source)
+    training, batch_config = recipe.training, recipe.effective_batch
+    source = build_source(recipe.effective_source)
     num_train_clips, num_validation_clips = (
         len(source.list_clips(split)) for split in ("train", "validation")
     )
-    batch_size = recipe.batch.batch_size or _estimate_batch_size(recipe.batch, dry_store)
+    batch_size = batch_config.batch_size or _estimate_batch_size(batch_config, dry_store)
     samples_per_step = (
         min(batch_size, num_train_clips)
         * training.gradient_accumulation_steps
@@ -159,11 +172,13 @@ def scale_duration(part: str, seconds: float, num_measured: int, num_clips: int)
     return 0.0
 
 
-def _estimate_batch_size(config: BatchConfig, store: Store) -> int:
+def _estimate_batch_size(config: EffectiveBatchConfig, store: Store) -> int:
     """Estimate the clips per batch from `max_frames` and the mean length of training clips.
 
+    Padding is ignored. Frames of reference motions are not counted, as in a run.
+
     Args:
-        config: Section `batch` of the full recipe.
+        config: Section `batch` of the full recipe as a run uses it.
         store: Store of the dry run.
     """
     max_frames = config.max_frames or DEFAULT_MAX_FRAMES

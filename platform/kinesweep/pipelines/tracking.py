@@ -12,6 +12,7 @@ from kinesweep.core.hashing import flatten_mapping
 from kinesweep.core.paths import get_state_dir
 from kinesweep.core.provenance import collect_provenance
 from kinesweep.core.run_logger import RunLogger
+from kinesweep.sweeps.journal.run_folders import parse_run_name
 from kinesweep.tracking.backends import Tracker, resolve_tracker
 from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
 
@@ -56,7 +57,8 @@ class RunLogOpener:
     Attributes:
         tracker: Tracker that records the runs.
         recipe: Recipe whose parameters are logged for every run.
-        parent: Key of the sweep's own run, or None for a single run.
+        parent: Key of the sweep's MLflow run, the path of the sweep's folder; None: the runs do not
+            belong to a sweep.
     """
 
     tracker: Tracker
@@ -69,12 +71,16 @@ class RunLogOpener:
         """Open the log of one run, with its tags, and log its parameters.
 
         Args:
-            folder: Run folder, whose name ends in `-sSEED`.
+            folder: Run folder. A sweep names it `CONFIG-sSEED`; a user may name it otherwise.
             title: Display name of the run.
             phase: Phase of the run, such as `train`, `search` or `finals`.
             params: Swept parameters, which override those of the recipe.
+
+        Raises:
+            TrackingError: If another process is recording this run.
+            ValueError: If the folder of a sweep's run has another name.
         """
-        config_hash, _, seed = folder.name.rpartition("-s")
+        config_hash, seed = self._identify_configuration(folder, title)
         recipe_params = flatten_mapping(self.recipe.model_dump(mode="json"))
         # Paths and corpus settings differ between machines and are not hyperparameters.
         logged_params = {
@@ -85,9 +91,23 @@ class RunLogOpener:
         provenance_tags = {
             f"made_with.{name}": value for name, value in collect_provenance().items()
         }
-        tags = {"config_hash": config_hash, "seed": seed, "phase": phase, **provenance_tags}
+        tags = {"config_hash": config_hash, "seed": str(seed), "phase": phase, **provenance_tags}
         run_logger = self.tracker.open_run_logger(
             RunIdentifiers(str(folder), title, tags, self.parent), folder
         )
         run_logger.log_params({**logged_params, **params, "training.seed": seed, "phase": phase})
         return run_logger
+
+    def _identify_configuration(self, folder: Path, title: str) -> tuple[str, int]:
+        """Return the configuration hash and the seed of a run.
+
+        In a sweep, both are in the name of the folder. Otherwise, the seed is that of the recipe,
+        because a user may name the folder, and the hash is in the title that `train` gives.
+        """
+        if self.parent is not None:
+            return parse_run_name(folder.name)
+        try:
+            config_hash = parse_run_name(title).config_hash.removeprefix(f"{self.recipe.name}-")
+        except ValueError:  # a run of `repeat`, whose title ends in `run-N`
+            config_hash = ""
+        return config_hash, self.recipe.training.seed

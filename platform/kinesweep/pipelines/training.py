@@ -30,13 +30,16 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
         on_ray: Whether extraction and training use Ray.
 
     Raises:
+        CheckpointError: If the folder belongs to another run, or if `model.init_from` does not fit
+            the model.
+        InputError: If the folder to remove is not a run folder, or if the recipe cannot be trained
+            on the clips.
+        ResourceError: If no GPU is available, if the cluster can never hold the workers, or if the
+            disk is too small.
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped or if there is too little disk space.
-        InputError: If the run to remove is not a run folder.
+        TrackingError: If `tracking` is `mlflow` and no server can be used.
     """
-    from kinesweep.training.distributed.ray_train import train_on_ray
-    from kinesweep.training.loop.run import train_run
-
     store = extract_features(recipe, on_ray)
     name = make_run_name(recipe, store)
     run_dir = (folder or get_state_dir() / "runs" / name).absolute()
@@ -47,7 +50,12 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
     # A function that opens the log, not the log: on Ray, it is opened in the worker's process.
     open_log = partial(RunLogOpener(tracker, recipe), run_dir, name, "train", {})
     if on_ray:
+        from kinesweep.training.distributed.ray_train import train_on_ray
+
         return train_on_ray(spec, open_log)
+    # Imported here, as above, because Ray and PyTorch take seconds.
+    from kinesweep.training.loop.run import train_run
+
     return train_run(spec, open_log(), log_evaluation)
 
 
@@ -62,7 +70,11 @@ def write_untrained_model(recipe: Recipe, folder: Path | None, on_ray: bool) -> 
         on_ray: Whether extraction uses Ray.
 
     Raises:
+        CheckpointError: If `model.init_from` does not fit the model.
         InputError: If the folder already exists.
+        ResourceError: If the recipe requests a GPU but none is available.
+        SourceError: If the corpus as a whole is invalid.
+        StoreError: If too many clips are dropped or if there is too little disk space.
     """
     from kinesweep.training.loop.run import write_initial_model
 
@@ -80,7 +92,7 @@ def make_run_name(recipe: Recipe, store: Store) -> str:
 
 
 def remove_run(folder: Path) -> None:
-    """Remove a run folder if it exists.
+    """Remove a run folder if it exists; files that cannot be removed stay without an error.
 
     Raises:
         InputError: If the folder is not a run folder.

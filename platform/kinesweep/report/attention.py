@@ -140,7 +140,7 @@ def _sum_group_weights(attention: AttentionMap) -> list[dict[str, str]]:
 
 
 def _split_by_source_kind(span: AttentionSpan) -> list[tuple[int, int]]:
-    """Split the vectors of a stream into runs that represent either frames or joints.
+    """Split the vectors of a stream into sections that represent either frames or joints.
 
     Returns:
         Half-open ranges of indices into `span.source_spans`. An encoder may emit vectors of both
@@ -210,6 +210,8 @@ def _format_truncation_notes(data: Mapping[str, Any]) -> list[str]:
 def _encode_scene(scene: PoseScene, attention: AttentionMap, frame_stride: int) -> dict[str, Any]:
     """Encode the points of a scene over time, and the encoder's attention to them if it has any.
 
+    Coordinates of distant outliers are clipped.
+
     Args:
         scene: Scene of one feature stream.
         attention: Attention of the clip, which may contain joint weights of the stream's encoder.
@@ -249,7 +251,8 @@ def _encode_relative_values(values_TV: NDArray[np.float32]) -> dict[str, Any]:
     """Encode the weights of joints over time relative to the largest one.
 
     Returns:
-        The largest weight, the number of joints, and the relative weights as base64.
+        `largest`: the largest weight. `joints`: the number of joints. `values`: the relative
+        weights as base64.
     """
     # Attention over many points is small; relative values use the whole range of 16 bits.
     largest = float(values_TV.max(initial=0)) or 1.0

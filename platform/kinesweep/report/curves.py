@@ -19,6 +19,8 @@ _MAX_POINTS, _MAX_TOTAL_POINTS, _MIN_POINTS = 60, 9000, 10
 def draw_learning_curves(curves: Sequence[LearningCurve], metric: str) -> ReportFigure:
     """Draw loss and score over the number of clips seen, one line per run.
 
+    Long curves are thinned to at most 60 points, and to fewer if there are many runs.
+
     Args:
         curves: Learning curves of all runs.
         metric: Metric shown beside the loss.

@@ -14,6 +14,8 @@ from kinesweep.core.scores import format_score_value, order_scores
 def load_template(name: str) -> jinja2.Template:
     """Load a Jinja template of this package, which escapes values and rejects undefined names.
 
+    The template is cached.
+
     Args:
         name: Name of a file in the `templates` folder.
     """

@@ -207,6 +207,8 @@ def wrap_subplot_row(figure: go.Figure) -> go.Figure:
 def build_study(report: SweepReport, study_names: Mapping[str, str] | None = None) -> optuna.Study:
     """Build an in-memory Optuna study with the trials of a report.
 
+    From then on, Optuna logs errors only in this process.
+
     Args:
         report: Data of the report.
         study_names: Parameter → its name in the study; None keeps the names of the search space.

@@ -26,7 +26,7 @@ _CONFIG = {"displaylogo": False, "responsive": True}
 
 
 def write_report(folder: Path, report: SweepReport) -> Path:
-    """Write the three files of a report atomically, replacing those of an earlier report.
+    """Write the three files of a report, each atomically, replacing those of an earlier report.
 
     Args:
         folder: Folder of the report; it already contains the images that the report names.
@@ -34,6 +34,9 @@ def write_report(folder: Path, report: SweepReport) -> Path:
 
     Returns:
         Path of the page.
+
+    Raises:
+        OSError: If an image that the report names cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / DATA_FILE, asdict(report))

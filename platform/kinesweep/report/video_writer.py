@@ -64,7 +64,7 @@ def write_clip_drawing(path: Path, renderer: ClipRenderer) -> int:
 
 
 def compute_frame_times(renderer: ClipRenderer) -> tuple[list[float], Fraction]:
-    """Compute which points in time of a clip become the frames of its video.
+    """Compute the points in time of a clip that become frames of its video, and the frame rate.
 
     Returns:
         The time of each frame in seconds from the start of the clip, and the frame rate of the

@@ -2,7 +2,7 @@
 
 Listing is cheap and returns the whole corpus (30,000 rows of a TSV in well under a second). Reading
 is expensive and may happen in any process, so a source must pickle and must hold no open files.
-Invalid input is an error or a counted problem; it is never replaced by something else.
+Invalid input is an error or a counted invalid row; it is never replaced by something else.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,8 +68,8 @@ class Source(Protocol):
         """Return the usable clips of a split in the order of its metadata, without opening media.
 
         Raises:
-            SourceError: If the metadata is malformed (all errors at once, each with file and line)
-                or the corpus has no such split.
+            SourceError: If the metadata is malformed; all errors at once, each with its location.
+            InputError: If the corpus has no such split.
         """
 
     def list_invalid_rows(self) -> list[InvalidRow]:

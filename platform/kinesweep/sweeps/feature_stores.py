@@ -2,8 +2,8 @@
 
 Most sweeps have one store. If features are searched, such as a pose estimator or a selection of
 keypoints, all combinations are extracted before the first trial, and each trial looks up its own
-store. All stores must have the same validation and test clips, so that scores compare the same
-sentences.
+store. All stores must have the same scored validation and test clips, so that scores compare the
+same sentences.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -46,7 +46,7 @@ class FeatureStores:
         return cls(store, {_serialize_features(features): store})
 
     def get_store(self, features: FeaturesConfig) -> Store:
-        """Return the store that was extracted with a trial's feature settings.
+        """Return the store that was extracted with the given feature settings.
 
         Raises:
             KeyError: If no features were extracted with these settings.
@@ -62,7 +62,9 @@ class FeatureStores:
 def extract_all_features(
     space: SearchSpace, recipe: Recipe, extract: Callable[[Recipe], Store]
 ) -> FeatureStores:
-    """Extract the features of every combination of searched feature settings.
+    """Extract the features of every combination of searched settings, and compare their clips.
+
+    Combinations that the recipe does not allow are left out.
 
     Args:
         space: Search space; its parameters under `features.` have `choices`.
@@ -70,7 +72,7 @@ def extract_all_features(
         extract: Function that extracts the features of a recipe, unless they exist already.
 
     Raises:
-        StoreError: If stores differ in their validation or test clips.
+        StoreError: If stores differ in the validation or test clips within the length limits.
         InputError: If no clip of these splits is within the recipe's length limits.
     """
     base = extract(recipe)

@@ -27,7 +27,7 @@ class RunLoggerFactory(Protocol):
             folder: Run folder.
             title: Display name of the run.
             phase: `search`, `finals` or `sanity`.
-            params: Swept parameters of the run.
+            params: Values that override the recipe, fixed and swept ones.
         """
 
 
@@ -48,7 +48,14 @@ class JobFactory:
     open_log: RunLoggerFactory
 
     def __call__(self, request: RunRequest) -> TrainingJob:
-        """Build the training job of a request; its configuration and seed name the run folder."""
+        """Build the training job of a request.
+
+        The hash of its configuration and features, and its seed name the run folder.
+
+        Raises:
+            ConfigError: If the recipe does not allow one of the values.
+            KeyError: If the features that the values require have not been extracted.
+        """
         recipe = apply_overrides(self.recipe, request.values).with_seed(request.seed)
         store = self.stores.get_store(recipe.features)
         config_hash = recipe.compute_config_hash(store.fingerprint)

@@ -1,4 +1,4 @@
-"""Disk space of a sweep's run folders: what models need, and the removal of those not needed."""
+"""Disk space of a sweep's run folders: limit for the saved models, and removal of search models."""
 
 import os
 import shutil
@@ -27,13 +27,15 @@ def compute_model_bytes(folder: Path) -> int:
 def check_disk_space(folder: Path, num_runs: int, checkpoints: CheckpointsConfig) -> None:
     """Check that `num_runs` more runs can store their models within `checkpoints.max_disk`.
 
+    Each of them is assumed to need as much as the largest saved model of the sweep so far.
+
     Args:
         folder: Folder of the sweep.
         num_runs: Number of runs that will be trained.
         checkpoints: Checkpoint settings of the recipe, with the limit.
 
     Raises:
-        ResourceError: If the models would exceed the limit.
+        ResourceError: If the run folders would exceed the limit.
     """
     used_bytes = compute_directory_size(folder / RUNS)
     needed_bytes = used_bytes + num_runs * compute_model_bytes(folder)
@@ -45,7 +47,7 @@ def check_disk_space(folder: Path, num_runs: int, checkpoints: CheckpointsConfig
 
 
 def remove_search_weights(folder: Path, trials: Sequence[Trial], search_seed: int) -> None:
-    """Remove the models and checkpoints of all search runs; their results stay.
+    """Remove the models and checkpoints of all search runs; all other files of these runs stay.
 
     Args:
         folder: Folder of the sweep.

@@ -4,14 +4,12 @@ Every step first checks the journal and the run folders, so the same call resume
 crash. Runs are in `runs/CONFIG-sSEED` and resume from their own checkpoints.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import CheckpointError, ResourceError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.paths import compute_directory_size
@@ -20,14 +18,14 @@ from kinesweep.sweeps.job_factory import JobFactory, RunLoggerFactory
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.journal.run_folders import RUNS, format_run_name
 from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, write_sweep_metadata
+from kinesweep.sweeps.policy_runner import MessageCallback, PolicyRunner, RunnerFactory
 from kinesweep.sweeps.results.rounds import ProvisionalRankingPublisher, publish_search_ranking
-from kinesweep.sweeps.results.sweep_result import SweepOutcome, summarize_sweep
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome, summarize_sweep
 from kinesweep.sweeps.run_storage import (
     check_disk_space,
     compute_model_bytes,
     remove_search_weights,
 )
-from kinesweep.sweeps.search.ask_tell import SweepPolicy
 from kinesweep.sweeps.search.budget import Budget, ResourceUsage
 from kinesweep.sweeps.search.finals import Finalist, FinalsPolicy, list_final_runs, select_finalists
 from kinesweep.sweeps.search.samples_per_eval import compute_samples_per_eval
@@ -37,24 +35,6 @@ from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.workers import tune_runner
 from kinesweep.training.run_records.result import RunResult, read_finished_result
-
-MessageCallback = Callable[[str], None]
-"""Function that receives progress messages, one line each."""
-
-
-class PolicyRunner(Protocol):
-    """An executor of sweep policies; implemented by `tune_runner.TuneRunner`."""
-
-    @property
-    def num_slots(self) -> int:
-        """Number of runs at a time."""
-
-    def run_policy(self, policy: SweepPolicy, build_job: tune_runner.BuildJob) -> None:
-        """Execute the requests of a policy until it is finished; see `tune_runner.TuneRunner`."""
-
-
-RunnerFactory = Callable[[ResourcesConfig, Path], AbstractContextManager[PolicyRunner]]
-"""Function from the resources of one run and a scratch folder to an executor of policies."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +61,11 @@ class Sweep:
 
     @property
     def identity(self) -> str:
-        """Hash of the space, the recipe and the data, which must be equal to resume the sweep."""
-        # Budget and number of trials may change between sessions, and so may the recipe's path.
+        """Hash of the settings that must stay equal to resume the sweep, and of its features.
+
+        These are the recipe and the space, apart from its budget and number of trials.
+        """
+        # The path of the recipe may change as well, since the recipe itself is part of the hash.
         space_settings = self.space.model_dump(
             mode="json", exclude={"recipe": True, "budget": True, "search": {"trials"}}
         )
@@ -100,24 +83,36 @@ class Sweep:
         return JobFactory(self.recipe, self.stores, self.folder, self.open_log)
 
     def compute_config_hash(self, recipe: Recipe) -> str:
-        """Return the hash of a recipe's configuration without its seed, and of its features."""
+        """Return the hash of a recipe's configuration without its seed, and of its features.
+
+        Raises:
+            KeyError: If the sweep has no store with the recipe's feature settings.
+        """
         return recipe.compute_config_hash(self.stores.get_store(recipe.features).fingerprint)
 
     def get_run_folder(self, values: Values, seed: int) -> Path:
-        """Return the folder of the run with the given values, fixed and swept ones, and seed."""
+        """Return the folder of the run with the given values and seed, whether or not it exists.
+
+        Args:
+            values: Values that override the recipe, fixed and swept ones.
+            seed: Random seed of the run.
+        """
         config_hash = self.compute_config_hash(apply_overrides(self.recipe, values))
         return self.folder / RUNS / format_run_name(config_hash, seed)
 
 
 def run_sweep(sweep: Sweep, extra_trials: int = 0) -> SweepOutcome:
-    """Run or resume the search, the finals and the ranking of a sweep, and return its result.
+    """Run or resume the search, the finals and the ranking of a sweep, and return its outcome.
+
+    The models of the search runs are removed at the end. The caller writes the outcome to a file.
 
     Args:
         sweep: Sweep to run.
         extra_trials: Number of trials to add to those of the space and of earlier extensions.
 
     Raises:
-        CheckpointError: If the folder holds another sweep, or no trial finished.
+        CheckpointError: If the folder holds another sweep, no configuration can take part in the
+            finals, or Ray Tune stopped early.
         ResourceError: If a run does not fit in the cluster, its files do not fit on disk, or a full
             grid is to be extended.
         InputError: If no finalist has two finished seeds.
@@ -134,7 +129,7 @@ def run_sweep(sweep: Sweep, extra_trials: int = 0) -> SweepOutcome:
 def _run_all(
     sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_trials: int
 ) -> SweepOutcome:
-    """Run or resume all steps of a sweep and return the result; see `run_sweep`."""
+    """Write `sweep.json`, run or resume all steps of a sweep, and return the outcome."""
     if journal.start_session(sweep.identity, sweep.space.question):
         sweep.on_message(f"resuming the sweep in {sweep.folder}")
     # Written before the search, so that the table of a sweep in progress can be built.
@@ -170,7 +165,7 @@ def record_test_scores(folder: Path, scores: Mapping[str, Mapping[str, float]]) 
 
 
 def _run_search(sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_trials: int) -> None:
-    """Run or resume the search with the trials of the space and of all extensions."""
+    """Extend the space as recorded and requested, and run or resume its search."""
     space = _extend_space(sweep.space, journal, extra_trials)
     journal.append_event("search_started", trials=space.search.trials)
     num_finalists = space.finalists.count + space.baseline
@@ -196,7 +191,7 @@ def _run_search(sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_tria
 
 
 def _extend_space(space: SearchSpace, journal: Journal, extra_trials: int) -> SearchSpace:
-    """Record an extension in the journal and return the space with the trials of all extensions.
+    """Record an extension, if any, and return the space with the trials of all extensions.
 
     Args:
         space: Search space without extensions.
@@ -223,8 +218,10 @@ def _run_finals(
 ) -> dict[str, list[RunResult]]:
     """Run or resume the finals and return the results of all finished runs by finalist.
 
+    Provisional rankings are published meanwhile.
+
     Raises:
-        ResourceError: If the models of the missing runs would not fit on disk.
+        ResourceError: If the models of the missing runs would exceed `checkpoints.max_disk`.
     """
     runs = list_final_runs(finalists, lambda values, seed: sweep.get_run_folder(values, seed).name)
     missing_runs = [

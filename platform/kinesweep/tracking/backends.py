@@ -53,7 +53,7 @@ class Tracker(Protocol):
         """
 
     def flush_pending(self, root: Path) -> int:
-        """Send the queued records of finished runs.
+        """Send the queued records of all runs that no process is recording.
 
         Args:
             root: Folder that is searched for offline queues, with its subfolders.
@@ -125,9 +125,11 @@ class MlflowTracker:
         return run_logger
 
     def flush_pending(self, root: Path) -> int:
-        """Send the records that finished runs below a folder could not send before they ended.
+        """Send the queued records of all runs below a folder that no process is recording.
 
-        Runs that another process is recording are skipped, because that process sends by itself.
+        These are runs that ended before the server had all of their records. A run that another
+        process is recording is skipped, because that process sends by itself. If the server is
+        unavailable, a warning is logged and the records stay queued.
 
         Args:
             root: Folder that is searched for offline queues, with its subfolders.
@@ -159,8 +161,8 @@ def resolve_tracker(
 ) -> NullTracker | MlflowTracker:
     """Choose the backend: `$MLFLOW_TRACKING_URI`, otherwise the server that `kinesweep up` started.
 
-    With `auto`, a known server that does not answer is used all the same: records are queued until
-    it answers.
+    The server is asked whether it is healthy, which takes up to 2 s. With `auto`, a known server
+    that does not answer is used all the same: records are queued until it answers.
 
     Args:
         mode: Value of `Recipe.tracking`.
@@ -171,8 +173,8 @@ def resolve_tracker(
         The backend; one that records nothing for `none`, or for `auto` without a known server.
 
     Raises:
-        TrackingError: If `mode` is `mlflow` but no server is known or it does not answer, or if the
-            variable does not contain the address of a server.
+        TrackingError: If `mode` is `mlflow` but no server is known or it does not answer, or if
+            `$MLFLOW_TRACKING_URI` does not contain the address of a server.
     """
     if mode == "none":
         return NullTracker()
@@ -198,7 +200,7 @@ def find_server_uri(state_dir: Path) -> str:
     """Return the address of the server that `resolve_tracker` would use; empty if none is known.
 
     Raises:
-        TrackingError: If the variable does not contain the address of a server.
+        TrackingError: If `$MLFLOW_TRACKING_URI` does not contain the address of a server.
     """
     return _find_server(state_dir)[0]
 
@@ -211,7 +213,7 @@ def _find_server(state_dir: Path) -> tuple[str, str]:
         messages.
 
     Raises:
-        TrackingError: If the variable does not contain the address of a server.
+        TrackingError: If `$MLFLOW_TRACKING_URI` does not contain the address of a server.
     """
     uri = os.environ.get(_URI_VARIABLE, "").strip().rstrip("/")
     if not uri:

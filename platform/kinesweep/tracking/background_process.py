@@ -91,9 +91,10 @@ def start_service(
     address: str,
     env: Mapping[str, str] | None = None,
 ) -> BackgroundService:
-    """Start and record a process that outlives this one.
+    """Start a process that outlives this one, and write its service record.
 
-    The caller holds the lock of the service (`hold_service_lock`).
+    Its output is appended to `logs/<name>.log` in the state folder. The caller holds the lock
+    of the service (`hold_service_lock`).
 
     Args:
         state_dir: State folder; also the working directory of the process.
@@ -104,6 +105,9 @@ def start_service(
 
     Returns:
         The service; it may not answer yet, so call `wait_until_ready`.
+
+    Raises:
+        OSError: If the program cannot be started.
     """
     log_path = state_dir / "logs" / f"{name}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,6 +163,8 @@ def wait_until_ready(
 def stop_service(service: BackgroundService, timeout_s: float = 10.0) -> bool:
     """Stop a service and its children: SIGTERM first, SIGKILL after `timeout_s`.
 
+    The service record is kept, so that the next start can find the previous address.
+
     Args:
         service: Recorded service.
         timeout_s: Time to exit after each signal, in seconds.
@@ -171,7 +177,7 @@ def stop_service(service: BackgroundService, timeout_s: float = 10.0) -> bool:
         # Listed again for each signal: some processes may have exited, others may have started.
         for process in _list_group_processes(service):
             _send_signal(process, signal_number)
-        if not _wait_for_exit(service, timeout_s):
+        if _wait_for_exit(service, timeout_s):
             break
     return was_running
 
@@ -219,14 +225,14 @@ def _wait_for_exit(service: BackgroundService, timeout_s: float) -> bool:
     """Wait until all processes of a service have exited, for at most `timeout_s` seconds.
 
     Returns:
-        Whether one of its processes is still running.
+        True if all of them have exited, False if one is still running.
     """
     deadline = time.monotonic() + timeout_s
-    while is_running := bool(_list_group_processes(service)):
+    while _list_group_processes(service):
         if time.monotonic() > deadline:
-            break
+            return False
         time.sleep(_POLL_S)
-    return is_running
+    return True
 
 
 def _get_start_time(pid: int) -> float:

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from kinesweep.core.errors import TrackingError
-from kinesweep.tracking.mlflow_client import MlflowServerClient, ServerUnavailableError
+from kinesweep.tracking.sweep_runs import query_sweep_runs
 
 _MAX_COMPARED_RUNS = 500
 """Runs per link; at 36 characters each, the address stays below the limits of browsers."""
@@ -42,7 +41,7 @@ class SweepLinks:
 
 @dataclass(frozen=True)
 class RunOrdering:
-    """The metric that orders the runs of a page.
+    """The metric by which the runs of a page are ordered, and the direction.
 
     Attributes:
         metric: Name of the metric.
@@ -53,24 +52,23 @@ class RunOrdering:
     ascending: bool = False
 
 
-def find_sweep_links(
-    uri: str, experiment: str, sweep_key: str, ordering: RunOrdering
-) -> SweepLinks:
-    """Find the links to the pages of a sweep that is recorded at an MLflow server.
+def find_sweep_links(uri: str, experiment: str, run_key: str, ordering: RunOrdering) -> SweepLinks:
+    """Query an MLflow server for the runs of a sweep and build the links to the sweep's pages.
 
     Args:
         uri: Address of the server.
         experiment: Name of the experiment, that is, the question of the sweep.
-        sweep_key: `RunIdentifiers.key` of the sweep's own run.
+        run_key: Key of the parent run: the path of the sweep folder.
         ordering: Metric that orders the runs.
 
     Raises:
         TrackingError: If the server does not answer or has no such sweep.
     """
-    experiment_id, sweep_run_id, child_phases = _query_sweep_runs(uri, experiment, sweep_key)
-    runs_by_phase = _group_runs_by_phase(child_phases)
+    sweep_runs = query_sweep_runs(uri, experiment, run_key)
+    experiment_id, parent_run_id = sweep_runs.experiment_id, sweep_runs.parent_run_id
+    runs_by_phase = _group_runs_by_phase(sweep_runs.child_phases)
     finals_runs, search_runs = runs_by_phase.get("finals", []), runs_by_phase.get("search", [])
-    children_filter = f"tags.mlflow.parentRunId = '{sweep_run_id}'"
+    children_filter = f"tags.mlflow.parentRunId = '{parent_run_id}'"
 
     def build_charts_link(phase: str) -> str:
         """Return the link to the charts of a phase's runs; empty if there are fewer than two."""
@@ -90,7 +88,7 @@ def find_sweep_links(
         compare_finalists=_build_comparison_link(uri, experiment_id, finals_runs),
         compare_trials=_build_comparison_link(uri, experiment_id, search_runs),
         report=(
-            f"{uri}/#/experiments/{experiment_id}/runs/{sweep_run_id}/artifacts/report/index.html"
+            f"{uri}/#/experiments/{experiment_id}/runs/{parent_run_id}/artifacts/report/index.html"
         ),
     )
 
@@ -106,45 +104,6 @@ def _build_runs_page_link(
     }
     query = "&".join(f"{key}={quote(value, safe='')}" for key, value in query_fields.items())
     return f"{uri}/#/experiments/{experiment_id}/runs?{query}"
-
-
-def find_sweep_run_id(uri: str, experiment: str, sweep_key: str) -> str:
-    """Find the MLflow id of a sweep's own run.
-
-    Args:
-        uri: Address of the server.
-        experiment: Name of the experiment, that is, the question of the sweep.
-        sweep_key: `RunIdentifiers.key` of the sweep's own run.
-
-    Raises:
-        TrackingError: If the server does not answer or has no such sweep.
-    """
-    return _query_sweep_runs(uri, experiment, sweep_key)[1]
-
-
-def _query_sweep_runs(uri: str, experiment: str, sweep_key: str) -> tuple[str, str, dict[str, str]]:
-    """Query an MLflow server for a sweep's own run and its child runs.
-
-    Returns:
-        The id of the experiment, the id of the sweep's own run, and child run id → phase, oldest
-        run first.
-
-    Raises:
-        TrackingError: If the server does not answer or has no such sweep.
-    """
-    try:
-        client = MlflowServerClient(uri)
-        # `find_experiment_id` and `find_run_id` create nothing; a link must not create a run.
-        experiment_id = client.find_experiment_id(experiment)
-        run_id = client.find_run_id(experiment_id, sweep_key) if experiment_id else None
-        if experiment_id is None or run_id is None:
-            raise TrackingError(
-                f"the MLflow server at {uri} has no run of this sweep; the sweep may have used"
-                " another server or `tracking=none`"
-            )
-        return experiment_id, run_id, client.find_child_run_phases(experiment_id, run_id)
-    except ServerUnavailableError as error:
-        raise TrackingError(f"the MLflow server at {uri} does not answer: {error}") from None
 
 
 def _group_runs_by_phase(child_phases: Mapping[str, str]) -> dict[str, list[str]]:

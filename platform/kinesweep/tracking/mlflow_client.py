@@ -49,8 +49,9 @@ class ServerUnavailableError(Exception):
 class MlflowServerClient:
     """A client for one MLflow server.
 
-    Each method that calls the server raises `RequestRejectedError` or `ServerUnavailableError` as
-    `call_client` does.
+    Creating it imports MLflow and sets those environment variables of MLflow that are not set yet,
+    among them retries and timeout. Each method that calls the server raises `RequestRejectedError`
+    or `ServerUnavailableError` as `call_client` does.
 
     Args:
         uri: Address of the server.
@@ -88,7 +89,8 @@ class MlflowServerClient:
         """Return the id of the run with a key; create the run if it is missing.
 
         A run from an earlier recording with this key (whose folder has been removed since) remains,
-        but loses the key. Processes that share `lock_path` create only one run.
+        but loses the key. A run that `get_or_create_parent_run` created is taken over. Processes
+        that share `lock_path` create only one run.
 
         Args:
             experiment_id: Id of the experiment.
@@ -102,7 +104,7 @@ class MlflowServerClient:
         run_key = sanitize_run_key(run_key)
         with hold_lock_file(lock_path):
             for run_id, existing_recording_id in self._find_runs(experiment_id, run_key):
-                # `get_or_create_parent_run` creates runs without a recording id; adopt them.
+                # `get_or_create_parent_run` creates runs without a recording id.
                 if existing_recording_id in (recording_id, None):
                     self.call_client("set_tag", run_id, _RECORDING_ID_TAG, recording_id)
                     return run_id
@@ -115,7 +117,8 @@ class MlflowServerClient:
     def get_or_create_parent_run(self, experiment_id: str, run_key: str, lock_path: Path) -> str:
         """Return the id of the parent run with a key; create the run if it is missing.
 
-        A new run has no recording id; `get_or_create_run` adopts it once the parent is recorded.
+        A new run is named after the last part of its key. It has no recording id;
+        `get_or_create_run` takes it over once the parent is recorded.
 
         Args:
             experiment_id: Id of the experiment.
@@ -168,7 +171,7 @@ class MlflowServerClient:
                 return phases
 
     def update_run(self, run_id: str, title: str, running: bool) -> None:
-        """Set the title of a run, and mark the run as running if requested.
+        """Set the title of a run, cut to 250 characters, and mark it as running if requested.
 
         Args:
             run_id: Id of the run.

@@ -12,9 +12,9 @@ MAX_KEY_LENGTH, MAX_TAG_LENGTH, MAX_PARAM_LENGTH, MAX_DIGEST_LENGTH = 250, 8000,
 
 
 def format_param_value(value: object) -> str:
-    """Return a parameter as stored in MLflow: text unchanged, everything else as JSON.
+    """Return a parameter's value as stored in MLflow: text unchanged, everything else as JSON.
 
-    A text that is too long is cut and followed by a note on its original length.
+    A result of more than 6000 characters is cut and followed by a note on its original length.
     """
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     if len(text) <= MAX_PARAM_LENGTH:
@@ -26,14 +26,15 @@ def format_param_value(value: object) -> str:
 def sanitize_key(name: str) -> str:
     """Return the name of a metric or parameter, reduced to the characters that MLflow allows.
 
-    Other characters become `_`. The result is never empty and has at most 250 characters.
+    Other characters become `_`; slashes, periods and spaces at either end are removed. The result
+    is never empty and has at most 250 characters.
     """
     allowed = "".join(c if c.isascii() and (c.isalnum() or c in "_-./ ") else "_" for c in name)
     return allowed.strip("/. ")[:MAX_KEY_LENGTH] or "_"
 
 
 def sanitize_run_key(key: str) -> str:
-    """Return a run's key without quotes, which MLflow's filters cannot express.
+    """Return a run's key with `_` for quotes and backslashes, which break MLflow's filters.
 
     A changed key ends in a hash of the original one, so different keys stay different.
     """

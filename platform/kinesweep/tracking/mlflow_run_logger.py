@@ -55,6 +55,8 @@ class RunIdentifiers:
 class MlflowRunLogger:
     """A `RunLogger` for MLflow, opened by `backends.MlflowTracker.open_run_logger`.
 
+    Records that an earlier process of the run could not send are sent in the background at once.
+
     Args:
         uploader: Uploader for the run's offline queue.
     """
@@ -85,6 +87,8 @@ class MlflowRunLogger:
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record the measurements of a step, except metrics already recorded at this step or later.
+
+        The first call also starts to record system metrics in the background (`SystemMonitor`).
 
         Args:
             values: Metric → value.
@@ -137,9 +141,10 @@ class MlflowRunLogger:
         return len(self._queue.get_pending_records())
 
     def finish(self, status: RunStatus) -> None:
-        """Record the final status and close the log; wait until the server has all records.
+        """Record the final status, send the remaining records and close the log.
 
-        If the server is unavailable, the records stay in the offline queue and a warning is logged.
+        System metrics end too. The call waits until the server has all records. If the server is
+        unavailable, the records stay in the offline queue and a warning is logged.
 
         Args:
             status: Final status of the run.

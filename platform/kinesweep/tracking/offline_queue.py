@@ -206,8 +206,8 @@ class OfflineQueue:
     def _read_entries(self) -> list[tuple[dict[str, Any], int]]:
         """Return the entries of the file, one a line, each with the byte offset of its end.
 
-        A line that a kill or a full disk cut short becomes an empty entry. If it is the last one,
-        its end is written to the file.
+        A line that a kill or a full disk cut short becomes an empty entry. If it is the last one, a
+        newline is appended to the file.
         """
         entries: list[tuple[dict[str, Any], int]] = []
         content = self.path.read_bytes()
@@ -271,7 +271,7 @@ def _format_entry(entry: Mapping[str, Any]) -> str:
 def _open_locked(path: Path, timeout_s: float) -> Any:
     """Open a file for appending, without a buffer, and lock it.
 
-    The lock is on the file itself, not on a separate one, so `lock_file` is not used here.
+    The lock is on the file itself, not on a separate one as with `hold_lock_file`.
 
     Args:
         path: File of the queue.

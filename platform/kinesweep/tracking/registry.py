@@ -1,8 +1,8 @@
 """The model registry: each sweep's winner becomes a model version; one has the alias `champion`.
 
 The decision which version is better is made elsewhere. The data for a later comparison (the
-winner's texts for each seed) is stored among the artifacts of the sweep's own run, beside the
-bundle, so a champion can be compared even after the folder of its sweep was deleted.
+winner's texts for each seed) is stored among the artifacts of the sweep's parent run, beside
+the bundle, so a champion can be compared even after the folder of its sweep was deleted.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class ModelVersion:
 
     Attributes:
         number: Version number assigned by MLflow.
-        run_id: Id of the sweep's own run, which holds the files of the version.
+        run_id: Id of the sweep's parent run, which holds the files of the version.
         tags: Tags of the version.
     """
 
@@ -56,7 +56,8 @@ class ModelRegistry:
             name: Name of the model.
 
         Returns:
-            The version; None if the model does not exist or has no champion.
+            The version; None if the model does not exist or has no champion, or if the server
+            rejects the name.
 
         Raises:
             TrackingError: If the server does not answer.
@@ -112,7 +113,7 @@ class ModelRegistry:
 
         Args:
             name: Name of the model; created if missing.
-            run_id: Id of the sweep's own run.
+            run_id: Id of the sweep's parent run.
             bundle: Folder of the bundle.
             tags: Tags of the version.
 
@@ -141,7 +142,7 @@ class ModelRegistry:
         """Upload a folder of predictions to a run's artifacts, for `download_predictions`.
 
         Args:
-            run_id: Id of the sweep's own run.
+            run_id: Id of the sweep's parent run.
             folder: Folder with the predictions of all seeds.
 
         Raises:

@@ -126,7 +126,9 @@ class RunUploader:
         return run_id
 
     def _send_group(self, records: Sequence[QueuedRecord]) -> None:
-        """Send records that fit into one call; skip entries that the server rejects.
+        """Send records that fit into one call; skip rejected entries with a warning.
+
+        A rejected call is repeated with each half of its records, down to single entries.
 
         Raises:
             _RunDeletedError: If the run was deleted at the server.

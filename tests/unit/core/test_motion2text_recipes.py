@@ -6,7 +6,7 @@ import pytest
 
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.models.factory import check_model_config
+from kinesweep.models.factory import check_backbone_config
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 STAGES = ["pretrain", "boxing"]
@@ -74,4 +74,4 @@ def test_what_all_have_in_common(stage: str) -> None:
     assert recipe.training.metric_for_best_model == "cider"
     protocol_config = recipe.evaluation.protocol_config
     assert (protocol_config.case, protocol_config.punctuation) == ("lower", "drop")
-    check_model_config(recipe.model)
+    check_backbone_config(recipe.model)

@@ -6,7 +6,7 @@ import pytest
 
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.models import check_model_config
+from kinesweep.models import check_backbone_config
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 STAGES = ["pretrain", "finetune", "pretrain_tiny", "finetune_tiny"]
@@ -42,7 +42,7 @@ def test_published_adapters() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_all_have_in_common(stage: str) -> None:
     recipe = recipe_of(stage)
-    check_model_config(recipe.effective_model)
+    check_backbone_config(recipe.effective_model)
     assert recipe.source.splits.keys() == {"train", "validation"}
     encoder = recipe.model.encoder
     assert (encoder.kind, encoder.activation, len(encoder.hidden)) == ("mlp", "gelu", 1)

@@ -6,7 +6,7 @@ import pytest
 
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.models.factory import check_model_config
+from kinesweep.models.factory import check_backbone_config
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 NAMES = ["ssvp_t5", "ssvp_bart", "ssvp_tarres"]
@@ -71,7 +71,7 @@ def test_what_all_have_in_common(name: str) -> None:
     assert (encoder["kind"], encoder["gain"], recipe.model.append_eos) == ("linear", True, False)
     off = ("standardize", "norm_in", "norm_out", "velocity", "dropout")
     assert not any(encoder[key] for key in off) and encoder["activation"] == "none"
-    check_model_config(recipe.model)
+    check_backbone_config(recipe.model)
 
 
 def test_backbones() -> None:

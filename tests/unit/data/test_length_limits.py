@@ -198,6 +198,6 @@ def test_a_cut_of_a_batch_knows_what_it_counts(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path, tmp_path)
     assert (
         isinstance(recipe.effective_batch, EffectiveBatchConfig)
-        and recipe.effective_batch.uncounted == ()
+        and recipe.effective_batch.reference_streams == ()
     )
     assert recipe.effective_batch.truncate_frames == recipe.batch.truncate_frames

@@ -11,12 +11,14 @@ import pytest
 
 import kinesweep
 from corpus import tiny_store
+from kinesweep.checkpoints.checkpoints import create_checkpoint_folder, publish_checkpoint
 from kinesweep.checkpoints.model_dir import read_model_folder
+from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, CheckpointError
 from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.export import Bundle, check_files, export_bundle
+from kinesweep.export import Bundle, check_bundle_files, export_bundle
 from kinesweep.export import bundle as module
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.loop.run import RunSpec, train_run
@@ -30,7 +32,7 @@ def test_it_holds_everything(bundle, run, store):
     assert names >= {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"}
     assert names >= {"recipe.yaml", "features.json", "card.md", "predictions.tsv", "manifest.json"}
     for name in names - {"manifest.json"}:
-        assert check_files(bundle)[name] == compute_file_sha256(bundle / name)
+        assert check_bundle_files(bundle)[name] == compute_file_sha256(bundle / name)
     card = (bundle / "card.md").read_text()
     result = read_run_result(run)
     for fact in (store.fingerprint, result.weights_sha256, f"{result.scores['bleu']:.3f}"):
@@ -72,6 +74,27 @@ def test_what_is_there_is_not_replaced_unasked(bundle, run, store, tmp_path):
     with pytest.raises(BundleError, match="not a bundle"):
         export_bundle(run, mine, store, overwrite=True)
     assert (mine / "chapter.tex").exists()
+
+
+OTHERS = {
+    "a feature store": lambda path, run, store: shutil.copytree(store.folder, path),
+    "a checkpoint": lambda path, run, store: publish_checkpoint(
+        create_checkpoint_folder(path.parent, 1), 1, TrainingProgress()
+    ).folder.rename(path),
+    "a folder with": lambda path, run, store: shutil.copytree(run / "best", path),
+    "an empty folder": lambda path, run, store: path.mkdir(),
+    "a file": lambda path, run, store: path.touch(),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_only_a_bundle_is_overwritten(what, run, store, tmp_path):
+    """Stores and checkpoints have a `manifest.json` too."""
+    OTHERS[what](tmp_path / "b", run, store)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BundleError, match=f"not a bundle but {what}"):
+        export_bundle(run, tmp_path / "b", store, overwrite=True)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_export_that_fails_leaves_the_old_bundle(bundle, run, store, monkeypatch):
@@ -138,7 +161,7 @@ def test_all_damages_are_named_at_once(bundle):
     flip(bundle / "card.md")
     (bundle / "config.json").unlink()
     with pytest.raises(BundleError, match=r"config\.json.*missing.*card\.md.*changed"):
-        check_files(bundle)
+        check_bundle_files(bundle)
 
 
 def test_weights_that_are_not_the_models_are_refused(bundle, tmp_path):
@@ -157,7 +180,7 @@ def test_weights_that_are_not_the_models_are_refused(bundle, tmp_path):
 def test_a_readme_may_be_added(bundle):
     (bundle / "README.md").write_text("hello")
     (bundle / ".gitattributes").write_text("*")
-    assert "README.md" not in check_files(bundle)
+    assert "README.md" not in check_bundle_files(bundle)
 
 
 def test_a_later_format_is_refused(bundle):

@@ -8,7 +8,7 @@ import yaml
 
 from kinesweep.config.recipe.encoders import CnnEncoderConfig, LinearEncoderConfig
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.interop import ConvertedSettings, convert_settings
+from kinesweep.interop import ConvertedMultimodalHugsSettings, convert_multimodalhugs_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -60,10 +60,10 @@ NOW: dict[str, Any] = {
 }
 
 
-def convert(tmp_path: Path, plain: dict[str, Any]) -> ConvertedSettings:
+def convert(tmp_path: Path, plain: dict[str, Any]) -> ConvertedMultimodalHugsSettings:
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump(plain), encoding="utf-8")
-    return convert_settings(path)
+    return convert_multimodalhugs_settings(path)
 
 
 def changed(**parts: dict[str, Any]) -> dict[str, Any]:
@@ -239,6 +239,6 @@ def test_impossible_values_are_named_in_the_recipes_words(tmp_path: Path) -> Non
 
 
 def test_the_example_converts() -> None:
-    found = convert_settings(ROOT / "jobs/interop/multimodalhugs.yaml")
+    found = convert_multimodalhugs_settings(ROOT / "jobs/interop/multimodalhugs.yaml")
     assert found.recipe.model.backbone.scratch is not None
     assert found.recipe.training.max_steps == 400

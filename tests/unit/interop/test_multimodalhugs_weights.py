@@ -20,7 +20,7 @@ from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import CheckpointError, InputError, StoreError
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.tokenizer import train_tokenizer
-from kinesweep.interop import convert_settings, import_multimodalhugs_model
+from kinesweep.interop import convert_multimodalhugs_settings, import_multimodalhugs_model
 from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.extraction.build import extract_locally
 
@@ -257,7 +257,7 @@ def test_an_imported_model_is_evaluated(tmp_path: Path, monkeypatch: pytest.Monk
     }
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump(settings))
-    recipe = convert_settings(path).recipe
+    recipe = convert_multimodalhugs_settings(path).recipe
     import_multimodalhugs_model(tmp_path / "theirs", recipe, tmp_path / "ours")
     with pytest.raises(StoreError, match="not extracted"):
         evaluate_model_dir(tmp_path / "ours", "validation", [], None)

@@ -13,7 +13,7 @@ from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.interop import import_projectors
+from kinesweep.interop import import_sign_llava_projectors
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.loop.run import RunSpec, train_run
 from llamas import save_llama, tiny_llama
@@ -74,7 +74,7 @@ def saved(place: Path, theirs: dict[str, nn.Sequential], **more: Tensor) -> Path
 def test_each_projector_gives_their_vectors(corpus: Path, hidden: int | None) -> None:
     theirs = projectors(hidden)
     recipe = recipe_of(corpus, "pretrain", **({"encoder": LINEAR} if hidden is None else {}))
-    import_projectors(saved(corpus, theirs), recipe, corpus / "ours")
+    import_sign_llava_projectors(saved(corpus, theirs), recipe, corpus / "ours")
     ours = read_model_folder(corpus / "ours").model
     for stream, width in WIDTHS.items():
         x_BTD = torch.randn(2, 5, width)
@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_named(
     theirs = {name: part for name, part in projectors().items() if name not in left}
     path = saved(corpus, theirs, **more)
     with pytest.raises(CheckpointError, match=error):
-        import_projectors(path, recipe_of(corpus, "pretrain"), corpus / "ours")
+        import_sign_llava_projectors(path, recipe_of(corpus, "pretrain"), corpus / "ours")
     assert not (corpus / "ours").exists()
 
 
@@ -123,7 +123,7 @@ def test_other_shapes_and_makes_are_named(corpus: Path) -> None:
     for hidden, error in ((48, r"hidden.0.weight` is \(48, 8\), not \(64, 8\)"), (None, "missing")):
         path = saved(corpus, projectors(hidden))
         with pytest.raises(CheckpointError, match=error):
-            import_projectors(path, recipe_of(corpus, "pretrain"), corpus / "ours")
+            import_sign_llava_projectors(path, recipe_of(corpus, "pretrain"), corpus / "ours")
     whole = recipe_of(corpus, "pretrain", "training.stage=all")
     with pytest.raises(InputError, match="for a frozen language model"):
-        import_projectors(saved(corpus, projectors()), whole, corpus / "ours")
+        import_sign_llava_projectors(saved(corpus, projectors()), whole, corpus / "ours")

@@ -15,7 +15,7 @@ from kinesweep.core.batch import IGNORE, Batch
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models import Translator, build_translator, check_model_config
+from kinesweep.models import Translator, build_translator, check_backbone_config
 from kinesweep.models.backbones.causal import (
     CausalBackbone,
     compute_position_ids,
@@ -194,14 +194,14 @@ def test_a_long_input_may_stand_beside_a_long_text() -> None:
 def test_models_that_cannot_be_are_refused(architecture: str, words: str) -> None:
     plain = {"backbone": {"kind": "causal", "scratch": {"architecture": architecture}}}
     with pytest.raises(ConfigError, match=words):
-        check_model_config(ModelConfig.model_validate(plain))
+        check_backbone_config(ModelConfig.model_validate(plain))
 
 
 def test_unknown_keys_are_named() -> None:
     scratch = {**LLAMA, "hiden_size": 8, "eos_token_id": 3}
     plain = {"backbone": {"kind": "causal", "scratch": scratch}}
     with pytest.raises(ConfigError) as caught:
-        check_model_config(ModelConfig.model_validate(plain))
+        check_backbone_config(ModelConfig.model_validate(plain))
     assert "did you mean `hidden_size`" in str(caught.value)
     assert "scratch.eos_token_id" in str(caught.value)
 

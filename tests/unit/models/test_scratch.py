@@ -6,7 +6,7 @@ import pytest
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models import build_translator, check_model_config
+from kinesweep.models import build_translator, check_backbone_config
 
 CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"d_mode": 8}, "model.backbone.scratch.d_mode", "did you mean `d_model`?"),
@@ -40,7 +40,7 @@ def test_what_is_wrong_is_named(
 ) -> None:
     config = recipe(**keys)
     for build in (
-        lambda: check_model_config(config),
+        lambda: check_backbone_config(config),
         lambda: build_translator(config, {"pose": 5}, words),
     ):
         with pytest.raises(ConfigError) as caught:
@@ -51,13 +51,13 @@ def test_what_is_wrong_is_named(
 
 def test_all_unknown_keys_at_once(recipe: Callable[..., ModelConfig]) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_model_config(recipe(d_mode=8, dropuot=0.1))
+        check_backbone_config(recipe(d_mode=8, dropuot=0.1))
     assert [path.rsplit(".", 1)[1] for path, _ in caught.value.problems] == ["d_mode", "dropuot"]
 
 
 @pytest.mark.parametrize("architecture", ["m2m_100", "bart", "t5"])
 def test_good_keys_pass(recipe: Callable[..., ModelConfig], architecture: str) -> None:
-    check_model_config(recipe(architecture))
+    check_backbone_config(recipe(architecture))
 
 
 def test_keys_reach_the_backbone(translator: Callable[..., Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.pipelines import runtime_estimate
-from kinesweep.pipelines.runtime_estimate import extrapolate_runtime, scale_duration
+from kinesweep.pipelines.runtime_estimate import estimate_run_duration, scale_duration
 from kinesweep.sweeps.planning.step_timer import StepTiming
 
 
@@ -31,7 +31,25 @@ def test_a_dry_run_without_validation_clips_has_an_estimate(
     store: Any = SimpleNamespace(get_records=records.__getitem__)
     timing = StepTiming(start_s=1.0, step_s=1.0, evaluation_s=1.0, end_s=1.0, samples=4.0)
     with caplog.at_level(logging.INFO, logger="kinesweep"):
-        estimate = extrapolate_runtime(recipe, store, timing)
+        estimate = estimate_run_duration(recipe, store, timing)
     assert estimate.training > 0
     assert bool(estimate.evaluations) == bool(estimate.decoding) == bool(num_measured)
     assert ("the time of decoding cannot be estimated" in caplog.text) == (num_measured == 0)
+
+
+def test_frames_of_reference_motions_do_not_fill_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(
+        tiny_corpus(tmp_path),
+        tmp_path / "stores",
+        batch={"batch_size": None, "max_frames": 40},
+        model={"reference": {"stream": "pose", "against": "reference"}},
+    )
+    monkeypatch.setattr(runtime_estimate, "estimate_extraction_seconds", lambda recipe: 0.0)
+    clips = [SimpleNamespace(lengths={"pose": 10, "reference": 10})] * 2
+    store: Any = SimpleNamespace(get_records=lambda split: clips)
+    timing = StepTiming(start_s=1.0, step_s=1.0, evaluation_s=1.0, end_s=1.0, samples=4.0)
+    # A batch holds 4 clips, as many as a step of the dry run, which took 1 s.
+    estimate = estimate_run_duration(recipe, store, timing)
+    assert estimate.training == recipe.training.max_steps

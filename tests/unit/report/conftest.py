@@ -17,7 +17,7 @@ from kinesweep.report import (
     TranslationSample,
     TrialSummary,
 )
-from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
+from kinesweep.sweeps.results.outcome_file import write_sweep_outcome
 from kinesweep.sweeps.sweep import Sweep, run_sweep
 from once import made_once
 from sweeping import RATE, Here, OpenTimed, make_lab

@@ -10,7 +10,8 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.pipelines.sweeps.sweep_report import collect_report_data, write_sweep_report
 from kinesweep.report import SweepReport
-from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata, read_sweep_outcome
+from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata
+from kinesweep.sweeps.results.outcome_file import read_sweep_outcome
 
 pytestmark = pytest.mark.integration
 

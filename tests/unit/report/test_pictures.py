@@ -17,7 +17,8 @@ from kinesweep.pipelines.sweeps.report_media import render_winner_samples
 from kinesweep.pipelines.sweeps.sweep_report import write_sweep_report
 from kinesweep.report import ClipImage, SweepReport, write_report
 from kinesweep.store import open_store
-from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata, read_sweep_outcome
+from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata
+from kinesweep.sweeps.results.outcome_file import read_sweep_outcome
 
 pytestmark = pytest.mark.integration
 

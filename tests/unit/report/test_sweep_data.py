@@ -7,7 +7,7 @@ import pytest
 import kinesweep as ks
 from kinesweep.pipelines.sweeps.sweep_data import SweepData
 from kinesweep.sweeps.journal.journal import build_trials, read_journal
-from kinesweep.sweeps.journal.sweep_metadata import read_sweep_outcome
+from kinesweep.sweeps.results.outcome_file import read_sweep_outcome
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 
 from kinesweep.cli import main
-from kinesweep.sweeps.journal.sweep_metadata import read_sweep_outcome
+from kinesweep.sweeps.results.outcome_file import read_sweep_outcome
 from kinesweep.sweeps.results.table import SweepTable, build_sweep_table
 from sweeping import RATE
 

@@ -105,7 +105,7 @@ class Recipe(StrictConfig):
 
     @property
     def prompt_settings(self) -> PromptSettings:
-        """Return the sections `prompt` and `context` together, without prepared sentences."""
+        """Return the sections `prompt` and `context`, without the contents of files they name."""
         return PromptSettings(self.prompt, self.context)
 
     @property
@@ -124,7 +124,7 @@ class Recipe(StrictConfig):
         Frame limits of streams that are not selected are left out, so that one recipe serves a
         search over streams. The stream of a reference motion, which is aligned with its motion
         frame by frame, gets the frame limit of the motion unless it has its own, and is listed in
-        `uncounted`.
+        `reference_streams`.
         """
         frame_limits = _exclude_streams(self.batch.truncate_frames, self._unselected_streams)
         # The right operand of `|` wins, so a reference's own limit precedes that of its motion.
@@ -136,7 +136,7 @@ class Recipe(StrictConfig):
         settings = {name: getattr(self.batch, name) for name in BatchConfig.model_fields}
         settings |= {
             "truncate_frames": frame_limits,
-            "uncounted": tuple(self.motion_stream_by_reference),
+            "reference_streams": tuple(self.motion_stream_by_reference),
         }
         # The values come from a validated section, so they are not validated again.
         return EffectiveBatchConfig.model_construct(**settings)
@@ -167,7 +167,7 @@ class Recipe(StrictConfig):
         )
 
     @property
-    def video_source(self) -> PoseTsvConfig | None:
+    def pose_estimation_source(self) -> PoseTsvConfig | None:
         """Return the source if its poses are estimated from videos; None for any other source."""
         source = self.source
         return source if isinstance(source, PoseTsvConfig) and source.videos else None
@@ -201,17 +201,17 @@ class Recipe(StrictConfig):
 
     @property
     def effective_source(self) -> SourceConfig:
-        """Return the source with the estimator's root folder and only the selected streams."""
+        """Return the source as adapted to `features`: selected streams, estimator in `root`."""
         if isinstance(self.source, CorporaConfig):
             corpora = tuple(self._apply_features_to_corpus(c) for c in self.source.corpora)
             return self.source.model_copy(update={"corpora": corpora})
         return self._apply_features_to_corpus(self.source)
 
     def _apply_features_to_corpus(self, corpus: SingleSourceConfig) -> SingleSourceConfig:
-        """Return a corpus as the features read it.
+        """Return a corpus config as adapted to the `features` section.
 
         HDF5 shards keep only the selected streams; in the `root` of other corpora, `{estimator}` is
-        replaced by the pose estimator.
+        replaced by the name of the pose estimator.
         """
         if isinstance(corpus, H5ShardsConfig):
             return corpus.select_streams(self.selected_streams)
@@ -278,7 +278,7 @@ class Recipe(StrictConfig):
         return Recipe.model_validate(values)
 
     def with_encoder_dir(self, encoder_dir: Path) -> "Recipe":
-        """Return the recipe with the path of its video model or embedder set to `encoder_dir`."""
+        """Return the recipe with its video model or embedder, if any, in `encoder_dir`."""
         values: dict[str, Any] = self.model_dump(mode="json")
         set_encoder_dir(values, encoder_dir)
         return Recipe.model_validate(values)
@@ -293,5 +293,5 @@ class Recipe(StrictConfig):
 def _exclude_streams(
     by_stream: Mapping[str, Any], excluded_streams: Collection[str]
 ) -> dict[str, Any]:
-    """Return the entries of a mapping from stream names that are not of the excluded streams."""
+    """Return a copy of a mapping by stream name without the entries of the excluded streams."""
     return {name: value for name, value in by_stream.items() if name not in excluded_streams}

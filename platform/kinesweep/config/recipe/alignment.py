@@ -11,7 +11,7 @@ DEFAULT_GAMMA = 0.01
 
 
 class AlignmentConfig(StrictConfig):
-    """The reference of a clip, aligned with the clip's frames and stored as a separate stream."""
+    """Alignment of a clip's reference motion with its frames; the result is stored as a stream."""
 
     method: Literal["window", "dtw", "soft_dtw", "none"] = Field(
         "dtw",

@@ -100,7 +100,10 @@ class CausalBackboneConfig(_BackboneConfig):
 
 
 def _get_kind(value: object) -> str:
-    """Return the `kind` of a backbone; `seq2seq` if a mapping has none, empty for other values."""
+    """Return the `kind` of a backbone, given as a mapping or as a config.
+
+    A mapping without a `kind` gives `seq2seq`, any other value without one an empty text.
+    """
     # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
     if isinstance(value, Mapping):
         return str(value.get("kind", "seq2seq"))

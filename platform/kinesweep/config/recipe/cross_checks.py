@@ -60,6 +60,8 @@ def check_streams_match_source(
 def check_estimator_folder(corpora: Sequence[SingleSourceConfig], features: FeaturesConfig) -> None:
     """Check that `features.estimator` is set exactly if `source.root` contains `{estimator}`.
 
+    Corpora without a `root` are not checked.
+
     Raises:
         ValueError: If only one of them is set.
     """
@@ -92,6 +94,8 @@ def check_crop_poses(corpora: Sequence[SingleSourceConfig], features: FeaturesCo
 
 def check_spatial_augmentation(augmentation: AugmentationConfig, features: FeaturesConfig) -> None:
     """Check that the features are centered if the augmentation mirrors or rotates clips.
+
+    Kinds of features without a setting for centering are not checked.
 
     Raises:
         ValueError: If clips are mirrored or rotated, but their features are not centered.

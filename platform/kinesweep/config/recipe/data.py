@@ -107,7 +107,7 @@ class BatchConfig(StrictConfig):
 class EffectiveBatchConfig(BatchConfig):
     """The `batch` section as a run uses it, with the streams of reference motions added."""
 
-    uncounted: tuple[str, ...] = Field(
+    reference_streams: tuple[str, ...] = Field(
         (),
         description="Streams of reference motions, which are encoded with a clip but do not count"
         " as frames of it.",

@@ -14,7 +14,7 @@ from kinesweep.config.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfi
 
 
 class FrameEncoderConfig(StrictConfig):
-    """First steps of all frame encoders: standardization → velocities → norm."""
+    """Settings shared by all frame encoders: standardization → velocities → norm, and dropout."""
 
     standardize: bool = Field(
         True, description="Standardize each feature with its statistics on the training split."
@@ -100,7 +100,10 @@ class CnnEncoderConfig(FrameEncoderConfig):
 
 
 def _get_kind(value: object) -> str:
-    """Return the `kind` of an encoder; `linear` if a mapping has none, empty for other values."""
+    """Return the `kind` of an encoder, given as a mapping or as a config.
+
+    A mapping without a `kind` gives `linear`, any other value without one an empty text.
+    """
     # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
     kind = value.get("kind", "linear") if isinstance(value, Mapping) else getattr(value, "kind", "")
     return str(kind)

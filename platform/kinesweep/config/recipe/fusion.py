@@ -41,7 +41,10 @@ class ChannelFusionConfig(_FusionConfig):
 
 
 def _get_kind(value: object) -> str:
-    """Return the `kind` of a fusion; `time` if a mapping has none, empty for other values."""
+    """Return the `kind` of a fusion, given as a mapping or as a config.
+
+    A mapping without a `kind` gives `time`, any other value without one an empty text.
+    """
     # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
     kind = value.get("kind", "time") if isinstance(value, Mapping) else getattr(value, "kind", "")
     return str(kind)

@@ -19,6 +19,8 @@ _PATH_KEYS = ("train", "validation", "test", *_FOLDER_KEYS)
 def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
     """Make all local paths absolute and set `model.init_sha256`, the hash of the initial weights.
 
+    Paths of corpora and of the store are always made absolute, other paths only if they exist.
+
     Args:
         recipe: Plain values of a recipe, modified in place.
         base: Folder that relative paths start from.
@@ -44,6 +46,8 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
 
 def make_paths_portable(recipe: RecipeDict) -> None:
     """Remove the folders of this machine: reduce paths to file names, and unset data folders.
+
+    `poses` of a corpus keeps its file name, because a recipe with crops is invalid without it.
 
     Args:
         recipe: Plain values of a recipe, modified in place.
@@ -116,7 +120,7 @@ def _list_corpora(recipe: RecipeDict) -> list[RecipeDict]:
 
 
 def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
-    """List the section and the key of every path or hub id that is set, except those of the corpus.
+    """List the section and the key of every path or hub id that is set, except those of the data.
 
     They name models, the tokenizer, WordNet and tables of predictions.
     """

@@ -125,9 +125,9 @@ class PrecomputedFeaturesConfig(StrictConfig):
 
 
 def _make_kind_getter(default_kind: str) -> Callable[[object], str]:
-    """Return a function that gets the `kind` of a value, and `default_kind` of a mapping without.
+    """Return a function that gets the `kind` of a mapping or a config, for use as a discriminator.
 
-    It is the discriminator of a union.
+    A mapping without a `kind` gives `default_kind`, any other value without one an empty text.
     """
 
     def get_kind(value: object) -> str:

@@ -51,12 +51,20 @@ class VideoWindowsConfig(StrictConfig):
 
     @property
     def num_spanned_frames(self) -> int:
-        """Return the number of frames of the resampled video that a window spans."""
+        """Return the number of frames that a window spans at the rate `target_fps`.
+
+        They are frames of the resampled video. With `compat: ssvp`, the video is not resampled, and
+        a window spans as much time in frames of the file.
+        """
         return self.num_frames * self.sampling_rate
 
     @property
     def effective_stride(self) -> int:
-        """Return the frames between two starts of windows: `stride`, or the span of a window."""
+        """Return the number of frames between the starts of two windows.
+
+        It is `stride`, by default the number of frames that a window spans. Frames are those of the
+        resampled video, or with `compat: ssvp` those of the file.
+        """
         return self.num_spanned_frames if self.stride is None else self.stride
 
 

@@ -70,9 +70,9 @@ def find_skeleton(layout: PointLayout | None) -> Skeleton | None:
 
     Returns:
         A named skeleton with exactly these points, otherwise one built from the body tree. None if
-        there is no layout, or if it has a point that is not in the tree.
+        there is no layout, or if it does not fit the tree (see `topology.find_parents`).
     """
-    return None if layout is None else _find_known_skeleton(layout)
+    return None if layout is None else _find_or_build_skeleton(layout)
 
 
 def _compute_mirror_indices(layout: PointLayout) -> tuple[int, ...]:
@@ -141,10 +141,10 @@ SKELETONS = {
 
 
 @lru_cache(maxsize=64)
-def _find_known_skeleton(layout: PointLayout) -> Skeleton | None:
+def _find_or_build_skeleton(layout: PointLayout) -> Skeleton | None:
     """Find the named skeleton of a layout, or build one from the body tree.
 
-    The result is None if the layout has no named skeleton and a point that is not in the tree.
+    The result is None if the layout has no named skeleton and does not fit the tree. It is cached.
     """
     # Named skeletons first, because SMPL's topology is not part of the body tree.
     named_skeleton = next(

@@ -95,7 +95,10 @@ def _find_mirror_point(component: str, name: str) -> Key | None:
 
 
 def swap_sides(name: str) -> str:
-    """Swap left and right in a name; return a name that contains neither unchanged."""
+    """Swap left and right in a name; return a name that contains neither unchanged.
+
+    A side is the word `left` or `right` in any case, or an initial `L` or `R` as in `LWrist`.
+    """
     if _SIDE_LETTER.match(name):
         return _OPPOSITE_SIDE[name[0]] + name[1:]
 

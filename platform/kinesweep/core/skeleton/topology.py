@@ -67,14 +67,17 @@ _IBUG_CHAINS = (
 
 
 def find_parents(layout: PointLayout) -> tuple[int, ...] | None:
-    """Find the index of each point's parent in the tree of the whole body.
+    """Find the index of each point's parent in a layout, according to the tree of the whole body.
+
+    The parent is the nearest ancestor that the layout contains.
 
     Args:
         layout: Components and point names, J points in total.
 
     Returns:
-        J parent indices, `ROOT` for points without a parent. None if a point is not in the tree, or
-        if two points are the same point of the tree.
+        J parent indices, `ROOT` for points without a parent. None if a point is not in the tree
+        (other points of a full face mesh, which have the chin as their parent, are allowed), or if
+        two points are the same point of the tree.
     """
     keys = [
         _make_tree_key(component, points, index)

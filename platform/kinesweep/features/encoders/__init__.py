@@ -35,7 +35,9 @@ _MODEL_FILES = (
 
 @lru_cache(maxsize=2)
 def build_video_encoder(config: VideoEncoderConfig, precision: str, device: str) -> VideoEncoder:
-    """Build the video encoder that `config.kind` names and load its weights.
+    """Build the video encoder that `config.kind` names and load its weights, or return it cached.
+
+    Each process caches the two encoders that it used last.
 
     Args:
         config: Config of the encoder.
@@ -100,6 +102,8 @@ def _resolve_model_dir(name: str) -> Path:
 
 def compute_encoder_fingerprint(config: VideoEncoderConfig) -> str:
     """Compute a hash of an encoder's settings and of the content of its files.
+
+    The files of a hub model are downloaded to the cache.
 
     Raises:
         InputError: If the files do not exist or cannot be downloaded.

@@ -1,7 +1,8 @@
 """The interface of a video encoder, which maps windows of pixels to feature vectors.
 
-The features of a window depend only on its own pixels, not on other windows in the batch and not on
-the frames that pad its end.
+The features of a window depend only on its own pixels, not on other windows in the batch. They must
+not depend on the frames that pad its end either; only the video models of `hf_vision`, which have
+no mask for padding, do not guarantee that.
 
 Shapes: B windows, F frames of a window, H = W pixels, C colors, K time steps of a window, D width.
 """

@@ -42,7 +42,7 @@ class HfVisionEncoder:
     """A `VideoEncoder` that wraps a Hugging Face vision model.
 
     Args:
-        model: Model with loaded weights.
+        model: Model with loaded weights, which is moved to the device and set to evaluation mode.
         normalization: Image normalization that the model was trained with.
         pool: Pooling of the tokens, `mean` over patches or `first` (class token).
         precision: Arithmetic precision, `fp32` or `bf16` (autocast).
@@ -93,6 +93,8 @@ class HfVisionEncoder:
         cls, config: HfVisionEncoderConfig, precision: str, device: torch.device | str
     ) -> "HfVisionEncoder":
         """Load the saved vision model that a recipe names and create its encoder.
+
+        A hub model is downloaded to the cache.
 
         Args:
             config: Hub id or folder of the model, and pooling.

@@ -72,6 +72,8 @@ class ImageNormalization:
 def read_image_normalization(name: str) -> ImageNormalization:
     """Read the image normalization from the preprocessor file of a model.
 
+    The file of a hub model is downloaded to the cache.
+
     Args:
         name: Local folder or hub id.
 

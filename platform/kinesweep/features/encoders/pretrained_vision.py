@@ -41,6 +41,8 @@ _UNUSED_PREFIXES: dict[str, tuple[str, ...]] = {
 def load_vision_config(name: str) -> PreTrainedConfig:
     """Load the configuration of the image or video tower of a saved model.
 
+    The configuration of a hub model is downloaded to the cache.
+
     Args:
         name: Local folder or hub id.
 
@@ -79,12 +81,15 @@ def load_vision_config(name: str) -> PreTrainedConfig:
 def load_vision_model(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     """Load the image or video tower of a saved model in float32 and evaluation mode.
 
+    The weights of a hub model are downloaded to the cache.
+
     Args:
         name: Local folder or hub id.
         config: Configuration of the tower, from `load_vision_config`.
 
     Raises:
-        CheckpointError: If weights are missing, have another shape or are not safetensors.
+        CheckpointError: If weights cannot be downloaded, are missing, have another shape or are not
+            safetensors.
     """
     try:
         with silence_transformers():

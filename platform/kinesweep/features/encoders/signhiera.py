@@ -79,8 +79,8 @@ class HieraAttention(nn.Module):
 
     Args:
         width: Input width.
-        out: Output width.
-        heads: Number of heads, A.
+        output_width: Output width.
+        num_heads: Number of heads, A.
         pooled: Whether each 2 x 2 queries are merged into one by their maximum.
         unit: Side of a mask unit in tokens; None for attention over the whole window.
     """
@@ -146,8 +146,8 @@ class HieraLayer(nn.Module):
 
     Args:
         width: Input width.
-        out: Output width.
-        heads: Number of heads, A.
+        output_width: Output width.
+        num_heads: Number of heads, A.
         pooled: Whether each 2 x 2 tokens are merged into one.
         unit: Side of a mask unit in tokens; None for attention over the whole window.
     """
@@ -213,8 +213,8 @@ class SignHiera(nn.Module):
         """Encode normalized pixels to features, (B, T, D).
 
         Args:
-            pixels_BCFHW: Normalized pixels, float; F is even and at most the geometry's `frames`.
-                A shorter window uses the positions of the first time steps.
+            pixels_BCFHW: Normalized pixels, float; F is even and at most the geometry's
+                `max_frames`. A shorter window uses the positions of the first time steps.
             real_BT: Mask of the real time steps, which do not attend to padding; None if all time
                 steps are real.
         """
@@ -235,7 +235,8 @@ def _build_stage(geometry: HieraGeometry, stage: int) -> list[HieraLayer]:
         geometry: Size of the network.
         stage: Index of the stage, counted from 0.
     """
-    out, heads = geometry.first_stage_width * 2**stage, geometry.first_stage_heads * 2**stage
+    output_width = geometry.first_stage_width * 2**stage
+    num_heads = geometry.first_stage_heads * 2**stage
     layers = []
     for layer_index in range(geometry.stage_depths[stage]):
         pooled = layer_index == 0 and stage > 0
@@ -248,7 +249,9 @@ def _build_stage(geometry: HieraGeometry, stage: int) -> list[HieraLayer]:
             else None
         )
         layers.append(
-            HieraLayer(geometry.first_stage_width * 2**input_stage, out, heads, pooled, unit)
+            HieraLayer(
+                geometry.first_stage_width * 2**input_stage, output_width, num_heads, pooled, unit
+            )
         )
     return layers
 

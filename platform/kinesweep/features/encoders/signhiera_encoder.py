@@ -53,7 +53,8 @@ class SignHieraEncoder:
     """A `VideoEncoder` that runs SignHiera on one device.
 
     Args:
-        model: Model with loaded weights.
+        model: Model with loaded weights, which is frozen, set to evaluation mode and moved to the
+            device.
         precision: Arithmetic precision; weights stay float32.
         device: Device of the model.
 

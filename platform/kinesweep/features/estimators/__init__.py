@@ -1,8 +1,8 @@
 """Registry of pose estimators, which convert videos to `.pose` files.
 
 Built-in estimators are in the table below; other packages can add theirs through the entry-point
-group `kinesweep.estimators`. Each estimator runs in its own virtual environment. Only its class is
-imported here, which must not import its dependencies.
+group `kinesweep.estimators`. An estimator with requirements runs in its own virtual environment.
+Only its class is imported here, which must not import its dependencies.
 """
 
 import inspect
@@ -52,7 +52,10 @@ class EstimatorSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash, 12 hexadecimal digits, that changes whenever the poses may change."""
+        """Return a hash of name, version and requirements, 12 hexadecimal digits.
+
+        An estimator must change its version whenever its poses may change.
+        """
         return compute_fingerprint([self.name, self.version, list(self.requirements)])[:12]
 
 
@@ -62,7 +65,9 @@ def list_estimator_names() -> list[str]:
 
 
 def find_estimator(name: str) -> EstimatorSpec:
-    """Find an estimator by name; built-in ones take precedence over entry points.
+    """Find an estimator by name and import its class, which states version and requirements.
+
+    Built-in estimators take precedence over entry points.
 
     Raises:
         InputError: If there is no such estimator, it cannot be imported, or it lacks `version` or

@@ -118,17 +118,18 @@ def read_estimator_output(
         raise ClipError(text, "bad_output") from None
 
 
-def _list_outputs(name: str, root: Path) -> list[Path]:
-    """List the outputs of an estimator at a path, sorted: one folder or JSON file per clip.
+def _list_outputs(estimator_name: str, root: Path) -> list[Path]:
+    """List the outputs of an estimator at or below a path: one folder or JSON file per clip.
 
-    OpenPose writes a folder of JSON files per clip, all other estimators write a JSON file.
+    OpenPose writes a folder of JSON files per clip, all other estimators write a JSON file. The
+    path itself comes first; the others are sorted.
 
     Raises:
         InputError: If the path does not exist.
     """
     if not root.exists():
         raise InputError(f"`{root}` does not exist")
-    if name.startswith("openpose"):
+    if estimator_name.startswith("openpose"):
         folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
         return [folder for folder in folders if any(folder.glob(f"*{_OPENPOSE_SUFFIX}"))]
     return [root] if root.is_file() else sorted(root.rglob("*.json"))

@@ -131,9 +131,9 @@ class EstimatorProcess:
         return self._process
 
     def _read_last_stderr_line(self) -> str:
-        """Read the last line that the subprocess wrote to stderr, 300 characters at most.
+        """Read the last line that this subprocess or an earlier one wrote to stderr, shortened.
 
-        The result is `no output` if it wrote nothing.
+        It has 300 characters at most. The result is `no output` if none of them wrote anything.
         """
         self._stderr_file.seek(0)
         lines = self._stderr_file.read().strip().splitlines()

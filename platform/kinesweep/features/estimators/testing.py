@@ -45,7 +45,7 @@ class EstimatorContract:
         )
 
     def test_every_frame_has_a_pose(self, tmp_path: Path) -> None:
-        """Check that every frame has all points and that detected points are finite."""
+        """Check that every frame has all points, some are detected, and these are finite."""
         with EstimatorProcess(self._spec) as estimate:
             result = estimate(self.video, tmp_path / "a.pose")
         assert result["frames"] > 0 and result["fps"] > 0

@@ -27,7 +27,7 @@ _READY_FILE = "ready.json"
 def get_environment_python(name: str, requirements: tuple[str, ...]) -> Path:
     """Return the path of the Python interpreter of an estimator's environment.
 
-    The environment is created if it does not exist yet.
+    The environment is created if it does not exist yet; pip then downloads the packages.
 
     Args:
         name: Name of the estimator.

@@ -105,7 +105,7 @@ def estimate_video_poses(estimator: Any, request: dict[str, Any]) -> dict[str, A
 
 
 def main() -> None:
-    """Run the estimator for each request on standard input until the input ends."""
+    """Answer each request on standard input with a response on standard output until it ends."""
     # Keep the original stdout for responses and redirect file descriptor 1 to stderr, so that the
     # output of native libraries cannot mix with the protocol.
     responses = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -28,7 +28,7 @@ _PAD_START_MODEL_TYPES = ("t5", "longt5")
 
 
 def get_decoder_start_id(config: Any, vocabulary: Vocabulary) -> int:
-    """Return the decoder's start token in our vocabulary.
+    """Return the id of the decoder's start token in our vocabulary.
 
     T5, Pegasus and Marian start with padding, Blenderbot with the beginning of a sentence, and
     BART, M2M-100 and mBART with the end of one. The configuration states it in its own ids.

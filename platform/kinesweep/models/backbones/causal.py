@@ -71,7 +71,7 @@ class CausalBackbone(BaseBackbone):
     def compute_attention_weights(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
     ) -> Tensor:
-        """Compute the attention weights that predict each label, (B, A, H, L, M).
+        """Compute the attention weights with which the model predicts each label, (B, A, H, L, M).
 
         Row l belongs to the position before label l, which predicts it. The M positions are the
         vectors, then the labels before the last. Input rows are padded on the LEFT, as in the

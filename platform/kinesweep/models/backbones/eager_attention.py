@@ -33,11 +33,12 @@ def use_eager_attention(model: PreTrainedModel) -> Iterator[None]:
 def stack_attention_weights(
     model: PreTrainedModel, layers: Sequence[Tensor | None] | None, num_positions: int
 ) -> Tensor:
-    """Stack the attention weights of all layers, float32 (B, A, H, L, M).
+    """Stack the attention weights of the layers that returned any, float32 (B, A, H, L, M).
 
     Args:
         model: Model that returned the weights, for error messages.
-        layers: Weights of each layer, (B, H, L, M); None for a layer that returned none.
+        layers: Weights of each layer, (B, H, L, M); None for a layer that returned none, which is
+            left out.
         num_positions: Expected number of positions M.
 
     Raises:

@@ -64,7 +64,7 @@ def load_pretrained_backbone(
     config = load_pretrained_config(spec)
     for key, value in spec.family.get_special_ids(config, vocabulary).items():
         setattr(config, key, value)
-    backbone = _read_weights(spec, config)
+    backbone = _load_complete_model(spec, config)
     num_rows = backbone.get_input_embeddings().num_embeddings
     if vocabulary.size > num_rows or (exact_size and vocabulary.size < num_rows):
         # Silenced, because Hugging Face warns about sizes that do not suit tensor cores.
@@ -130,8 +130,8 @@ def _read_config(spec: PretrainedModelSpec) -> PreTrainedConfig:
     return config
 
 
-def _read_weights(spec: PretrainedModelSpec, config: PreTrainedConfig) -> PreTrainedModel:
-    """Load a pretrained model whose weights are all present; additional ones cause a warning.
+def _load_complete_model(spec: PretrainedModelSpec, config: PreTrainedConfig) -> PreTrainedModel:
+    """Load a pretrained model whose weights are all present; log a warning for additional ones.
 
     Raises:
         InputError: If the weights cannot be read from safetensors, or some are missing or have

@@ -36,7 +36,7 @@ _RESERVED_KEYS = (
 def build_scratch_config(
     family: BackboneFamily, scratch: Mapping[str, Any], vocabulary: Vocabulary
 ) -> PreTrainedConfig:
-    """Build the configuration of a backbone from scratch.
+    """Build the Hugging Face configuration of a backbone that is trained from scratch.
 
     Args:
         family: Family the architecture must belong to.
@@ -46,7 +46,7 @@ def build_scratch_config(
     Raises:
         ConfigError: If the architecture or a key is unknown, or the architecture rejects a value.
     """
-    problems = _find_unknown_keys(family, scratch)
+    problems = _find_scratch_problems(family, scratch)
     if problems:
         raise ConfigError("the model", problems)
     architecture, keys = _split_architecture(scratch)
@@ -58,7 +58,7 @@ def build_scratch_config(
 
 
 def check_scratch_config(family: BackboneFamily, scratch: Mapping[str, Any]) -> None:
-    """Check the section of a backbone from scratch by building it without allocating memory.
+    """Check a backbone's section `scratch` by building the model without allocating memory.
 
     Args:
         family: Family the architecture must belong to.
@@ -87,8 +87,10 @@ def _split_architecture(scratch: Mapping[str, Any]) -> tuple[str, dict[str, Any]
     return str(scratch["architecture"]), keys
 
 
-def _find_unknown_keys(family: BackboneFamily, scratch: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Find what the section contains that the architecture does not have.
+def _find_scratch_problems(
+    family: BackboneFamily, scratch: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Find out whether the architecture is unknown, and which keys a recipe cannot set for it.
 
     Returns:
         Pairs of a dotted path and a problem; a single pair if the architecture itself is unknown.

@@ -66,13 +66,16 @@ class Seq2SeqBackbone(BaseBackbone):
     def compute_attention_weights(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
     ) -> Tensor:
-        """Compute the decoder's cross-attention weights that predict each label, (B, A, H, L, N).
+        """Compute the cross-attention weights with which the decoder predicts each label.
 
         Args:
             model: Hugging Face encoder-decoder.
             x_BNE: Input vectors.
             mask_BN: Mask of the vectors, bool.
             labels_BL: Labels; `IGNORE` where padded.
+
+        Returns:
+            Weights of each label over the N vectors, (B, A, H, L, N).
 
         Raises:
             InputError: If there are more vectors or labels than the backbone has positions, or the

@@ -39,7 +39,11 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x_NVC: Tensor) -> Tensor:
-        """Normalize each channel and apply weight and bias; the shape stays the same."""
+        """Normalize each channel and apply weight and bias; the shape stays the same.
+
+        In training, unless the layer is frozen, the statistics are those of the batch, and the
+        running statistics are updated. With several ranks this is a collective call.
+        """
         x_NC = x_NVC.flatten(0, -2)
         # A frozen layer does not update its statistics, even if the model is in training mode.
         updates_statistics = self.training and self.weight.requires_grad

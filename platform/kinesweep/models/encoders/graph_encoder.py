@@ -92,8 +92,8 @@ class GraphEncoder(nn.Module):
             deviation_D: Standard deviation of each feature in the training split.
         """
         if self.config.standardize:
-            self.mean.copy_(self._average_mirror_sides(mean_D))
-            deviation_D = self._average_mirror_sides(deviation_D.square()).sqrt()
+            self.mean.copy_(self._average_mirror_points(mean_D))
+            deviation_D = self._average_mirror_points(deviation_D.square()).sqrt()
             self.scale.copy_(1 / deviation_D.clamp_min(MIN_STD))
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,7 +170,7 @@ class GraphEncoder(nn.Module):
             x_BTVC = torch.cat([x_BTVC, velocity_BTVC], dim=3)
         return packer.pack(x_BTVC)
 
-    def _average_mirror_sides(self, values_D: Tensor) -> Tensor:
+    def _average_mirror_points(self, values_D: Tensor) -> Tensor:
         """Average the values of each point with those of its mirror point; returns (D,)."""
         values_VC = values_D.unflatten(0, (self.num_points, -1))
         return ((values_VC + values_VC[self.mirror]) / 2).flatten()

@@ -24,7 +24,7 @@ def build_graph_partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:
 
     Args:
         skeleton: Skeleton of V points.
-        hops: Largest number of bones between two points of the same graph.
+        hops: Largest number of bones between two points that a graph connects.
     """
     hops_VV = compute_bone_distances(skeleton)
     depth_V = _compute_depths(skeleton)

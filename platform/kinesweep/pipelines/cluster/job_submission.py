@@ -34,21 +34,23 @@ def _write_to_stderr(text: str) -> None:
     sys.stderr.write(text)
 
 
-def submit_job(
+def run_ray_job(
     arguments: Sequence[str],
     address: str | None = None,
     sweep_dir: Path | None = None,
     write: Callable[[str], None] = _write_to_stderr,
     colors: bool = False,
 ) -> int:
-    """Run `kinesweep ARGUMENTS` as a Ray job, write its log as it grows, and wait for its end.
+    """Run `kinesweep ARGUMENTS` as a Ray job, copy its log as it grows, and wait for its end.
 
-    An interrupt from the keyboard stops the job.
+    The progress of the sweep that the job runs is shown meanwhile. An interrupt from the keyboard
+    stops the job.
 
     Args:
         arguments: Command and its arguments, with absolute paths.
         address: Address of a Ray job server; None: the local head.
-        sweep_dir: Sweep folder whose progress is shown, if this machine can read it.
+        sweep_dir: Folder of the sweep whose progress is shown, if this machine can read it; None:
+            no progress is shown.
         write: Function that receives the job's log, a line with its line break at a time.
         colors: Whether color codes in the log are kept.
 

@@ -61,7 +61,10 @@ _RAY_ENV = {
 
 
 def set_ray_env() -> None:
-    """Set those environment variables for the first import of Ray that are not set yet."""
+    """Set the environment variables that Ray reads when it is first imported.
+
+    Variables that are set already are left unchanged.
+    """
     state_dir = get_state_dir()
     for name, value in {
         **_RAY_ENV,
@@ -74,7 +77,7 @@ def build_ray_env(state_dir: Path) -> dict[str, str]:
     """Build the environment variables of Ray's processes.
 
     They restrict Ray to the loopback address, require the token, silence its logs, and name the
-    state folder and the running MLflow server.
+    state folder and the running MLflow server. The file with the token is created if it is missing.
     """
     variables = {
         **_RAY_ENV,
@@ -102,7 +105,11 @@ def connect_to_ray() -> None:
     """Connect this process to a Ray cluster; do nothing if it is connected already.
 
     The cluster is that of this job, otherwise the one at `RAY_ADDRESS`, otherwise the running local
-    head, otherwise a new cluster that ends with this process.
+    head, otherwise a new cluster that ends with this process. Environment variables of this process
+    are set accordingly.
+
+    Raises:
+        ConnectionError: If there is no cluster at the address.
     """
     import ray
 
@@ -165,7 +172,9 @@ def _format_port_address(head: BackgroundService, offset: int) -> str:
 def start_services(
     num_cores: int | None, backend_store: str | None = None
 ) -> tuple[BackgroundService, BackgroundService]:
-    """Start the services, an MLflow server and a Ray head, unless they are already running.
+    """Start an MLflow server and a Ray head on this machine, and wait until both answer.
+
+    Services that are already running are kept.
 
     Args:
         num_cores: Number of cores for a new head; None: all cores of this process.
@@ -175,8 +184,10 @@ def start_services(
         The MLflow server and the Ray head.
 
     Raises:
-        TrackingError: If one of them does not start.
+        KinesweepError: If the program `ray` is not installed beside this interpreter.
         ResourceError: If there are no free ports for the head.
+        TrackingError: If one of them does not start, or if the running MLflow server uses another
+            database.
     """
     state_dir = get_state_dir()
     # Ray's environment names the server's address, which is known before the server answers.
@@ -191,7 +202,10 @@ def start_services(
 
 
 def stop_services() -> list[str]:
-    """Stop the services of `kinesweep up` and return the names of those that were running."""
+    """Stop the services of `kinesweep up` and return the names of those that were running.
+
+    Ray's file with the address of the machine's current cluster is removed if it names the head.
+    """
     state_dir = get_state_dir()
     stopped_services = []
     with hold_service_lock(state_dir, RAY_SERVICE):
@@ -264,10 +278,12 @@ def _is_responding(address: str, token: str) -> bool:
 
 
 def _find_first_free_port() -> int:
-    """Return the first of five consecutive free loopback ports between 6379 and 7379.
+    """Return the first of five consecutive free loopback ports, from 6379 up to 7379.
+
+    Only every fifth port is tried as the first one.
 
     Raises:
-        ResourceError: If there are none.
+        ResourceError: If no such ports are free.
     """
     import socket
 

@@ -14,14 +14,15 @@ from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.io import read_json
 from kinesweep.evaluation.predictions import Prediction, read_predictions
 from kinesweep.evaluation.scoring import RAW_PROTOCOL, CorpusMetric
-from kinesweep.export.bundle import MANIFEST
+from kinesweep.export.bundle_manifest import MANIFEST
 from kinesweep.store import Store
+from kinesweep.sweeps.journal.run_folders import parse_run_name
 from kinesweep.sweeps.results.ranking import RankingEntry, rank_configurations
-from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.tracking.backends import MlflowTracker
-from kinesweep.tracking.links import find_sweep_run_id
 from kinesweep.tracking.mlflow_limits import sanitize_model_name
 from kinesweep.tracking.registry import ModelRegistry, ModelVersion
+from kinesweep.tracking.sweep_runs import find_parent_run_id
 from kinesweep.training.run_records.result import read_run_result
 
 _BUNDLE_TAG, _COMPARISON_KEY_TAG = "bundle_sha256", "judged_on"
@@ -53,13 +54,14 @@ def register_winner(
         A sentence with name, version, decision and reason.
 
     Raises:
+        InputError: If predictions of the winner or the champion are not a valid table.
         TrackingError: If the server cannot be reached.
     """
     # The manifest has a hash of every file of the bundle, so its hash identifies the bundle.
     registry, name = ModelRegistry(tracker.uri), sanitize_model_name(name)
     bundle_hash = compute_fingerprint(read_json(bundle_dir / MANIFEST))
     predictions_by_seed = {
-        _parse_seed(Path(run).name): read_predictions(_get_predictions_path(Path(run)))
+        parse_run_name(Path(run).name).seed: read_predictions(_get_predictions_path(Path(run)))
         for run in outcome.winner_runs
     }
     comparison_key = _compute_comparison_key(outcome, next(iter(predictions_by_seed.values())))
@@ -73,7 +75,7 @@ def register_winner(
     )
     # The texts are stored before the version is created, so that no version lacks the texts that
     # later comparisons need.
-    run_id = find_sweep_run_id(tracker.uri, tracker.experiment, str(sweep_dir))
+    run_id = find_parent_run_id(tracker.uri, tracker.experiment, str(sweep_dir))
     _upload_predictions(registry, run_id, [Path(run) for run in outcome.winner_runs])
     tags = {
         _BUNDLE_TAG: bundle_hash,
@@ -85,11 +87,6 @@ def register_winner(
     registry.record_decision(name, version, is_champion, reason)
     decision = "champion" if is_champion else "not champion"
     return f"{name} version {version.number}, {decision}: {reason}"
-
-
-def _parse_seed(stem: str) -> int:
-    """Parse the seed from a name that ends in `-sSEED`, such as that of a run folder."""
-    return int(stem.rpartition("-s")[2])
 
 
 def _get_predictions_path(run: Path) -> Path:
@@ -110,7 +107,7 @@ def _upload_predictions(registry: ModelRegistry, run_id: str, runs: Sequence[Pat
     """
     with tempfile.TemporaryDirectory() as folder:
         for run in runs:
-            copy_path = Path(folder) / f"validation-s{_parse_seed(run.name)}.tsv"
+            copy_path = Path(folder) / f"validation-s{parse_run_name(run.name).seed}.tsv"
             shutil.copyfile(_get_predictions_path(run), copy_path)
         registry.upload_predictions(run_id, Path(folder))
 
@@ -126,7 +123,9 @@ def _download_predictions(
     with tempfile.TemporaryDirectory() as folder:
         predictions_dir = registry.download_predictions(version, Path(folder))
         return {
-            _parse_seed(path.stem): read_predictions(path) for path in predictions_dir.glob("*.tsv")
+            # The files are called `validation-sSEED.tsv`.
+            parse_run_name(path.stem).seed: read_predictions(path)
+            for path in predictions_dir.glob("*.tsv")
         }
 
 

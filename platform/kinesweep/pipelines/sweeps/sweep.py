@@ -35,8 +35,8 @@ from kinesweep.sweeps.feature_stores import extract_all_features
 from kinesweep.sweeps.job_factory import RunLoggerFactory
 from kinesweep.sweeps.journal.journal import JOURNAL
 from kinesweep.sweeps.journal.prometheus import iter_sweep_readings
-from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
-from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.results.outcome_file import write_sweep_outcome
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.sweep import Sweep, record_test_scores, run_sweep
@@ -103,7 +103,7 @@ class SweepRequest:
 def run_requested_sweep(
     request: SweepRequest, resume: bool = False, overwrite: bool = False
 ) -> SweepResult:
-    """Run a requested sweep in the state folder, from its search space to a bundle.
+    """Run or resume a requested sweep in the state folder, from its search space to the report.
 
     Logs what `run_sweep_pipeline` logs.
 
@@ -115,6 +115,7 @@ def run_requested_sweep(
     Raises:
         ConfigError: If the search space or its recipe is invalid.
         InputError: If there is no sweep to extend, or if one exists that may not be continued.
+        KinesweepError: If `run_sweep_pipeline` raises it.
     """
     space, recipe = load_space(request.path, request.overrides, request.base)
     state_dir = get_state_dir()
@@ -154,14 +155,18 @@ def run_sweep_pipeline(
 
     Raises:
         CheckpointError: If the folder contains another sweep, or if no trial finished.
+        InputError: If no finalist has two finished seeds, or if the pose estimator, its videos or a
+            file of a metric is missing.
         ResourceError: If a run does not fit in the cluster, or if its files do not fit on disk.
-        StoreError: If too many clips are dropped or if there is too little disk space.
+        SourceError: If the corpus as a whole is invalid.
+        StoreError: If too many clips are dropped, if there is too little disk space, or if the
+            stores of a search over features differ in their validation or test clips.
         TrackingError: If the recipe requires MLflow and no server can be used.
         BundleError: If the bundle generates other texts than the winner.
     """
     stores = extract_all_features(space, recipe, extract_features)
     tracker = create_tracker(recipe, space.question, folder)
-    # The sweep has an MLflow run of its own, which is the parent of the runs that it trains.
+    # The sweep is itself an MLflow run, the parent of the runs that it trains.
     sweep_log = tracker.open_run_logger(RunIdentifiers(str(folder), f"sweep {folder.name}"), folder)
     sweep_log.log_params(collect_sweep_params(space, stores.base))
     sweep_log.log_dataset(recipe.name, stores.base.fingerprint)
@@ -199,7 +204,7 @@ def _write_results(folder: Path, outcome: SweepOutcome, sweep_log: RunLogger) ->
     Args:
         folder: Folder of the sweep.
         outcome: Result of the sweep, whose winner has been exported.
-        sweep_log: Log of the sweep's own MLflow run.
+        sweep_log: Log of the MLflow run that stands for the sweep.
 
     Returns:
         Path of the report's page.
@@ -217,7 +222,7 @@ def _write_results(folder: Path, outcome: SweepOutcome, sweep_log: RunLogger) ->
 def collect_sweep_params(space: SearchSpace, store: Store) -> dict[str, object]:
     """Collect the settings of the space, the store's fingerprint and the provenance of a sweep.
 
-    They are the parameters of the sweep's own MLflow run.
+    They are the parameters of the MLflow run that stands for the sweep.
     """
     space_params = flatten_mapping(space.model_dump(mode="json", exclude_none=True))
     return {**space_params, "store": store.fingerprint, **collect_provenance()}

@@ -60,9 +60,10 @@ def plan_sweep(
             sentences.
 
     Raises:
-        ConfigError: If the search space or its recipe is invalid.
-        ResourceError: If a run does not fit into the cluster.
         CheckpointError: If the recipe itself cannot be trained.
+        ConfigError: If the search space or its recipe is invalid.
+        KinesweepError: If `extract_features` raises it.
+        ResourceError: If a run does not fit into the cluster.
     """
     space, recipe = load_space(request.path, request.overrides, request.base)
     stores = extract_all_features(space, recipe, extract_features)
@@ -93,7 +94,7 @@ def plan_sweep(
         recipe,
         pilot_result,
         context.samples_per_eval,
-        _compute_test_share(store),
+        _compute_test_to_validation_ratio(store),
         compute_directory_size(store.folder),
     )
     return estimate_sweep_cost(cost_inputs, nodes, seed_sd, sentence_sd)
@@ -111,7 +112,7 @@ def _replace_adaptive_sampler(space: SearchSpace) -> SearchSpace:
     return space.model_copy(update={"search": search_config})
 
 
-def _compute_test_share(store: Store) -> float:
+def _compute_test_to_validation_ratio(store: Store) -> float:
     """Compute the number of test clips per validation clip; 0 without a test split."""
     num_test_clips = len(store.get_records("test")) if "test" in store.splits else 0
     return num_test_clips / max(1, len(store.get_records("validation")))

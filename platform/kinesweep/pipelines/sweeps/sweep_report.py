@@ -25,11 +25,8 @@ from kinesweep.report import (
 )
 from kinesweep.store import Store, open_store
 from kinesweep.sweeps.journal.journal import Trial, build_trials, compute_worked_hours, read_journal
-from kinesweep.sweeps.journal.sweep_metadata import (
-    SweepMetadata,
-    read_sweep_metadata,
-    read_sweep_outcome,
-)
+from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, read_sweep_metadata
+from kinesweep.sweeps.results.outcome_file import read_sweep_outcome
 from kinesweep.sweeps.space.parameter import SearchParameter
 from kinesweep.sweeps.space.space import SearchSpace
 

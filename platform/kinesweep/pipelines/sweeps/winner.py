@@ -14,16 +14,18 @@ from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.pipelines.sweeps.model_registry import register_winner
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import count_test_evaluations, log_test_evaluation
-from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.journal.run_folders import parse_run_name
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.tracking.backends import MlflowTracker
 
 logger = logging.getLogger(__name__)
 
 
 def add_test_scores(outcome: SweepOutcome, store: Store) -> SweepOutcome:
-    """Return an outcome with the winner's test scores and a note on how often test was scored.
+    """Evaluate the winner on test and return the outcome with the scores and a note.
 
-    The outcome is returned unchanged if the store has no test split.
+    The note tells how often test has been scored. The outcome is returned unchanged if the store
+    has no test split. For side effects and errors, see `evaluate_winner_on_test`.
     """
     test_scores = evaluate_winner_on_test(outcome, store)
     if not test_scores:
@@ -35,7 +37,8 @@ def add_test_scores(outcome: SweepOutcome, store: Store) -> SweepOutcome:
 def evaluate_winner_on_test(outcome: SweepOutcome, store: Store) -> dict[str, dict[str, float]]:
     """Evaluate the winner's run of each seed on test.
 
-    A run that was evaluated by an earlier call is neither decoded nor counted in the ledger again.
+    Predictions and scores are written to the run's folder, and the evaluation is noted in the
+    store's ledger. A run that was evaluated by an earlier call is neither decoded nor noted again.
 
     Args:
         outcome: Result of the sweep.
@@ -43,6 +46,10 @@ def evaluate_winner_on_test(outcome: SweepOutcome, store: Store) -> dict[str, di
 
     Returns:
         Seed → metric → score; empty if the store has no test split.
+
+    Raises:
+        CheckpointError: If the model of a run is missing or damaged.
+        InputError: If a file or a model of a metric is missing.
     """
     if "test" not in store.splits:
         return {}
@@ -55,7 +62,7 @@ def evaluate_winner_on_test(outcome: SweepOutcome, store: Store) -> dict[str, di
             write_predictions(run / "predictions" / "test.tsv", evaluation.predictions)
             log_test_evaluation(store, str(run), evaluation.scores)
             scores_path.write_text(json.dumps(evaluation.scores), encoding="utf-8")
-        seed = run.name.rpartition("-s")[2]
+        seed = str(parse_run_name(run.name).seed)
         scores_by_seed[seed] = json.loads(scores_path.read_text(encoding="utf-8"))
     return scores_by_seed
 
@@ -95,7 +102,7 @@ def export_winner(outcome: SweepOutcome, store: Store, bundle: Path) -> Path:
     """
     # `winner_runs` is sorted by validation score.
     run = Path(outcome.winner_runs[0])
-    test_scores = outcome.test.get(run.name.rpartition("-s")[2])
+    test_scores = outcome.test.get(str(parse_run_name(run.name).seed))
     model_card_facts = _summarize_for_model_card(outcome)
     export_bundle(
         run, bundle, store, overwrite=True, test_scores=test_scores, extra_facts=model_card_facts

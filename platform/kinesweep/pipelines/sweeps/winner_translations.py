@@ -9,7 +9,7 @@ from kinesweep.evaluation.scoring import compute_sentence_chrf
 from kinesweep.evaluation.train_overlap import score_by_train_overlap
 from kinesweep.report import SubsetScores, TranslationSample
 from kinesweep.store import Store
-from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 
 
 def collect_translation_samples(

@@ -52,6 +52,8 @@ _header_cache: dict[bytes, PoseHeader] = {}
 def parse_header(head: bytes) -> tuple[float, PoseHeader, int]:
     """Parse the version and the header of a file, and return them with the offset of the body.
 
+    Parsed headers are cached by their bytes.
+
     Args:
         head: First bytes of the file, at least the whole header.
 

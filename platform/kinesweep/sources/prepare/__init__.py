@@ -84,10 +84,11 @@ def prepare_corpus(
         annotations: Folder of the published annotation files.
         poses: Folder of the `.pose` files; videos and folders of frames in it are reported.
         out: Folder for the TSVs; other files in it are kept.
-        overwrite: Whether to replace existing TSVs.
+        overwrite: Whether to remove the TSVs of an earlier call, of all splits, and write new ones.
 
     Raises:
-        InputError: If there are no annotations, no pose files at all, or TSVs in `out` already.
+        InputError: If a folder does not exist, there are no annotations, there are no pose files at
+            all, or `out` already contains TSVs and `overwrite` is False.
         SourceError: If an annotation file is malformed; names every line.
     """
     for folder in (annotations, poses):

@@ -19,6 +19,8 @@ _FILE_PATTERNS = {"train": "train", "validation": "[vd]*", "test": "test"}
 def read_generic(folder: Path, split: str) -> list[ClipAnnotation]:
     """Read the annotations of a split; there are none if no file matches the split.
 
+    Rows without a text or without frames are left out.
+
     Raises:
         InputError: If several files match the split.
         SourceError: If the file is malformed; names every line.

@@ -26,7 +26,8 @@ Caption = tuple[float, float, str]
 def read_youtube_asl(folder: Path, split: str) -> list[ClipAnnotation]:
     """Read the annotations of a split: all clips for train, and none for other splits.
 
-    A video without captions gives an incomplete annotation.
+    A video without captions gives an incomplete annotation. Without a list of ids, there are no
+    annotations.
 
     Raises:
         InputError: If there are several lists of ids, or the list is not UTF-8.

@@ -35,7 +35,9 @@ class NpzCache:
         return {"_packs": OrderedDict()}
 
     def get_motion(self, path: Path, index: int) -> NDArray[Any]:
-        """Return one motion of a pack, as a view of the pack's stored array.
+        """Return one motion of a pack as a view of the cached array, in its stored type and shape.
+
+        The pack is read if it is not cached or was replaced.
 
         Args:
             path: Path of the pack.

@@ -57,7 +57,7 @@ def resolve_skeleton_columns(
         elif meaning in COLUMN_MEANINGS:
             by_meaning[meaning] = column_index
         else:
-            errors.append((location, _describe_unknown_column(column, header)))
+            errors.append((location, _format_unknown_column_error(column, header)))
     for meaning, column in config.columns.items():
         if needs_text and column not in header:
             text = f"there is no column `{column}`, which `source.columns.{meaning}` names"
@@ -88,8 +88,8 @@ def _find_naming_errors(by_meaning: Mapping[str, int], pack_name: str | None) ->
     return []
 
 
-def _describe_unknown_column(column: str, header: Sequence[str]) -> str:
-    """Describe an unknown column and its likely cause as the text of an error.
+def _format_unknown_column_error(column: str, header: Sequence[str]) -> str:
+    """Format the error text for an unknown column, with its likely cause or a remedy.
 
     Args:
         column: Name of the unknown column.

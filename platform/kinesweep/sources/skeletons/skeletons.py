@@ -249,10 +249,12 @@ class SkeletonsSource(TableSource):
     def _resolve_reference_motion(self, clip: Clip) -> Clip | None:
         """Return a clip whose media and span are those of a clip's reference motion.
 
-        If the clip has no reference motion, the result is None.
+        If the clip has no reference motion, the result is None. Otherwise the tables are read if
+        this object has not read them before.
 
         Raises:
             ClipError: With reason `missing_reference`.
+            SourceError: If the tables have errors.
         """
         if not clip.reference:
             return None

@@ -37,7 +37,7 @@ def write_folds(
 
     Args:
         config: Configuration of the corpus.
-        by: Field of a clip whose equal values stay in the same fold.
+        by: Field of a clip that contains its group, `signer` or `document`.
         num_folds: Number of folds, at least 2.
         seed: Random seed for the shuffle of the groups.
         out: New or empty folder for the tables.
@@ -46,8 +46,8 @@ def write_folds(
         The paths of the files written, fold by fold, train first.
 
     Raises:
-        InputError: If the corpus is not listed in TSVs, or there are too few groups, clips without
-            a group, or files in `out`.
+        InputError: If `num_folds` is less than 2, `out` is a file or not empty, the corpus is not
+            listed in TSVs, clips have no group, or there are fewer groups than folds.
         SourceError: If the metadata is malformed.
     """
     if num_folds < 2:

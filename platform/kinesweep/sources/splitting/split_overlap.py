@@ -69,9 +69,9 @@ class OverlapReport:
     def format_train_leakage(self) -> list[str]:
         """Format one log line for each nonempty overlap between train and another split.
 
-        Overlaps of sentences as they are written are left out.
+        Overlaps of normalized sentences are left out.
         """
-        # Verbatim sentences are a subset of the normalized ones; only the stricter count is logged.
+        # Verbatim sentences are a subset of the normalized ones; only the verbatim count is logged.
         return [
             f"{item.num_clips} of {item.of_clips} clips of {item.second} ({item.share:.1%}) share a"
             f" {item.kind} with train"

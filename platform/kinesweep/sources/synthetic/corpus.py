@@ -62,6 +62,7 @@ def write_sample_corpus(
 
     Raises:
         InputError: If an argument is out of range, or the folder contains something else.
+        OSError: If another process puts files into the folder in the meantime.
     """
     _check_arguments(clips, seed, workers)
     sample_clips = plan_clips(clips, seed)
@@ -140,10 +141,10 @@ def _read_summary(out: Path) -> SampleSummary | None:
 
 
 def _compute_fingerprint(clips: list[SampleClip], seed: int) -> str:
-    """Compute a hash over the tables and the first four clips of each split, in 16 digits.
+    """Compute a hash over the tables and the first four clips of each split.
 
     The same code makes every clip from its plan and its number, so a few clips are enough to
-    represent all bytes.
+    represent all bytes. The hash has 16 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for split in SPLITS:

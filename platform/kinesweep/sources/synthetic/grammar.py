@@ -115,10 +115,12 @@ def draw_meaning(rng: np.random.Generator, probabilities: SentenceProbabilities)
 def _draw_question(
     rng: np.random.Generator, probabilities: SentenceProbabilities, meaning: Meaning
 ) -> Meaning:
-    """Return the meaning of a statement, a yes-no question or a question with a question word.
+    """Return the meaning of a statement unchanged, or turn it into a question at random.
+
+    The question is a yes-no question or has a question word.
 
     Args:
-        rng: Random generator, which draws between the three.
+        rng: Random generator, which draws the kind of sentence and the question word.
         probabilities: Probabilities of the parts of a sentence.
         meaning: Meaning of the statement.
     """
@@ -174,6 +176,7 @@ def parse_glosses(glosses: list[str]) -> Meaning:
     This is the inverse of `Meaning.to_glosses`.
 
     Raises:
+        KeyError: If a gloss is not in the lexicon.
         ValueError: If the signs are not a sentence of this language.
     """
     signs = [get_lexicon()[gloss] for gloss in glosses if not gloss.startswith("nm:")]

@@ -67,9 +67,9 @@ _ENTRIES: dict[WordClass, str] = {
 class Sign:
     """A sign with its English word and its form.
 
-    `inflected_form` is the plural of a noun, the past tense of a verb or the tense of a time sign.
-    `goes_with` (person, thing or any) is the kind of object that a verb takes or the kind of noun
-    that an adjective describes. For other classes both are empty.
+    `inflected_form` is the plural of a person or thing, the past tense of a verb or state, or the
+    tense of a time sign. `goes_with` (person, thing or any) is the kind of object that a verb takes
+    or the kind of noun that an adjective describes. For other classes each of them is empty.
     """
 
     gloss: str

@@ -42,7 +42,15 @@ class MotionNoise:
 
 @dataclass(frozen=True)
 class SignDurations:
-    """The number of frames of a sign and of the transition before it, at a signer's scale of 1."""
+    """The number of frames of the parts of a sentence.
+
+    A signer's `frames_scale` stretches the signs and the transitions before them, nothing else.
+
+    Attributes:
+        sign_frames: Number of frames of a sign.
+        transition_frames: Number of frames of the transition before each sign and after the last.
+        edge_frames: Number of frames at rest at each end of the sentence.
+    """
 
     sign_frames: float = 3.6
     transition_frames: float = 1.8
@@ -204,9 +212,10 @@ def _add_nonmanual_marking(
     glosses: list[str],
     rng: np.random.Generator,
 ) -> None:
-    """Add non-manual marking to the parameters in place: brows for questions, a headshake for no.
+    """Add non-manual marking to the parameters in place.
 
-    Also adds the clip's own neutral posture of head and brows.
+    The brows mark questions, and a headshake marks negation. Also adds the clip's own neutral
+    posture of head and brows.
 
     Args:
         params: Parameters of the clip, (T, 25).

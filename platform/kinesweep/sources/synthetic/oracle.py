@@ -17,6 +17,7 @@ def translate_glosses(glosses: list[str]) -> str:
     """Translate a sequence of signs and marks to its most likely English sentence.
 
     Raises:
+        KeyError: If a gloss is not in the lexicon.
         ValueError: If the signs are not a sentence of this language.
     """
     return generate_english(parse_glosses(glosses))

@@ -78,6 +78,8 @@ class TableSource(ABC):
     def make_ids_unique(self, clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
         """Return the clips unchanged; subclasses may replace ids that occur more than once.
 
+        Ids that are still repeated are reported as errors of the tables.
+
         Args:
             clips: Clips of all splits.
             rows_without_id: Rows without an id of their own, whose clips may get another id.

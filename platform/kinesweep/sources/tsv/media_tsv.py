@@ -42,7 +42,7 @@ class MediaTsvSource(TableSource):
         """Return the kind of media file that the rows of the tables may name."""
 
     def make_ids_unique(self, clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
-        """Return the clips of all splits with unique ids, lengthening ids made from file names."""
+        """Return the clips with repeated ids lengthened, except ids from a column `id`."""
         return make_ids_unique(clips, rows_without_id)
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:

@@ -1,4 +1,4 @@
-"""The result of parsing tables: clips, counted problems and errors; and a check for unique ids."""
+"""The result of parsing tables: clips, invalid rows and errors; and a check for unique ids."""
 
 from dataclasses import dataclass, field
 

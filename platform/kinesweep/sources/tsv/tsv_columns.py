@@ -61,7 +61,7 @@ def resolve_columns(
             continue
         meaning = MEANING_BY_NAME.get(column)
         if meaning is None:
-            errors.append((location, _describe_unknown_column(column, header)))
+            errors.append((location, _format_unknown_column_error(column, header)))
         elif meaning in index_by_meaning:
             earlier = header[index_by_meaning[meaning]]
             text = f"columns `{earlier}` and `{column}` mean the same; remove one"
@@ -75,8 +75,8 @@ def resolve_columns(
     return index_by_meaning, errors
 
 
-def _describe_unknown_column(column: str, header: Sequence[str]) -> str:
-    """Describe an unknown column and its likely cause as the text of an error.
+def _format_unknown_column_error(column: str, header: Sequence[str]) -> str:
+    """Format the error text for an unknown column, with its likely cause or a remedy.
 
     Args:
         column: Name of the unknown column.

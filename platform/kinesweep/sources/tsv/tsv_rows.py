@@ -1,7 +1,7 @@
 """Conversion of the rows of a TSV of media files to clips: paths, spans, texts and ids.
 
-A row becomes a clip, a counted problem (well formed, but without a text or without frames) or an
-error of the table. Times are in milliseconds or frames; 0 or an empty field stands for the start or
+A row becomes a clip, an invalid row (well formed, but without a text or without frames) or an error
+of the table. Times are in milliseconds or frames; 0 or an empty field stands for the start or
 end of the file, each bound separately. A clip's id is its `id` column, or else the name of its file
 with `@start-end` appended if the clip is a part of the file. Where file names repeat, the path
 replaces the name; where paths repeat, the split is prepended.
@@ -36,7 +36,7 @@ class RowReader:
         split: Split that the clips belong to.
         time_unit: Unit of the start and end times.
         ignored_columns: Columns to skip without an error.
-        needs_text: Whether a row without a text is a problem; False for clips to be translated.
+        needs_text: Whether a row without a text is invalid; False for clips to be translated.
         media_kind: Kind of media file that rows may name.
     """
 
@@ -166,7 +166,7 @@ def make_ids_unique(clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
     """Return the clips with repeated ids lengthened, except ids that come from a column `id`.
 
     A repeated id becomes the path of the file and the span and, if that is also repeated, gets the
-    split in front of it.
+    split in front of it. Two equal rows of a split keep equal ids.
 
     Args:
         clips: Clips of all splits.

@@ -41,7 +41,7 @@ class VideoError(Exception):
 class VideoReader:
     """A reader of a video, or of a folder of images ordered by the numbers in their names.
 
-    A reader can be iterated once.
+    The first frame is decoded at construction. A reader can be iterated once.
 
     Args:
         source: Path of the video file or the folder.

@@ -107,7 +107,7 @@ class VideoTsvSource(MediaTsvSource):
             ) from None
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
-        """Read the table of one split in either format, and return its clips, rows and errors."""
+        """Read a split's table in either format, and return its clips, invalid rows and errors."""
         table = read_table(path, self.get_table_name(split))
         if not set(_SSVP_COLUMNS) <= set(table.header):
             return super().read_rows(split, path)

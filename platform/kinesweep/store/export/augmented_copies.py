@@ -1,7 +1,7 @@
-"""Augmented copies of the clips of train, for exports in SSVP-SLT's layout.
+"""The specification of augmented copies of the clips of train, for exports in SSVP-SLT's layout.
 
 SSVP-SLT extracts each clip once per epoch, with other random augmentations each time. The copies
-are those that a training run of Kinesweep sees in its first epochs.
+are those that a training run of Kinesweep sees in its first epochs; `export_ssvp` computes them.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from kinesweep.store.format.reader import Store
 
 
 @dataclass(frozen=True)
-class AugmentedCopies:
-    """Augmented copies that replace the clips of train.
+class AugmentedCopiesSpec:
+    """The specification of augmented copies that an export writes instead of the clips of train.
 
     Attributes:
         augmentation: Augmentation that creates the copies.
@@ -26,14 +26,16 @@ class AugmentedCopies:
     num_copies: int
 
 
-def build_augmented_copies(
+def build_augmented_copies_spec(
     store: Store,
     config: AugmentationConfig,
     seed: int,
     augmentation_pairs: Mapping[str, str],
     num_copies: int,
-) -> AugmentedCopies:
-    """Build augmented copies of train that match the first epochs of a training run.
+) -> AugmentedCopiesSpec:
+    """Build the specification of copies that match the first epochs of a training run.
+
+    No copy is computed; the export does this clip by clip.
 
     Args:
         store: Store with the clips of train.
@@ -65,4 +67,4 @@ def build_augmented_copies(
             "`batch.augmentation` of the recipe enables no augmentation, so all copies would be"
             " identical; set for example batch.augmentation.speed=0.2"
         )
-    return AugmentedCopies(augmentation, num_copies)
+    return AugmentedCopiesSpec(augmentation, num_copies)

@@ -19,7 +19,7 @@ import h5py
 
 from kinesweep.core.errors import InputError
 from kinesweep.sources.precomputed.shard_index import format_metadata_name, format_shard_name
-from kinesweep.store.export.export_rows import sanitize_name
+from kinesweep.store.export.file_names import sanitize_file_name
 from kinesweep.store.export.h5_layout import (
     ClipsByVideo,
     build_annotation,
@@ -137,7 +137,7 @@ def _build_source_config(store: Store) -> dict[str, Any]:
 
 def _write_split(
     store: Store,
-    out: Path,
+    output_dir: Path,
     split: str,
     shards: Sequence[ClipsByVideo],
     on_clip_written: Callable[[], None],
@@ -146,7 +146,7 @@ def _write_split(
 
     Args:
         store: Store to export.
-        out: Output folder of the export.
+        output_dir: Output folder of the export.
         split: Name of the split in the store.
         shards: Videos of each shard.
         on_clip_written: Callback that is called without arguments after every clip of every stream.
@@ -156,13 +156,13 @@ def _write_split(
     """
     for stream in store.schema.streams:
         _write_stream_shards(
-            store, out / stream, stream, _SPLIT_NAMES[split], shards, on_clip_written
+            store, output_dir / stream, stream, _SPLIT_NAMES[split], shards, on_clip_written
         )
     annotations = {
         video: build_annotation(clips) for videos in shards for video, clips in videos.items()
     }
     # The annotation is written last: a split that has one is complete.
-    _write_json_durably(out / _get_annotation_name(split), annotations)
+    _write_json_durably(output_dir / _get_annotation_name(split), annotations)
 
 
 def _write_stream_shards(
@@ -212,51 +212,56 @@ def _write_json_durably(path: Path, value: object) -> None:
     write_bytes_durably(path, f"{json.dumps(value, indent=1, ensure_ascii=False)}\n".encode())
 
 
-def _prepare_output_dir(out: Path, overwrite: bool) -> None:
-    """Create the output folder, or check that an earlier export in it may be removed and remove it.
+def _prepare_output_dir(output_dir: Path, overwrite: bool) -> None:
+    """Create the output folder, or remove the annotations and streams of an earlier export in it.
+
+    Other files of the earlier export stay.
 
     Args:
-        out: Output folder of the export.
+        output_dir: Output folder of the export.
         overwrite: Whether an earlier export may be removed.
 
     Raises:
         InputError: If the folder contains anything but an export of this layout, or an export that
             may not be removed.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        out.mkdir(parents=True, exist_ok=True)
+    if not output_dir.exists() or (output_dir.is_dir() and not any(output_dir.iterdir())):
+        output_dir.mkdir(parents=True, exist_ok=True)
         return
-    streams = _read_exported_streams(out)
+    streams = _read_exported_streams(output_dir)
     if not streams:
         raise InputError(
-            f"`{out}` exists and is not an earlier export of this layout; choose a new folder"
+            f"`{output_dir}` exists and is not an earlier export of this layout;"
+            " choose a new folder"
         )
     if not overwrite:
         raise InputError(
-            f"`{out}` contains an earlier export; choose a new folder, or replace it with"
+            f"`{output_dir}` contains an earlier export; choose a new folder, or replace it with"
             " `--overwrite`"
         )
     # Annotations first: a split that has one is complete, also after an interruption.
     for split in _SPLIT_NAMES:
-        (out / _get_annotation_name(split)).unlink(missing_ok=True)
+        (output_dir / _get_annotation_name(split)).unlink(missing_ok=True)
     for stream in streams:
-        shutil.rmtree(out / stream, ignore_errors=True)
+        shutil.rmtree(output_dir / stream, ignore_errors=True)
 
 
-def _read_exported_streams(out: Path) -> list[str]:
+def _read_exported_streams(output_dir: Path) -> list[str]:
     """Read the names of the streams of an earlier export, which are the names of its folders.
 
     Returns:
         The names. Empty if there is no export of this layout, or if its marker was edited so that
-        a name does not stand for a folder directly below `out`.
+        a name does not stand for a folder directly below the output folder.
     """
     try:
-        marker = json.loads((out / EXPORT_MARKER).read_text(encoding="utf-8"))
+        marker = json.loads((output_dir / EXPORT_MARKER).read_text(encoding="utf-8"))
         streams = list(marker["streams"]) if marker["layout"] == LAYOUT_NAME else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    # These folders are removed: an empty name would stand for `out` itself, and `..` for another
-    # folder.
-    if not all(isinstance(name, str) and name and name == sanitize_name(name) for name in streams):
+    # These folders are removed: an empty name would stand for `output_dir` itself, and `..` for
+    # another folder.
+    if not all(
+        isinstance(name, str) and name and name == sanitize_file_name(name) for name in streams
+    ):
         return []
     return streams

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from kinesweep.core.errors import InputError
 from kinesweep.sources.precomputed.feature_manifest import get_feature_path
+from kinesweep.store.export.file_names import sanitize_file_name
 from kinesweep.store.format.index import ClipRecord
 
-_UNSAFE_CHARACTERS = re.compile(r"[/\\\x00-\x1f\x7f]|^\.")
 _EPOCH_SUFFIX = re.compile(r"(.+)@(0|[1-9][0-9]*)")
 
 
@@ -78,7 +78,7 @@ def build_manifest_rows(records: Sequence[ClipRecord], split: str, epoch: int) -
             # its length.
             files_by_id.setdefault(clip_id, []).insert(0, FeatureFile(epoch, record))
     return [
-        ManifestRow(sanitize_name(clip_id), texts_by_id[clip_id], tuple(files))
+        ManifestRow(sanitize_file_name(clip_id), texts_by_id[clip_id], tuple(files))
         for clip_id, files in files_by_id.items()
     ]
 
@@ -128,7 +128,7 @@ def make_augmented_row(row: ManifestRow, epoch: int, num_copies: int) -> Manifes
 
 
 def check_manifest_rows(rows: Mapping[str, Sequence[ManifestRow]]) -> None:
-    """Check that no two clips share a feature file and that every training target fits on one line.
+    """Check that no two clips share a feature file and that every label fits into one field.
 
     Args:
         rows: Split → rows of its manifest.
@@ -153,12 +153,3 @@ def check_manifest_rows(rows: Mapping[str, Sequence[ManifestRow]]) -> None:
                 f"the text of `{row.name}` contains a tab or a line break, which a manifest cannot"
                 " represent; remove it from the corpus"
             )
-
-
-def sanitize_name(name: str) -> str:
-    """Replace path separators, control characters and a leading dot by `_`, for file names.
-
-    White space at both ends is removed, so the result is empty if the name consists of nothing
-    else.
-    """
-    return _UNSAFE_CHARACTERS.sub("_", name.strip())

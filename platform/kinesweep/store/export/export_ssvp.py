@@ -28,7 +28,7 @@ from kinesweep.sources.precomputed.feature_manifest import (
     MANIFEST_COLUMNS,
     get_feature_path,
 )
-from kinesweep.store.export.augmented_copies import AugmentedCopies
+from kinesweep.store.export.augmented_copies import AugmentedCopiesSpec
 from kinesweep.store.export.export_rows import (
     FeatureFile,
     ManifestRow,
@@ -73,7 +73,7 @@ def export_ssvp_features(
     output_dir: Path,
     stream: str | None = None,
     epoch: int = 0,
-    augmented_copies: AugmentedCopies | None = None,
+    augmented_copies: AugmentedCopiesSpec | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> SsvpExportResult:
@@ -85,7 +85,8 @@ def export_ssvp_features(
         stream: Name of the feature stream; required if the store has several.
         epoch: Epoch folder for clips whose IDs contain no epoch; also the first epoch of augmented
             copies.
-        augmented_copies: Augmented copies to write instead of the clips of train.
+        augmented_copies: Specification of copies to write instead of the clips of train; None
+            writes the clips unchanged.
         overwrite: Whether to replace an earlier export in `output_dir`.
         progress: Callback that receives the numbers of written and of all manifest rows after every
             row.
@@ -122,14 +123,14 @@ def export_ssvp_features(
 
 
 def _build_checked_rows(
-    store: Store, epoch: int, augmented_copies: AugmentedCopies | None
+    store: Store, epoch: int, augmented_copies: AugmentedCopiesSpec | None
 ) -> dict[str, list[ManifestRow]]:
     """Build the manifest rows of all splits and check that they can be written.
 
     Args:
         store: Store to export.
         epoch: Epoch folder for clips whose IDs contain no epoch.
-        augmented_copies: Augmented copies to write instead of the clips of train.
+        augmented_copies: Specification of copies to write instead of the clips of train.
 
     Returns:
         Split → rows of its manifest.
@@ -195,42 +196,44 @@ def _select_stream(store: Store, requested_name: str | None) -> str:
     return requested_name
 
 
-def _prepare_output_dir(out: Path, overwrite: bool) -> None:
-    """Check that an export may be written to a folder, and remove an earlier export in it.
+def _prepare_output_dir(output_dir: Path, overwrite: bool) -> None:
+    """Check an output folder, and remove the manifests and features of an earlier export in it.
+
+    A folder with the file `EXPORT_MARKER` counts as an export. Other files in it stay.
 
     Args:
-        out: Output folder of the export.
+        output_dir: Output folder of the export.
         overwrite: Whether an earlier export may be removed.
 
     Raises:
         InputError: If the folder contains anything but an export, or an export that may not be
             removed.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not output_dir.exists() or (output_dir.is_dir() and not any(output_dir.iterdir())):
         return
-    if not (out / EXPORT_MARKER).is_file():
-        raise InputError(f"`{out}` exists and is not an earlier export; choose a new folder")
+    if not (output_dir / EXPORT_MARKER).is_file():
+        raise InputError(f"`{output_dir}` exists and is not an earlier export; choose a new folder")
     if not overwrite:
         raise InputError(
-            f"`{out}` contains an earlier export; choose a new folder, or replace it with"
+            f"`{output_dir}` contains an earlier export; choose a new folder, or replace it with"
             " `--overwrite`"
         )
     # Manifests first, so that an interruption leaves no manifest without its features.
     for folder_name in (MANIFESTS_FOLDER, FEATURES_DIR):
-        shutil.rmtree(out / folder_name, ignore_errors=True)
+        shutil.rmtree(output_dir / folder_name, ignore_errors=True)
 
 
-def _write_marker(store: Store, stream: str, out: Path) -> None:
+def _write_marker(store: Store, stream: str, output_dir: Path) -> None:
     """Write the file that marks a folder as an export and records the store and the stream.
 
     Args:
         store: Exported store.
         stream: Name of the exported stream.
-        out: Output folder of the export.
+        output_dir: Output folder of the export.
     """
     rate_hz = store.schema.streams[stream].rate_hz
     marker = {"store": store.fingerprint, "stream": stream, "rate_hz": rate_hz}
-    write_bytes_durably(out / EXPORT_MARKER, f"{json.dumps(marker, indent=1)}\n".encode())
+    write_bytes_durably(output_dir / EXPORT_MARKER, f"{json.dumps(marker, indent=1)}\n".encode())
 
 
 def _write_row_files(
@@ -238,7 +241,7 @@ def _write_row_files(
     folder: Path,
     stream: str,
     row: ManifestRow,
-    augmented_copies: AugmentedCopies | None,
+    augmented_copies: AugmentedCopiesSpec | None,
 ) -> int:
     """Write the feature files of a manifest row and return the number of frames of the first.
 
@@ -267,7 +270,7 @@ def _write_row_files(
 
 
 def _iter_row_features(
-    store: Store, stream: str, row: ManifestRow, augmented_copies: AugmentedCopies | None
+    store: Store, stream: str, row: ManifestRow, augmented_copies: AugmentedCopiesSpec | None
 ) -> Iterator[tuple[FeatureFile, NDArray[np.floating]]]:
     """Compute the features of each feature file of a manifest row.
 

@@ -11,7 +11,7 @@ from typing import Any
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.sources.precomputed.annotation import ORDER_KEY
-from kinesweep.store.export.export_rows import sanitize_name
+from kinesweep.store.export.file_names import sanitize_file_name
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
 
@@ -60,14 +60,16 @@ def _get_export_names(clip: Clip) -> tuple[str, str]:
     clip_name = clip.id.removeprefix(f"{clip.corpus}/") if clip.corpus else clip.id
     video = clip.document or clip_name
     name = clip_name.removeprefix(f"{clip.document}/") if clip.document else clip_name
-    return sanitize_name(f"{clip.corpus}_{video}" if clip.corpus else video), sanitize_name(name)
+    return sanitize_file_name(
+        f"{clip.corpus}_{video}" if clip.corpus else video
+    ), sanitize_file_name(name)
 
 
 def build_annotation(clips: Mapping[str, ClipRecord]) -> dict[str, Any]:
     """Build the annotation of a video: the order of its clips, and texts and keywords of each.
 
     Args:
-        clips: Name of the clip → record, in the order of the video.
+        clips: Name of the clip → record, in the order of the video; each clip must have a text.
     """
     annotation: dict[str, Any] = {ORDER_KEY: list(clips)}
     for name, record in clips.items():

@@ -31,14 +31,14 @@ from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
 
 
 class ClipProgressCallback(Protocol):
-    """A callback that receives the progress of a work on clips or videos."""
+    """A callback that receives the progress of an extraction of clips, or a pose estimation."""
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
         """Report the progress.
 
         Args:
-            done: Number of finished clips.
-            total: Number of all clips.
+            done: Number of finished clips, or videos of a pose estimation.
+            total: Number of all clips or videos.
             note: Text to show beside the numbers; empty if there is none.
         """
 
@@ -75,8 +75,9 @@ def extract_locally(
 
     Raises:
         SourceError: If the corpus as a whole cannot be read.
-        StoreError: If too many clips are dropped, a split is incomplete or empty, or disk space is
-            too low.
+        StoreError: If too many clips are dropped, a split is incomplete or empty, clips differ in
+            the width or points of a stream, disk space is too low, or the existing store is
+            damaged.
     """
     extraction = ExtractionSpec.from_recipe(recipe, root)
     return build_store(extraction, compute_chunks_locally, progress, on_plan)
@@ -107,7 +108,7 @@ def build_store(
     """Build the store of an extraction, or open the existing one if the corpus has not changed.
 
     Args:
-        extraction: Source, feature step and limits on dropped clips.
+        extraction: Source, feature step, limits on dropped clips, and root of all stores.
         executor: Function that computes the chunks of the plan.
         progress: Callback that receives the numbers of finished and of all clips after every chunk.
         on_plan: Callback that receives the summary of the plan before the first clip; it is not
@@ -119,8 +120,10 @@ def build_store(
 
     Raises:
         SourceError: If the corpus as a whole cannot be read.
-        StoreError: If too many clips are dropped, a split is incomplete or empty, or disk space is
-            too low; also if the existing store is damaged.
+        StoreError: If too many clips are dropped, a split is incomplete or empty, clips differ in
+            the width or points of a stream, disk space is too low, or the existing store is
+            damaged.
+        ResourceError: If the executor needs resources that the cluster lacks.
     """
     scan = scan_corpus(extraction)
     store_dir = extraction.root / scan.folder_name

@@ -38,7 +38,7 @@ def check_dropped_share(
     raise StoreError(
         f"{len(dropped_rows)} of {num_rows} clips ({share:.1%}) cannot be used; at most"
         f" `store.max_dropped_share` ({max_share:g}) may be left"
-        f" out\n{format_invalid_rows(dropped_rows)}\n"
+        f" out\n{format_dropped_rows(dropped_rows)}\n"
         f"Fix the rows (`kinesweep check` lists all), or allow more with"
         f" store.max_dropped_share={_round_up_share(share)}."
     )
@@ -66,7 +66,7 @@ def check_required_splits(
     )
     raise StoreError(
         f"unusable clips: {counts}; `store.required_splits` ({', '.join(required_splits)}) does not"
-        f" allow these splits to lose any\n{format_invalid_rows(unusable_rows)}\n"
+        f" allow these splits to lose any\n{format_dropped_rows(unusable_rows)}\n"
         "Fix the files (`kinesweep check` lists all), remove the rows from the table, or score"
         " fewer clips with store.required_splits=[]."
     )
@@ -87,12 +87,12 @@ def check_splits_not_empty(
     """
     empty_splits = [split for split, num_clips in clip_counts.items() if not num_clips]
     if empty_splits:
-        details = f"; rows left out:\n{format_invalid_rows(dropped_rows)}" if dropped_rows else ""
+        details = f"; rows left out:\n{format_dropped_rows(dropped_rows)}" if dropped_rows else ""
         raise StoreError(f"no usable clip in split {', '.join(empty_splits)}{details}")
 
 
-def format_invalid_rows(dropped_rows: Sequence[InvalidRow]) -> str:
-    """Format the counts by reason and the first five rows as indented lines of text.
+def format_dropped_rows(dropped_rows: Sequence[InvalidRow]) -> str:
+    """Format dropped rows as indented lines of text: the counts by reason, and the first five rows.
 
     Args:
         dropped_rows: Dropped rows, at least one.

@@ -76,6 +76,8 @@ def _build_video_dataset(
 ) -> ray.data.Dataset:
     """Build the lazy dataset that decodes and encodes the pieces, one block per piece.
 
+    The video model is loaded in this process too, because decoders need the size of its frames.
+
     Args:
         pieces: Pieces to compute.
         processor: Chunk processor that is sent to the actors.

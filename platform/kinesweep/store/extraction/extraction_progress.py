@@ -16,11 +16,14 @@ _DEVICE_PREFIX = ".device-"
 
 
 def record_device(devices_dir: Path, device: str) -> None:
-    """Record that an encoder runs on a device, so that it is also shown if it never receives work.
+    """Record the device of an encoder as an empty file, from which the progress meter lists it.
+
+    The meter (`ExtractionProgress`) therefore also shows a device that never receives work.
 
     Args:
-        devices_dir: Folder of the records; created if missing.
-        device: Name of the device: `CPU_DEVICE`, or the IDs of the encoder's GPUs.
+        devices_dir: Folder of the files; its parent must exist.
+        device: Name of the device, which becomes part of a file name: `CPU_DEVICE`, or the IDs of
+            the encoder's GPUs, separated by commas.
     """
     devices_dir.mkdir(exist_ok=True)
     (devices_dir / f"{_DEVICE_PREFIX}{device}").touch()
@@ -100,8 +103,8 @@ class ExtractionProgress:
     def throughput_text(self) -> str:
         """Return the windows per second and the busy share of each device, as one line of text.
 
-        All CPUs share one entry, the average number of busy CPUs. The text is empty before the
-        first batch.
+        All CPUs share one entry, the average number of busy CPUs. Idle devices are listed too,
+        from records that are read at each access. The text is empty before the first batch.
         """
         if not self._num_windows:
             return ""

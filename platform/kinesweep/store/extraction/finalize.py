@@ -41,7 +41,7 @@ def finalize_store(
 ) -> list[InvalidRow]:
     """Check the results of an extraction and write the store's index and manifest.
 
-    Files in the folder that the manifest does not list are removed.
+    Files in the subfolder `shards` that the manifest does not list are removed.
 
     Args:
         extraction: Source, feature step and limits on dropped clips.
@@ -184,6 +184,8 @@ def _count_clips_and_frames(
 
 def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str) -> dict[str, Any]:
     """Build the schema of a stream from all stored clips, as plain values for the manifest.
+
+    All clips must have the same width and points. The frame rate is None if clips differ in it.
 
     Args:
         name: Name of the stream.

@@ -88,6 +88,8 @@ class ExtractionPlan:
 def summarize_extraction_plan(recipe: Recipe, root: Path | None = None) -> ExtractionPlanSummary:
     """Plan the extraction that a recipe defines and return a summary, without writing anything.
 
+    The corpus is scanned, and up to 8 clips are read to estimate the size of the store.
+
     An entry point, so it takes the whole recipe: source, features and store determine the store
     together (see `ExtractionSpec.from_recipe`).
 
@@ -119,6 +121,8 @@ def summarize_extraction_plan(recipe: Recipe, root: Path | None = None) -> Extra
 def make_extraction_plan(extraction: ExtractionSpec, scan: CorpusScan) -> ExtractionPlan:
     """Plan an extraction: divide its clips into chunks and find features in other stores.
 
+    Up to 8 clips that must be computed are read to estimate the size of the store.
+
     Args:
         extraction: Source, feature step and root of all stores.
         scan: Scan of the corpus.
@@ -137,7 +141,9 @@ def make_extraction_plan(extraction: ExtractionSpec, scan: CorpusScan) -> Extrac
 
 
 def find_cached_features(root: Path, clip_keys: set[str]) -> dict[str, CachedFeatures]:
-    """Find the existing features of clips in all stores below a folder that can be opened.
+    """Find the existing features of clips in the stores of a folder.
+
+    Stores that cannot be opened are skipped.
 
     Args:
         root: Folder that contains the stores.
@@ -190,6 +196,8 @@ def _summarize_plan(
 ) -> ExtractionPlanSummary:
     """Count the clips to compute and to copy, and estimate the bytes to read and write.
 
+    Up to 8 clips that must be computed are read for the estimate.
+
     Args:
         extraction: Source, feature step and root of all stores.
         scan: Scan of the corpus.
@@ -214,7 +222,7 @@ def _summarize_plan(
 
 
 def _estimate_bytes_per_clip(extraction: ExtractionSpec, clips: Sequence[Clip]) -> float:
-    """Estimate the mean stored bytes of a clip from up to 8 clips, spread evenly.
+    """Estimate the mean stored bytes of a clip by reading up to 8 clips, spread evenly.
 
     Args:
         extraction: Source, feature step and stored dtype.

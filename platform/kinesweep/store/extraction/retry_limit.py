@@ -1,7 +1,8 @@
-"""A limit on retries of one piece of work, because Ray retries without limit when a worker dies.
+"""A limit on retries of a work item, because Ray retries without limit when a worker dies.
 
-Retrying helps when a node was lost. It does not help when a file crashes its reader or a batch does
-not fit into memory: every worker that tries that piece dies.
+A work item is a chunk, a piece of videos or a batch of windows. Retrying helps when a node was
+lost. It does not help when a file crashes its reader or a batch does not fit into memory: every
+worker that tries that item dies.
 """
 
 from pathlib import Path
@@ -11,23 +12,23 @@ from kinesweep.core.errors import StoreError
 _MAX_ATTEMPTS = 4
 
 
-def record_attempt(folder: Path, piece: str, description: str) -> None:
-    """Record an attempt at a piece of work, and raise an error if it is the fifth or later.
+def record_attempt(folder: Path, item: str, description: str) -> None:
+    """Record an attempt at a work item on disk, and raise an error if it is the fifth or later.
 
-    A worker calls this before each attempt. Earlier attempts at the same piece ended with the death
-    of their workers; otherwise Ray would not have submitted the piece again.
+    A worker calls this before each attempt. Earlier attempts at the same item ended with the death
+    of their workers; otherwise Ray would not have submitted the item again.
 
     Args:
         folder: Staging folder of the extraction.
-        piece: Identifier of the piece, which becomes part of a file name.
-        description: Description of the piece for the error message.
+        item: Identifier of the work item, which becomes part of a file name.
+        description: Description of the clips in the item for the error message.
 
     Raises:
-        StoreError: If `_MAX_ATTEMPTS` (4) attempts at this piece were recorded before.
+        StoreError: If `_MAX_ATTEMPTS` (4) attempts at this item were recorded before.
     """
     # The counter lives on disk because it must survive the death of the worker. `finalize_store`
     # removes it together with other files that the manifest does not list.
-    counter_path = folder / "shards" / f".attempts-{piece}"
+    counter_path = folder / "shards" / f".attempts-{item}"
     counter_path.parent.mkdir(exist_ok=True)
     with counter_path.open("a+") as file:
         # The attempt is recorded before the work starts: a killed worker cannot record its own

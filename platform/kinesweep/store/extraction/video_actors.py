@@ -108,6 +108,9 @@ class VideoDecoder:
 class WindowEncoder:
     """A Ray Data actor that takes a batch of windows and returns their features.
 
+    Creating it loads the video model, limits PyTorch to one CPU thread, turns off TF32 convolutions
+    in the process, and records the actor's device for the progress meter.
+
     Args:
         pieces: All pieces of the extraction.
         processor: Chunk processor with the video feature step and the staging folder.

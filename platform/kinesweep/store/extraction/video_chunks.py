@@ -128,7 +128,8 @@ def write_video_chunks(
 ) -> Iterator[tuple[int, ChunkResult]]:
     """Write the shard of each chunk as soon as the last piece of the chunk has arrived.
 
-    Chunks whose clips are all copied need no piece.
+    Chunks whose clips are all copied need no piece. The video model is loaded, because joining
+    windows depends on it.
 
     Args:
         plan: Plan to execute.

@@ -127,7 +127,9 @@ class Store:
         }
 
     def get_features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
-        """Return the features of a clip as views of the mapped shard.
+        """Return the features of a clip as views of its shard.
+
+        The shard is memory-mapped on first use and stays mapped as long as the store is open.
 
         Args:
             record: Record of the clip, from `get_records`.

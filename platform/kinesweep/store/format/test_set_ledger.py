@@ -36,6 +36,6 @@ def count_test_evaluations(store: Store) -> int:
 
 
 def _get_ledger_path(store: Store) -> Path:
-    """Return the path of the ledger of a store, `{name of the store}.test.jsonl` beside it."""
+    """Return the path of a store's ledger: that of its folder, with the suffix `.test.jsonl`."""
     # Beside the store rather than in it: a finished store is immutable.
     return store.folder.with_suffix(".test.jsonl")

@@ -28,7 +28,7 @@ INDEX = "index.arrow"
 
 @dataclass(frozen=True)
 class FileChecksum:
-    """The size and SHA-256 of a file, which are checked when the file is read.
+    """The size and SHA-256 of a file of a store, as its manifest records them.
 
     Attributes:
         num_bytes: Size in bytes.
@@ -58,7 +58,8 @@ def write_shard(path: Path, streams: Mapping[str, Sequence[NDArray[np.floating]]
 
     Args:
         path: Path of the shard.
-        streams: Stream → one array of shape (T, D) per clip, in the order of the shard's rows.
+        streams: Stream → one array of shape (T, D) per clip, in the order of the shard's rows; at
+            least one clip.
     """
     columns = {}
     for stream, clip_features in streams.items():
@@ -96,6 +97,9 @@ def write_store_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 def write_bytes_durably(path: Path, content: Any) -> FileChecksum:
     """Write bytes to a file atomically and durably, even if several processes do so at once.
+
+    The content is on disk before the file gets its name. The name itself survives a power failure
+    only if the caller also syncs the folder (`sync_folder`).
 
     Args:
         path: Final path; missing parent folders are created.

@@ -33,10 +33,13 @@ class SharedFeatures:
 
 
 def verify_store(store: Store) -> None:
-    """Read every byte of a store and compare it with the manifest and the index.
+    """Verify a store by reading every byte: hashes of files, and digests and values of clips.
+
+    Clips are checked only if all files have the SHA-256 of the manifest.
 
     Raises:
-        StoreError: If a file is damaged, or no file but a clip; the message names all of them.
+        StoreError: If files are damaged; otherwise if the features of clips differ from their
+            digests or are not finite. The message names all of them.
     """
     errors = [
         f"`{name}`: its SHA-256 is wrong"

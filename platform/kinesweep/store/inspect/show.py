@@ -6,12 +6,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.clip import Clip
-from kinesweep.core.errors import InputError
 from kinesweep.core.units import format_bytes
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
+from kinesweep.store.inspect.clip_lookup import find_clip_record
 
 _BAR_CHARACTERS = " ▁▂▃▄▅▆▇█"
 _CURVE_WIDTH = 60
@@ -44,25 +43,6 @@ def describe_store(store: Store, clip_id: str | None = None) -> RenderableType:
     return _describe_clip(store, find_clip_record(store, clip_id))
 
 
-def find_clip_record(store: Store, clip_id: str) -> ClipRecord:
-    """Return the record of the clip with a given ID, whatever its split.
-
-    Args:
-        store: Store to search.
-        clip_id: ID of the clip.
-
-    Raises:
-        InputError: If there is no such clip.
-    """
-    records = [record for split in store.splits for record in store.get_records(split)]
-    for record in records:
-        if record.clip.id == clip_id:
-            return record
-    ids = [record.clip.id for record in records]
-    hint = suggest_closest_word(clip_id, ids) or (f"; it has for example `{ids[0]}`" if ids else "")
-    raise InputError(f"the store `{store.folder}` has no clip `{clip_id}`{hint}")
-
-
 def _format_heading(store: Store) -> Text:
     """Format the folder, fingerprint and size of a store as two lines of text."""
     size = format_bytes(store.manifest["bytes"])
@@ -85,9 +65,9 @@ def describe_self_comparisons(store: Store) -> str:
 
 
 def _build_splits_table(store: Store) -> Table:
-    """Build a table of clip counts, durations and lengths, one row per split and stream.
+    """Build a table of the clips, total duration and lengths, one row per split and stream.
 
-    Lengths are numbers of frames, durations are in minutes.
+    Lengths are numbers of frames; the duration is in minutes.
     """
     table = Table("split", "clips", "stream", "frames", "minutes", "shortest", "median", "longest")
     for split in store.splits:

@@ -22,7 +22,7 @@ from kinesweep.store.extraction.build import ClipProgressCallback
 from kinesweep.store.extraction.ray_logging import disable_dataset_progress, silence_ray_data
 from kinesweep.store.pose_estimation.tasks import (
     PoseEstimationTask,
-    get_estimation_inputs,
+    collect_estimation_inputs,
     has_valid_poses,
     write_estimation_note,
 )
@@ -121,7 +121,7 @@ class _PoseEstimationWorker:
         try:
             # Read before estimation: if the video changes meanwhile, the note does not match and
             # the video is estimated again.
-            inputs = get_estimation_inputs(task, self._spec, self._fps)
+            inputs = collect_estimation_inputs(task, self._spec, self._fps)
             statistics = self._estimator(task.source, task.pose_path, self._fps)
         except ClipError as error:
             return {"name": task.name, "reason": error.reason, "message": str(error)}

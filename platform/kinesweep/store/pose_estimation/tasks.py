@@ -84,7 +84,7 @@ def has_valid_poses(task: PoseEstimationTask, spec: EstimatorSpec, fps: float | 
         fps: Frame rate of folders of images in Hz; ignored for video files.
 
     Raises:
-        OSError: If the pose file exists, but the video does not.
+        OSError: If the pose file and its note exist, but the video does not.
     """
     try:
         note = json.loads(task.note_path.read_text(encoding="utf-8"))
@@ -92,16 +92,19 @@ def has_valid_poses(task: PoseEstimationTask, spec: EstimatorSpec, fps: float | 
         pose_bytes = task.pose_path.stat().st_size
     except (OSError, ValueError):
         return False
-    expected_values = {**get_estimation_inputs(task, spec, fps), "pose_bytes": pose_bytes}
+    expected_values = {**collect_estimation_inputs(task, spec, fps), "pose_bytes": pose_bytes}
     return isinstance(note, dict) and all(
         note.get(key) == value for key, value in expected_values.items()
     )
 
 
-def get_estimation_inputs(
+def collect_estimation_inputs(
     task: PoseEstimationTask, spec: EstimatorSpec, fps: float | None
 ) -> dict[str, Any]:
-    """Return the properties of the video and the estimator that determine the poses.
+    """Collect the properties of the video and the estimator by which an estimation is identified.
+
+    Number, size and modification time of the video's files are read from the file system; the
+    content of the files is not read.
 
     Args:
         task: Video, a file or a folder of images.

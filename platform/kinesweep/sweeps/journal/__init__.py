@@ -1,1 +1,1 @@
-"""The journal of a sweep and the views that are computed from it alone."""
+"""The persistent state of a sweep: journal, metadata and run folders, and views of this state."""

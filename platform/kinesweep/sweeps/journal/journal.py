@@ -19,6 +19,7 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.sweeps.space.parameter import Values
 
 JOURNAL, RESULT = "journal.jsonl", "result.json"
+"""Names of the files with the journal and with the outcome of a finished sweep."""
 TrialState = Literal["running", "finished", "pruned", "failed"]
 
 
@@ -35,7 +36,7 @@ class Trial:
         losses: Samples beyond the warm-up → value that the pruner compares (lower is better).
         reason: Explanation why the trial failed, was stopped by the budget, or is a duplicate.
         start_time: Time of the request in seconds since the epoch.
-        seconds: Duration of all attempts together.
+        seconds: Duration of all ended attempts together.
         num_deaths: Number of times its processes have died since its last progress.
         duplicate_of: Number of the earlier trial with the same configuration, whose result it
             copies; None if there is none.
@@ -57,9 +58,19 @@ class Trial:
 class Journal:
     """The journal of a sweep. Only one driver may write at a time; the caller holds the lock.
 
+    Opening a journal creates the folder and the file, and truncates an incomplete last line.
+
     Args:
         folder: Folder of the sweep; None keeps the journal in memory, for simulations.
         clock: Function that returns the time in seconds since the epoch.
+
+    Attributes:
+        path: File of the journal; None if it is kept in memory.
+        clock: See the argument.
+        events: All events, oldest first.
+
+    Raises:
+        CheckpointError: If this version does not know an event of the file that names a trial.
     """
 
     def __init__(self, folder: Path | None, clock: Callable[[], float] = time.time) -> None:
@@ -71,7 +82,7 @@ class Journal:
         self._file = None
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            for event in _read_complete_events(self.path):
+            for event in _repair_and_read_events(self.path):
                 self._apply_event(event)
             self._file = self.path.open("a", encoding="utf-8")
 
@@ -81,7 +92,9 @@ class Journal:
         return {"path": self.path, "events": []}
 
     def append_event(self, event: str, **fields: Any) -> None:
-        """Append one event to the journal with the current time, and force it to disk.
+        """Append one event with the current time, force it to disk, and apply it to the trials.
+
+        A journal in memory writes nothing.
 
         Args:
             event: Name of the event.
@@ -89,7 +102,7 @@ class Journal:
 
         Raises:
             ValueError: If a number is not finite.
-            CheckpointError: If the event names a trial, and its kind is unknown.
+            CheckpointError: If the event has a field `trial` but is not an event of trials.
         """
         record = {"event": event, "time": round(self.clock(), 3), **fields}
         if self._file is not None:
@@ -153,7 +166,7 @@ class Journal:
         return compute_worked_hours(self.events, self.clock())
 
     def sum_run_seconds(self) -> float:
-        """Return the total duration in seconds of all trials and of all attempts at final runs."""
+        """Return the total duration in seconds of all ended attempts at trials and final runs."""
         # Each attempt at a final run ends with one of these events and its own duration.
         end_names = ("run_finished", "run_failed", "run_died")
         run_ends = [e for e in self.events if e["event"] in end_names]
@@ -250,8 +263,8 @@ def build_trials(events: Iterable[Mapping[str, Any]]) -> list[Trial]:
     return list(trials.values())
 
 
-def _read_complete_events(path: Path) -> list[dict[str, Any]]:
-    """Read the complete events of a journal file, if it exists, and truncate an incomplete line."""
+def _repair_and_read_events(path: Path) -> list[dict[str, Any]]:
+    """Truncate an incomplete last line of a journal file, if it exists, and read its events."""
     if not path.exists():
         return []
     raw = path.read_bytes()

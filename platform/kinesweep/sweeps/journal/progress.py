@@ -38,11 +38,13 @@ class SweepProgress:
     Attributes:
         stage: Current stage; `done` once the finals are ranked.
         session_start: Start of the driver in seconds since the epoch.
-        trials: State (`running`, `finished`, `pruned`, `failed`) → number of trials.
-        num_planned_trials: Number of planned trials; None for a full grid.
+        trials: State (`running`, `finished`, `pruned`, `failed`) → number of trials, without
+            duplicates.
+        num_planned_trials: Number of planned trials; None for a full grid, or before the search of
+            this session has started.
         runs: State (`running`, `waiting`, `finished`, `failed`) → number of final runs; runs that
             have not been started in this session are not counted.
-        num_planned_runs: Number of final runs; None before the finals.
+        num_planned_runs: Number of final runs; None before the finals of this session.
         best: Best trial by the first objective; None if no trial is finished.
         remaining_s: Estimated seconds until the stage ends, at its current pace; None if unknown.
     """

@@ -1,4 +1,4 @@
-"""Prometheus readings of a sweep's progress, computed from its journal alone like `status`."""
+"""Prometheus readings of a sweep's status, which is read from the files in its folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +11,14 @@ from kinesweep.training.run_records.prometheus import GaugeValue
 def iter_sweep_readings(folder: Path) -> Iterator[GaugeValue]:
     """Yield the Prometheus readings of a sweep: trials by state, final runs, best score, hours.
 
-    Nothing is yielded before the sweep has started.
+    Trials that are running or have failed include final runs in this state. A reading whose value
+    is not known yet is left out. Nothing is yielded before the sweep has started.
 
     Args:
         folder: Folder of the sweep.
+
+    Raises:
+        CheckpointError: If this version does not know an event of the journal.
     """
     if not (folder / JOURNAL).is_file():
         return

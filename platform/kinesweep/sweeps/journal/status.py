@@ -42,11 +42,11 @@ class SweepStatus:
             running trial has reported any.
         best: Best value of the first objective, the lowest cost or the highest score; None if no
             trial is finished.
-        hours: Hours that drivers have worked.
+        hours: Hours that drivers have worked until the latest event.
         eta_hours: Estimated hours until all trials have ended; None if unknown or in the finals.
         stopped: Reason why no further trials are started; empty if there is none.
         provisional: Latest provisional ranking; None if there is none, if trials were added
-            after it, or if the sweep has a result.
+            after it, or if the sweep is finished.
     """
 
     sweep: str
@@ -66,7 +66,7 @@ class SweepStatus:
 
 
 def read_sweep_status(folder: Path, now: float | None = None) -> SweepStatus:
-    """Read the journal and the provisional ranking of a sweep and return its status.
+    """Read the journal and the provisional ranking of a sweep and compute its status.
 
     Args:
         folder: Folder of the sweep.
@@ -115,7 +115,10 @@ def _read_current_ranking(folder: Path, trials: Sequence[Trial]) -> ProvisionalR
 
 
 def _get_run_states(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return run folder → state (`running`, `waiting`, `finished`, `failed`) of each final run."""
+    """Return name of a run folder → state (`running`, `waiting`, `finished`, `failed`).
+
+    Only final runs that have been started are included.
+    """
     states = {"run_started": "running", "run_died": "waiting"}
     states |= {"run_finished": "finished", "run_failed": "failed"}
     return {e["run"]: states[e["event"]] for e in events if e["event"] in states}
@@ -144,7 +147,7 @@ def _find_max_samples(trials: Sequence[Trial]) -> float | None:
 def _determine_state(
     folder: Path, events: Sequence[Mapping[str, Any]], has_finals: bool, now: float
 ) -> str:
-    """Return the state of a sweep: `search`, `has_finals`, `finished` or `silent`.
+    """Return the state of a sweep: `search`, `finals`, `finished` or `silent`.
 
     Args:
         folder: Folder of the sweep.
@@ -153,8 +156,8 @@ def _determine_state(
         now: Current time in seconds since the epoch.
     """
     last_event = events[-1]["event"] if events else ""
-    # Both are needed: the result is written after these events, and while an extended sweep runs,
-    # the older result still exists.
+    # Both are needed: the outcome is written after these events, and while an extended sweep runs,
+    # the older outcome still exists.
     if last_event in ("ranked", "tested") and (folder / RESULT).exists():
         return "finished"
     if events and now - events[-1]["time"] > _SILENT_AFTER_S:

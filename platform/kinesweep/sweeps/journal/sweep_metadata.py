@@ -1,10 +1,10 @@
-"""Files in a sweep's folder: `sweep.json` describes the sweep, `result.json` holds its result.
+"""The file `sweep.json` in a sweep's folder, which stores the metadata of the sweep.
 
-A report needs only these files, the journal and the run folders.
+With `result.json`, the journal and the run folders it is all that a report needs.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,6 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json, write_json
 from kinesweep.core.provenance import collect_provenance
-from kinesweep.sweeps.journal.journal import RESULT
-from kinesweep.sweeps.results.provisional import remove_provisional_ranking
-from kinesweep.sweeps.results.ranking import RankedConfiguration
-from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.sweeps.space.space import SearchSpace
 
 METADATA = "sweep.json"
@@ -57,45 +53,21 @@ def read_sweep_metadata(folder: Path) -> SweepMetadata:
         CheckpointError: If the folder holds no `sweep.json`.
         ValidationError: If the space or the recipe in the file is invalid.
     """
-    fields = _read_sweep_json(folder / METADATA)
+    fields = read_sweep_json(folder / METADATA)
     space = SearchSpace.model_validate(fields["space"])
     recipe = Recipe.model_validate(fields["recipe"])
     return SweepMetadata(space, recipe, Path(fields["store"]), fields["made_with"])
 
 
-def write_sweep_outcome(folder: Path, outcome: SweepOutcome) -> Path:
-    """Write the result of a sweep to `result.json` atomically and return the path of the file.
+def read_sweep_json(path: Path) -> dict[str, Any]:
+    """Read the JSON object in `sweep.json` or `result.json` in a sweep's folder.
 
-    The provisional ranking is removed.
-    """
-    write_json(folder / RESULT, asdict(outcome))
-    # In this order a sweep always has a ranking, even if it is killed between the two steps.
-    remove_provisional_ranking(folder)
-    return folder / RESULT
-
-
-def read_sweep_outcome(folder: Path) -> SweepOutcome:
-    """Read the result of a sweep from `result.json`.
+    Args:
+        path: Path of the file.
 
     Raises:
-        CheckpointError: If the sweep has no result yet.
-    """
-    fields = _read_sweep_json(folder / RESULT)
-    # JSON keys are strings, seeds are integers.
-    ranking = [
-        RankedConfiguration(
-            **{**entry, "scores": {int(seed): score for seed, score in entry["scores"].items()}}
-        )
-        for entry in fields["ranking"]
-    ]
-    return SweepOutcome(**{**fields, "ranking": ranking})
-
-
-def _read_sweep_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file in a sweep's folder.
-
-    Raises:
-        CheckpointError: If there is no such file.
+        CheckpointError: If there is no such file; the message explains that the folder holds no
+            sweep or no finished one.
     """
     if not path.is_file():
         raise CheckpointError(

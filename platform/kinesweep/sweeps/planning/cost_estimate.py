@@ -222,8 +222,8 @@ def _build_run_simulator(
     def simulate_run(request: RunRequest) -> SimulatedRun:
         # Seeded by configuration and seed, so a run has the same losses whenever it starts.
         rng = create_generator(repeat, "course", repr(sorted(request.values.items())), request.seed)
-        # The untuned recipe has the duration of its own pilot run; a trial gets one of the
-        # measured durations at random, because other points of the space were not measured.
+        # A run without any values is the untuned recipe, which was measured itself; all others get
+        # one of the measured durations at random.
         timings = inputs.measurements.timings if request.values else inputs.measurements.timings[:1]
         timing = timings[int(rng.integers(len(timings)))]
         training = apply_overrides(inputs.recipe, request.values).training

@@ -22,12 +22,11 @@ from kinesweep.sweeps.planning.step_timer import (
     compute_step_timing,
     read_timer_records,
 )
+from kinesweep.sweeps.policy_runner import RunnerFactory
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest, SweepPolicy
-from kinesweep.sweeps.space.arms import get_fixed_values
 from kinesweep.sweeps.space.loading import apply_overrides
 from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
-from kinesweep.sweeps.sweep import RunnerFactory
 
 _NUM_POINTS = 3
 """Number of points of the search space that are measured."""
@@ -44,7 +43,8 @@ class PilotMeasurements:
     """The measurements of all pilot runs.
 
     Attributes:
-        timings: Durations of the recipe, then of points of the space that could be trained.
+        timings: Durations of the recipe, which come first, and of those points of the space that
+            could be trained.
         decode_s: Seconds to decode the whole validation split with the recipe's beams.
         pool_overhead_s: Seconds to start and close the worker pool.
         gap_s: Seconds between two runs in a slot.
@@ -68,7 +68,7 @@ def measure_pilot_runs(
     Args:
         space: Search space, for its resources and fixed values.
         job_factory: Factory of training jobs in an empty folder.
-        search: Policy that proposes the points of the space to measure.
+        search: New search policy, whose first proposals are the points to measure.
         open_runner: Function that opens the runner; `tune_runner.TuneRunner` except in tests.
 
     Raises:
@@ -147,8 +147,11 @@ class _PilotPolicy:
 
 
 def _build_requests(space: SearchSpace, search: SweepPolicy) -> list[RunRequest]:
-    """Build the requests of the pilot runs: two of the recipe, then points of a search."""
-    fixed = get_fixed_values(space)
+    """Build the requests of the pilot runs: two of the recipe, then points that a search proposes.
+
+    The fixed values of the space apply to all of them.
+    """
+    fixed = space.fixed_values
     # Seeds differ so that all runs have their own folders.
     requests = [
         RunRequest(_RECIPE_KEY, fixed, 1, "search"),
@@ -163,7 +166,7 @@ def _build_requests(space: SearchSpace, search: SweepPolicy) -> list[RunRequest]
 
 
 def _get_pilot_values(training: TrainingConfig) -> Values:
-    """Return the values that give a recipe few steps, two evaluations and no tracking.
+    """Return the values that give a recipe few steps, about two evaluations and no tracking.
 
     Args:
         training: Training settings of the recipe.

@@ -49,7 +49,7 @@ class StepTimerFactory:
 
 
 class StepTimer(NullRunLogger):
-    """A run logger that records the times at which a run starts, logs metrics and ends.
+    """A run logger that writes the times at which a run starts, logs metrics and ends to a file.
 
     Args:
         path: File of the log, one JSON line per record.
@@ -85,6 +85,7 @@ def read_step_timing(path: Path) -> StepTiming:
     Raises:
         OSError: If the log cannot be read.
         IndexError: If the run has no evaluation.
+        StatisticsError: If the run has logged no training loss.
     """
     return compute_step_timing(read_timer_records(path))
 
@@ -94,6 +95,10 @@ def compute_step_timing(records: Sequence[Mapping[str, Any]]) -> StepTiming:
 
     Args:
         records: Records of the run's `StepTimer`, oldest first.
+
+    Raises:
+        IndexError: If the run has no evaluation.
+        StatisticsError: If the run has logged no training loss.
     """
     loss_records = [record for record in records if "samples_per_s" in record]
     evaluation_records = [record for record in records if "evaluation_s" in record]

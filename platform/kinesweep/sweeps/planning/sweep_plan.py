@@ -18,7 +18,8 @@ class CostRow:
         low: 10th percentile of the hours over the simulations.
         high: 90th percentile of the hours over the simulations.
         device_hours: Hours of all runs multiplied by the devices that they occupy, mean over the
-            simulations.
+            simulations. Without GPUs the devices are all CPUs of a run; `budget.device_hours`
+            counts its workers instead.
         finished: Mean number of trials that train to their end.
         pruned: Mean number of trials that are stopped early.
         disk_bytes: Upper bound of the disk space in bytes, features included.

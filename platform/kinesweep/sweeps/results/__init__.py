@@ -1,1 +1,1 @@
-"""Results of a sweep: provisional rankings, the final ranking, tables, the conclusion."""
+"""Results of a sweep: provisional rankings, the outcome with the final ranking, and tables."""

@@ -1,4 +1,4 @@
-"""Notes on the limitations of a sweep's result, which are shown with its conclusion."""
+"""Notes on the limitations of a sweep's outcome, which are shown with its conclusion."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -17,7 +17,10 @@ def collect_notes(
     results: Mapping[str, Sequence[RunResult]],
     journal: Journal,
 ) -> list[str]:
-    """Return notes on detectable differences, reference context, budget stops and failed runs.
+    """Return notes on all known limitations of a sweep's outcome.
+
+    These are the smallest detectable difference, reference context, budget stops, failed runs, and
+    a search that continued after the test split had been scored.
 
     Args:
         ranking: Configurations from best to worst.

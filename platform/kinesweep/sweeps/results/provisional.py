@@ -106,7 +106,7 @@ def count_ended_trials(trials: Sequence[Trial]) -> int:
 
 
 def has_running_trial(trials: Sequence[Trial]) -> bool:
-    """Return whether a trial is running; duplicates have no run of their own and are ignored."""
+    """Return whether a trial is running; duplicates, for which no run is started, are ignored."""
     return any(trial.duplicate_of is None and trial.state == "running" for trial in trials)
 
 
@@ -139,8 +139,11 @@ def publish_ranking(
 
     Args:
         folder: Folder of the sweep.
-        ranking: Ranking; None if there is nothing to rank.
+        ranking: Ranking; None if there is nothing to rank, in which case nothing is written.
         on_message: Function that receives the ranking, one line each.
+
+    Raises:
+        ValueError: If an existing file does not contain JSON.
     """
     # Compared with the file, not with memory: a resumed sweep does not print a ranking twice.
     previous = read_provisional_ranking(folder)

@@ -19,6 +19,7 @@ from scipy import stats
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import create_generator
+from kinesweep.sweeps.results.noise_estimate import NoiseEstimate
 from kinesweep.sweeps.results.tukey_test import (
     SIGNIFICANCE_LEVEL,
     compute_critical_value,
@@ -112,62 +113,13 @@ def rank_configurations(
     bootstrap_means, num_groups = _bootstrap_mean_scores(
         entries, groups, compute_score, resample_seed
     )
-    noise = _NoiseEstimate(seed_variance, seed_dof, bootstrap_means, num_groups - 1, len(entries))
+    noise = NoiseEstimate(seed_variance, seed_dof, bootstrap_means, num_groups - 1, len(entries))
     ranked_entries = sorted(entries, key=lambda entry: (-means[entry.name], entry.name))
     best = ranked_entries[0]
     return [
         _compare_with_best(entry, best, scores_by_entry[entry.name], means, noise)
         for entry in ranked_entries
     ]
-
-
-class _ErrorVariances(NamedTuple):
-    """The variances of a mean or a difference, and their effective degrees of freedom.
-
-    Attributes:
-        seeds: Variance that is due to the choice of seeds.
-        sentences: Variance that is due to the choice of sentences.
-        dof: Satterthwaite's degrees of freedom of their sum.
-    """
-
-    seeds: float
-    sentences: float
-    dof: float
-
-
-@dataclass(frozen=True)
-class _NoiseEstimate:
-    """The noise of a ranking, from which the errors of means and differences are computed.
-
-    Attributes:
-        seed_variance: Variance of a score between seeds, pooled over all configurations.
-        seed_dof: Degrees of freedom of `seed_variance`.
-        bootstrap_means: Name of a configuration → mean score of each resample (R,).
-        sentence_dof: Degrees of freedom of the bootstrap, one less than the number of groups.
-        num_entries: Number of configurations in the ranking.
-    """
-
-    seed_variance: float
-    seed_dof: int
-    bootstrap_means: Mapping[str, NDArray[np.float64]]
-    sentence_dof: int
-    num_entries: int
-
-    def compute_error_variances(
-        self, inverse_seed_count: float, resampled_values_R: NDArray[np.float64]
-    ) -> _ErrorVariances:
-        """Compute the error variances of a mean, or of a difference of two means.
-
-        Args:
-            inverse_seed_count: 1 / number of seeds, summed over the means involved.
-            resampled_values_R: Value of the mean or of the difference in each resample (R,).
-        """
-        seeds = self.seed_variance * inverse_seed_count
-        sentences = float(np.var(resampled_values_R, ddof=1))
-        denominator = seeds**2 / max(1, self.seed_dof) + sentences**2 / max(1, self.sentence_dof)
-        # Without any noise the formula is 0 / 0.
-        dof = (seeds + sentences) ** 2 / denominator if denominator > 0 else float(self.seed_dof)
-        return _ErrorVariances(seeds, sentences, dof)
 
 
 class _GapToBest(NamedTuple):
@@ -190,7 +142,7 @@ def _compare_with_best(
     best: RankingEntry,
     scores: dict[int, float],
     means: Mapping[str, float],
-    noise: _NoiseEstimate,
+    noise: NoiseEstimate,
 ) -> RankedConfiguration:
     """Return a configuration with its interval and its comparison with the best configuration.
 
@@ -227,7 +179,7 @@ def _compare_with_best(
 
 
 def _compute_gap_to_best(
-    entry: RankingEntry, best: RankingEntry, means: Mapping[str, float], noise: _NoiseEstimate
+    entry: RankingEntry, best: RankingEntry, means: Mapping[str, float], noise: NoiseEstimate
 ) -> _GapToBest:
     """Return the difference of a configuration from the best one, with a Tukey-corrected test."""
     difference = means[best.name] - means[entry.name]
@@ -271,18 +223,22 @@ def compute_pooled_variance(scores: Sequence[Sequence[float]]) -> tuple[float, i
 
 
 def _bootstrap_mean_scores(
-    entries: Sequence[RankingEntry], groups: Sequence[str], score: ScoreFunction, seed: int
+    entries: Sequence[RankingEntry],
+    groups: Sequence[str],
+    compute_score: ScoreFunction,
+    resample_seed: int,
 ) -> tuple[dict[str, NDArray[np.float64]], int]:
     """Resample documents, and compute the mean score of each configuration in each resample.
 
-    All configurations share the same draws, which makes the bootstrap paired.
+    All configurations share the same draws, which makes the bootstrap paired. The arguments are
+    those of `rank_configurations`.
 
     Returns:
         Name of the configuration → mean scores over its seeds (R,), and the number of groups.
     """
     names, group_index_N = np.unique(np.asarray(groups), return_inverse=True)
     num_groups = len(names)
-    drawn_groups = create_generator(seed, "bootstrap").integers(
+    drawn_groups = create_generator(resample_seed, "bootstrap").integers(
         0, num_groups, (_NUM_RESAMPLES, num_groups)
     )
     # Number of times that each group was drawn. Statistics are additive, so a resample's score
@@ -295,6 +251,6 @@ def _bootstrap_mean_scores(
             by_group_GK = np.zeros((num_groups, x_NK.shape[1]))
             # `+=` with repeated indices would add only the last row of each group.
             np.add.at(by_group_GK, group_index_N, x_NK)
-            means_R += [score(total_K) for total_K in counts_RG @ by_group_GK]
+            means_R += [compute_score(total_K) for total_K in counts_RG @ by_group_GK]
         bootstrap_means[entry.name] = means_R / len(entry.statistics_by_seed)
     return bootstrap_means, num_groups

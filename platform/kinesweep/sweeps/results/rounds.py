@@ -25,7 +25,7 @@ from kinesweep.sweeps.results.provisional import (
     publish_ranking,
 )
 from kinesweep.sweeps.results.ranking import rank_configurations
-from kinesweep.sweeps.results.sweep_result import compute_sentence_statistics
+from kinesweep.sweeps.results.sweep_outcome import compute_sentence_statistics
 from kinesweep.sweeps.search.finals import Finalist, sort_trials
 from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
@@ -188,7 +188,7 @@ class ProvisionalRankingPublisher:
 def publish_search_ranking(
     space: SearchSpace, journal: Journal, folder: Path, on_message: Callable[[str], None]
 ) -> None:
-    """Publish the ranking of the trials so far if the number of ended ones is a power of two.
+    """Publish the ranking of the trials so far if the number of ended ones is 2, 4, 8, and so on.
 
     The ranking of all planned trials is left to `ProvisionalRankingPublisher`. Must be called after
     each trial that ended.

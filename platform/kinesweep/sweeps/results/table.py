@@ -15,9 +15,10 @@ from tabulate import tabulate
 from kinesweep.core.errors import CheckpointError
 from kinesweep.sweeps.journal.journal import RESULT, Trial, build_trials, read_journal
 from kinesweep.sweeps.journal.run_folders import RUNS, format_run_name
-from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata, read_sweep_outcome
+from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata
+from kinesweep.sweeps.results.outcome_file import read_sweep_outcome
 from kinesweep.sweeps.results.ranking import RankedConfiguration
-from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.search.finals import sort_trials
 from kinesweep.sweeps.space.loading import compute_base_values
 from kinesweep.sweeps.space.parameter import Values
@@ -42,7 +43,7 @@ class SweepTableRow:
         seeds: Number of finished runs in the finals; 0 for other trials.
         epochs: Passes over the training clips when training stopped, mean over runs; None if
             unknown.
-        test: Mean test score over seeds; None if test was not scored.
+        test: Mean test score over seeds; None except for a winner that was scored on test.
     """
 
     rank: int | None
@@ -169,7 +170,7 @@ def _build_finalist_row(
 
     Args:
         folder: Folder of the sweep.
-        outcome: Result of the sweep.
+        outcome: Outcome of the sweep.
         index: Index of the finalist in the ranking.
         swept_values: Swept parameter → value.
         runs: Names of the finalist's run folders.

@@ -16,7 +16,13 @@ With it, 95 % of equal configurations are reported as ties."""
 
 
 def compute_tail_probability(q: float, num_entries: int, dof: float) -> float:
-    """Return the probability that the studentized range of `num_entries` means exceeds `q`."""
+    """Return the probability that the studentized range of several equal means exceeds a value.
+
+    Args:
+        q: Value, a difference in units of the standard error of one mean.
+        num_entries: Number of means.
+        dof: Degrees of freedom of the standard error.
+    """
     # Of two means the range is that of a t test, which is faster to compute.
     if num_entries <= 2:
         return float(2 * stats.t.sf(q / np.sqrt(2), dof))
@@ -26,6 +32,9 @@ def compute_tail_probability(q: float, num_entries: int, dof: float) -> float:
 def compute_critical_value(tail_probability: float, num_entries: int, dof: float) -> float:
     """Return the value that the studentized range of means exceeds with a given probability.
 
+    For more than two means the degrees of freedom are rounded to two digits, so the value is exact
+    to 1 %.
+
     Args:
         tail_probability: Probability of exceeding the value.
         num_entries: Number of means.
@@ -33,7 +42,7 @@ def compute_critical_value(tail_probability: float, num_entries: int, dof: float
     """
     if num_entries <= 2:
         return float(stats.t.isf(tail_probability / 2, dof) * np.sqrt(2))
-    # Rounding to two digits changes the value by less than 1 %, and results can be cached.
+    # Rounded so that results can be cached.
     return _compute_cached_critical_value(tail_probability, num_entries, float(f"{dof:.1e}"))
 
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from kinesweep.sweeps.space.parameter import Values
 
 MAX_DEATHS = 5
-"""Number of times that a run may die without progress before it counts as failed."""
+"""Number of deaths without progress in between after which a run counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class RunRequest:
 
     Attributes:
         key: Unique name of the run within its policy.
-        values: Swept parameters (dotted recipe key → value) that override the recipe.
+        values: Dotted recipe key → value that overrides the recipe, fixed and swept ones.
         seed: Random seed of the run.
         phase: `search`, `finals` or `sanity`.
     """

@@ -42,7 +42,7 @@ class Budget:
         config: Limits of the search space.
         resources: Resources of one run.
         num_slots: Number of runs that fit in the cluster at a time.
-        num_final_runs: Number of runs in the finals.
+        num_final_runs: Number of final runs for which part of the budget is reserved.
     """
 
     config: BudgetConfig
@@ -56,7 +56,7 @@ class Budget:
         return self.resources.workers * (self.resources.gpus or 1.0)
 
     def estimate_finals_hours(self, run_hours: float) -> float:
-        """Estimate the wall-clock hours of the finals.
+        """Estimate the wall-clock hours of the reserved final runs.
 
         Args:
             run_hours: Hours of one search run.

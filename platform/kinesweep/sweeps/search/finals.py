@@ -12,11 +12,12 @@ from kinesweep.core.scores import format_scores
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.search.ask_tell import MAX_DEATHS, RunEnd, RunRequest
 from kinesweep.sweeps.search.pareto import find_pareto_front
-from kinesweep.sweeps.space.arms import find_arms, get_fixed_values
+from kinesweep.sweeps.space.arms import find_arms
 from kinesweep.sweeps.space.parameter import Values, format_values
 from kinesweep.sweeps.space.space import SearchSpace
 
 UNTUNED = "untuned"
+"""Name of the finalist that trains the recipe with the fixed values alone."""
 _MIN_SEEDS = 2
 """Number of seeds that are trained even when the budget is used up; a ranking needs two."""
 
@@ -54,7 +55,7 @@ def select_finalists(
     Returns:
         Finalists: trials from best to worst, then the untuned recipe, then the sanity runs.
     """
-    seeds, fixed = space.final_seeds, get_fixed_values(space)
+    seeds, fixed = space.final_seeds, space.fixed_values
     finalists = []
     for trial in _select_trials(space, base_values, trials):
         level = format_values({n: v for n, v in trial.values.items() if _is_scientific(space, n)})
@@ -73,12 +74,12 @@ def select_finalists(
 
 
 def sort_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
-    """Return the finished trials from best to worst, without duplicates.
+    """Return the finished trials, or else those with an evaluation, from best to worst.
 
-    The earlier of two equal trials is first. With several objectives the Pareto front comes before
-    all other trials, and both are sorted by the first objective. If no trial finished, which
-    happens when the budget stops all of them, the trials with an evaluation are returned instead,
-    sorted by the samples they have seen and then by their loss.
+    Duplicates are left out, and the earlier of two equal trials is first. With several objectives
+    the Pareto front comes before all other trials, and both are sorted by the first objective. If
+    no trial finished, which happens when the budget stops all of them, the trials with an
+    evaluation are returned instead, sorted by the samples they have seen and then by their loss.
     """
     originals = [t for t in trials if t.duplicate_of is None]
     finished = [t for t in originals if t.state == "finished"]
@@ -229,7 +230,10 @@ class FinalsPolicy:
         return True
 
     def tell(self, key: str, end: RunEnd) -> None:
-        """Record the end of a final run; one that died or was stopped is retried a few times."""
+        """Record the end of a final run; one that died or was stopped is retried.
+
+        A run fails for good after `MAX_DEATHS` such ends without progress in between.
+        """
         run = self._running.pop(key)
         event_fields = {"run": run.name, "finalist": run.finalist.name, "seconds": end.seconds}
         if end.state == "finished":
@@ -239,7 +243,7 @@ class FinalsPolicy:
             self.on_run_end()
             return
         self._deaths[key] = self._deaths.get(key, 0) + 1
-        # The finals prune nothing: `pruned` means that the trial ended without an outcome.
+        # The finals prune nothing: `pruned` means that the trial ended without a result.
         should_retry = end.state in ("died", "pruned") and self._deaths[key] < MAX_DEATHS
         self.journal.append_event(
             "run_died" if should_retry else "run_failed", **event_fields, reason=end.reason

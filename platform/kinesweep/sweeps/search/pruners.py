@@ -20,7 +20,7 @@ _MIN_OTHER_TRIALS = 3
 class Pruner(Protocol):
     """A pruner that decides which trials continue."""
 
-    def should_continue(self, trial_number: int, samples: float, loss: float) -> bool:
+    def report_loss(self, trial_number: int, samples: float, loss: float) -> bool:
         """Record a trial's loss and return whether the trial may continue.
 
         Args:
@@ -50,8 +50,8 @@ def build_pruner(config: PrunerConfig, samples_per_eval: float) -> Pruner:
 class NoPruner:
     """A pruner that only stops trials with a non-finite loss."""
 
-    def should_continue(self, trial_number: int, samples: float, loss: float) -> bool:
-        """Return whether the loss is finite; see `Pruner`."""
+    def report_loss(self, trial_number: int, samples: float, loss: float) -> bool:
+        """Return whether the loss is finite, and record nothing; see `Pruner`."""
         return bool(np.isfinite(loss))
 
 
@@ -72,11 +72,11 @@ class SuccessiveHalvingPruner:
     reduction_factor: int
     rungs: dict[float, dict[int, float]] = field(default_factory=dict)
 
-    def should_continue(self, trial_number: int, samples: float, loss: float) -> bool:
-        """Return whether the loss is among the best at the trial's furthest rung; see `Pruner`.
+    def report_loss(self, trial_number: int, samples: float, loss: float) -> bool:
+        """Record the loss at the furthest rung and return whether it is among the best there.
 
-        A trial is compared once per rung, and the first one at a rung passes. A trial with a
-        non-finite loss is stopped.
+        A trial is recorded and compared once per rung, and the first one at a rung passes. A trial
+        with a non-finite loss is stopped.
         """
         if not np.isfinite(loss):
             return False
@@ -110,7 +110,8 @@ class HyperbandPruner:
 
     Attributes:
         grace_samples: Samples before the first rung of the first bracket.
-        reduction_factor: See `SuccessiveHalvingPruner`.
+        reduction_factor: Factor between rungs and between the starts of two brackets; see also
+            `SuccessiveHalvingPruner`.
         num_brackets: Number of brackets.
     """
 
@@ -129,14 +130,17 @@ class HyperbandPruner:
             for i in range(self.num_brackets)
         ]
 
-    def should_continue(self, trial_number: int, samples: float, loss: float) -> bool:
-        """Return whether the trial may continue in its bracket; see `Pruner`."""
+    def report_loss(self, trial_number: int, samples: float, loss: float) -> bool:
+        """Report the loss to the trial's bracket and return whether the trial may continue there.
+
+        A new trial is assigned to a bracket.
+        """
         # A trial joins a bracket at its first report and stays there. After a resume the trials
         # are replayed by number, so their brackets can differ from those before.
         bracket = self._bracket_indices.setdefault(
             trial_number, self._assign_bracket(len(self._bracket_indices))
         )
-        return self._brackets[bracket].should_continue(trial_number, samples, loss)
+        return self._brackets[bracket].report_loss(trial_number, samples, loss)
 
     def _assign_bracket(self, trial_index: int) -> int:
         """Return the index of the bracket for the trial with a given index, counted from 0.
@@ -167,11 +171,11 @@ class MedianPruner:
     grace_samples: float
     losses: dict[int, dict[float, float]] = field(default_factory=dict)
 
-    def should_continue(self, trial_number: int, samples: float, loss: float) -> bool:
-        """Return whether the best loss is at most the median of the others' means; see `Pruner`.
+    def report_loss(self, trial_number: int, samples: float, loss: float) -> bool:
+        """Record the loss and return whether the trial's best one is not worse than the median.
 
-        With too few other trials, or within the grace period, the trial continues. A trial with a
-        non-finite loss is stopped.
+        The median is that of the other trials' mean losses. With too few other trials, or within
+        the grace period, the trial continues. A trial with a non-finite loss is stopped.
         """
         if not np.isfinite(loss):
             return False

@@ -37,7 +37,7 @@ class RunDurations:
         self._projected_s[key] = elapsed_s * max_steps / step
 
     def end_run(self, key: str) -> None:
-        """Remove a run in progress; its duration is in the journal from now on."""
+        """Remove a run in progress; the caller records its duration in the journal."""
         self._start_times.pop(key)
         self._projected_s.pop(key, None)
 
@@ -48,7 +48,11 @@ class RunDurations:
         return self.journal.sum_run_seconds() / 3600 + running_s / 3600
 
     def estimate_run_hours(self) -> float | None:
-        """Estimate the hours of one complete run; None before the first evaluation of any run."""
+        """Estimate the hours of one complete run, the slowest so far.
+
+        Returns:
+            Hours, or None before the first evaluation of any run.
+        """
         # Finished trials are the best estimate; before there are any, running ones are projected to
         # their `max_steps`. The slowest counts, because the finals may consist of such runs.
         finished_s = [

@@ -96,7 +96,7 @@ class FixedListSampler:
 
 
 class OptunaSampler:
-    """An Optuna sampler with its own in-memory study.
+    """An Optuna sampler with an in-memory study. Creating it sets Optuna's log level to WARNING.
 
     Args:
         space: The search space.
@@ -126,7 +126,8 @@ class OptunaSampler:
     def ask(self, number: int) -> Values | None:
         """Return the configuration that the study suggests, without inactive parameters.
 
-        An arm without further parameters has a single one; None is returned after it.
+        An arm without further parameters has a single one, which is returned until its result is
+        told; after that the method returns None.
         """
         if not self._parameters:
             return dict(self._arm_values) if not self._study.trials else None
@@ -140,7 +141,7 @@ class OptunaSampler:
         return values
 
     def restore(self, trial: Trial) -> None:
-        """Register a trial that was running when the sweep was interrupted."""
+        """Register a trial that was running when the sweep was interrupted, as still running."""
         params = {n: v for n, v in trial.values.items() if n in self._parameters}
         # Asking for enqueued values registers the trial as RUNNING, as it was before the resume.
         self._study.enqueue_trial(params)

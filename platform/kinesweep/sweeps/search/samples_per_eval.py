@@ -14,6 +14,7 @@ def compute_samples_per_eval(
 ) -> float:
     """Return the number of clips that all workers of a run see between two evaluations.
 
+    It is estimated from the mean clip length if batches have a frame budget instead of a size.
     Trials with other batch sizes than the recipe share this unit.
 
     Args:

@@ -15,7 +15,6 @@ from kinesweep.sweeps.search.ask_tell import MAX_DEATHS, RunEnd, RunRequest
 from kinesweep.sweeps.search.budget import Budget, ResourceUsage
 from kinesweep.sweeps.search.run_durations import RunDurations
 from kinesweep.sweeps.search.search_arms import SearchArm, SearchArms, build_search_arms
-from kinesweep.sweeps.space.arms import get_fixed_values
 from kinesweep.sweeps.space.loading import apply_overrides, compute_base_values
 from kinesweep.sweeps.space.parameter import Values, format_values
 from kinesweep.sweeps.space.space import SearchSpace
@@ -86,7 +85,8 @@ class SearchPolicy:
     def propose(self) -> RunRequest | None:
         """Return a request for a trial to retry, else for a new trial, or None if there is none.
 
-        Stops the search if the budget does not allow another trial.
+        Records new trials in the journal, and stops the search if the budget does not allow another
+        one.
         """
         # Trials to retry go first: they resume from checkpoints, and the budget has allowed them.
         if self._retry_queue:
@@ -135,10 +135,13 @@ class SearchPolicy:
         ):
             self._stop_search("the rest of the budget is reserved for the finals")
             return False
-        return self._arms.find_arm(trial).pruner.should_continue(trial.number, samples, loss)
+        return self._arms.find_arm(trial).pruner.report_loss(trial.number, samples, loss)
 
     def tell(self, key: str, end: RunEnd) -> None:
-        """Record the end of a trial; one that died fewer than `MAX_DEATHS` times is retried."""
+        """Record the end of a trial; one that died is retried until its death number `MAX_DEATHS`.
+
+        Deaths are counted since the last progress of the trial.
+        """
         trial = self._running.pop(key)
         self._durations.end_run(key)
         if end.state == "died" and trial.num_deaths + 1 < MAX_DEATHS:
@@ -191,12 +194,12 @@ class SearchPolicy:
         return None
 
     def _start_trial(self, trial: Trial) -> RunRequest:
-        """Register a trial as running and return its run request, with the fixed values."""
+        """Register and report a trial as running; return its request with the fixed values."""
         key = f"trial {trial.number}"
         self._running[key] = trial
         self._durations.start_run(key)
         self.context.on_message(f"{key}: {format_values(trial.values)}")
-        values = {**get_fixed_values(self.space), **trial.values}
+        values = {**self.space.fixed_values, **trial.values}
         return RunRequest(key, values, self.space.search.seed, "search")
 
     def _resolve_end(self, end: RunEnd) -> RunEnd:
@@ -218,7 +221,7 @@ class SearchPolicy:
         return RunEnd("finished", {n: end.scores[n] for n in objectives}, "", end.seconds)
 
     def _end_trial(self, trial: Trial, end: RunEnd) -> None:
-        """Record the final end of a trial, tell its sampler, and copy the end to its duplicates."""
+        """Record and report the end of a trial, tell its sampler, and end its duplicates."""
         assert end.state != "died"
         reason = end.reason or (self._stop_reason if end.state == "pruned" else "")
         fields = {"state": end.state, "scores": dict(end.scores), "reason": reason}
@@ -245,14 +248,14 @@ class SearchPolicy:
         )
 
     def _stop_search(self, reason: str) -> None:
-        """Stop the search, so that no further trial is created; do nothing if it is stopped."""
+        """Stop the search for good and record the reason; do nothing if it is stopped already."""
         if not self._stop_reason:
             self._stop_reason = reason
             self.journal.append_event("search_stopped", reason=reason)
             self.context.on_message(f"no further trials: {reason}")
 
     def _compute_resource_usage(self) -> ResourceUsage:
-        """Return the resources that the sweep has used so far, runs in progress included."""
+        """Measure the resources that the sweep has used so far, runs in progress included."""
         return ResourceUsage(
             hours=self.journal.get_worked_hours(),
             run_hours=self._durations.sum_run_hours(),
@@ -262,4 +265,4 @@ class SearchPolicy:
 
     def _build_recipe(self, values: Values) -> Recipe:
         """Return the recipe with the fixed values and a trial's swept values applied."""
-        return apply_overrides(self.context.recipe, {**get_fixed_values(self.space), **values})
+        return apply_overrides(self.context.recipe, {**self.space.fixed_values, **values})

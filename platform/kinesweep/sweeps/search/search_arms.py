@@ -99,4 +99,4 @@ def _replay_losses(pruner: Pruner, trials: Sequence[Trial]) -> None:
     for trial in trials:
         # Only the pruner's state matters here; its decisions were executed at the time.
         for samples, loss in sorted(trial.losses.items()):
-            pruner.should_continue(trial.number, samples, loss)
+            pruner.report_loss(trial.number, samples, loss)

@@ -1,4 +1,4 @@
-"""Arms of a search and the evaluation order of conditional parameters.
+"""Arms of a search, and the combinations of discrete parameters from which they are built.
 
 An arm is one combination of levels of the scientific parameters. Each arm is searched separately
 with the same number of trials, because a single sampler would concentrate on the arm that did well
@@ -30,11 +30,6 @@ def sort_topologically(parameters: Mapping[str, SearchParameter]) -> list[str]:
         sorted_names += independent
         remaining = [name for name in remaining if name not in independent]
     return sorted_names
-
-
-def get_fixed_values(space: SearchSpace) -> Values:
-    """Return name → value of all fixed parameters, which override the recipe in every run."""
-    return {n: p.bounds_or_choices[0] for n, p in space.parameters.items() if p.role == "fixed"}
 
 
 def find_arms(space: SearchSpace, recipe_values: Values) -> list[Values]:

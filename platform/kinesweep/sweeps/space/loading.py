@@ -10,11 +10,11 @@ from typing import Any
 
 from kinesweep.config.loading import read_yaml, set_by_path, validate_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.suggestions import suggest_alternative
+from kinesweep.config.suggestions import format_unknown_key_hint
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.hashing import flatten_mapping
 from kinesweep.evaluation.wordnet import check_wordnet_folder
-from kinesweep.sweeps.space.arms import get_fixed_values, sort_topologically
+from kinesweep.sweeps.space.arms import sort_topologically
 from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values
 from kinesweep.sweeps.space.space import MINIMIZED_OBJECTIVES, SearchSpace
 
@@ -61,7 +61,9 @@ def load_space(path: Path, overrides: Sequence[str], base_dir: Path) -> tuple[Se
 
 
 def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
-    """Return the recipe with swept values set; a new `kind` starts from its own defaults.
+    """Return a copy of the recipe with fixed and swept values set.
+
+    A section whose `kind` changes starts from the defaults of the new kind.
 
     Args:
         recipe: Recipe to change.
@@ -99,7 +101,7 @@ def compute_base_values(space: SearchSpace, recipe: Recipe) -> Values:
     Returns:
         Dotted recipe key → value, for all keys of the recipe.
     """
-    return {**flatten_mapping(recipe.model_dump(mode="json")), **get_fixed_values(space)}
+    return {**flatten_mapping(recipe.model_dump(mode="json")), **space.fixed_values}
 
 
 def _find_metric_problems(
@@ -163,7 +165,7 @@ def _validate_parameter(
         problems = error.problems if isinstance(error, ConfigError) else [("", str(error))]
         return [f"its condition never holds: {f'{key} {text}'.strip()}" for key, text in problems]
     if name not in recipe_keys and not name.startswith(_SCRATCH_CONFIG_PREFIX):
-        return [f"is not a key of the recipe{suggest_alternative(name, list(recipe_keys))}"]
+        return [f"is not a key of the recipe{format_unknown_key_hint(name, list(recipe_keys))}"]
     messages = []
     for value in parameter.bounds_or_choices:
         try:

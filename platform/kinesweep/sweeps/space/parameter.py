@@ -16,7 +16,7 @@ ScalarValue = str | int | float | bool | None
 Values = dict[str, Any]
 """Dotted recipe key → value."""
 SEED = "training.seed"
-"""The only parameter that may have the role `noise`."""
+"""Recipe key of the random seed, the only parameter that may have the role `noise`."""
 
 
 class SearchParameter(StrictConfig):
@@ -126,7 +126,10 @@ class SearchParameter(StrictConfig):
 
 
 def format_values(values: Values) -> str:
-    """Format values as `key=value` pairs in one line, with only the last part of each key."""
+    """Format values as `key=value` pairs in one line.
+
+    Only the last part of each key and three significant digits of each float are shown.
+    """
     return " ".join(
         f"{name.rpartition('.')[2]}={value:.3g}"
         if isinstance(value, float)

@@ -8,7 +8,7 @@ from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.scores import COSTS
 from kinesweep.core.units import parse_bytes
-from kinesweep.sweeps.space.parameter import SEED, SearchParameter
+from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values
 
 MINIMIZED_OBJECTIVES = frozenset(COSTS)
 """Objectives that are costs and are minimized; all others are scores."""
@@ -163,6 +163,11 @@ class SearchSpace(StrictConfig):
         """Return the parameters that the search varies: nuisance and scientific ones."""
         searched_roles = ("nuisance", "scientific")
         return {name: p for name, p in self.parameters.items() if p.role in searched_roles}
+
+    @property
+    def fixed_values(self) -> Values:
+        """Return name → value of the fixed parameters, which override the recipe in every run."""
+        return {n: p.bounds_or_choices[0] for n, p in self.parameters.items() if p.role == "fixed"}
 
     @property
     def final_seeds(self) -> tuple[int, ...]:

@@ -1,10 +1,9 @@
 """The request broker of a warm slot: one request at a time, from lease to result, without Ray.
 
-Three parties call a `RequestBroker`, each from its own threads: a trial leases the slot and polls
-for reports; the ranks of a worker group take the request, report evaluations and submit their
-results; the slot records the end of the group. Every request has a unique token, and calls with any
-other token have no effect. If a trial stops renewing its lease, because its process was killed, the
-request expires and the workers stop at their next step.
+A trial leases the slot and polls for reports; the ranks of a worker group take the request, report
+evaluations and submit results; the slot records the end of the group. Calls with another token than
+that of the request have no effect. If a trial stops renewing its lease, because its process was
+killed, the request expires and the workers stop at their next step.
 """
 
 import threading
@@ -13,16 +12,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kinesweep.sweeps.workers.slot_request import RequestResult, SlotRequest
+from kinesweep.sweeps.workers.slot_request import CLOSE, RequestResult, SlotRequest
 
 LEASE_S = 15.0
 """Seconds without a renewal or poll by its trial after which a request expires."""
 _LONG_POLL_S = 1.0
 """Seconds after which a call that waits for the other side returns without a response."""
-
-
-CLOSE = "close"
-"""Response to a rank whose worker group must exit."""
 
 
 class RequestBroker:
@@ -47,10 +42,7 @@ class RequestBroker:
         self._closing = False
 
     def register_group(self) -> str:
-        """Register a new worker group and return its name; workers of earlier groups must exit.
-
-        The name is unique, so workers left over from a killed slot are not accepted here.
-        """
+        """Register a new worker group and return its unique name; earlier groups must exit."""
         with self._condition:
             self._group = uuid.uuid4().hex
             self._present_ranks.clear()
@@ -113,7 +105,7 @@ class RequestBroker:
                 request.last_renewal = self._clock()
 
     def cancel_request(self, token: str) -> None:
-        """Tell the workers to stop the run of a pruned trial, unless its request has ended."""
+        """Mark the request of a pruned trial, so that its workers stop, unless it has ended."""
         with self._condition:
             request = self._find_request(token)
             # A request that has ended keeps its result: a late cancellation must not hide it.
@@ -148,13 +140,12 @@ class RequestBroker:
                 # `SlotActor._run_worker_groups` counts groups that were never complete.
                 self._was_complete |= len(self._present_ranks) == self.num_ranks
                 request = self._current
-                if (
-                    request is not None
-                    and request.token != last_token
-                    and self._is_takeable(request)
-                ):
-                    request.taken_ranks.add(rank)
-                    return request.token, request.task
+                if request is not None and request.token != last_token:
+                    # An expired request stays expired, even if its trial renews the lease later.
+                    self._update_stop_reason(request)
+                    if self._is_takeable(request):
+                        request.taken_ranks.add(rank)
+                        return request.token, request.task
                 if not self._wait_for_change(deadline):
                     return None
 
@@ -179,7 +170,11 @@ class RequestBroker:
             return False
 
     def get_stop_reason(self, token: str) -> str:
-        """Return why workers should stop (`pruned`, `expired` or `closed`), or an empty string."""
+        """Return why workers should stop (`pruned`, `expired` or `closed`), or an empty string.
+
+        A request whose lease has run out is marked as expired, for good. A request that the broker
+        does not know counts as expired.
+        """
         with self._condition:
             request = self._find_request(token)
             return "expired" if request is None else self._update_stop_reason(request)
@@ -250,14 +245,17 @@ class RequestBroker:
             self._condition.notify_all()
 
     def _is_free(self) -> bool:
-        """Return whether the slot has no request that a worker or a trial still needs."""
+        """Return whether the slot has no request that a worker or a trial still needs.
+
+        The request is not changed; an expired one is replaced by the next lease.
+        """
         request = self._current
         if request is None:
             return True
         if request.result is None:
-            # An expired request that no worker has started; no trial waits for its result.
-            return not request.taken_ranks and bool(self._update_stop_reason(request))
-        return request.is_result_delivered or bool(self._update_stop_reason(request))
+            # A stopped request that no worker has started; no trial waits for its result.
+            return not request.taken_ranks and self._is_stopped(request)
+        return request.is_result_delivered or self._is_stopped(request)
 
     def _is_takeable(self, request: SlotRequest) -> bool:
         """Return whether a rank may take a request.
@@ -266,8 +264,16 @@ class RequestBroker:
         been stopped.
         """
         return request.result is None and (
-            bool(request.taken_ranks) or not self._update_stop_reason(request)
+            bool(request.taken_ranks) or not self._is_stopped(request)
         )
+
+    def _is_stopped(self, request: SlotRequest) -> bool:
+        """Return whether a request has a stop reason or its lease has run out."""
+        return bool(request.stop_reason) or self._is_overdue(request)
+
+    def _is_overdue(self, request: SlotRequest) -> bool:
+        """Return whether the lease of a request has run out."""
+        return self._clock() - request.last_renewal > self._lease_s
 
     def _find_request(self, token: str) -> SlotRequest | None:
         """Return the current request if it has this token, otherwise None."""
@@ -276,7 +282,7 @@ class RequestBroker:
 
     def _update_stop_reason(self, request: SlotRequest) -> str:
         """Mark a request as expired if its lease ran out, and return its stop reason, if any."""
-        if not request.stop_reason and self._clock() - request.last_renewal > self._lease_s:
+        if not request.stop_reason and self._is_overdue(request):
             request.stop_reason = "expired"
         return request.stop_reason
 

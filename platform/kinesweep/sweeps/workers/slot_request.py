@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+CLOSE = "close"
+"""Response to a rank whose worker group must exit."""
+
 
 @dataclass(frozen=True)
 class RequestResult:
@@ -14,7 +17,7 @@ class RequestResult:
 
     Attributes:
         kind: `result`: the run ended by itself; `failed`: the run raised an error; `lost`: the
-            workers died, or the broker does not know the request.
+            workers died, the request was stopped, or the broker does not know it.
         value: Result of the run as plain values; empty unless `kind` is `result`.
         reason: Error message, or the cause of the loss; empty if `kind` is `result`.
     """

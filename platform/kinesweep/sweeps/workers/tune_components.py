@@ -54,7 +54,10 @@ class TrialRegistry:
 
     @contextmanager
     def catch_interrupts(self) -> Iterator[None]:
-        """Record Ctrl-C within the context, because Ray may swallow the KeyboardInterrupt."""
+        """Record Ctrl-C within the context and raise KeyboardInterrupt, which Ray may swallow.
+
+        Outside the main thread, which alone receives signals, nothing is recorded.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -82,7 +85,10 @@ class TrialRegistry:
         self._starting.add(trial_id)
 
     def mark_started(self, trial_id: str) -> None:
-        """Record that a trial has an actor or has ended, so that it is not starting any more."""
+        """Record that a trial has an actor or has ended, so that it is not starting any more.
+
+        The first time that no trial is starting any more, `on_all_started` is called.
+        """
         self._starting.discard(trial_id)
         # The start barrier opens once, when no trial of the first wave is starting any more.
         if not self._starting and self._on_all_started is not None:
@@ -105,7 +111,14 @@ class PolicySearcher(Searcher):
         self._registry, self._build_config = registry, build_config
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the configuration of the next trial, None to be asked again, or `FINISHED`."""
+        """Register the next request of the policy and return the configuration of its trial.
+
+        Returns:
+            The configuration; None to be asked again; or `FINISHED` after the last request.
+
+        Raises:
+            KeyboardInterrupt: If `TrialRegistry.catch_interrupts` has recorded Ctrl-C.
+        """
         self._registry.raise_if_interrupted()
         request = self._registry.policy.propose()
         if request is None:
@@ -126,7 +139,7 @@ class PolicySearcher(Searcher):
 
 
 class StartCallback(tune.Callback):
-    """A Tune callback that records which trials have an actor."""
+    """A Tune callback that records in the registry which trials have an actor."""
 
     def __init__(self, registry: TrialRegistry) -> None:
         self._registry = registry
@@ -144,7 +157,13 @@ class PolicyScheduler(FIFOScheduler):
         self._registry = registry
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Report an evaluation to the policy and return its decision, `CONTINUE` or `STOP`."""
+        """Report an evaluation to the policy and return its decision, `CONTINUE` or `STOP`.
+
+        Results that are not evaluations always continue.
+
+        Raises:
+            KeyboardInterrupt: If `TrialRegistry.catch_interrupts` has recorded Ctrl-C.
+        """
         self._registry.raise_if_interrupted()
         key = self._registry.keys.get(trial.trial_id)
         if key is None or result.get("ended") or "token_loss" not in result:
@@ -153,7 +172,7 @@ class PolicyScheduler(FIFOScheduler):
         return str(TrialScheduler.CONTINUE if should_continue else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Record the error message, because Tune calls the searcher next without passing it."""
+        """Record the last line of the error, because Tune does not pass it to the searcher."""
         # `trial.get_error` looks in the storage folder, where the file does not exist yet.
         error_path = Path(trial.error_file or "")
         error_lines = error_path.read_text().strip().splitlines() if error_path.is_file() else []

@@ -70,12 +70,15 @@ BuildJob = Callable[[RunRequest], TrainingJob]
 
 
 def get_live_nodes() -> list[dict[str, float]]:
-    """Return the resources of each live node of the cluster, `{"CPU": …, "GPU": …}`."""
+    """Ask Ray for the resources of each live node of the cluster, `{"CPU": …, "GPU": …}`."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 class TuneRunner:
     """A context manager that executes policies on Ray Tune, one after the other in warm slots.
+
+    Creating it asks Ray for the size of the cluster. The slots start with the first policy and are
+    closed on exit.
 
     Args:
         resources: Resources of one run.
@@ -134,6 +137,8 @@ def run_on_tune(
 ) -> None:
     """Execute the requests of a policy as Ray Tune trials until the policy is finished.
 
+    Environment variables and the log level of Ray Tune are set for the whole process.
+
     Args:
         policy: Policy that decides which runs to start, continue and stop.
         trainable: Class of the trials, a subclass of `tune.Trainable`.
@@ -144,6 +149,7 @@ def run_on_tune(
 
     Raises:
         CheckpointError: If Ray Tune stopped before the policy was finished.
+        KeyboardInterrupt: If the user pressed Ctrl-C.
     """
     _configure_tune()
     registry = TrialRegistry(policy, on_all_started)

@@ -28,7 +28,14 @@ class WarmSlotTrainable(tune.Trainable):
         self._lease: SlotLease | None = None
 
     def step(self) -> dict[str, Any]:
-        """Wait for the next evaluation of the run, or for its last report, and return it."""
+        """Wait for the next evaluation of the run, or for its last report, and return it.
+
+        The first step of a trial leases a slot. The first step of this actor also waits for the
+        start barrier.
+
+        Raises:
+            ResourceError: If no slot can start its workers.
+        """
         if self._lease is None:
             self._lease = self._client.lease_slot(self.config["task"])
         report = self._lease.wait_for_next_report()

@@ -14,8 +14,7 @@ from ray.exceptions import RayError
 
 from kinesweep.core.errors import KinesweepError
 from kinesweep.core.run_logger import RunLogger, RunStatus
-from kinesweep.sweeps.workers.request_broker import CLOSE
-from kinesweep.sweeps.workers.slot_request import RequestResult, format_error_summary
+from kinesweep.sweeps.workers.slot_request import CLOSE, RequestResult, format_error_summary
 from kinesweep.training.run_records.task import TrainingTask
 
 _POLL_INTERVAL_S = 0.5
@@ -103,10 +102,10 @@ def _train_task(slot: ActorHandle, token: str, task: TrainingTask) -> RequestRes
 
 
 def _is_reproducible_error(error: Exception) -> bool:
-    """Return whether the run would raise the same error again.
+    """Return whether the run is expected to raise the same error again.
 
-    With several ranks an error may only reflect the death of another rank, so it counts as not
-    reproducible unless the GPU memory was exhausted.
+    Every error of a run with a single worker counts as reproducible. With several ranks an error
+    may only reflect the death of another rank, so only exhausted GPU memory does.
     """
     import ray.train
     import torch
@@ -124,7 +123,7 @@ def _never_stop() -> bool:
 class _StopFlag:
     """A callable that returns whether the run of a request should stop; see `get_stop_reason`.
 
-    A thread polls the slot, so the call costs nothing.
+    A thread, started on creation, polls the slot until `close`, so the call costs nothing.
     """
 
     def __init__(self, slot: ActorHandle, token: str) -> None:

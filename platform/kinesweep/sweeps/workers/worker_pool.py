@@ -36,7 +36,7 @@ negligible amount that identifies their placement group."""
 
 
 class WorkerPool:
-    """The warm worker slots of a sweep. Must be closed after use.
+    """The warm worker slots of a sweep, which start on creation. Must be closed after use.
 
     Args:
         resources: Resources of one run.

@@ -106,6 +106,10 @@ class ShardedTrainer(TranslatorTrainer):
         """Load the weights of a checkpoint, which must match exactly, and distribute them.
 
         They are loaded into the unsharded copy, and from there into the shards of each rank.
+
+        Raises:
+            CheckpointError: See `load_checkpoint_weights`.
+            RuntimeError: See `load_checkpoint_weights`.
         """
         load_checkpoint_weights(self._full_copy, Path(resume_from_checkpoint))
         set_model_state_dict(self.model, self._full_copy.state_dict(), options=_FULL_STATE_DICT)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import transformers
 
-from kinesweep.checkpoints.checkpoints import find_newest_checkpoint, remove_checkpoints
+from kinesweep.checkpoints.checkpoints import recover_newest_checkpoint, remove_checkpoints
 from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.config.suggestions import suggest_closest_word
@@ -54,7 +54,7 @@ class EmbedderSpec:
         recipe: Configuration, including `training.seed`.
         store: Folder of the feature store.
         folder: Run folder; its `best` subfolder holds the embedder.
-        overwrite: Remove the files of another run from the folder.
+        overwrite: First remove the files of any earlier run from the folder.
     """
 
     recipe: EmbeddingRecipe
@@ -123,7 +123,7 @@ def _train_with_lock(spec: EmbedderSpec, log: RunLogger, report: ReportCallback)
     metric = KendallTauMetric(store, stream, recipe.training.eval_pairs)
     network = build_embedder(recipe, store, stream).to(device)
     trainer = EmbedderTrainer(recipe, network, batches, spec.folder / "checkpoints", device)
-    checkpoint = find_newest_checkpoint(trainer.checkpoints_dir)
+    checkpoint = recover_newest_checkpoint(trainer.checkpoints_dir)
     # The stop request of the previous call is over; this call continues the run.
     progress = replace(checkpoint.progress, stop=None) if checkpoint else TrainingProgress()
     if checkpoint is not None:
@@ -150,13 +150,13 @@ def _train_with_lock(spec: EmbedderSpec, log: RunLogger, report: ReportCallback)
 def _build_result(
     folder: Path, progress: TrainingProgress, weights_digest: str, num_unpaired_clips: int
 ) -> RunResult:
-    """Build the result of a run from its progress; the caller sets `seconds`.
+    """Build the result of a run from its progress; `seconds` is 0, for the caller to replace.
 
     Args:
         folder: Run folder.
         progress: Final state of training, or its state when the run was stopped.
         weights_digest: SHA-256 of the exported weights; empty if the run was stopped.
-        num_unpaired_clips: Number of clips that no other clip shows the motion of.
+        num_unpaired_clips: Number of training clips whose motion no other training clip shows.
     """
     return RunResult(
         status="finished" if weights_digest else "stopped",

@@ -91,6 +91,9 @@ class EmbedderTrainer:
     ) -> TrainingProgress:
         """Train until the last step or until `report` returns False.
 
+        After every `training.eval_steps` steps and after the last one, the network is evaluated,
+        the metrics are recorded and reported, and a checkpoint is written.
+
         Args:
             progress: State from which to continue.
             metric: Validation metric.
@@ -131,7 +134,10 @@ class EmbedderTrainer:
         return progress if progress.stop else replace(progress, stop="max_steps")
 
     def embed_clip(self, x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the embeddings (T, E) of the frames (T, D) of one clip."""
+        """Compute the embeddings (T, E) of the frames (T, D) of one clip.
+
+        The network is left in evaluation mode.
+        """
         self.network.eval()
         with torch.no_grad():
             x_BTD = torch.from_numpy(x_TD)[None].to(self._device)

@@ -75,6 +75,7 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
     Raises:
         CheckpointError: If `model.init_from` names no model folder, or its tokenizer or weights do
             not fit this run.
+        ConfigError: If the recipe in the folder `model.init_from` is not valid.
         InputError: If a clip and its reference motion have different lengths.
         ResourceError: If a GPU is requested but none is available, or for fp16 without a GPU.
     """
@@ -143,9 +144,13 @@ def build_train_dataset(
         components: Store and tokenizer of the run.
         batch_config: The effective `batch` section.
         seed: Random seed for order, augmentation and tasks.
-        corpus_weights: Corpus name → sampling weight.
+        corpus_weights: Corpus name → average number of times its clips occur per epoch.
         prompt_settings: Prompt and context settings.
         augmentation_pairs: Reference stream → motion stream whose augmentation it shares.
+
+    Raises:
+        InputError: If no training clip is left within the length limits, or clips cannot be used
+            as the `batch` section requires.
     """
     rank, world_size = get_rank_and_world_size()
     return TrainDataset(
@@ -170,6 +175,8 @@ def build_score_function(
 ) -> Callable[[Translator], dict[str, float]]:
     """Build the function that scores a model on validation during training.
 
+    The validation batches are planned here, once for all evaluations.
+
     Args:
         components: Store and tokenizer of the run.
         evaluation: The `evaluation` section; `during_training` sets the clips and the beams.
@@ -178,8 +185,14 @@ def build_score_function(
         prompt_settings: Prompt and context settings.
 
     Returns:
-        Function from a model to its scores, metric → score. A collective call: each rank decodes
-        its share of the clips, and all ranks get the same scores.
+        Function from a model to its scores, metric → score, which leaves the model in evaluation
+        mode. A collective call: each rank decodes its share of the clips, and all ranks get the
+        same scores.
+
+    Raises:
+        InputError: If no validation clip is left within the length limits, or WordNet or the
+            predictions named in the recipe are missing or cannot be read.
+        StoreError: If the store has no validation split.
     """
     during_training = evaluation.during_training
     eval_set = EvalSet(
@@ -216,6 +229,10 @@ def build_trainer(
         run_callbacks: Callbacks that receive evaluations and may stop the run.
         recorder: Recorder of metrics; None on ranks other than 0.
         progress: State from which to continue.
+
+    Raises:
+        InputError: See `build_score_function`.
+        StoreError: See `build_score_function`.
     """
     recipe = spec.recipe
     trainer_class = ShardedTrainer if recipe.training.fsdp else TranslatorTrainer

@@ -55,7 +55,7 @@ def finish_run(context: FinalizationContext, progress: TrainingProgress) -> RunR
     """Write the best model of a trained run, evaluate it, and return the result; a collective call.
 
     Validation and test are evaluated as far as the specification requests them; rank 0 writes their
-    predictions.
+    predictions to files and logs them with the scores. The decoding time is measured on validation.
 
     Args:
         context: Specification, store, tokenizer, device and logger of the run.
@@ -64,6 +64,10 @@ def finish_run(context: FinalizationContext, progress: TrainingProgress) -> RunR
     Returns:
         The result with scores, costs and the hash of the weights, but with `seconds` set to 0 and
         without `epochs`; it is not written yet.
+
+    Raises:
+        InputError: If a prompt cannot be built, or a file or model of a metric cannot be read.
+        StoreError: If the store lacks a split that is evaluated.
     """
     spec = context.spec
     if spec.recipe.checkpoints.keep == "last":
@@ -131,7 +135,7 @@ def build_run_result(spec: RunSpec, progress: TrainingProgress) -> RunResult:
 
 
 def count_limited_clips(store: Store, batch_config: BatchConfig) -> tuple[int, dict[str, int]]:
-    """Count the training clips, and those that length limits exclude or truncate.
+    """Count the training clips within the length limits, and those excluded or truncated by them.
 
     Args:
         store: Feature store.
@@ -139,7 +143,10 @@ def count_limited_clips(store: Store, batch_config: BatchConfig) -> tuple[int, d
 
     Returns:
         Number of training clips within the limits, and the counts of `RunResult.limited` for train:
-        excluded clips by reason, and truncated clips and frames by feature stream.
+        excluded clips by reason, and truncated clips and removed frames by feature stream.
+
+    Raises:
+        InputError: If no clip is within the limits.
     """
     records, limit_counts = filter_clips_by_length(
         store.get_records("train"), batch_config, "train"
@@ -187,7 +194,9 @@ def compute_weights_sha256(model: Translator) -> str:
 def _write_split_outputs(
     context: FinalizationContext, split: str, evaluation: Evaluation, step: int
 ) -> None:
-    """Write the predictions of a split to a file and log its final scores, on rank 0 only.
+    """Write the predictions of a split to a file; log this file and the final scores.
+
+    Only rank 0 does this; the other ranks do nothing.
 
     Args:
         context: Specification and logger of the run.

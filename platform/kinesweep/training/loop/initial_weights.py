@@ -50,6 +50,7 @@ def load_initial_tokenizer(
 
     Raises:
         CheckpointError: If `folder` is not a model folder or its recipe has another tokenizer.
+        ConfigError: If the recipe in the folder cannot be read or is not valid.
     """
     model_dir = find_weights_file(folder).parent
     initial_config = read_recipe(model_dir).model.tokenizer

@@ -37,7 +37,7 @@ def iter_tokenized_clips(
     batch_config: BatchConfig,
     max_eval_frames: int,
 ) -> Iterator[TokenizedClip]:
-    """Yield the clips of all splits with their tokens: first train, then the splits to evaluate.
+    """Yield the clips of all splits with their tokens: first train, then all other splits.
 
     A training clip is yielded once for each of the texts that it may be trained on. Clips outside
     the length limits are skipped. The test split is skipped if `context.predictions` has entries
@@ -54,6 +54,10 @@ def iter_tokenized_clips(
 
     Yields:
         Name of the split, record of the clip, and its tokens.
+
+    Raises:
+        InputError: If no clip of a split is within the length limits, a prompt cannot be built, or
+            the predictions that the recipe uses as context are missing or cannot be read.
     """
     for record, tokens in train_dataset.iter_tokens():
         yield "train", record, tokens

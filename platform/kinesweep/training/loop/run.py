@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from kinesweep.checkpoints.checkpoints import Checkpoint, find_newest_checkpoint
+from kinesweep.checkpoints.checkpoints import Checkpoint, recover_newest_checkpoint
 from kinesweep.checkpoints.disk_space import (
     check_checkpoint_space,
     estimate_checkpoint_bytes,
@@ -77,7 +77,8 @@ def train_run(
     Args:
         spec: Specification of the run. It holds the whole recipe, because a run uses every section
             of it and its identity is the hash of all of them.
-        log: Run logger that receives the metrics of rank 0; it is finished on return.
+        log: Run logger that receives the metrics of rank 0. It is finished on return, and with the
+            status `failed` if an error is raised.
         report: Called with `{"step", "samples", "token_loss", "token_accuracy", "bleu", …}` after
             each evaluation, on every rank. Its result on rank 0 decides: True continues training,
             False stops the run after its checkpoint.
@@ -89,9 +90,10 @@ def train_run(
     Raises:
         CheckpointError: If the folder belongs to another run, another process works in it, or
             `model.init_from` does not fit the model.
-        InputError: If the WordNet folder of the recipe is missing, a clip does not fit the model,
-            or a clip and its reference motion have different lengths.
-        ResourceError: If no GPU is available or the disk is too small.
+        ConfigError: If the recipe in the folder `model.init_from` is not valid.
+        InputError: If WordNet or another file named in the recipe cannot be read, a clip does not
+            fit the model, or a clip and its reference motion have different lengths.
+        ResourceError: If a requested GPU is not available or the disk is too small.
         StoreError: If the store is missing or damaged.
     """
     try:
@@ -116,6 +118,7 @@ def write_initial_model(recipe: Recipe, store: Store, folder: Path) -> None:
 
     Raises:
         CheckpointError: If `model.init_from` does not fit the model.
+        ConfigError: If the recipe in the folder `model.init_from` is not valid.
         InputError: If a clip and its reference motion have different lengths.
         ResourceError: If the recipe requests a GPU but none is available.
     """
@@ -158,7 +161,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     run_on_rank_zero(partial((spec.folder / RESULT_FILE).unlink, missing_ok=True))
     needs_best = spec.recipe.checkpoints.keep != "last"
     checkpoint = run_on_rank_zero(
-        partial(find_newest_checkpoint, spec.folder / "checkpoints", needs_best)
+        partial(recover_newest_checkpoint, spec.folder / "checkpoints", needs_best)
     )
     run_on_rank_zero(partial(_check_disk_space, spec, components.model, world_size))
     if is_rank_zero():
@@ -228,7 +231,7 @@ def _train_remaining_steps(
     log: RunLogger,
     run_callbacks: RunCallbacks,
 ) -> TrainingProgress:
-    """Check that all clips fit the model, then train until the run ends or is stopped.
+    """Check that all clips fit the model, then train until the last step or an earlier stop.
 
     Args:
         spec: Specification of the run.
@@ -280,5 +283,8 @@ def _train_remaining_steps(
 
 
 def _lock_on_rank_zero(folder: Path) -> AbstractContextManager[None]:
-    """Lock the run folder against other runs; only rank 0 takes the lock, for all ranks."""
+    """Return a context manager that locks the run folder on rank 0 and does nothing elsewhere.
+
+    The lock of rank 0 protects the folder for all ranks of the run.
+    """
     return lock_run_dir(folder) if is_rank_zero() else nullcontext()

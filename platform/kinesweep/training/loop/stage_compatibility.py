@@ -49,7 +49,7 @@ def find_incompatibilities(
 def _compare_architectures(
     model_config: KinesweepConfig, initial_config: KinesweepConfig
 ) -> list[str]:
-    """Compare the feature streams, encoders, skeletons, motion references and base models.
+    """Compare the feature streams, kinds of encoders, skeletons, reference motions, base models.
 
     Args:
         model_config: Config of the model.
@@ -122,6 +122,9 @@ def _compare_base_models(
     model_config: KinesweepConfig, initial_config: KinesweepConfig
 ) -> list[str]:
     """Compare the pretrained language models on which the two models are based, by their hashes.
+
+    If this model trains its language model, the hash is computed from the files of the pretrained
+    one.
 
     Args:
         model_config: Config of the model.

@@ -37,9 +37,11 @@ class StepDataLoader:
         self.num_clips = self.num_frames = self.num_padded_frames = 0
 
     def __len__(self) -> int:
+        """Return the number of batches of the whole run, including those read by earlier calls."""
         return self._num_batches
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the model's keyword arguments for each remaining batch, and count what is read."""
         # Opening a loader draws from the CPU generator, which would change the dropout of a resumed
         # run.
         with preserve_rng_state():

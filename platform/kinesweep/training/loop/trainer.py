@@ -97,6 +97,10 @@ class TranslatorTrainer(Seq2SeqTrainer):
         run_callbacks: Callbacks that receive evaluations and may stop the run.
         recorder: Recorder of metrics; None on ranks other than 0.
         progress: State from which to continue.
+
+    Attributes:
+        progress: State of the run after the latest evaluation or stop request.
+        checkpoints_dir: Folder of all checkpoints of the run.
     """
 
     def __init__(  # noqa: PLR0913 (Hugging Face's two arguments, and independent parts of a run)
@@ -228,7 +232,12 @@ class TranslatorTrainer(Seq2SeqTrainer):
             )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Load the weights of a checkpoint folder, which must match the model exactly."""
+        """Load the weights of a checkpoint folder, which must match the model exactly.
+
+        Raises:
+            CheckpointError: See `load_checkpoint_weights`.
+            RuntimeError: See `load_checkpoint_weights`.
+        """
         load_checkpoint_weights(self.model, Path(resume_from_checkpoint))
 
     def _is_stop_requested(self, step: int) -> bool:

@@ -63,7 +63,7 @@ def build_training_arguments(
         ignore_data_skip=True,
         # The stream yields ready keyword arguments, not columns of a dataset.
         remove_unused_columns=False,
-        # The stop flag must come from `Progress`, not from the Trainer's saved control.
+        # The stop flag must come from `TrainingProgress`, not from the Trainer's saved control.
         restore_callback_states_from_checkpoint=False,
         disable_tqdm=True,
         report_to="none",

@@ -1,8 +1,8 @@
-"""Reset of process state between two runs in one process.
+"""Reuse of one process for many runs: fast garbage collection, and a reset between two runs.
 
-It resets the state that a run leaves in torch, accelerate and transformers. Seeds, threads and
-kernels are not reset, because each run sets them itself. The process group stays, because its ranks
-serve many runs.
+The reset covers the state that a run leaves in torch and accelerate. Seeds, threads and kernels are
+not reset, because each run sets them itself. The process group stays, because its ranks serve many
+runs.
 """
 
 import gc

@@ -62,7 +62,7 @@ def compare_runs(results: Sequence[RunResult]) -> list[Divergence]:
         are equal.
 
     Raises:
-        CheckpointError: If a run has no trace.
+        CheckpointError: If the trace of a run is missing or damaged.
     """
     first, *others = results
     divergences = (_find_divergence(first, other) for other in others)
@@ -80,7 +80,7 @@ def _find_divergence(first_run: RunResult, other_run: RunResult) -> Divergence |
         The difference; None if initial weights, all measurements and final values are equal.
 
     Raises:
-        CheckpointError: If a run has no trace.
+        CheckpointError: If the trace of a run is missing or damaged.
     """
     first_trace = _read_start_trace(first_run.folder)
     other_trace = _read_start_trace(other_run.folder)

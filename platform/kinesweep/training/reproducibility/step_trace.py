@@ -48,7 +48,9 @@ def compute_tensor_digests(model: Translator) -> dict[str, str]:
 
 
 def collect_process_settings(on_gpu: bool) -> dict[str, Any]:
-    """Collect the settings of this process that affect results: libraries, threads, processor.
+    """Collect the processor, threads, kernel settings and package versions of this process.
+
+    These are the settings that may change the results of a run.
 
     Args:
         on_gpu: Whether the run uses a GPU, which is then recorded as the processor.

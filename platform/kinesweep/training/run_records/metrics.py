@@ -55,7 +55,7 @@ class MetricsWriter:
     def sync(self) -> None:
         """Flush all lines to disk.
 
-        Call this function before a checkpoint is published: on resuming, the lines up to the
+        Call this method before a checkpoint is published: on resuming, the lines up to the
         checkpoint are kept, so they must be on disk.
         """
         os.fsync(self._file.fileno())

@@ -127,10 +127,12 @@ def _get_gauge(name: str) -> Gauge:
 
 
 class PrometheusRunLogger:
-    """A run logger that also exports the latest metrics as Prometheus gauges during the run.
+    """A run logger that also exports the latest metrics as Prometheus gauges until `finish`.
+
+    All calls are passed on to another run logger. A thread updates the gauges.
 
     Args:
-        log: Run logger that receives all calls.
+        log: Run logger that receives the calls.
         folder: Run folder; its name is the label `run`.
         sweep: Name of the sweep that the run belongs to; empty without one.
     """
@@ -148,7 +150,7 @@ class PrometheusRunLogger:
         self._updater = GaugeUpdater(self.get_gauge_values)
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log the metrics of a step, and store those with a gauge for its next update."""
+        """Log the metrics of a step, and store those that have a gauge for the next update."""
         self._log.log_metrics(values, step)
         gauge_values = {name: float(value) for name, value in values.items() if name in GAUGES}
         # Replace the dict instead of changing it: the exporting thread then sees either the old or

@@ -24,7 +24,7 @@ class RunSpec:
         full_decoding: Decode all of validation with `generation` at the end; otherwise the scores
             are those of the best evaluation during training (`evaluation.during_training`).
         score_test: Score the test split too. Every such scoring is counted.
-        overwrite: Remove the files of another run from the folder.
+        overwrite: First remove the files of any earlier run from the folder.
         trace: Record initial weights, settings and the loss of every step, so that another run can
             be compared; the results stay the same.
     """
@@ -53,7 +53,8 @@ class RunResult:
         limited: Effects of length limits. In train: number of clips excluded, by reason, and for
             truncated streams `cut_clips.<stream>` and `cut_frames.<stream>`. In validation:
             `fit_clips.<stream>` and `fit_vectors.<stream>`, truncated to fit into the language
-            model.
+            model. For a frame embedder: `alone_in_kind`, the number of training clips that are not
+            used because no other clip shows their motion.
         scores: Scores of the best checkpoint on validation.
         search_scores: Scores of the best checkpoint as measured during training.
         test: Scores of the best checkpoint on test, or None.

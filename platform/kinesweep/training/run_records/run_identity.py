@@ -83,8 +83,8 @@ def get_processor_name(on_gpu: bool) -> str:
         on_gpu: Whether the run uses a GPU.
 
     Returns:
-        GPU model; without a GPU, the CPU's architecture and the instruction set that PyTorch's
-        kernels use.
+        GPU model; if `on_gpu` is False or PyTorch sees no GPU, the CPU's architecture and the
+        instruction set that PyTorch's kernels use.
     """
     import torch
 
@@ -101,10 +101,11 @@ def claim_run_dir(folder: Path, identity: RunIdentity, overwrite: bool) -> None:
     Args:
         folder: Run folder; created if missing.
         identity: Identity of the run.
-        overwrite: Whether to remove the files of an earlier run first.
+        overwrite: Whether to remove the training files of an earlier run first.
 
     Raises:
-        CheckpointError: If the folder belongs to another run or contains unidentified run files.
+        CheckpointError: If the folder belongs to another run, its `run.json` is damaged, or it
+            contains files of a run but no `run.json`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if overwrite:
@@ -183,9 +184,10 @@ def _read_run_file(folder: Path) -> dict[str, object]:
 
 
 def _remove_run_files(folder: Path) -> None:
-    """Remove all files of a run from its folder.
+    """Remove the training files of a run (`_RUN_FILES`) from its folder, `run.json` last.
 
-    `run.json` is removed last: until then, the folder still belongs to the old run.
+    Until then, the folder still belongs to the old run. The lock, the offline queue of tracking and
+    Ray Train's state remain.
     """
     for name in (*_RUN_FILES[1:], RUN_FILE):
         path = folder / name

@@ -16,7 +16,7 @@ from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.augmentation import Augmentation
 from kinesweep.store import Store
-from kinesweep.store.export.augmented_copies import AugmentedCopies, build_augmented_copies
+from kinesweep.store.export.augmented_copies import AugmentedCopiesSpec, build_augmented_copies_spec
 from kinesweep.store.export.export_ssvp import EXPORT_MARKER, export_ssvp_features
 from kinesweep.store.extraction.build import build_store, extract_locally
 
@@ -234,7 +234,7 @@ def test_varied_epochs_are_those_of_a_run(tmp_path: Path) -> None:
     varied = Augmentation(AugmentationConfig(speed=0.5, noise=0.1), store.schema, 7, 100)
     assert isinstance(store.schema.streams["pose"].layout, PointLayout)
     done = export_ssvp_features(
-        store, tmp_path / "out", epoch=2, augmented_copies=AugmentedCopies(varied, 3)
+        store, tmp_path / "out", epoch=2, augmented_copies=AugmentedCopiesSpec(varied, 3)
     )
     assert done.epochs == {2: 3, 3: 3, 4: 3}
     files = tensors(tmp_path / "out")
@@ -255,10 +255,10 @@ def test_what_cannot_be_varied(tmp_path: Path) -> None:
     recipe = recipe_of(given(tmp_path / "in"), tmp_path / "stores")
     store = extract_locally(recipe)
     with pytest.raises(InputError, match="enables no augmentation"):
-        build_augmented_copies(store, recipe.batch.augmentation, 0, {}, 2)
+        build_augmented_copies_spec(store, recipe.batch.augmentation, 0, {}, 2)
     batch = {"augmentation": {"speed": 0.2}}
     faster = validate_config(Recipe, {**recipe.model_dump(), "batch": batch}, "test")
-    variation = build_augmented_copies(store, faster.batch.augmentation, 0, {}, 2)
+    variation = build_augmented_copies_spec(store, faster.batch.augmentation, 0, {}, 2)
     assert (variation.num_copies, variation.augmentation.max_frames) == (2, 4)
     with pytest.raises(InputError, match=r"contains copies \(`-aYouTube_0` and `-aYouTube_0@1`\)"):
         export_ssvp_features(store, tmp_path / "out", augmented_copies=variation)

@@ -12,7 +12,7 @@ from kinesweep.features.estimators import EstimatorSpec, find_estimator
 from kinesweep.store.pose_estimation.tasks import (
     PoseEstimationTask,
     build_pose_estimation_tasks,
-    get_estimation_inputs,
+    collect_estimation_inputs,
     has_valid_poses,
     write_estimation_note,
 )
@@ -66,13 +66,13 @@ def test_done_means_this_file_by_this_estimator(tmp_path: Path, spec: EstimatorS
     (video,) = build_pose_estimation_tasks([source], tmp_path / "out")
     assert not has_valid_poses(video, spec, None)
     touch(video.pose_path)
-    write_estimation_note(video, {**get_estimation_inputs(video, spec, None), "pose_bytes": 1})
+    write_estimation_note(video, {**collect_estimation_inputs(video, spec, None), "pose_bytes": 1})
     assert has_valid_poses(video, spec, None) and has_valid_poses(video, spec, 25.0)
     assert not has_valid_poses(video, replace(spec, version="9"), None)
     assert not has_valid_poses(video, replace(spec, requirements=("x==1",)), None)
     os.utime(source, ns=(0, 0))
     assert not has_valid_poses(video, spec, None)
-    write_estimation_note(video, {**get_estimation_inputs(video, spec, None), "pose_bytes": 1})
+    write_estimation_note(video, {**collect_estimation_inputs(video, spec, None), "pose_bytes": 1})
     video.pose_path.write_text("cut off later")
     assert not has_valid_poses(video, spec, None)
     video.note_path.write_text("{")
@@ -83,7 +83,7 @@ def test_a_folder_has_the_rate_that_was_given(tmp_path: Path, spec: EstimatorSpe
     touch(tmp_path / "f/1.png", tmp_path / "f/2.png")
     video = PoseEstimationTask(tmp_path / "f", tmp_path / "f.pose", "f")
     touch(video.pose_path)
-    write_estimation_note(video, {**get_estimation_inputs(video, spec, 25.0), "pose_bytes": 1})
+    write_estimation_note(video, {**collect_estimation_inputs(video, spec, 25.0), "pose_bytes": 1})
     assert has_valid_poses(video, spec, 25.0) and not has_valid_poses(video, spec, 30.0)
     touch(tmp_path / "f/3.png")
     assert not has_valid_poses(video, spec, 25.0)

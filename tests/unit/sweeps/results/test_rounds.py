@@ -18,13 +18,13 @@ from kinesweep.evaluation.scoring import CorpusMetric
 from kinesweep.sweeps.job_factory import JobFactory
 from kinesweep.sweeps.journal.journal import RESULT, read_journal
 from kinesweep.sweeps.journal.status import read_sweep_status
-from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
+from kinesweep.sweeps.results.outcome_file import write_sweep_outcome
 from kinesweep.sweeps.results.provisional import (
     PROVISIONAL_FILE,
     ProvisionalRanking,
     read_provisional_ranking,
 )
-from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest, SweepPolicy
 from kinesweep.sweeps.sweep import Sweep, run_sweep
 from kinesweep.training.run_records.result import RunResult

@@ -3,13 +3,10 @@
 from pathlib import Path
 
 from kinesweep.sweeps.journal.journal import Journal
-from kinesweep.sweeps.journal.sweep_metadata import (
-    SweepMetadata,
-    write_sweep_metadata,
-    write_sweep_outcome,
-)
+from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, write_sweep_metadata
+from kinesweep.sweeps.results.outcome_file import write_sweep_outcome
 from kinesweep.sweeps.results.ranking import RankedConfiguration
-from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.results.table import build_sweep_table
 from kinesweep.training.run_records.result import RunResult
 from spaces import LAYERS, RATE, load

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kinesweep.sweeps.workers.request_broker import CLOSE, LEASE_S, RequestBroker
-from kinesweep.sweeps.workers.slot_request import RequestResult
+from kinesweep.sweeps.workers.request_broker import LEASE_S, RequestBroker
+from kinesweep.sweeps.workers.slot_request import CLOSE, RequestResult
 
 DONE = RequestResult("result", {"status": "finished"})
 

@@ -15,7 +15,7 @@ from kinesweep.sweeps.results.notes import (
     _format_reference_context_note,
 )
 from kinesweep.sweeps.results.ranking import RankedConfiguration
-from kinesweep.sweeps.results.sweep_result import _format_conclusion, summarize_sweep
+from kinesweep.sweeps.results.sweep_outcome import _format_conclusion, summarize_sweep
 from kinesweep.sweeps.search.finals import Finalist
 from kinesweep.training.run_records.result import RunResult
 from records import memory_store

@@ -1,4 +1,4 @@
-"""The result of a sweep: ranking, sanity baselines and a conclusion in one sentence."""
+"""The outcome of a sweep: ranking, sanity baselines and a conclusion in words."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.evaluation.scoring import RAW_PROTOCOL, CorpusMetric
 from kinesweep.store import Store
 from kinesweep.sweeps.journal.journal import Journal
+from kinesweep.sweeps.journal.run_folders import parse_run_name
 from kinesweep.sweeps.results.notes import collect_notes
 from kinesweep.sweeps.results.ranking import (
     RankedConfiguration,
@@ -29,11 +30,11 @@ from kinesweep.training.run_records.result import RunResult
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """The result of a sweep.
+    """The outcome of a sweep; the fields are the keys of `result.json`.
 
     Attributes:
         question: Question of the search space.
-        answer: Conclusion in one sentence.
+        answer: Conclusion in one or two sentences.
         metric: Deciding objective.
         winner: Name of the best configuration.
         winner_values: Fixed and swept values of the winner.
@@ -44,7 +45,7 @@ class SweepOutcome:
         objectives: Configuration → objective → mean over seeds; empty with a single objective.
         front: Configurations on the Pareto front; empty with a single objective.
         sanity: Baseline → validation score.
-        trials: State → number of trials.
+        trials: State → number of trials, including duplicates.
         notes: Caveats for the reader, such as the detectable difference, budget stops, failed
             runs, and a search that continued after the test split was scored.
         test: Seed → test scores of the winner; empty until they are computed.
@@ -74,9 +75,9 @@ def summarize_sweep(
     journal: Journal,
     protocol: ScoringProtocol = RAW_PROTOCOL,
 ) -> SweepOutcome:
-    """Rank the finalists on the validation split and return the result of the sweep.
+    """Rank the finalists, score the sanity baselines, and return the outcome of the sweep.
 
-    The test split is not used.
+    All scores are validation scores; the test split is not used.
 
     Args:
         space: The search space.
@@ -99,7 +100,7 @@ def summarize_sweep(
         results[winner.name], key=lambda r: (-r.scores[metric_name], str(r.folder))
     )
     sanity = _score_sanity_baselines(space.sanity_baselines, metric, store, finalists, results)
-    objectives, pareto_front = _compute_pareto_front(
+    objectives, pareto_front = _compute_objectives_and_front(
         space, [ranked.name for ranked in ranking], results
     )
     return SweepOutcome(
@@ -119,7 +120,7 @@ def summarize_sweep(
     )
 
 
-def _compute_pareto_front(
+def _compute_objectives_and_front(
     space: SearchSpace, names: Sequence[str], results: Mapping[str, Sequence[RunResult]]
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Return the mean objectives of finalists and the names of those on the Pareto front.
@@ -153,9 +154,9 @@ def compute_sentence_statistics(
     metric: CorpusMetric,
     store: Store,
 ) -> tuple[list[RankingEntry], list[str]]:
-    """Compute the sentence statistics of all ranked runs, and find the document of each sentence.
+    """Read the validation predictions of all runs and compute the statistics of each sentence.
 
-    Finalists with fewer than two finished seeds are left out.
+    Sanity runs and finalists with fewer than two finished seeds are left out of the entries.
 
     Args:
         finalists: Configurations of the finals.
@@ -165,6 +166,9 @@ def compute_sentence_statistics(
 
     Returns:
         Entries of the ranking, and the document of each sentence in the order of the statistics.
+
+    Raises:
+        InputError: If a run has no readable predictions.
     """
     documents = {r.clip.id: r.clip.document or r.clip.id for r in store.get_records("validation")}
     entries, clip_ids = [], []
@@ -174,8 +178,7 @@ def compute_sentence_statistics(
             predictions = read_predictions(result.folder / "predictions" / "validation.tsv")
             hypotheses = {p.clip_id: p.hypothesis for p in predictions}
             references = {p.clip_id: p.references for p in predictions}
-            # The run folder is called `CONFIG-sSEED`.
-            seed = int(result.folder.name.rpartition("-s")[2])
+            seed = parse_run_name(result.folder.name).seed
             statistics_by_seed[seed] = metric.compute_clip_statistics(hypotheses, references)
             # Statistics are sorted by clip id, and every run decodes the same validation clips.
             clip_ids = sorted(hypotheses)
@@ -227,7 +230,7 @@ def _score_sanity_baselines(
 def _format_conclusion(
     ranking: Sequence[RankedConfiguration], sanity: Mapping[str, float], metric: str
 ) -> str:
-    """Summarize the ranking in words, with ties and baselines that score as high as the winner.
+    """Summarize the ranking in words, with ties and baselines that reach the winner's interval.
 
     Args:
         ranking: Configurations from best to worst.

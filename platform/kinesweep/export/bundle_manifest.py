@@ -1,0 +1,142 @@
+"""The manifest of a bundle: writing, the check of all files, and the check before an overwrite.
+
+`manifest.json` contains the SHA-256 of every other file. Feature stores and checkpoints have a file
+of the same name, but only a bundle's manifest lists a model card, so a bundle is recognized by it.
+"""
+
+from pathlib import Path
+
+from kinesweep.checkpoints.checkpoints import PROGRESS_FILENAME
+from kinesweep.core.errors import BundleError
+from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
+from kinesweep.core.io import read_json, write_json
+from kinesweep.export.model_card import CARD
+from kinesweep.store.format.writer import INDEX
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+# Suffixes of files that Hugging Face, MLflow or Kinesweep would read. An unknown file with one of
+# them could change what is loaded.
+_LOADABLE_SUFFIXES = frozenset({".json", ".safetensors", ".bin", ".model", ".txt", ".yaml", ".py"})
+# Maximum number of files in the message about a folder that is not a bundle.
+_MAX_SHOWN_NAMES = 3
+
+
+def write_bundle_manifest(bundle_dir: Path) -> None:
+    """Write the manifest of a bundle, with the SHA-256 of all files that the folder contains.
+
+    Args:
+        bundle_dir: Folder with all other files of the bundle, but without a manifest.
+    """
+    write_json(bundle_dir / MANIFEST, {"format": _FORMAT, "files": compute_file_hashes(bundle_dir)})
+
+
+def check_output_dir(bundle_dir: Path, overwrite: bool) -> None:
+    """Check that the folder of a bundle does not exist, or is a bundle that may be overwritten.
+
+    A bundle of any format may be overwritten, even if files of it are damaged or missing; only its
+    manifest must be readable.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        overwrite: Whether an existing bundle may be overwritten.
+
+    Raises:
+        BundleError: If the path exists and either is not a bundle or must not be overwritten. The
+            message says what is there.
+    """
+    if not bundle_dir.exists():
+        return
+    if not overwrite:
+        raise BundleError(f"`{bundle_dir}` exists; give another folder, or `--overwrite`")
+    # `--overwrite` must never delete a folder that is something else.
+    if not _is_bundle(bundle_dir):
+        raise BundleError(
+            f"`{bundle_dir}` is not a bundle but {_describe_other_content(bundle_dir)}, and is not"
+            " overwritten; give another folder"
+        )
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Return whether a folder has the manifest of a bundle, which lists the model card."""
+    try:
+        return CARD in dict(read_json(folder / MANIFEST)["files"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _describe_other_content(path: Path) -> str:
+    """Describe what a path that is not a bundle contains, as a noun phrase for messages."""
+    if not path.is_dir():
+        return "a file"
+    if (path / INDEX).is_file():
+        return "a feature store"
+    if (path / MANIFEST).is_file() and (path / PROGRESS_FILENAME).is_file():
+        return "a checkpoint"
+    names = sorted(child.name for child in path.iterdir())
+    if not names:
+        return "an empty folder"
+    names_text = ", ".join(f"`{name}`" for name in names[:_MAX_SHOWN_NAMES])
+    num_others = len(names) - _MAX_SHOWN_NAMES
+    return f"a folder with {names_text}" + (f" and {num_others} more" if num_others > 0 else "")
+
+
+def check_bundle_files(bundle_dir: Path) -> dict[str, str]:
+    """Check every file of a bundle against its manifest.
+
+    Hidden files and files that no loader reads (a README, a license) may be added.
+
+    Returns:
+        Path of each file in the manifest, relative to the bundle → SHA-256.
+
+    Raises:
+        BundleError: If the folder is not a bundle or has another format, if its manifest is
+            damaged, or if a file is missing, changed or unexpected. The message names all of these
+            files.
+    """
+    file_digests = _read_manifest_digests(bundle_dir)
+    problems = [
+        f"`{name}` is missing" for name in file_digests if not (bundle_dir / name).is_file()
+    ]
+    for name, digest in file_digests.items():
+        if (bundle_dir / name).is_file() and compute_file_sha256(bundle_dir / name) != digest:
+            problems.append(f"`{name}` was changed")
+    existing_names = {
+        path.relative_to(bundle_dir).as_posix() for path in bundle_dir.rglob("*") if path.is_file()
+    }
+    for name in sorted(existing_names - file_digests.keys() - {MANIFEST}):
+        if Path(name).suffix in _LOADABLE_SUFFIXES and not name.startswith("."):
+            problems.append(f"`{name}` is not listed in the manifest")
+    if problems:
+        raise BundleError(
+            f"the bundle `{bundle_dir}` is damaged: {'; '.join(problems)}. Copy the bundle again"
+        )
+    return file_digests
+
+
+def _read_manifest_digests(folder: Path) -> dict[str, str]:
+    """Read the digests of a bundle's files from its manifest.
+
+    Returns:
+        Path of each file, relative to the bundle → SHA-256.
+
+    Raises:
+        BundleError: If the folder is not a bundle or has another format, or its manifest is
+            damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"`{folder}` is not a bundle: {MANIFEST} is missing")
+    try:
+        manifest = read_json(path)
+        format_version, file_digests = manifest["format"], dict(manifest["files"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BundleError(
+            f"the bundle `{folder}` is damaged: `{MANIFEST}` cannot be read: {error}"
+        ) from None
+    if format_version != _FORMAT:
+        raise BundleError(
+            f"`{folder}` is a bundle of format {format_version}, but this version reads {_FORMAT};"
+            " use the version of Kinesweep that the model card names"
+        )
+    return file_digests

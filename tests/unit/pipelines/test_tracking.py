@@ -1,0 +1,42 @@
+"""Seed and configuration of a run in MLflow come from the recipe or the sweep, not from a path."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus import tiny_recipe
+from kinesweep.core.run_logger import NullRunLogger, RunLogger
+from kinesweep.pipelines.tracking import RunLogOpener
+from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+
+
+@dataclass
+class RecordingTracker:
+    """Remembers the identifiers of the runs that are opened."""
+
+    opened: list[RunIdentifiers] = field(default_factory=list)
+
+    def open_run_logger(self, name: RunIdentifiers, folder: Path) -> RunLogger:
+        self.opened.append(name)
+        return NullRunLogger()
+
+
+@pytest.mark.parametrize(
+    ("folder", "title", "parent", "config_hash", "seed"),
+    [
+        ("tiny-0123456789ab-s7", "tiny-0123456789ab-s7", None, "0123456789ab", "7"),
+        ("my-s3", "tiny-0123456789ab-s7", None, "0123456789ab", "7"),
+        ("run-2", "tiny-0123456789ab-s7 run-2", None, "", "7"),
+        ("0123456789ab-s2", "trial 4, seed 2", "sweep", "0123456789ab", "2"),
+    ],
+)
+def test_a_run_is_tagged_with_its_own_seed(
+    tmp_path: Path, folder: str, title: str, parent: str | None, config_hash: str, seed: str
+) -> None:
+    recipe = tiny_recipe(tmp_path, tmp_path, name="tiny", training={"seed": 7})
+    tracker: Any = RecordingTracker()
+    RunLogOpener(tracker, recipe, parent)(tmp_path / folder, title, "train", {})
+    (identifiers,) = tracker.opened
+    assert (identifiers.tags["config_hash"], identifiers.tags["seed"]) == (config_hash, seed)
