@@ -62,18 +62,19 @@ def update_progress(
     scores: dict[str, float],
     config: TrainingConfig,
 ) -> TrainingProgress:
-    """Return the state of a run after an evaluation; `stop` holds the decision whether to stop.
+    """Return the state of a run after an evaluation, without changing `progress`.
 
-    Of equal scores the earlier checkpoint stays the best one. An improvement below the threshold
-    makes a new best checkpoint but does not reset patience. A score that is not finite ends the run
-    as diverged, because it cannot recover.
+    `stop` is set to the reason why the run ends: a score that is not finite (`diverged`; the scores
+    are then not stored), exhausted patience, or `max_steps`, in this order. Of equal scores the
+    earlier checkpoint stays the best one. An improvement below the threshold makes a new best
+    checkpoint but does not reset patience.
 
     Args:
         progress: State before the evaluation.
         step: Number of optimizer steps done.
         samples: Number of clips seen by all workers, counting repetitions.
         scores: All scores of the evaluation, which must include the metric for the best model.
-        config: Settings of early stopping and of the best metric.
+        config: Number of steps, early stopping, and metric for the best model.
     """
     updated = replace(progress, step=step, samples=samples)
     # The scores of a diverged model are not stored: `scores` and `best_scores` stay finite.

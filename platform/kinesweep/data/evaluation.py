@@ -161,7 +161,7 @@ class EvalBatches(FixedBatches):
     def iter_tokens(self) -> Iterator[tuple[ClipRecord, ClipTokens]]:
         """Iterate over this rank's clips with their tokens, without reading features.
 
-        The context is the same as in access by index.
+        Context sentences are those of `__getitem__`: references or those of a file.
         """
         for record in (record for group in self._groups for record in group):
             yield record, self._collator.build_tokens(record, self._collator.context_texts)

@@ -35,10 +35,9 @@ class StreamTruncationStats(NamedTuple):
 
 
 def count_frames(lengths: Mapping[str, int], config: BatchConfig | None = None) -> int:
-    """Count the frames of a clip, summed over its streams.
+    """Sum the given lengths over the streams of a clip, without streams of reference motions.
 
-    Streams of reference motions are not counted if the config lists them, as an
-    `EffectiveBatchConfig` does.
+    No limit of the config is applied; `count_clip_frames` truncates first.
 
     Args:
         lengths: Stream name → number of frames.

@@ -42,7 +42,8 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
     from kinesweep.sources.splitting.split_overlap import compute_overlaps
     from kinesweep.store.inspect.show import describe_self_comparisons
 
-    if recipe.pose_estimation_source is not None:
+    # Without Ray, extracted features are used as they are: poses are estimated on Ray.
+    if recipe.pose_estimation_source is not None and (on_ray or not _has_features(recipe)):
         from kinesweep.pipelines.pose_estimation import estimate_corpus_poses
 
         estimate_corpus_poses(recipe)
@@ -66,6 +67,13 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
     for line in overlaps.format_train_leakage():
         logger.info(line)
     return store
+
+
+def _has_features(recipe: Recipe) -> bool:
+    """Return whether the features of a recipe's corpus are extracted."""
+    from kinesweep.store.extraction.plan import summarize_extraction_plan
+
+    return summarize_extraction_plan(recipe).exists
 
 
 def open_existing_store(recipe: Recipe) -> Store:

@@ -62,9 +62,9 @@ class FeatureStores:
 def extract_all_features(
     space: SearchSpace, recipe: Recipe, extract: Callable[[Recipe], Store]
 ) -> FeatureStores:
-    """Extract the features of every combination of searched settings, and compare their clips.
+    """Extract the features of the recipe and of every combination of searched `features` keys.
 
-    Combinations that the recipe does not allow are left out.
+    The clips of the stores are compared. Combinations that the recipe does not allow are left out.
 
     Args:
         space: Search space; its parameters under `features.` have `choices`.

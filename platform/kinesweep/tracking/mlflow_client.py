@@ -95,7 +95,7 @@ class MlflowServerClient:
         Args:
             experiment_id: Id of the experiment.
             run_key: Key of the run.
-            recording_id: Identifier of this recording, `recording_id` in the header of the offline
+            recording_id: Identifier of this recording, `life` in the header of the offline
                 queue.
             tags: Tags of a new run.
             lock_path: Lock file under which runs are created.

@@ -194,7 +194,10 @@ class Recipe(StrictConfig):
 
     @property
     def corpus_weights(self) -> dict[str, float]:
-        """Return corpus name → sampling weight; empty if the source is not a list of corpora."""
+        """Return corpus name → number of times that each of its clips occurs in an epoch.
+
+        It is empty if the source is not a list of corpora.
+        """
         if not isinstance(self.source, CorporaConfig):
             return {}
         return {str(corpus.name): corpus.sampling_weight for corpus in self.source.corpora}

@@ -193,7 +193,7 @@ class VideoReader:
 
 
 def is_image_file(path: Path) -> bool:
-    """Return whether a file name has the suffix of an image, in any case."""
+    """Return whether a file name has the suffix of an image, in upper or lower case."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
