@@ -312,6 +312,7 @@ def sweep(
     base: PathLike = ".",
     resume: bool = False,
     overwrite: bool = False,
+    *,
     extend: int = 0,
 ) -> "SweepResult":
     """Run a sweep: search, finals over several seeds, ranking, test score, bundle, report.

@@ -158,3 +158,16 @@ def test_few_functions_take_a_whole_recipe() -> None:
                 ):
                     takers.append(f"{name}: {node.name}")
     assert 10 < len(takers) <= 30, takers
+
+
+def test_functions_take_at_most_six_positional_arguments() -> None:
+    """Commands aside, whose parameters are their options."""
+    many = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and not name_of(path).startswith("cli/"):
+                names = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+                if len([name for name in names if name not in {"self", "cls"}]) > 6:
+                    many.add(f"{name_of(path)}: {node.name}")
+    # Its tensors are those of `Translator.forward`, in the same order.
+    assert many == {"models/translator.py: build_inputs_embeds"}

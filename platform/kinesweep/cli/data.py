@@ -266,7 +266,7 @@ def export_features(
             augment,
         )
     with show_progress_bar("export") as update:
-        result = export_ssvp_features(store, out, stream, epoch, copies, overwrite, update)
+        result = export_ssvp_features(store, out, stream, epoch, copies, overwrite, progress=update)
     _print_exported_features(out, result)
     print_json_result({"folder": str(out), **vars(result)}, json_line)
 

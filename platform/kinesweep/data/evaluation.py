@@ -194,6 +194,7 @@ def build_eval_batches(  # noqa: PLR0913 (store, batch config, rank and prompt a
     max_frames: int,
     max_clips: int | None = None,
     batch_config: BatchConfig | None = None,
+    *,
     rank: int = 0,
     world_size: int = 1,
     prompt_settings: PromptSettings = PromptSettings(),

@@ -84,6 +84,7 @@ class TrainDataset(Dataset[Batch]):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        *,
         weights: Mapping[str, float] | None = None,
         prompt_settings: PromptSettings = PromptSettings(),
         augmentation_pairs: Mapping[str, str] | None = None,

@@ -51,6 +51,7 @@ class EvalSet:
         config: EvaluationConfig,
         batch_config: BatchConfig | None = None,
         max_clips: int | None = None,
+        *,
         prompt_settings: PromptSettings = PromptSettings(),
     ) -> None:
         check_wordnet_folder(config)
@@ -62,9 +63,9 @@ class EvalSet:
             config.max_frames,
             max_clips,
             batch_config,
-            rank,
-            world_size,
-            replace(
+            rank=rank,
+            world_size=world_size,
+            prompt_settings=replace(
                 prompt_settings, prepared=load_context_sentences(prompt_settings.context, split)
             ),
         )

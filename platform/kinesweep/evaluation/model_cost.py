@@ -43,7 +43,7 @@ def measure_decode_ms_per_sentence(loaded_model: LoadedModel, store: Store) -> f
         recipe.evaluation,
         recipe.effective_batch,
         _MAX_TIMED_CLIPS,
-        recipe.prompt_settings,
+        prompt_settings=recipe.prompt_settings,
     )
     num_clips = sum(len(batch.clip_ids) for batch in eval_set.batches)
     loaded_model.model.eval()

@@ -45,6 +45,7 @@ def export_bundle(
     overwrite: bool = False,
     title: str = "",
     test_scores: Mapping[str, float] | None = None,
+    *,
     extra_facts: Mapping[str, str] | None = None,
 ) -> Path:
     """Export a finished run as a bundle and return the folder of the bundle.

@@ -80,6 +80,7 @@ def build_kinesweep_config(
     label_smoothing: float,
     backbone: PreTrainedModel,
     base: dict[str, Any] | None = None,
+    *,
     skeletons: Mapping[str, Skeleton] | None = None,
 ) -> KinesweepConfig:
     """Build the configuration of a new model from objects, which are converted to plain values.

@@ -30,6 +30,7 @@ def build_translator(
     label_smoothing: float = 0.0,
     statistics: Mapping[str, tuple[Any, Any]] | None = None,
     device: torch.device | None = None,
+    *,
     skeletons: Mapping[str, Skeleton] | None = None,
 ) -> Translator:
     """Build a new translator; seed first (`core.seeds.seed_everything`).
@@ -68,7 +69,7 @@ def build_translator(
         else None
     )
     saved_config = build_kinesweep_config(
-        config, widths, vocabulary, label_smoothing, backbone, base, skeletons
+        config, widths, vocabulary, label_smoothing, backbone, base, skeletons=skeletons
     )
     translator = Translator(saved_config, backbone)
     _init_separators(translator, vocabulary)

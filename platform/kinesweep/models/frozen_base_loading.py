@@ -30,6 +30,7 @@ def load_with_base_model(
     base_models_dir: str | None = None,
     device: torch.device | None = None,
     dtype: torch.dtype | str | None = None,
+    *,
     output_loading_info: bool = False,
     **hub_kwargs: Any,
 ) -> Any:

@@ -224,7 +224,7 @@ def dry_run_evaluation(model_dir: Path, split: str, overrides: Sequence[str]) ->
         recipe.evaluation,
         recipe.effective_batch,
         NUM_CLIPS,
-        recipe.prompt_settings,
+        prompt_settings=recipe.prompt_settings,
     )
     start_time = time.perf_counter()
     evaluation = evaluate_batches(loaded_model.model, eval_set, recipe.generation)

@@ -56,17 +56,21 @@ def one_way(first, second) -> list[float]:
 def test_it_is_the_paper_s():
     clips, padded = views()
     each = [loss for a, b in clips for loss in (*one_way(a, b), *one_way(b, a))]
-    found = compute_sequence_contrastive_loss(*padded, TAU, SIGMA)
+    found = compute_sequence_contrastive_loss(*padded, temperature=TAU, sigma=SIGMA)
     assert float(found) == pytest.approx(sum(each) / len(each), abs=1e-12)
 
 
 def test_padding_changes_nothing_and_gets_no_gradient():
     _, tight = views()
     _, loose = views(more=7)
-    found = compute_sequence_contrastive_loss(*loose, TAU, SIGMA)
-    torch.testing.assert_close(found, compute_sequence_contrastive_loss(*tight, TAU, SIGMA))
+    found = compute_sequence_contrastive_loss(*loose, temperature=TAU, sigma=SIGMA)
+    torch.testing.assert_close(
+        found, compute_sequence_contrastive_loss(*tight, temperature=TAU, sigma=SIGMA)
+    )
     u, v = loose[0].requires_grad_(), loose[3].requires_grad_()
-    compute_sequence_contrastive_loss(u, *loose[1:3], v, *loose[4:], TAU, SIGMA).backward()
+    compute_sequence_contrastive_loss(
+        u, *loose[1:3], v, *loose[4:], temperature=TAU, sigma=SIGMA
+    ).backward()
     for x, mask in ((u, loose[1]), (v, loose[4])):
         assert x.grad is not None
         assert x.grad.isfinite().all()
@@ -77,13 +81,17 @@ def test_padding_changes_nothing_and_gets_no_gradient():
 def test_views_far_apart_in_time_stay_finite():
     _, padded = views()
     padded[5] = padded[5] + 1e4
-    assert compute_sequence_contrastive_loss(*padded, TAU, SIGMA).isfinite()
+    assert compute_sequence_contrastive_loss(*padded, temperature=TAU, sigma=SIGMA).isfinite()
 
 
 def test_frames_of_the_same_time_should_be_alike():
     angle = torch.linspace(0, math.pi, 12)
     z = torch.stack([angle.cos(), angle.sin()], dim=1)[None]
     mask, time = torch.ones(1, 12, dtype=torch.bool), torch.arange(12.0)[None]
-    straight = compute_sequence_contrastive_loss(z, mask, time, z, mask, time, TAU, 1.0)
-    turned = compute_sequence_contrastive_loss(z, mask, time, z, mask, time.flip(1), TAU, 1.0)
+    straight = compute_sequence_contrastive_loss(
+        z, mask, time, z, mask, time, temperature=TAU, sigma=1.0
+    )
+    turned = compute_sequence_contrastive_loss(
+        z, mask, time, z, mask, time.flip(1), temperature=TAU, sigma=1.0
+    )
     assert straight < turned

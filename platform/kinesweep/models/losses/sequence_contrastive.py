@@ -21,6 +21,7 @@ def compute_sequence_contrastive_loss(
     v_BSE: Tensor,
     v_mask_BS: Tensor,
     v_time_BS: Tensor,
+    *,
     temperature: float,
     sigma: float,
 ) -> Tensor:

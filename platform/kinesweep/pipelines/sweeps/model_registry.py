@@ -35,6 +35,7 @@ def register_winner(
     outcome: SweepOutcome,
     store: Store,
     bundle_dir: Path,
+    *,
     protocol: ScoringProtocol = RAW_PROTOCOL,
 ) -> str:
     """Register a sweep's winner as a model version and decide whether it becomes the champion.
@@ -71,7 +72,7 @@ def register_winner(
     champion = registry.get_champion(name)
     metric = CorpusMetric(outcome.metric, protocol)
     is_champion, reason = _compare_with_champion(
-        registry, champion, outcome, predictions_by_seed, comparison_key, store, metric
+        registry, champion, outcome, predictions_by_seed, comparison_key, store, metric=metric
     )
     # The texts are stored before the version is created, so that no version lacks the texts that
     # later comparisons need.
@@ -151,6 +152,7 @@ def _compare_with_champion(
     predictions_by_seed: dict[int, list[Prediction]],
     comparison_key: str,
     store: Store,
+    *,
     metric: CorpusMetric,
 ) -> tuple[bool, str]:
     """Compare the winner of a sweep with the current champion.

@@ -151,7 +151,9 @@ def try_register_winner(
     """
     try:
         protocol = recipe.evaluation.protocol_config
-        message = register_winner(tracker, folder, recipe.name, outcome, store, bundle, protocol)
+        message = register_winner(
+            tracker, folder, recipe.name, outcome, store, bundle, protocol=protocol
+        )
     except TrackingError as error:
         message = f"not registered: {error}. `kinesweep sweep … --resume` tries again"
     logger.info(f"registry  {message}")

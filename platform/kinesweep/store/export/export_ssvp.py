@@ -75,6 +75,7 @@ def export_ssvp_features(
     epoch: int = 0,
     augmented_copies: AugmentedCopiesSpec | None = None,
     overwrite: bool = False,
+    *,
     progress: Callable[[int, int], None] | None = None,
 ) -> SsvpExportResult:
     """Export a stream of a store as SSVP-SLT manifests and feature files.

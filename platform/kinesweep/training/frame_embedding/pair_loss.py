@@ -41,7 +41,7 @@ def compute_pair_loss(
         first_sequence = (u_BTE, first_side.mask_BT, first_side.frame_index_BT)
         second_sequence = (v_BTE, second_side.mask_BT, second_side.frame_index_BT)
         return compute_sequence_contrastive_loss(
-            *first_sequence, *second_sequence, config.temperature, config.sigma
+            *first_sequence, *second_sequence, temperature=config.temperature, sigma=config.sigma
         )
     # The cycle loss is not symmetric, so average both directions.
     forward_cycle = (u_BTE, first_side.mask_BT, v_BTE, second_side.mask_BT, config.temperature)

@@ -92,7 +92,7 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         recipe.training.label_smoothing_factor,
         compute_frame_statistics(store) if needs_statistics else None,
         device,
-        find_skeletons(model_config, store.schema),
+        skeletons=find_skeletons(model_config, store.schema),
     )
     if model_config.reference is not None:
         run_on_rank_zero(
@@ -160,9 +160,9 @@ def build_train_dataset(
         seed,
         rank,
         world_size,
-        corpus_weights,
-        prompt_settings,
-        augmentation_pairs,
+        weights=corpus_weights,
+        prompt_settings=prompt_settings,
+        augmentation_pairs=augmentation_pairs,
     )
 
 

@@ -111,6 +111,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         keep: str,
         train_dataset: TrainDataset,
         compute_scores: Callable[[Translator], dict[str, float]],
+        *,
         run_callbacks: RunCallbacks,
         recorder: MetricsRecorder | None,
         progress: TrainingProgress,

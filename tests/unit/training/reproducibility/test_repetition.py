@@ -86,8 +86,8 @@ def test_another_order_of_data_parts_at_the_first_step(
     monkeypatch: pytest.MonkeyPatch,
     first: RunResult,
 ) -> None:
-    def shuffled(store, text, batch, seed, *ranks):  # type: ignore[no-untyped-def]
-        return TrainDataset(store, text, batch, seed + 1, *ranks)
+    def shuffled(store, text, batch, seed, *ranks, **settings):  # type: ignore[no-untyped-def]
+        return TrainDataset(store, text, batch, seed + 1, *ranks, **settings)
 
     monkeypatch.setattr(components, "TrainDataset", shuffled)
     (parting,) = compare_runs([first, train(recipe, store, tmp_path / "run-2")])
