@@ -77,6 +77,7 @@ def publish_checkpoint(temporary_dir: Path, step: int, progress: TrainingProgres
     manifest = {
         "format": _FORMAT_VERSION,
         "step": step,
+        # The manifest is not written yet, so it is not among the hashed files.
         "files": compute_file_hashes(temporary_dir),
     }
     write_json(temporary_dir / MANIFEST_FILENAME, manifest)
@@ -124,6 +125,7 @@ def recover_newest_checkpoint(root: Path, needs_best: bool = True) -> Checkpoint
     # Verification is complete at this point, so a best step that is not in `verified` is lost.
     for step in sorted(verified, reverse=True):
         best_step = verified[step].progress.best_step
+        # Before the first evaluation there is no best checkpoint that could be lost.
         if not needs_best or best_step is None or best_step in verified:
             return verified[step]
         remove_folder(verified[step].folder)

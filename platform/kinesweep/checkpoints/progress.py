@@ -82,6 +82,7 @@ def update_progress(
         return replace(updated, stop="diverged")
     updated = replace(updated, scores=dict(scores))
     metric = config.metric_for_best_model
+    # Read from `progress`: both comparisons below refer to the best score before this evaluation.
     best_score = progress.best_scores.get(metric)
     resets_patience = best_score is None or is_better_score(
         scores[metric], best_score, metric, config.early_stopping_threshold

@@ -37,6 +37,7 @@ def all_gather(value: V) -> list[V]:
     _, world_size = get_rank_and_world_size()
     if world_size == 1:
         return [value]
+    # torch fills the list in place, so it needs one item per rank beforehand.
     values: list[Any] = [None] * world_size
     dist.all_gather_object(values, value)
     return values

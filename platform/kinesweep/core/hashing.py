@@ -59,6 +59,7 @@ def compute_file_hashes(folder: Path, names: tuple[str, ...] | None = None) -> d
         if names
         else [path for path in folder.rglob("*") if path.is_file()]
     )
+    # `rglob` follows the order of the file system, which differs between machines.
     return {
         path.relative_to(folder).as_posix(): compute_file_sha256(path) for path in sorted(paths)
     }

@@ -67,6 +67,7 @@ def write_folder(folder: Path, write_files: Callable[[Path], None]) -> None:
             into it. If it raises an exception, an existing folder is not changed.
     """
     temp_dir = folder.with_name(f".{folder.name}.new")
+    # A killed process may have left files there, which must not enter the new folder.
     shutil.rmtree(temp_dir, ignore_errors=True)
     temp_dir.mkdir(parents=True)
     write_files(temp_dir)
@@ -129,6 +130,7 @@ def fsync_tree(folder: Path) -> None:
 
 def fsync_path(path: Path) -> None:
     """Flush the content of a file, or the entries of a folder, to disk with `fsync`."""
+    # A folder can only be opened for reading, which is enough for `fsync`.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -43,6 +43,7 @@ def get_network_filesystem(path: Path) -> str:
     """
     # `all=True` includes network mounts, which psutil omits by default.
     mounts = {disk.mountpoint: disk.fstype for disk in psutil.disk_partitions(all=True)}
+    # A symbolic link may lead to another file system than the folder that contains it.
     real_path = Path(os.path.realpath(path))
     # The innermost mount point decides, so the search goes from the path upwards.
     filesystem_type = next(

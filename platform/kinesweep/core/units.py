@@ -83,6 +83,7 @@ def parse_bytes(text: str) -> int:
     Raises:
         InputError: If the text is not a byte size.
     """
+    # Not pydantic's `ByteSize`, which reads `50 GB please` as 50 GB and `50 Gbit` as bits.
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
     if match is None or match[2].upper() not in _BYTES_PER_UNIT:
         raise InputError(

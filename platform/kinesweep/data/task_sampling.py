@@ -127,6 +127,7 @@ class ExampleSampler:
         has_fixed_target = (
             self._config.reference_choice != "random" or self._config.ablation == "shuffled"
         )
+        # A clip without texts still has a prompt, hence the empty answer.
         answers = [self._targets[index]] if has_fixed_target else texts or ("",)
         return [
             Example(answer, other_answers=self._get_other_references(index)) for answer in answers

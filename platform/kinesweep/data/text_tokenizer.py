@@ -128,6 +128,7 @@ class TextTokenizer:
                 " without `model.tokenizer.lowercase`, or imported without texts"
             )
         token_ids = [int(i) for i in ids if int(i) not in self._special_ids]
+        # Both lists lose their special ids, so that the prompt is still a prefix of the output.
         prompt_ids = [int(i) for i in forced_ids if int(i) not in self._special_ids]
         if prompt_ids and token_ids[: len(prompt_ids)] == prompt_ids:
             token_ids = token_ids[len(prompt_ids) :]

@@ -112,6 +112,7 @@ class TrainDataset(Dataset[Batch]):
         self._tokens: dict[int, ClipTokens] = {}
         # Index of the first batch of each epoch planned so far, over all ranks.
         self._epoch_starts: list[int] = [0]
+        # No epoch has the number -1, so the first request plans its epoch.
         self._cached_plan = _EpochPlan(-1, [], [])
 
     def __getitem__(self, position: int) -> Batch:

@@ -58,6 +58,7 @@ def find_best_constant_sentence(
             for clip_references in references.values()
         ]
     )
+    # Below every possible score, so that a candidate with a BLEU of 0 can be the best one.
     best_sentence, best_score = "", -1.0
     # Sorted, so that ties do not depend on the order of the set.
     for candidate in sorted(set(candidates)):
@@ -176,4 +177,5 @@ def _average_over_time(store: Store, records: Sequence[ClipRecord]) -> NDArray[n
 def _normalize_rows(x_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale each row to Euclidean length 1; a row of zeros stays zero."""
     norms_N1 = np.linalg.norm(x_ND, axis=1, keepdims=True)
+    # A clip that equals the mean has the norm 0; its similarities become 0 instead of NaN.
     return x_ND / np.maximum(norms_N1, np.float32(1e-12))

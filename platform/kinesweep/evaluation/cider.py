@@ -136,6 +136,8 @@ def _compute_similarity(hypothesis: _TfidfVectors, reference: _TfidfVectors) -> 
             for ngram, weight in hypothesis.weights[n].items()
             if ngram in reference_weights
         )
+        # The norm is 0 if a text has no n-gram of this order, or only those that occur in every
+        # clip.
         cosine_sum += sum(clipped_products) / norm if norm else 0.0
     length_difference = hypothesis.num_words - reference.num_words
     return cosine_sum / _ORDER * math.exp(-(length_difference**2) / (2 * _SIGMA**2))

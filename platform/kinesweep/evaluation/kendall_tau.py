@@ -49,6 +49,7 @@ def compute_tau(a_TD: NDArray[np.floating], b_SD: NDArray[np.floating]) -> float
         them have the same nearest neighbor.
     """
     nearest_T = find_nearest_frames(a_TD, b_SD)
+    # `kendalltau` returns NaN for a single frame, and if all nearest frames are the same.
     if len(nearest_T) < 2 or (nearest_T == nearest_T[0]).all():
         return 0.0
     return float(kendalltau(np.arange(len(nearest_T)), nearest_T).statistic)
@@ -90,4 +91,5 @@ def select_clip_pairs(
     if not all_pairs:
         raise InputError(format_no_pairs_error(split, len(records)))
     num_pairs = min(max_pairs, len(all_pairs))
+    # Spread evenly over all pairs, so that the limit does not favor the first groups.
     return [all_pairs[i * len(all_pairs) // num_pairs] for i in range(num_pairs)]

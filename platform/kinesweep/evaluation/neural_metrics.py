@@ -87,6 +87,7 @@ def _average_best_scores(
         scores: Sentence pair → score; pairs with an empty hypothesis score 0 and may be missing.
     """
     best_scores = [
+        # Empty hypotheses are not in `scores`: `_split_into_batches` leaves them out.
         max((scores[pair] if pair[0].strip() else 0.0) for pair in clip_pairs)
         for clip_pairs in pairs.values()
     ]

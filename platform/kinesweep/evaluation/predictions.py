@@ -91,6 +91,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     return [
         Prediction(
             row["id"],
+            # `DictReader` gives None for the missing fields of a row that is too short.
             row["hypothesis"] or "",
             tuple(row[column] for column in reference_columns if row[column]),
         )

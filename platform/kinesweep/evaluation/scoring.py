@@ -216,6 +216,7 @@ def _align_texts(
     # sacreBLEU expects one list for each reference number, not one for each clip.
     reference_streams = [
         [
+            # sacreBLEU ignores None, which stands for a reference that the clip does not have.
             normalize_text(references[i][n], protocol) if n < len(references[i]) else None
             for i in ids
         ]

@@ -58,6 +58,7 @@ def compute_raw_features(
             for name, features in step.compute_features(media).items()
         }
     except ClipError as error:
+        # Readers name the file themselves; feature steps and rounding do not know it.
         reason_text = str(error)
         message = reason_text if str(item.file) in reason_text else f"`{item.file}`: {reason_text}"
         raise ClipError(message, error.reason) from None

@@ -129,6 +129,7 @@ class Augmentation:
         # A derived seed is an integer below 2**63, so this is a uniform number in [0, 1).
         uniform = derive_seed(self.seed, "speed", epoch, clip_id) / 2**63
         tempo = 1 + self.config.speed * (2 * uniform - 1)
+        # A faster tempo makes a clip shorter, hence the reciprocal.
         return min(1 / tempo, self.max_frames / total_frames)
 
     def _count_kept_frames(self, num_frames: int) -> int:
@@ -151,6 +152,7 @@ class Augmentation:
         num_kept = self._count_kept_frames(num_resampled)
         if num_kept == num_resampled:
             return indices
+        # The start of a permutation is a sample without repetition; sorting restores the order.
         return indices[np.sort(rng.permutation(num_resampled)[:num_kept])]
 
     def _transform_points(

@@ -173,6 +173,7 @@ class TracedNetwork:
             # `dtype` is restricted to a list because it is passed to `getattr(torch, …)`.
             is_valid_by_kind = {
                 "input": value == 0,
+                # Only earlier steps: their results exist, and a program cannot contain a cycle.
                 "step": isinstance(value, int) and 0 <= value < step_index,
                 "weight": value in self._weights,
                 "dtype": value in DTYPES,

@@ -63,6 +63,7 @@ class WindowStitcher:
 
     def count_real_time_steps(self, num_frames: int) -> int:
         """Count the time steps of a window that begin in one of its first `num_frames` frames."""
+        # Rounded up: a time step counts if it begins in a real frame, wherever it ends.
         return -(-num_frames * self.num_time_steps // self.config.num_frames)
 
     def compute_length(self, num_windows: int, num_last_frames: int) -> int:

@@ -69,6 +69,7 @@ def _build_array(
         ValueError: If the content does not have the size of the shape.
     """
     if dtype.dtype.kind == "O":
+        # `np.array` would turn objects that are lists of equal lengths into further axes.
         array = np.empty(len(content), object)
         # Objects of an array may be stand-ins too, so they are converted as well.
         array[:] = [replace_stand_ins(item) for item in content]

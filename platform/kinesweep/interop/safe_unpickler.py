@@ -155,9 +155,11 @@ def _read_npy(file: IO[bytes]) -> Any:
     *_, dtype = read_header(content)
     # Objects follow the header as a pickle, which NumPy would load without restrictions.
     if not dtype.hasobject:
+        # The header has been consumed, and `np.load` needs it again.
         content.seek(0)
         return np.load(content, allow_pickle=False)
     value = _load_pickle(content)
+    # `tolist` returns the object itself if the array has no axes.
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 

@@ -73,6 +73,7 @@ class BaseTranslator(PreTrainedModel):
         if config is None or config.base is None:
             loaded = load_model_strict(super().from_pretrained, folder, *args, **kwargs)
         else:
+            # `load_with_base_model` gets `config` by position; passing it twice would be an error.
             kwargs.pop("config", None)
             target_device = None if device is None else torch.device(device)
             loaded = load_with_base_model(cls, config, folder, base_models, target_device, **kwargs)

@@ -96,6 +96,7 @@ def build_kinesweep_config(
     """
     return KinesweepConfig(
         model=model.model_dump(mode="json"),
+        # Pairs rather than a dict: Hugging Face sorts keys in `config.json`, but the order counts.
         streams=[[name, width] for name, width in widths.items()],
         vocabulary=dataclasses.asdict(vocabulary),
         backbone=_get_portable_config(backbone),

@@ -114,6 +114,7 @@ def _init_separators(translator: Translator, vocabulary: Vocabulary) -> None:
         return
     # Embed as the backbone does: some models scale their token embeddings.
     backbone_ops = BACKBONES[translator.config.get_model_config().backbone.kind]
+    # Rounded up, so that there are at most `_MAX_SAMPLED_TOKENS` samples.
     step = -(-vocabulary.size // _MAX_SAMPLED_TOKENS)
     sampled_ids_W = torch.arange(0, vocabulary.size, step, device=translator.device)
     fusion.init_from_embeddings(

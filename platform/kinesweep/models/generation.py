@@ -133,6 +133,7 @@ def decode_seq2seq(
         num_before=1,
         past_key_values=BeamCache(DynamicCache(config=config), DynamicCache(config=config)),
     )
+    # The first id is the start token of the decoder, which is not part of the text.
     return _pad_after_eos(ids_BL[:, 1:], config.eos_token_id, config.pad_token_id)
 
 

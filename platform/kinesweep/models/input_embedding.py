@@ -86,6 +86,7 @@ def build_input_text(
     empty_mask_B0 = frame_mask_BT[:, :0]
     prompt_ids_BP, prompt_mask_BP = _default_to_empty(*prompt, empty_mask_B0)
     eos_ids_B1 = prompt_ids_BP.new_full((len(prompt_ids_BP), 1), eos_id)
+    # The end token is always present; if it is masked, `concat_unpadded` removes it as padding.
     eos_mask_B1 = torch.full_like(eos_ids_B1, appends_eos, dtype=torch.bool)
     return InputText(
         prompt=(prompt_ids_BP, prompt_mask_BP),

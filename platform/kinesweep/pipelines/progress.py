@@ -52,6 +52,7 @@ class LogDisplay:
 @contextmanager
 def _log_each_tenth(title: str) -> Iterator[ProgressCallback]:
     """Yield a callback that logs a line at each tenth of the task, at most eleven lines."""
+    # Below 0, so that a call with nothing done logs the first line.
     last_tenth = -1
 
     def update(num_done: int, num_items: int, note: str = "", /) -> None:

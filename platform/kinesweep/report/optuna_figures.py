@@ -53,6 +53,7 @@ def draw_search_figures(report: SweepReport) -> list[ReportFigure]:
     figures += _draw_parameter_figures(
         study, plot_arguments, importance_arguments, "" if has_variation else too_few_trials
     )
+    # Optuna draws Pareto fronts in two or three dimensions only.
     if len(objective_names) in (2, 3):
         pareto_front = _draw_figure(
             "pareto",
@@ -192,6 +193,7 @@ def wrap_subplot_row(figure: go.Figure) -> go.Figure:
     wrapped = make_subplots(rows=num_rows, cols=_COLUMNS, vertical_spacing=0.3 / num_rows)
     for index, trace in enumerate(figure.data):
         row, column = index // _COLUMNS + 1, index % _COLUMNS + 1
+        # Plotly calls the first axis `xaxis`, and the others `xaxis2`, `xaxis3` and so on.
         axis = figure.layout["xaxis" if index == 0 else f"xaxis{index + 1}"]
         wrapped.add_trace(trace, row=row, col=column)
         axis_settings = {

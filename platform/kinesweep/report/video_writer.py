@@ -59,6 +59,7 @@ def write_clip_drawing(path: Path, renderer: ClipRenderer) -> int:
         ](temporary_path, renderer)
         temporary_path.replace(path)
     finally:
+        # After a success the file has its final name, so it is missing here.
         temporary_path.unlink(missing_ok=True)
     return num_frames
 
@@ -71,6 +72,7 @@ def compute_frame_times(renderer: ClipRenderer) -> tuple[list[float], Fraction]:
         video in Hz.
     """
     rate_hz = max(scene.rate_hz for scene in renderer.scenes)
+    # The tolerance keeps a rate just above 25 Hz from being halved for a rounding error.
     frame_stride = max(1, ceil(rate_hz / _MAX_RATE_HZ - 1e-6))
     # Broadcast rates are multiples of 1/1001, such as 30000/1001 = 29.97.
     video_rate_hz = Fraction(rate_hz / frame_stride).limit_denominator(1001)

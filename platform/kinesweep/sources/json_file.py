@@ -56,6 +56,7 @@ def _parse_json_object(path: Path, name: str) -> tuple[JsonObject, list[TableErr
         RecursionError: If the JSON is nested too deeply.
     """
     content = path.read_bytes()
+    # Decoding would only report the first byte, with advice for Latin-1.
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return JsonObject([]), [
             (name, f"is UTF-16, not UTF-8; {format_conversion_command(path, 'utf-16')}")

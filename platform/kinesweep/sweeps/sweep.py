@@ -73,6 +73,7 @@ class Sweep:
             "space": space_settings,
             "recipe": self.compute_config_hash(self.recipe),
         }
+        # The fingerprint of a single store is already part of the recipe's hash.
         if len(self.stores.by_settings) > 1:
             identity_fields["stores"] = self.stores.fingerprints
         return compute_fingerprint(identity_fields)
@@ -205,6 +206,7 @@ def _extend_space(space: SearchSpace, journal: Journal, extra_trials: int) -> Se
         raise ResourceError("a full grid cannot be extended: it contains all combinations already")
     if extra_trials:
         journal.append_event("extended", trials=extra_trials)
+    # The journal already contains the extension that was recorded just now.
     num_added = sum(e["trials"] for e in journal.events if e["event"] == "extended")
     trials = None if space.search.trials is None else space.search.trials + num_added
     return space.model_copy(update={"search": space.search.model_copy(update={"trials": trials})})
@@ -251,6 +253,7 @@ def _run_finals(
         objectives,
     )
     runner.run_policy(policy, sweep.job_factory)
+    # Read from the run folders, so that runs of earlier sessions are included.
     return {
         finalist.name: [
             result

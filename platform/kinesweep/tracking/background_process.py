@@ -63,6 +63,7 @@ def read_service_record(state_dir: Path, name: str) -> BackgroundService | None:
     """
     try:
         return BackgroundService(**read_json(get_service_record_path(state_dir, name)))
+    # TypeError: a record by another version may lack keys or have additional ones.
     except (OSError, ValueError, TypeError):
         return None
 
@@ -149,6 +150,7 @@ def wait_until_ready(
     while not is_ready():
         has_exited = not service.is_alive
         if has_exited or time.monotonic() > deadline:
+            # Also after an exit: children of the process may have outlived it.
             stop_service(service)
             reason = (
                 "exited while starting" if has_exited else f"did not answer within {timeout_s:g} s"
@@ -172,6 +174,7 @@ def stop_service(service: BackgroundService, timeout_s: float = 10.0) -> bool:
     Returns:
         Whether any of its processes was running before the call.
     """
+    # Read before the first signal, after which the processes may be gone.
     was_running = bool(_list_group_processes(service))
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
         # Listed again for each signal: some processes may have exited, others may have started.

@@ -73,6 +73,7 @@ class MlflowServerClient:
                 return str(self.call_client("create_experiment", name))
             except RequestRejectedError:  # another process has just created it
                 experiment = self.call_client("get_experiment_by_name", name)
+        # A deleted experiment is found by its name too, so it is restored and not created again.
         if experiment.lifecycle_stage == "deleted":
             self.call_client("restore_experiment", experiment.experiment_id)
         return str(experiment.experiment_id)
@@ -108,6 +109,7 @@ class MlflowServerClient:
                 if existing_recording_id in (recording_id, None):
                     self.call_client("set_tag", run_id, _RECORDING_ID_TAG, recording_id)
                     return run_id
+                # Searches match whole keys, so the run with the changed key is not found again.
                 self.call_client("set_tag", run_id, RUN_KEY_TAG, f"{run_key} (until {run_id})")
             tags = {**tags, RUN_KEY_TAG: run_key, _RECORDING_ID_TAG: recording_id}
             return str(
@@ -219,6 +221,7 @@ class MlflowServerClient:
             code = str(error.error_code)
             if isinstance(error, RestException) and code in {
                 *_PERMANENT_ERRORS,
+                # Final for a call that creates something: callers then use what exists.
                 "RESOURCE_ALREADY_EXISTS",
             }:
                 raise RequestRejectedError(

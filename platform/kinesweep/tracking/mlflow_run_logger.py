@@ -165,6 +165,7 @@ class MlflowRunLogger:
                 " next command",
                 *(self._uploader.uri, num_pending, self._queue.path),
             )
+        # After the thread has ended, because the thread acknowledges records in the queue.
         self._queue.close()
 
     def _log_system_metrics(self, values: Mapping[str, float]) -> None:
@@ -190,6 +191,7 @@ class MlflowRunLogger:
         """Send until `finish` was called and the queue is empty or the server is unavailable."""
         pause_s = 0.0
         while True:
+            # Waiting for the event instead of sleeping lets `finish` cut a pause short.
             self._closing.wait(pause_s)
             # Read before sending: records appended before `_closing` was set are then part of this
             # pass.

@@ -167,6 +167,7 @@ class ModelRegistry:
         Raises:
             TrackingError: If the server does not answer or rejects a request.
         """
+        # The alias is what `get_champion` reads; the descriptions below only report it.
         if is_champion:
             self._call_client("set_registered_model_alias", name, CHAMPION_ALIAS, version.number)
         self._call_client("update_model_version", name, version.number, reason)

@@ -95,6 +95,7 @@ class RunUploader:
             self._client = MlflowServerClient(self.uri)
         if self._run_id is None:
             self._run_id = self.queue.run_id or self._find_or_create_run(self._client)
+            # Both flags may still describe an earlier run that was deleted at the server.
             self._is_title_set = self._is_marked_running = False
         running = self.queue.status is None
         # A resumed run may be marked as finished at the server; it must show as running again.
@@ -141,6 +142,7 @@ class RunUploader:
             else:
                 send_record(self._client, self._run_id, records[0])
         except RequestRejectedError as error:
+            # Halving cannot help here: the server would reject every record of a missing run.
             if error.is_run_missing:
                 raise _RunDeletedError from None
             halves = _split_records(records)

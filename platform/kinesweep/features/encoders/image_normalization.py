@@ -116,6 +116,7 @@ def _read_preprocessor_file(name: str) -> tuple[str, Mapping[str, Any]]:
             raise InputError(f"{_KEY} is `{name}`, whose `{file}` cannot be read: {text}") from None
         if sections:
             content = next((content[section] for section in sections if section in content), {})
+        # A file without image settings does not count; a later one may have them.
         if content:
             return file, content
     raise InputError(

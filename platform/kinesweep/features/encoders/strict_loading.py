@@ -93,6 +93,7 @@ def _read_checkpoint(path: Path) -> Any:
 def _format_load_error(error: Exception) -> str:
     """Format on one line why torch cannot read a file."""
     match = re.search(r"GLOBAL (\S+)", str(error))
+    # torch names the object that it refuses as `GLOBAL module.name` in its message.
     if match:
         return (
             f"it contains a `{match[1]}`, but only tensors and plain values are read; if you trust"

@@ -75,11 +75,13 @@ class EstimatorProcess:
         request = {"source": str(source), "out": str(output_path), "fps": fps}
         try:
             process.stdin.write(json.dumps(request) + "\n")
+            # Otherwise the request could stay in the buffer while both processes wait.
             process.stdin.flush()
             line = process.stdout.readline()
         except OSError:
             line = ""  # the pipe is broken; handled below like an end of output
         if not line:
+            # None makes `_get_process` start a new subprocess for the next video.
             exit_code, self._process = process.wait(), None
             text = (
                 f"`{source}`: the estimator crashed (exit code {exit_code}):"

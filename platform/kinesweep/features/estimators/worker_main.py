@@ -77,6 +77,7 @@ def estimate_video_poses(estimator: Any, request: dict[str, Any]) -> dict[str, A
     video = video_reader.VideoReader(Path(request["source"]), request.get("fps"))
     pose = estimator(iter(video), video.fps, video.width, video.height)
     num_frames = len(pose.body.data)
+    # Only after the estimator has consumed the video is the number of its frames known.
     if num_frames != video.next_index:
         raise VideoError(
             f"the video has {video.next_index} frames, but its poses have {num_frames}",
@@ -110,6 +111,7 @@ def main() -> None:
     # output of native libraries cannot mix with the protocol.
     responses = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # After the redirection, because importing and loading an estimator may print.
     estimator = load_estimator_class(*sys.argv[1:4])()
     for line in sys.stdin:
         try:
@@ -120,6 +122,7 @@ def main() -> None:
             message = f"{type(error).__name__}: {error}".splitlines()[0]
             response = {"reason": "estimator_failed", "message": message}
         responses.write(json.dumps(response) + "\n")
+        # The other process waits for this line before it sends the next request.
         responses.flush()
 
 

@@ -136,6 +136,7 @@ CAUSAL = BackboneFamily(
     architectures=tuple(
         name
         for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        # Hugging Face also lists the decoders of encoder-decoders as causal models.
         if name not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
     ),
     get_special_ids=get_causal_special_ids,

@@ -116,6 +116,7 @@ class CausalBackbone(BaseBackbone):
         """
         is_real_BL = labels_BL != IGNORE
         if clip_R is not None:
+            # There is no encoder whose output the texts of a clip could share.
             x_BNE, mask_BN = x_BNE[clip_R], mask_BN[clip_R]
         x_BNE, mask_BN = move_padding_left(x_BNE, mask_BN)
         # The last label is predicted but never read, so it needs no position.
@@ -233,6 +234,7 @@ def move_padding_left(x_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
         Vectors (B, N, E) and their mask, bool (B, N), True on the right only; real vectors keep
         their order.
     """
+    # False sorts before True, so padding moves to the left; a stable sort keeps the order.
     source_BN = mask_BN.to(torch.uint8).argsort(dim=1, stable=True)
     moved_BNE = x_BNE.gather(1, source_BN[:, :, None].expand_as(x_BNE))
     return moved_BNE, mask_BN.gather(1, source_BN)
@@ -240,4 +242,5 @@ def move_padding_left(x_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
 
 def compute_position_ids(mask_BM: Tensor) -> Tensor:
     """Compute position ids (B, M) that count real positions only; padding gets any valid id."""
+    # Padding on the left would get the position -1, which is not in a position table.
     return (mask_BM.long().cumsum(dim=1) - 1).clamp(min=0)

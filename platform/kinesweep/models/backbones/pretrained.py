@@ -66,6 +66,7 @@ def load_pretrained_backbone(
         setattr(config, key, value)
     backbone = _load_complete_model(spec, config)
     num_rows = backbone.get_input_embeddings().num_embeddings
+    # A larger table is cut only on request: pretrained tables can have more rows than tokens.
     if vocabulary.size > num_rows or (exact_size and vocabulary.size < num_rows):
         # Silenced, because Hugging Face warns about sizes that do not suit tensor cores.
         with silence_transformers():

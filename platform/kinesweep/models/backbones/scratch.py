@@ -75,6 +75,7 @@ def check_scratch_config(family: BackboneFamily, scratch: Mapping[str, Any]) -> 
     if reason:
         raise ConfigError("the model", [(f"{_CONFIG_PATH}.architecture", reason)])
     try:
+        # Weights on the meta device take no memory, so the check is cheap for large models, too.
         with torch.device("meta"):
             family.auto_class.from_config(config)
     except Exception as error:  # as in `build_scratch_config`

@@ -85,6 +85,7 @@ def run_ray_job(
         with show_sweep_progress(sweep_dir, start_time) if sweep_dir is not None else nullcontext():
             asyncio.run(_copy_job_log(client, job_id, write, colors))
     except KeyboardInterrupt:
+        # The job is a process of the cluster and would continue without this one.
         client.stop_job(job_id)
         raise
     job_details = _wait_for_job_end(client, job_id)

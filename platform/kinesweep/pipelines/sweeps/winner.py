@@ -57,9 +57,11 @@ def evaluate_winner_on_test(outcome: SweepOutcome, store: Store) -> dict[str, di
     for run in map(Path, outcome.winner_runs):
         # Written last: if it exists, the texts and the entry in the ledger exist too.
         scores_path = run / "test.json"
+        # Each evaluation is noted in the ledger, so a resumed sweep must not repeat it.
         if not scores_path.exists():
             evaluation = evaluate_model(run / "best", store, "test")
             write_predictions(run / "predictions" / "test.tsv", evaluation.predictions)
+            # Before the scores: a crash in between notes an evaluation twice, but never omits one.
             log_test_evaluation(store, str(run), evaluation.scores)
             scores_path.write_text(json.dumps(evaluation.scores), encoding="utf-8")
         seed = str(parse_run_name(run.name).seed)

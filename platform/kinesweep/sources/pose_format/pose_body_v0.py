@@ -59,6 +59,8 @@ def read_body_v0(
     except struct.error:
         raise ClipError(f"`{path}` is truncated: frames are missing", "truncated") from None
     start_frame, end_frame = resolve_frame_range(path, span, validate_fps(path, fps), num_frames)
+    # The person may be missing in some frames, but must appear in at least one of the file.
+    # `max` has an argument: `resolve_frame_range` rejects files without frames.
     check_person(path, person, max(people_counts))
     # W: the coordinates of a point, followed by its confidence.
     values_TJW = np.zeros((end_frame - start_frame, header.layout.num_points, width), np.float32)
@@ -95,6 +97,7 @@ def _find_people(content: bytes, num_frames: int, person_bytes: int) -> tuple[li
         people_offsets.append(offset + _PEOPLE.size)
         people_counts.append(num_people)
         offset += _PEOPLE.size + num_people * person_bytes
+    # Unpacking only notices a missing count, not that people of the last frame are cut off.
     if offset > len(content):
         raise struct.error
     return people_offsets, people_counts

@@ -210,6 +210,7 @@ def _read_body_info(
         raise ClipError(f"`{path}` is truncated: it ends after its header", "truncated")
     fps, num_declared_frames, num_people = body_struct.unpack(body_start)
     data_offset = offset + body_struct.size
+    # One number more than coordinates per point: its confidence.
     frame_bytes = num_people * header.layout.num_points * (header.num_dims + 1) * _FLOAT_BYTES
     if frame_bytes == 0:
         raise ClipError(f"`{path}` holds no people", "no_people")

@@ -31,6 +31,7 @@ def read_delimited_rows(
     """
     # Not the `csv` module: an unclosed quotation mark would swallow all lines after it.
     try:
+        # Not `splitlines`, which also splits at Unicode separators inside a sentence.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         return [], [(path.name, f"is not UTF-8 ({error.reason} at byte {error.start})")]

@@ -107,6 +107,7 @@ def _is_caption_file(path: Path) -> bool:
     return (
         path.suffix in _CAPTION_READERS
         and not (path.suffix == ".json" and has_inner_dot)
+        # Last, because it is the only condition that asks the file system.
         and path.is_file()
     )
 

@@ -206,11 +206,13 @@ def open_arrays(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     """
     try:
         arrays = np.load(path, allow_pickle=False)
+        # `np.load` returns the array of an `.npy` itself, but an archive to close for an `.npz`.
         if isinstance(arrays, np.ndarray):
             yield {"array": arrays}
         else:
             with arrays:
                 yield arrays
+    # Raised by the body of the `with` statement; the last handler would replace its reason.
     except ClipError:
         raise
     except FileNotFoundError:

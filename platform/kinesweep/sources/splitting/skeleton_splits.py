@@ -52,6 +52,7 @@ class SkeletonTableFormatter:
         explicit_meanings = ["id"] if self._pack_path is None else ["id", "index"]
         if self._writes_motion_paths:
             explicit_meanings.append("motion")
+            # The path of a motion in a pack contains its index, which must not be stated twice.
             columns.pop(self._column_by_meaning["index"], None)
         explicit_columns = [self._column_by_meaning[meaning] for meaning in explicit_meanings]
         self._columns = [column for column in explicit_columns if column not in columns]

@@ -61,6 +61,7 @@ def read_table(path: Path, name: str, columns: tuple[str, ...] = ()) -> Table:
         return _make_empty_table(name, f"`{path}` is a folder, not a file")
     except (OSError, ValueError) as error:
         return _make_empty_table(name, f"`{path}` cannot be read: {error}")
+    # Decoding would only report the lines with invalid bytes, not their common cause.
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return _make_empty_table(
             name, f"is UTF-16, not UTF-8; {format_conversion_command(path, 'utf-16')}"
@@ -163,6 +164,7 @@ def _parse_rows(
         else:
             text = f"has {len(fields)} fields, not {len(header)}"
             row_errors.append((f"{name}:{line_number}", text))
+    # With other errors this one would mislead: there are rows, but none could be read.
     if not rows and not row_errors and not errors:
         row_errors.append((name, "has a header but no rows"))
     return Table(name, header, tuple(rows), (*errors, *row_errors))

@@ -51,6 +51,7 @@ class FrameReader:
         self.start, self.end = self._resolve_range(
             self._reader.num_declared_frames or _UNKNOWN_NUM_FRAMES
         )
+        # A segment from frame 0 keeps the first reader, which already stands at its start.
         if self.start:
             self._reader = self._open_reader(size, self.start / self.fps)
         self.height, self.width = self._reader.height, self._reader.width
@@ -122,6 +123,7 @@ def get_duration_s(segment: VideoSegment) -> float:
     except VideoError as error:
         raise ClipError(f"`{segment.path}`: {error}", error.reason) from None
     num_frames = reader.num_declared_frames or round(_read_duration_s(segment) * reader.fps)
+    # At least one frame, which the reader has decoded, even if no duration is declared.
     start, end = resolve_frame_range(segment.path, segment.span, reader.fps, max(1, num_frames))
     return (end - start) / reader.fps
 

@@ -118,6 +118,7 @@ def compute_chunks_on_ray(
         yield from compute_chunks_locally(plan, processor)
         return
     with silence_ray_data():
+        # `batch_size=None` keeps the blocks: rebatching by rows could split a chunk.
         for batch in _build_chunk_dataset(plan, processor).iter_batches(
             batch_size=None, batch_format="pyarrow"
         ):

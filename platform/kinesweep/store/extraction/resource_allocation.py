@@ -52,6 +52,7 @@ def allocate_resources(
             f"`features.gpus` asks for {config.gpus:g} GPUs, but the cluster has {num_gpus:g}; set"
             " it to 0 to run the video model on CPUs"
         )
+    # A decoder takes one CPU; an encoder needs CPUs of its own only without GPUs.
     if not num_clips or num_cpus < (1 if config.gpus else 2):
         return None
     num_pieces = -(-num_clips // CLIPS_PER_PIECE)

@@ -30,6 +30,7 @@ def record_attempt(folder: Path, item: str, description: str) -> None:
     # removes it together with other files that the manifest does not list.
     counter_path = folder / "shards" / f".attempts-{item}"
     counter_path.parent.mkdir(exist_ok=True)
+    # One character per attempt, so counting needs no reading and rewriting of a number.
     with counter_path.open("a+") as file:
         # The attempt is recorded before the work starts: a killed worker cannot record its own
         # death.

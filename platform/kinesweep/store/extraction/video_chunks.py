@@ -114,6 +114,7 @@ def add_batch_result(result: VideoPieceResult, row: Mapping[str, Any]) -> None:
         result.window_features.setdefault(position, []).append(window_KD)
         # Windows arrive in order, so the value of the last window remains.
         result.num_real_frames[position] = num_real
+    # Only the last row of a piece carries the outcomes; in all others `ended` is empty.
     for position, outcome in json.loads(row["ended"] or "{}").items():
         # JSON turned the positions into strings and the failures (reason, message) into lists.
         result.clip_outcomes[int(position)] = (

@@ -109,6 +109,7 @@ def _parse_record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
         span=Span(row["span_start"], row["span_end"], row["span_unit"]),
         texts=tuple(row["texts"]),
         order=row["order"],
+        # `build_index_table` omits these three columns if no clip has a value.
         corpus=row.get("corpus", ""),
         keywords=tuple(row.get("keywords", ())),
         reference=row.get("reference", ""),

@@ -216,6 +216,7 @@ def open_store(folder: Path) -> Store:
         )
     # After the format, so that a store of another format is not reported as damaged.
     checksum = manifest.pop("checksum", None)
+    # The writer computed the checksum before it was added, hence over the other keys alone.
     if checksum != compute_fingerprint(manifest):
         raise _make_damage_error(path, "its checksum is wrong")
     _check_store_files(Path(folder), manifest)
@@ -240,6 +241,7 @@ def _check_store_files(folder: Path, manifest: dict[str, Any]) -> None:
             raise _make_damage_error(
                 path, f"it is {actual_state}, but should have {expected['bytes']} bytes"
             )
+    # Only the index is hashed: opening reads it anyway, but leaves the shards unread.
     if compute_file_sha256(folder / INDEX) != manifest["files"][INDEX]["sha256"]:
         raise _make_damage_error(folder / INDEX, "its SHA-256 is wrong")
 

@@ -43,6 +43,7 @@ def create_staging_dir(root: Path) -> Iterator[Path]:
             _remove_abandoned_dirs(root)
         folder.mkdir()
         lock_file = (folder / _LOCK_FILE).open("wb")
+        # The result does not matter: without locks, no folder is ever removed as abandoned.
         _try_acquire_lock(lock_file)
     try:
         yield folder

@@ -133,6 +133,7 @@ def find_best_trial(trials: Sequence[Trial]) -> BestTrial | None:
     finished = [trial for trial in trials if trial.scores]
     if not finished:
         return None
+    # The search records scores in the order of the objectives, so the first key is the main one.
     objective = next(iter(finished[0].scores))
     sign = -1 if objective in COSTS else 1
     best = max(finished, key=lambda trial: sign * trial.scores[objective])

@@ -137,6 +137,7 @@ def _estimate_row(inputs: CostInputs, num_slots: int, devices: float, num_repeat
         devices=devices,
         slots=num_slots,
         hours=median(seconds) / 3600,
+        # With fewer than ten simulations, these are the fastest and the slowest one.
         low=seconds[len(seconds) // 10] / 3600,
         high=seconds[-1 - len(seconds) // 10] / 3600,
         device_hours=fmean(simulation.run_seconds for simulation in simulations)

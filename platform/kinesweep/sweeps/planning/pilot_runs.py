@@ -102,6 +102,7 @@ def measure_pilot_runs(
     # The two runs of the recipe differ only in the complete decoding at the end of the second.
     return PilotMeasurements(
         timings=list(timings.values()),
+        # Both times are measured, so noise can make a small difference negative.
         decode_s=max(0.0, final_timing.end_s - timings[_RECIPE_KEY].end_s),
         # The time outside the runs is spent on starting and closing the pool.
         pool_overhead_s=seconds - (max(record_times) - min(record_times)),

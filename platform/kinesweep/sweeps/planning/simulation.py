@@ -56,6 +56,7 @@ class _SimulatedEvent:
     """The next evaluation or the end of a simulated run; sorted by time and order of start."""
 
     time_s: float
+    # Breaks ties between equal times, so that a simulation is reproducible.
     start_index: int
     evaluation_index: int = field(compare=False)
     request: RunRequest = field(compare=False)

@@ -58,6 +58,7 @@ class StepTimer(NullRunLogger):
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        # Marks the start of the run: `compute_step_timing` reads the time of the first record.
         self._append_record({})
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:

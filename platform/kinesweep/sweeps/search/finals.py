@@ -112,6 +112,7 @@ def _select_trials(space: SearchSpace, base_values: Values, trials: Sequence[Tri
     for arm in find_arms(space, base_values):
         arm_trials = [t for t in ranked if all(t.values.get(n) == v for n, v in arm.items())]
         selected += [t for t in arm_trials[:1] if t not in selected]
+    # The best trial stays first: sanity runs take the values of the first finalist.
     return sorted(selected, key=ranked.index)
 
 
@@ -159,6 +160,7 @@ def list_final_runs(
         group = [f for f in finalists if f.ranked is ranked]
         for seed_index in range(max((len(f.seeds) for f in group), default=0)):
             for finalist in group:
+                # A slice, unlike an index, is empty for finalists that have fewer seeds.
                 for seed in finalist.seeds[seed_index : seed_index + 1]:
                     name = get_run_name(finalist.values, seed)
                     # Two finalists may resolve to the same configuration, for example the untuned

@@ -130,6 +130,7 @@ class OptunaSampler:
         told; after that the method returns None.
         """
         if not self._parameters:
+            # An arm that fixes every parameter has only one configuration.
             return dict(self._arm_values) if not self._study.trials else None
         optuna_trial = self._open_trials[number] = self._study.ask()
         # Conditions are evaluated on the values chosen so far, hence the topological order.

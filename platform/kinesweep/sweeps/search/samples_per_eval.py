@@ -2,11 +2,9 @@
 
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.training import ResourcesConfig, TrainingConfig
+from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
 from kinesweep.data.length_limits import count_frames
 from kinesweep.store import Store
-
-_DEFAULT_MAX_FRAMES = 4096
-"""Default of `batch.max_frames`; must equal `DEFAULT_MAX_FRAMES` in `data.bucketing`."""
 
 
 def compute_samples_per_eval(
@@ -27,7 +25,7 @@ def compute_samples_per_eval(
     if clips_per_batch is None:
         # With a frame budget the batch size varies; the mean clip length gives its average.
         clip_frames = [count_frames(r.lengths, batch) for r in store.get_records("train")]
-        max_frames = batch.max_frames or _DEFAULT_MAX_FRAMES
+        max_frames = batch.max_frames or DEFAULT_MAX_FRAMES
         clips_per_batch = max(1, max_frames * len(clip_frames) // max(1, sum(clip_frames)))
     num_batches = training.eval_steps * training.gradient_accumulation_steps
     return float(clips_per_batch * num_batches * resources.workers)

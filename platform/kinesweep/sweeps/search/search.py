@@ -116,6 +116,7 @@ class SearchPolicy:
         metric = self.space.pruner.metric
         # Pruners minimize, so scores are negated.
         loss = evaluation[metric] if metric == "token_loss" else -evaluation[metric]
+        # Stopped without an event: the journal refuses numbers that are not finite.
         if not math.isfinite(loss):
             return False
         training = self._build_recipe(trial.values).training
@@ -144,6 +145,7 @@ class SearchPolicy:
         """
         trial = self._running.pop(key)
         self._durations.end_run(key)
+        # The journal does not count this death yet, hence + 1.
         if end.state == "died" and trial.num_deaths + 1 < MAX_DEATHS:
             self.journal.append_event(
                 "trial_died", trial=trial.number, reason=end.reason, seconds=end.seconds

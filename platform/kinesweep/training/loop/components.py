@@ -235,6 +235,7 @@ def build_trainer(
         StoreError: See `build_score_function`.
     """
     recipe = spec.recipe
+    # `ShardedTrainer` has the same constructor and keeps an additional full copy of the model.
     trainer_class = ShardedTrainer if recipe.training.fsdp else TranslatorTrainer
     return trainer_class(
         components.model,

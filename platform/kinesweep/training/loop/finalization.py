@@ -181,6 +181,7 @@ def compute_weights_sha256(model: Translator) -> str:
         The hash as hexadecimal digits.
     """
     base = model.config.base
+    # The tensors below omit the base model's weights, so its hash stands in for them.
     digest = hashlib.sha256(b"" if base is None else base["sha256"].encode())
     tensors = model.state_dict() if base is None else get_non_base_state_dict(model)
     for name, tensor in sorted(tensors.items()):

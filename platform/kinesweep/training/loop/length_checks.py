@@ -63,6 +63,7 @@ def iter_tokenized_clips(
         yield "train", record, tokens
     context = prompt_settings.context
     for split in (split for split in store.splits if split != "train"):
+        # `load_context_sentences` would raise here, although a run need not score the test split.
         if split == "test" and context.predictions and split not in context.predictions:
             continue
         split_settings = replace(prompt_settings, prepared=load_context_sentences(context, split))
@@ -178,6 +179,7 @@ class _PositionLimits:
         num_fixed_vectors = (
             len(tokens.prompt) + len(tokens.suffix) + self.num_end_vectors + self.num_separators
         )
+        # One vector for each stream that has frames: truncation leaves at least that many.
         num_streams = sum(
             num_frames > 0
             for name, num_frames in record.lengths.items()
@@ -191,6 +193,7 @@ class _PositionLimits:
         )
         return (
             num_fixed_vectors
+            # Channel fusion merges all streams into one sequence of vectors.
             + (min(1, num_streams) if self.is_channel_fusion else num_streams)
             + self.shares_positions * num_text_tokens
         )

@@ -159,6 +159,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     components = build_components(spec.recipe, store)
     # A stopped run continues: until it ends again, the folder must not look finished.
     run_on_rank_zero(partial((spec.folder / RESULT_FILE).unlink, missing_ok=True))
+    # With `last`, the result is the last checkpoint, so a lost best one does no harm.
     needs_best = spec.recipe.checkpoints.keep != "last"
     checkpoint = run_on_rank_zero(
         partial(recover_newest_checkpoint, spec.folder / "checkpoints", needs_best)
@@ -167,9 +168,11 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     if is_rank_zero():
         log.log_dataset(spec.recipe.name, store.fingerprint)
     progress = _get_initial_progress(checkpoint)
+    # A resumed run keeps the trace of its first start.
     if spec.trace and checkpoint is None:
         on_gpu = spec.recipe.resources.gpus > 0
         run_on_rank_zero(partial(write_start_trace, spec.folder, components.model, on_gpu))
+    # A run that was killed after its last step goes straight to its result.
     if progress.stop is None:
         progress = _train_remaining_steps(spec, components, checkpoint, log, run_callbacks)
     if progress.stop in ("reported", "diverged"):

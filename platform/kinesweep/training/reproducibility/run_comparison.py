@@ -94,6 +94,7 @@ def _find_divergence(first_run: RunResult, other_run: RunResult) -> Divergence |
     # Not strict: different numbers of measurements are reported below.
     for first_row, other_row in zip(first_rows, other_rows, strict=False):
         if first_row != other_row:
+            # The rows may belong to different steps; the runs diverge at the earlier one.
             step = int(min(first_row["step"], other_row["step"]))
             changed_metrics = tuple(_find_changed_values(first_row, other_row))
             return Divergence(run_name, step, changed_metrics, changed_settings)
@@ -124,6 +125,7 @@ def _find_changed_values(
     Returns:
         Key → value in `first` and value in `second`; None where the key is missing.
     """
+    # A list rather than a set, so that messages name the keys in a fixed order.
     keys = [*first, *(key for key in second if key not in first)]
     return {
         key: (first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)

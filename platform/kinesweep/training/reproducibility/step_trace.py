@@ -83,6 +83,7 @@ def collect_process_settings(on_gpu: bool) -> dict[str, Any]:
 def _compute_tensor_digest(tensor: torch.Tensor) -> str:
     """Compute the SHA-256 of the type, shape and bytes of a tensor, as hexadecimal digits."""
     cpu_tensor = tensor.detach().cpu().contiguous()
+    # Equal bytes of another dtype or shape must not give the same digest.
     digest = hashlib.sha256(f"{cpu_tensor.dtype}|{tuple(cpu_tensor.shape)}|".encode())
     # NumPy has no bfloat16, so the tensor is read as bytes.
     digest.update(cpu_tensor.flatten().view(torch.uint8).numpy().tobytes())

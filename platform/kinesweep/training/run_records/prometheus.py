@@ -86,6 +86,7 @@ class GaugeUpdater:
 
     def _update_until_stopped(self) -> None:
         """Update the gauges every 5 s until `stop` is called or an update fails."""
+        # `wait` returns as soon as the event is set, so `stop` does not take a whole interval.
         while not self._stop_event.wait(_UPDATE_INTERVAL_S):
             try:
                 self._update_gauges()
@@ -147,6 +148,7 @@ class PrometheusRunLogger:
             log.log_dataset,
         )
         self.count_pending_records = log.count_pending_records
+        # Started last, because its thread reads the attributes above.
         self._updater = GaugeUpdater(self.get_gauge_values)
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
@@ -160,6 +162,7 @@ class PrometheusRunLogger:
     def finish(self, status: RunStatus) -> None:
         """Finish the run logger with the status of the run, then stop updating the gauges."""
         self._log.finish(status)
+        # Stopped last: `tracking_backlog` is still exported while the inner logger finishes.
         self._updater.stop()
 
     def get_gauge_values(self) -> list[GaugeValue]:
