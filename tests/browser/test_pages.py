@@ -100,4 +100,7 @@ def test_mlflow_orders_the_runs_by_the_objective(links: dict[str, str], look: "L
     page.get_by_text("Sort: bleu").first.wait_for()
     page.get_by_text("6 matching runs").first.wait_for()
     page.wait_for_selector(".js-plotly-plot")
+    text = page.inner_text("body")
+    assert "6 matching runs" in text and "Sort: bleu" in text
+    assert look.errors == []
     look.keep("mlflow-finalists-charts")

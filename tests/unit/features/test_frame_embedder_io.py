@@ -121,3 +121,6 @@ def test_a_description_that_is_no_json_is_refused(tmp_path):
 def test_every_operation_is_there():
     for name in sorted(OPERATIONS):
         TracedNetwork([[name, [], {}]], {}, "x")
+    assert len(OPERATIONS) > 20
+    with pytest.raises(CheckpointError, match=r"aten\.bernoulli"):
+        TracedNetwork([["aten.bernoulli.default", [], {}]], {}, "x")

@@ -4,7 +4,7 @@ A column is named after its meaning, unless `source.columns` gives it another na
 column is an error that suggests the closest known name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kinesweep.config.recipe.skeletons import (
@@ -14,6 +14,7 @@ from kinesweep.config.recipe.skeletons import (
     is_text_meaning,
 )
 from kinesweep.config.suggestions import suggest_closest_word
+from kinesweep.sources.tsv.tsv_columns import format_unknown_column_error
 from kinesweep.sources.tsv.tsv_reader import Table, TableError
 
 
@@ -57,7 +58,10 @@ def resolve_skeleton_columns(
         elif meaning in COLUMN_MEANINGS:
             by_meaning[meaning] = column_index
         else:
-            errors.append((location, _format_unknown_column_error(column, header)))
+            known_names = [*COLUMN_MEANINGS, *TEXT_MEANINGS]
+            remedy = "; to give its meaning, add it to `source.columns`"
+            text = format_unknown_column_error(column, header, known_names, remedy)
+            errors.append((location, text))
     for meaning, column in config.columns.items():
         if needs_text and column not in header:
             text = f"there is no column `{column}`, which `source.columns.{meaning}` names"
@@ -86,22 +90,3 @@ def _find_naming_errors(by_meaning: Mapping[str, int], pack_name: str | None) ->
     if "motion" not in by_meaning and "id" not in by_meaning:
         return ["there is no column `motion` or `id`, which must name the file of a motion"]
     return []
-
-
-def _format_unknown_column_error(column: str, header: Sequence[str]) -> str:
-    """Format the error text for an unknown column, with its likely cause or a remedy.
-
-    Args:
-        column: Name of the unknown column.
-        header: Names of all columns of the table.
-    """
-    # A single column with commas, semicolons or bars is a table with another delimiter.
-    if len(header) == 1 and any(delimiter in column for delimiter in ",;|"):
-        return f"`{column[:60]}` is one column; columns are separated by tabs"
-    if not column:
-        return "a column has no name"
-    hint = suggest_closest_word(column, [*COLUMN_MEANINGS, *TEXT_MEANINGS]) or ";"
-    return (
-        f"column `{column}` is unknown{hint} to ignore it, add it to `source.ignore_columns`; to"
-        " give its meaning, add it to `source.columns`"
-    )

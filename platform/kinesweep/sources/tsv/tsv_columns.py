@@ -61,7 +61,8 @@ def resolve_columns(
             continue
         meaning = MEANING_BY_NAME.get(column)
         if meaning is None:
-            errors.append((location, _format_unknown_column_error(column, header)))
+            text = format_unknown_column_error(column, header, list(MEANING_BY_NAME))
+            errors.append((location, text))
         elif meaning in index_by_meaning:
             earlier = header[index_by_meaning[meaning]]
             text = f"columns `{earlier}` and `{column}` mean the same; remove one"
@@ -75,19 +76,24 @@ def resolve_columns(
     return index_by_meaning, errors
 
 
-def _format_unknown_column_error(column: str, header: Sequence[str]) -> str:
+def format_unknown_column_error(
+    column: str, header: Sequence[str], known_names: Sequence[str], other_remedy: str = ""
+) -> str:
     """Format the error text for an unknown column, with its likely cause or a remedy.
 
     Args:
         column: Name of the unknown column.
         header: Names of all columns of the table.
+        known_names: Names that the column could be a misspelling of.
+        other_remedy: Remedy besides ignoring the column, appended to the text.
     """
     # A single column with commas, semicolons or bars is a table with another delimiter.
     if len(header) == 1 and any(delimiter in column for delimiter in ",;|"):
         return f"`{column[:60]}` is one column; columns are separated by tabs"
     if not column:
         return "a column has no name"
-    hint = suggest_closest_word(column, list(MEANING_BY_NAME))
+    hint = suggest_closest_word(column, known_names)
     return (
         f"column `{column}` is unknown{hint or ';'} to ignore it, add it to `source.ignore_columns`"
+        f"{other_remedy}"
     )

@@ -10,7 +10,7 @@ from kinesweep.sweeps.journal.journal import Trial, build_trials
 
 Stage = Literal["search", "finals", "done"]
 _RUN_END_EVENTS = frozenset({"run_finished", "run_failed"})
-"""Events with which a final run ends for good in this session."""
+"""Events with which a final run ends for good, unless the sweep is resumed."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class SweepProgress:
         session_start: Start of the driver in seconds since the epoch.
         trials: State (`running`, `finished`, `pruned`, `failed`) → number of trials, without
             duplicates.
-        num_planned_trials: Number of planned trials; None for a full grid, or before the search of
-            this session has started.
+        num_planned_trials: Number of planned trials; None for a full grid, or before the driver
+            has started the search.
         runs: State (`running`, `waiting`, `finished`, `failed`) → number of final runs; runs that
-            have not been started in this session are not counted.
-        num_planned_runs: Number of final runs; None before the finals of this session.
+            the current driver has not started are not counted.
+        num_planned_runs: Number of final runs; None before the driver starts the finals.
         best: Best trial by the first objective; None if no trial is finished.
         remaining_s: Estimated seconds until the stage ends, at its current pace; None if unknown.
     """

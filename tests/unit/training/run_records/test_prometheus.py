@@ -80,6 +80,7 @@ def test_what_cannot_be_read_ends_no_run(drawn: Drawn, caplog: pytest.LogCapture
 
     with export_gauges(broken):
         until(lambda: "stopped exporting Prometheus gauges" in caplog.text)
+    assert "no such file" in caplog.text
 
 
 def test_without_ray_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
