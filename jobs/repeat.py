@@ -30,7 +30,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--base", default=".", help="folder for relative paths in the recipe")
     parser.add_argument("--runs", type=int, default=3, help="number of runs, at least 2")
     parser.add_argument(
-        "--mode", choices=["cold", "warm", "here"], default="cold", help="new or reused workers"
+        "--mode",
+        choices=["cold", "warm", "in_process"],
+        default="cold",
+        help="new or reused workers",
     )
     parser.add_argument("--folder", help="parent folder of the runs")
     parser.add_argument("--overwrite", action="store_true", help="remove existing runs first")

@@ -198,8 +198,8 @@ def repeat(
     Args:
         recipe: Recipe of the run.
         runs: Number of runs.
-        mode: `cold`: new workers for each run; `warm`: the same workers for all runs; `here`: this
-            process, without Ray.
+        mode: `cold`: new workers for each run; `warm`: the same workers for all runs;
+            `in_process`: this process, without Ray.
         folder: Parent folder of the runs. Default: a folder in the state folder.
         overwrite: Whether existing runs are removed first.
 

@@ -59,7 +59,7 @@ def test_jobs_from_features_to_a_bundle(
     assert "test bleu: " in capsys.readouterr().out
     assert run_job("export", "run", "again") == 0
     assert "texts are identical" in capsys.readouterr().out
-    repeat = ("--runs", "2", "--mode", "here", "--folder", "repeats")
+    repeat = ("--runs", "2", "--mode", "in_process", "--folder", "repeats")
     assert run_job("repeat", "recipe.yaml", *repeat) == 0
     assert "all 2 runs are bit-identical" in capsys.readouterr().out
     embedding = ("embedding.yaml", "--folder", "embedder", "--no-ray")

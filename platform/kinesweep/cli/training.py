@@ -146,7 +146,7 @@ def repeat(
     from kinesweep.cli.tables import build_repeats_table
     from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_training
 
-    mode: ExecutionMode = "here" if no_ray else "warm" if warm else "cold"
+    mode: ExecutionMode = "in_process" if no_ray else "warm" if warm else "cold"
     repetition = repeat_training(settings, runs, mode, folder, overwrite)
     console.print(build_repeats_table(repetition.results, settings.training.metric_for_best_model))
     for line in repetition.format_lines():

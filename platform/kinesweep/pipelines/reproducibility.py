@@ -22,7 +22,7 @@ from kinesweep.training.reproducibility.run_comparison import Divergence, compar
 from kinesweep.training.run_records.result import RunResult, RunSpec, read_run_result
 
 # New workers for each run, the same workers for all runs, or this process.
-ExecutionMode = Literal["cold", "warm", "here"]
+ExecutionMode = Literal["cold", "warm", "in_process"]
 _TrainFunction = Callable[[RunSpec, Callable[[], RunLogger]], RunResult]
 
 
@@ -75,7 +75,7 @@ def repeat_training(
         recipe: Recipe with one configuration and one seed.
         num_runs: Number of runs.
         mode: Process that trains the runs: `cold`, new workers for each run; `warm`, the same
-            workers for all runs; `here`, this process.
+            workers for all runs; `in_process`, this process.
         folder: Parent of the run folders; None: a folder named after recipe, data and seed.
         overwrite: Whether to remove existing runs (`run-*` in the folder).
 
@@ -85,7 +85,7 @@ def repeat_training(
         KinesweepError: If `extract_features`, `create_tracker` or a run raises it.
         ResourceError: If a run in warm workers does not finish.
     """
-    store = extract_features(recipe, on_ray=mode != "here")
+    store = extract_features(recipe, on_ray=mode != "in_process")
     name = make_run_name(recipe, store)
     root = (folder or get_state_dir() / "repeats" / name).absolute()
     if root.exists() and any(root.iterdir()) and not overwrite:
@@ -120,7 +120,7 @@ def _provide_train_function(
         mode: Process that trains the runs.
         root: Parent of the run folders, for the files of a warm worker.
     """
-    if mode == "here":
+    if mode == "in_process":
         yield lambda spec, open_log: train_run(spec, open_log(), log_evaluation)
     elif mode == "cold":
         yield train_on_ray
