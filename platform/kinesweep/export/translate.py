@@ -53,11 +53,13 @@ class Bundle:
         loaded: Model, tokenizer, recipe and description of the features.
         encoder_prompt: Default prompt in front of the frames.
         decoder_prompt: Default prefix of the output text.
+        accept_rate: Whether to accept files with another frame rate than the training data.
     """
 
     loaded: LoadedModel
     encoder_prompt: str
     decoder_prompt: str
+    accept_rate: bool = False
 
     @classmethod
     def load(
@@ -65,6 +67,7 @@ class Bundle:
         bundle_dir: Path,
         device: torch.device | str | None = None,
         skip_file_check: bool = False,
+        accept_rate: bool = False,
     ) -> "Bundle":
         """Load a bundle after checking its files and its feature step.
 
@@ -72,6 +75,7 @@ class Bundle:
             bundle_dir: Folder written by `export_bundle`.
             device: Device of the model; None selects the default of `Translator.from_pretrained`.
             skip_file_check: Whether to skip `check_bundle_files`, because the caller has called it.
+            accept_rate: Whether to accept files with another frame rate than the training data.
 
         Raises:
             BundleError: If the folder is not a bundle or is damaged, or if this version computes
@@ -92,7 +96,7 @@ class Bundle:
                 " computes differently; use the version that the model card names"
             )
         encoder_prompt, decoder_prompt = (str(loaded.features[name]) for name in PROMPT_FIELDS)
-        return cls(loaded, encoder_prompt, decoder_prompt)
+        return cls(loaded, encoder_prompt, decoder_prompt, accept_rate)
 
     def translate(
         self,
@@ -191,7 +195,9 @@ class Bundle:
             BundleError: If its points differ from those of the corpus.
         """
         recipe, metadata = self.loaded.recipe, self.loaded.features
-        return compute_raw_features(item, recipe.corpora[0], recipe.features, metadata)
+        return compute_raw_features(
+            item, recipe.corpora[0], recipe.features, metadata, accept_rate=self.accept_rate
+        )
 
     def build_prompt_tokens(self, item: Input) -> ClipTokens:
         """Build the prompt tokens of an input that has no context.

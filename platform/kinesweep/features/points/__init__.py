@@ -1,9 +1,9 @@
 """Preparation of points before normalization: smoothing, then resampling to a common rate.
 
 The points of one person come in at the rate of their file and go out at `features.fps`. Smoothing
-comes first, so it also limits the bandwidth before frames are thinned out (60 → 25 frames per
-second folds a tremor of 20 Hz to 5 Hz; the default filter leaves 5 % of it). Resampling comes before
-normalization, so center and scale are means over equal steps of time at every rate of the files.
+comes first, so it also limits the bandwidth before frames are thinned out (from 60 to 25 frames per
+second, a tremor of 20 Hz turns into one of 5 Hz; the default filter leaves 13 % of it). Resampling
+comes before normalization, so center and scale are means over equal steps of time at every rate.
 Both are off by default and then cost nothing.
 
 Shapes: T frames, J points, C coordinates.

@@ -4,7 +4,7 @@ Each coordinate of a point is replaced by the value of a polynomial fitted to th
 (Savitzky and Golay, 1964). The window is given in seconds, so that it covers the same time at every
 frame rate. A gap in the detection of a point ends a run: no frame is smoothed across it. With the
 default (0.2 s, order 2) at 25 frames per second, white noise shrinks to 70 % of its standard
-deviation, and a movement of 2 Hz keeps 99.6 % of its amplitude.
+deviation, and a movement of 2 Hz keeps 99.5 % of its amplitude.
 
 Shapes: T frames, J points, C coordinates.
 """

@@ -31,7 +31,7 @@ def interpolate_missing_points(
     """
     num_frames = len(x_TJC)
     frames_T1 = np.arange(num_frames)[:, None]
-    # The last detection up to each frame and the first one from it on; -1 and T where there is none.
+    # The last detection up to each frame, and the first one from it on; -1 and T stand for none.
     before_TJ = np.maximum.accumulate(np.where(detected_TJ, frames_T1, -1))
     after_TJ = np.minimum.accumulate(np.where(detected_TJ, frames_T1, num_frames)[::-1])[::-1]
     before_TJ, after_TJ = (
