@@ -19,6 +19,7 @@ Example:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -384,4 +385,4 @@ def load_bundle(
     """
     from kinesweep.export import Bundle
 
-    return Bundle.load(Path(folder), device, accept_rate=accept_rate)
+    return replace(Bundle.load(Path(folder), device), accept_rate=accept_rate)

@@ -80,13 +80,15 @@ class StoreSchema:
 def count_rates(rates_hz: Iterable[float]) -> tuple[tuple[float, int], ...]:
     """Count the clips of each frame rate.
 
-    Rates are rounded to 4 digits, so that measured rates of videos (29.9701, 29.9703) give few
-    entries.
-
     Args:
         rates_hz: Rate of each clip.
 
     Returns:
-        Pairs of a rounded rate and its number of clips, sorted by rate.
+        Pairs of a rate, rounded by `round_rate`, and its number of clips, sorted by rate.
     """
-    return tuple(sorted(Counter(float(f"{rate:.4g}") for rate in rates_hz).items()))
+    return tuple(sorted(Counter(map(round_rate, rates_hz)).items()))
+
+
+def round_rate(rate_hz: float) -> float:
+    """Round a frame rate to 4 digits, so that measured rates (29.9701, 29.9703) become equal."""
+    return float(f"{rate_hz:.4g}")

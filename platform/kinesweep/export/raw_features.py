@@ -25,7 +25,6 @@ def compute_raw_features(
     source: SingleSourceConfig,
     features_config: FeaturesConfig,
     metadata: Mapping[str, Any],
-    *,
     accept_rate: bool = False,
 ) -> dict[str, Features]:
     """Compute the features of an input, with their frame rates, as a store would contain them.

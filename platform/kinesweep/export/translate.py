@@ -67,7 +67,6 @@ class Bundle:
         bundle_dir: Path,
         device: torch.device | str | None = None,
         skip_file_check: bool = False,
-        accept_rate: bool = False,
     ) -> "Bundle":
         """Load a bundle after checking its files and its feature step.
 
@@ -75,7 +74,6 @@ class Bundle:
             bundle_dir: Folder written by `export_bundle`.
             device: Device of the model; None selects the default of `Translator.from_pretrained`.
             skip_file_check: Whether to skip `check_bundle_files`, because the caller has called it.
-            accept_rate: Whether to accept files with another frame rate than the training data.
 
         Raises:
             BundleError: If the folder is not a bundle or is damaged, or if this version computes
@@ -96,7 +94,7 @@ class Bundle:
                 " computes differently; use the version that the model card names"
             )
         encoder_prompt, decoder_prompt = (str(loaded.features[name]) for name in PROMPT_FIELDS)
-        return cls(loaded, encoder_prompt, decoder_prompt, accept_rate)
+        return cls(loaded, encoder_prompt, decoder_prompt)
 
     def translate(
         self,
@@ -194,10 +192,8 @@ class Bundle:
             InputError: If the file is of another kind than those of the corpus.
             BundleError: If its points differ from those of the corpus.
         """
-        recipe, metadata = self.loaded.recipe, self.loaded.features
-        return compute_raw_features(
-            item, recipe.corpora[0], recipe.features, metadata, accept_rate=self.accept_rate
-        )
+        recipe, metadata, accept = self.loaded.recipe, self.loaded.features, self.accept_rate
+        return compute_raw_features(item, recipe.corpora[0], recipe.features, metadata, accept)
 
     def build_prompt_tokens(self, item: Input) -> ClipTokens:
         """Build the prompt tokens of an input that has no context.

@@ -245,4 +245,5 @@ def _load_bundle(model_dir: Path) -> Bundle:
             f"`{model_dir}` is not a bundle, so its prompts must be read from its features, which"
             f" failed: {error}; or export it first (`kinesweep export {model_dir} BUNDLE`)"
         ) from None
-    return Bundle(loaded, *(prompts[name] for name in PROMPT_FIELDS))
+    encoder_prompt, decoder_prompt = (prompts[name] for name in PROMPT_FIELDS)
+    return Bundle(loaded, encoder_prompt, decoder_prompt)

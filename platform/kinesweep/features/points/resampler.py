@@ -20,8 +20,8 @@ from kinesweep.core.errors import ClipError
 # Relative difference of two rates, and distance to a frame in frame distances, that count as none:
 # `.pose` files store the rate as float32, whose rounding error is 6e-8.
 _EXACT = 1e-6
-# Rates of less than 1/40 of the target, 0.6 for 25 frames per second, stand only in damaged headers;
-# resampling such files could fill the memory.
+# Rates of less than 1/40 of the target (0.6 for 25 frames per second) stand only in damaged
+# headers; resampling such files could fill the memory.
 _MAX_UPSAMPLING = 40
 
 

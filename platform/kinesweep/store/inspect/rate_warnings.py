@@ -8,7 +8,7 @@ has different lengths, and a model may learn to recognize the camera. Rates with
 from collections.abc import Mapping
 
 from kinesweep.core.clip import SPLITS, CorpusWarning
-from kinesweep.core.schema import count_rates
+from kinesweep.core.schema import count_rates, round_rate
 from kinesweep.store.format.reader import Store
 
 # The same tolerance as for a file that is translated (`export.training_rate`).
@@ -48,8 +48,10 @@ def find_rate_warnings(
     if not rates or rates[-1] <= rates[0] * (1 + _RATE_TOLERANCE):
         return []
     counts = count_rates(rates)
-    # A clip that was read first for each rate serves as an example.
-    examples = {count_rates([rate])[0][0]: clip for clip, rate in reversed(rates_by_clip.items())}
+    # The first clip of each rate serves as an example.
+    examples: dict[float, str] = {}
+    for clip, rate in rates_by_clip.items():
+        examples.setdefault(round_rate(rate), clip)
     listed = sorted(sorted(counts, key=lambda pair: -pair[1])[:_MAX_LISTED_RATES])
     rates_text = ", ".join(
         f"{rate:g} ({count} clips, such as `{examples[rate]}`)" for rate, count in listed
