@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.skeletons import PointFeaturesConfig
-from kinesweep.features.points.jitter_filter import smooth_points
+from kinesweep.features.points.jitter_filter import count_window_frames, smooth_points
 from kinesweep.features.points.resampler import count_resampled_frames, resample_points
 
 __all__ = ["compute_rate_hz", "count_frames", "describe_settings", "prepare_points"]
@@ -60,8 +60,11 @@ def count_frames(num_frames: int, fps: float, config: PointFeaturesConfig) -> in
         config: Config with the target rate and the stride.
 
     Raises:
-        ClipError: If the rate of the file is implausible; reason `implausible_rate`.
+        ClipError: If points of this rate cannot be smoothed or resampled; reason `smooth_window` or
+            `implausible_rate`.
     """
+    if config.smooth is not None:
+        count_window_frames(fps, config.smooth)
     if config.fps is not None:
         num_frames = count_resampled_frames(num_frames, fps, config.fps)
     return -(-num_frames // config.stride)

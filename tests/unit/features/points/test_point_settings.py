@@ -229,6 +229,13 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
         step_of("pose", **settings)
 
 
+def test_a_window_too_short_for_a_clip_is_known_beforehand() -> None:
+    step = step_of("pose", points="all", smooth={})
+    for compute_one in (step.compute_features, step.estimate_shapes):
+        with pytest.raises(ClipError, match="window_s"):
+            compute_one(sequence(9, 12.5))
+
+
 def test_a_clip_of_an_impossible_rate_is_a_counted_error() -> None:
     for rate in (0.0, float("nan"), 0.01):
         step = step_of("pose", points="all", fps=25)
