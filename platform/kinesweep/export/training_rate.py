@@ -28,8 +28,9 @@ def check_training_rate(rate_hz: float, schema: StreamSchema, stride: int, strea
     Raises:
         ClipError: If the rate differs; reason `other_rate`.
     """
-    training_rates = [rate for rate, _ in schema.rates_hz] or [schema.rate_hz]
-    known_rates = [rate for rate in training_rates if rate is not None]
+    known_rates = [rate for rate, _ in schema.rates_hz]
+    if schema.rate_hz is not None:
+        known_rates.append(schema.rate_hz)
     if not known_rates:
         return
     lowest, highest = min(known_rates), max(known_rates)
