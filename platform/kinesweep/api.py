@@ -19,6 +19,7 @@ Example:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -369,16 +370,19 @@ def load_store(folder: PathLike) -> "Store":
     return open_store(Path(folder))
 
 
-def load_bundle(folder: PathLike, device: str | None = None) -> "Bundle":
+def load_bundle(
+    folder: PathLike, device: str | None = None, *, accept_rate: bool = False
+) -> "Bundle":
     """Load a bundle; its method `translate` turns files into text.
 
     Args:
         folder: Folder written by `kinesweep export` or a sweep.
         device: Device of the model, such as `cuda:0`. Default: a GPU if there is one.
+        accept_rate: Whether to accept files with another frame rate than the training data.
 
     Raises:
         BundleError: If the folder is not a bundle or is damaged.
     """
     from kinesweep.export import Bundle
 
-    return Bundle.load(Path(folder), device)
+    return replace(Bundle.load(Path(folder), device), accept_rate=accept_rate)

@@ -49,6 +49,12 @@ def translate(
             " input is its own reference."
         ),
     ] = None,
+    accept_rate: Annotated[
+        bool,
+        typer.Option(
+            "--accept-rate", help="Accept files with another frame rate than the training data."
+        ),
+    ] = False,
     json_line: JsonOption = False,
 ) -> None:
     """Translate raw files to text and print one line per clip: its name, a tab, the text.
@@ -63,7 +69,7 @@ def translate(
     named_clips = find_inputs(inputs, read_bundle_recipe(bundle).corpora[0], document)
     from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
 
-    loaded_bundle = Bundle.load(bundle, skip_file_check=True)
+    loaded_bundle = replace(Bundle.load(bundle, skip_file_check=True), accept_rate=accept_rate)
     _check_options(loaded_bundle, [clip for _, clip in named_clips], document, reference)
     if reference is not None:
         named_clips = [

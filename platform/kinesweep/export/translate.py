@@ -53,11 +53,13 @@ class Bundle:
         loaded: Model, tokenizer, recipe and description of the features.
         encoder_prompt: Default prompt in front of the frames.
         decoder_prompt: Default prefix of the output text.
+        accept_rate: Whether to accept files with another frame rate than the training data.
     """
 
     loaded: LoadedModel
     encoder_prompt: str
     decoder_prompt: str
+    accept_rate: bool = False
 
     @classmethod
     def load(
@@ -190,8 +192,8 @@ class Bundle:
             InputError: If the file is of another kind than those of the corpus.
             BundleError: If its points differ from those of the corpus.
         """
-        recipe, metadata = self.loaded.recipe, self.loaded.features
-        return compute_raw_features(item, recipe.corpora[0], recipe.features, metadata)
+        recipe, metadata, accept = self.loaded.recipe, self.loaded.features, self.accept_rate
+        return compute_raw_features(item, recipe.corpora[0], recipe.features, metadata, accept)
 
     def build_prompt_tokens(self, item: Input) -> ClipTokens:
         """Build the prompt tokens of an input that has no context.

@@ -40,6 +40,7 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
     """
     from kinesweep.sources import build_source
     from kinesweep.sources.splitting.split_overlap import compute_overlaps
+    from kinesweep.store.inspect.rate_warnings import find_store_rate_warnings
     from kinesweep.store.inspect.show import describe_self_comparisons
 
     # Without Ray, extracted features are used as they are: poses are estimated on Ray.
@@ -61,6 +62,8 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
         )
     for reason, count in summarize_store(store)["dropped"].items():
         logger.info(f"dropped {count}: {reason}")
+    for warning in find_store_rate_warnings(store):
+        logger.warning(f"`{warning.row}`: {warning.message}")
     if self_reference_note := describe_self_comparisons(store):
         logger.info(self_reference_note)
     overlaps = compute_overlaps(build_source(recipe.effective_source))

@@ -8,7 +8,11 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig
-from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
+from kinesweep.config.recipe.skeletons import (
+    PointFeaturesConfig,
+    SkeletonFeaturesConfig,
+    SkeletonsConfig,
+)
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import SPLITS
 
@@ -93,7 +97,7 @@ class FeatureManifestConfig(CorpusConfig):
         return self
 
 
-class PoseFeaturesConfig(StrictConfig):
+class PoseFeaturesConfig(PointFeaturesConfig):
     """Pose features: selected points, normalized by the shoulders and flattened."""
 
     kind: Literal["pose"] = Field("pose", description="Kind of features.")
@@ -112,7 +116,6 @@ class PoseFeaturesConfig(StrictConfig):
         "shoulders",
         description="`shoulders`: center and scale each clip once, based on the shoulders.",
     )
-    stride: int = Field(1, ge=1, description="Keep every n-th frame, after normalization.")
 
 
 class PrecomputedFeaturesConfig(StrictConfig):

@@ -77,12 +77,14 @@ class StreamStatus:
         width: Values per frame, D.
         rate_hz: Frames per second.
         layout: Points to which the values of a frame belong; None if the stream has no points.
+        has_mask: Whether each point has its detection mask as a further value.
     """
 
     num_frames: int
     width: int
     rate_hz: float
     layout: PointLayout | None = None
+    has_mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,9 @@ class ChunkProcessor:
             schemas = _open_cached_store(cached.folder).schema.streams
             rates_hz = cached.record.rates_hz
             streams = {
-                name: _make_stream_status(x_TD, rates_hz[name], schemas[name].layout)
+                name: _make_stream_status(
+                    x_TD, rates_hz[name], schemas[name].layout, schemas[name].has_mask
+                )
                 for name, x_TD in copied.items()
             }
             return copied, streams, True
@@ -223,7 +227,12 @@ class ChunkProcessor:
             )
         rounded = {name: self._round_stream(name, features[name]) for name in self.step.streams}
         streams = {
-            name: _make_stream_status(x_TD, float(features[name].rate_hz), features[name].layout)
+            name: _make_stream_status(
+                x_TD,
+                float(features[name].rate_hz),
+                features[name].layout,
+                features[name].has_mask,
+            )
             for name, x_TD in rounded.items()
         }
         return rounded, streams, False
@@ -266,7 +275,7 @@ class ChunkProcessor:
 
 
 def _make_stream_status(
-    x_TD: NDArray[np.floating], rate_hz: float, layout: PointLayout | None
+    x_TD: NDArray[np.floating], rate_hz: float, layout: PointLayout | None, has_mask: bool
 ) -> StreamStatus:
     """Return the status of a stream of a clip.
 
@@ -274,9 +283,10 @@ def _make_stream_status(
         x_TD: Stored features.
         rate_hz: Frames per second.
         layout: Points to which the values of a frame belong; None if the stream has no points.
+        has_mask: Whether each point has its detection mask as a further value.
     """
     num_frames, width = x_TD.shape
-    return StreamStatus(num_frames, width, rate_hz, layout)
+    return StreamStatus(num_frames, width, rate_hz, layout, has_mask)
 
 
 @lru_cache(maxsize=4)

@@ -213,7 +213,7 @@ def _parse_chunk_results(rows: list[dict[str, Any]]) -> Iterator[tuple[int, Chun
 def _encode_clip_status(status: ClipStatus) -> dict[str, Any]:
     """Convert a status to a row of plain values, with streams and layouts as JSON strings."""
     streams = {
-        name: (stream.num_frames, stream.width, stream.rate_hz)
+        name: (stream.num_frames, stream.width, stream.rate_hz, stream.has_mask)
         for name, stream in status.streams.items()
     }
     # A column of its own can be dictionary-encoded; lengths and rates differ from clip to clip.
@@ -228,8 +228,8 @@ def _decode_clip_status(row: dict[str, Any]) -> ClipStatus:
     layouts = _parse_layouts(row.pop("layouts"))
     stream_items = zip(json.loads(row.pop("streams")).items(), layouts, strict=True)
     streams = {
-        name: StreamStatus(num_frames, width, rate_hz, layout)
-        for (name, (num_frames, width, rate_hz)), layout in stream_items
+        name: StreamStatus(num_frames, width, rate_hz, layout, has_mask)
+        for (name, (num_frames, width, rate_hz, has_mask)), layout in stream_items
     }
     return ClipStatus(**row, streams=streams)
 

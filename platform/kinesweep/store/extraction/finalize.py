@@ -12,7 +12,7 @@ from typing import Any
 
 from kinesweep.core.clip import InvalidRow
 from kinesweep.core.errors import StoreError
-from kinesweep.core.schema import StreamSchema
+from kinesweep.core.schema import StreamSchema, count_rates
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.store.extraction.chunk_processor import ChunkResult, ClipChunk, ClipStatus, ClipTask
 from kinesweep.store.extraction.corpus_scan import ExtractionSpec
@@ -215,10 +215,13 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
             " must agree; select points with `features.points`, or split the corpus."
         )
     ((width, layout),) = example_tasks
-    rates = {status.streams[name].rate_hz for _, _, status in outcomes}
+    rates = [status.streams[name].rate_hz for _, _, status in outcomes]
     # None means that clips differ; the index then has the rate of each clip.
-    rate_hz = rates.pop() if len(rates) == 1 else None
-    return StreamSchema(width, rate_hz, dtype, layout).to_json()
+    rate_hz = rates[0] if len(set(rates)) == 1 else None
+    # All clips of a store have one feature configuration, so any of them tells about the mask.
+    has_mask = outcomes[0][2].streams[name].has_mask
+    rate_counts = () if rate_hz is not None else count_rates(rates)
+    return StreamSchema(width, rate_hz, dtype, layout, has_mask, rate_counts).to_json()
 
 
 def _remove_unlisted_files(folder: Path, files: Mapping[str, FileChecksum]) -> None:

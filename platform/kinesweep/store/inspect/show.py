@@ -87,6 +87,8 @@ def _build_streams_table(store: Store) -> Table:
     table = Table("stream", "width", "frames per second", "type")
     for name, schema in store.schema.streams.items():
         rate_text = "differs" if schema.rate_hz is None else f"{schema.rate_hz:g}"
+        if schema.rates_hz:  # stores of earlier versions do not list their rates
+            rate_text = f"{schema.rates_hz[0][0]:g} to {schema.rates_hz[-1][0]:g}"
         table.add_row(name, str(schema.width), rate_text, schema.dtype)
     return table
 
