@@ -17,11 +17,15 @@ from kinesweep.features.estimators.external_outputs import (
     find_estimator_outputs,
     read_estimator_output,
 )
+from kinesweep.features.estimators.external_outputs.clip_output import ClipOutput
 from kinesweep.sources.pose_format.pose_file import read_pose
 
 FILM = VideoProperties(25.0, 640, 480)
-POINTS = {"openpose": 137, "openpose_135": 135, "alphapose": 136, "mmpose": 133, "openpifpaf": 133}
-WIDTHS = {"openpose": 274, "openpose_135": 270, "alphapose": 272, "mmpose": 266, "openpifpaf": 266}
+POINTS = {
+    **{"openpose": 137, "openpose_25b": 137, "openpose_135": 135},
+    **{"alphapose": 136, "mmpose": 133, "openpifpaf": 133},
+}
+WIDTHS = {name: 2 * number for name, number in POINTS.items()}
 """As far as they are published, those of the predecessor."""
 
 
@@ -90,11 +94,12 @@ def write(name: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", OUTPUT_READERS)
 def test_frames_persons_and_widths(name: str, tmp_path: Path) -> None:
-    output = write(name, tmp_path / "in")
-    assert find_estimator_outputs(name, [tmp_path / "in"]) == {"clip": output}
-    assert find_estimator_outputs(name, [output]) == {"clip": output}
+    path = write(name, tmp_path / "in")
+    ((clip, output),) = find_estimator_outputs(name, [tmp_path / "in"]).clips.items()
+    assert (clip, output.path) == ("clip", path)
+    assert find_estimator_outputs(name, [path]).clips == {"clip": output}
     with (tmp_path / "a.pose").open("wb") as file:
-        read_estimator_output(name, output, FILM).write(file)
+        read_estimator_output(name, output, FILM).pose.write(file)
     pose = read_pose(tmp_path / "a.pose")
     assert pose.points_TPJC.shape == (4, 1, POINTS[name], 2) and pose.fps == 25
     assert (pose.confidence_TPJ[2] == 0).all(), "frame 2 is there, with nobody in it"
@@ -122,12 +127,13 @@ def test_names_of_other_layouts_come_from_the_output(tmp_path: Path) -> None:
         ],
     }
     (tmp_path / "a.json").write_text(json.dumps(plain))
-    pose = read_estimator_output("mmpose", tmp_path / "a.json", FILM)
+    output = ClipOutput((tmp_path / "a.json",))
+    pose = read_estimator_output("mmpose", output, FILM).pose
     assert pose.header.components[0].points == names
     del plain["meta_info"]
     (tmp_path / "a.json").write_text(json.dumps(plain))
     with pytest.raises(ClipError, match="is not an output of mmpose"):
-        read_estimator_output("mmpose", tmp_path / "a.json", FILM)
+        read_estimator_output("mmpose", output, FILM)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"frames": []}', '[{"image_id": 3}]'])
@@ -135,7 +141,7 @@ def test_names_of_other_layouts_come_from_the_output(tmp_path: Path) -> None:
 def test_bad_outputs(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(ClipError) as caught:
-        read_estimator_output(name, tmp_path / "a.json", FILM)
+        read_estimator_output(name, ClipOutput((tmp_path / "a.json",)), FILM)
     assert caught.value.reason == "bad_output"
 
 
