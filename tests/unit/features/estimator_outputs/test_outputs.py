@@ -1,6 +1,7 @@
 """Outputs of other estimators become pose files: frames by number, persons in order."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from kinesweep.cli import main
+from kinesweep.cli.pose_estimation import import_poses
 from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.features import build_features
@@ -18,6 +20,7 @@ from kinesweep.features.estimators.external_outputs import (
     read_estimator_output,
 )
 from kinesweep.features.estimators.external_outputs.clip_output import ClipOutput
+from kinesweep.features.estimators.external_outputs.point_layouts import KNOWN_LAYOUTS
 from kinesweep.sources.pose_format.pose_file import read_pose
 
 FILM = VideoProperties(25.0, 640, 480)
@@ -148,15 +151,50 @@ def test_bad_outputs(name: str, content: str, tmp_path: Path) -> None:
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write("alphapose", tmp_path / "in/deep")
     (tmp_path / "in/bad.json").write_text("{}")
+    (tmp_path / "in/video.mp4").touch()
+    late = [{"image_id": f"x_{n}.jpg", "keypoints": [1.0] * 51} for n in (5000, 5001)]
+    (tmp_path / "in/late.json").write_text(json.dumps(late))
     words = ["import-poses", "alphapose", str(tmp_path / "in"), str(tmp_path / "out")]
     told = call([*words, "640x480@25", "--json"], capsys)
-    assert (told["written"], list(told["failed"])) == (1, ["bad"])
+    assert (told["written"], list(told["failed"])) == (2, ["bad"])
+    assert told["people"] == {"1": 1, "2": 1}
+    assert told["left_out"] == {"name does not end in `.json`": 1}
+    assert "numbered from 5000" in told["notes"]["late"][0]
     assert (tmp_path / "out/deep/clip.pose").is_file()
-    for wrong in ("640x480@25", "640x480", "0x480@25", "640x480@0"):
+    for wrong in ("640x480@25", "640x480", "0x480@25", "640x480@0", "70000x480@25", "9x9@9e9"):
         call([*words, wrong], capsys, code=2)
     call([*words, "640x480@25", "--overwrite"], capsys)
+    told = call([*words, "640x480@25", "--overwrite", "--first-frame", "4999", "--json"], capsys)
+    assert "The first 1 frames have no entry" in told["notes"]["late"][0]
     with pytest.raises(InputError, match="are not supported"):
         find_estimator_outputs("posenet", [tmp_path])
+
+
+def test_the_result_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for clip in "abcdefg":
+        folder = write_openpose(tmp_path / "in" / clip, 137)
+        (folder / "a_000000000000_keypoints.json").unlink()
+    (tmp_path / "in/.DS_Store").touch()
+    with pytest.raises(SystemExit):
+        main(["import-poses", "openpose", str(tmp_path / "in"), str(tmp_path / "out"), "64x48@25"])
+    lines = capsys.readouterr().err.splitlines()[-9:]
+    assert lines[:3] == [
+        "7 written, 0 failed",
+        "people per clip: 7 with 2",
+        "1 files left out: hidden file",
+    ]
+    assert lines[3] == "a: 1 of 3 frames have no entry and are empty."
+    assert lines[8] == "2 more clips have notes; `--json` shows all of them"
+
+
+def test_the_help_lists_what_is_supported() -> None:
+    """The command does not import the tables, which would make `--help` slow."""
+    text = " ".join((import_poses.__doc__ or "").split())
+    for tool in ("OpenPose", "AlphaPose", "MMPose", "OpenPifPaf"):
+        sentence = text.split(tool)[1].split(")")[0]
+        told = {int(number) for number in re.findall(r"\b[0-9]+\b", sentence)}
+        assert told == set(KNOWN_LAYOUTS[tool.lower()])
+    assert "`openpose_25b` is BODY_25B" in text
 
 
 def call(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> Any:
