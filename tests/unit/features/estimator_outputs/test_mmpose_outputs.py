@@ -108,7 +108,15 @@ def test_a_file_an_image_is_a_sequence(tmp_path: Path) -> None:
 def test_single_images(tmp_path: Path) -> None:
     """As a list of people, and with the points' names as the demos write them."""
     for content in ([person()], {"meta_info": {}, "instance_info": [person()]}):
-        assert read_one("mmpose", write_json(tmp_path / "0001.json", content)).x == [[100.0]]
+        pose = read_one("mmpose", write_json(tmp_path / "0001.json", content))
+        assert pose.x == [[100.0]] and "that of a single image" in pose.notes
+
+
+def test_a_sequence_may_begin_with_many_images_without_people(tmp_path: Path) -> None:
+    for number in range(30):
+        write_json(tmp_path / f"clip/{number}.json", [] if number < 29 else [person()])
+    pose = read_one("mmpose", tmp_path)
+    assert len(pose.x) == 30 and pose.x[29] == [100.0] and pose.notes == ""
 
 
 def test_sequences_that_contain_a_video_are_refused(tmp_path: Path) -> None:

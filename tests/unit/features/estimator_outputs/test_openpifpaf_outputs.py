@@ -62,7 +62,11 @@ def test_files_of_images_are_a_sequence(tmp_path: Path) -> None:
     for number in (3, 4, 6):
         people = [person(float(number))] if number > 3 else []
         write_json(tmp_path / f"v1.2/img_{number:03d}.jpg.predictions.json", people)
-    pose = read_one("openpifpaf", tmp_path)
+    write_video(tmp_path / "videos/clip1.openpifpaf.json", [person(1.0)])
+    write_video(tmp_path / "videos/clip2.openpifpaf.json", [person(2.0)], [])
+    found = read_all("openpifpaf", tmp_path)
+    assert [len(found[f"videos/clip{number}"].data) for number in (1, 2)] == [1, 2]
+    pose = found["v1.2"]
     np.testing.assert_array_equal(pose.x, [[np.nan], [4.0], [np.nan], [6.0]])
 
 

@@ -150,6 +150,23 @@ def test_points_in_3d_are_refused_or_named(tmp_path: Path) -> None:
     assert pose.x == [[100.0]] and "3-D points were left out" in pose.notes
 
 
+def test_scaled_coordinates_are_told(tmp_path: Path) -> None:
+    """`--keypoint_scale 3` and `4` give numbers from 0 to 1 and from -1 to 1."""
+    person = openpose_person()
+    for part in PARTS:
+        person[part] = [number / 5000 for number in person[part]]
+    assert "not pixels" in read_one("openpose", video(tmp_path / "clip", [person])).notes
+    assert read_one("openpose", video(tmp_path / "other", [openpose_person()])).notes == ""
+
+
+def test_people_without_any_component_are_nobody(tmp_path: Path) -> None:
+    empty = openpose_person() | {part: [] for part in PARTS}
+    with pytest.raises(ClipError, match="no people were detected"):
+        read_one("openpose", video(tmp_path / "a", [empty], [empty]))
+    pose = read_one("openpose", video(tmp_path / "b", [openpose_person()], [empty]))
+    np.testing.assert_array_equal(pose.x, [[100.0], [np.nan]])
+
+
 def test_without_a_body_its_points_are_missing(tmp_path: Path) -> None:
     pose = read_one("openpose", video(tmp_path / "clip", [openpose_person(pose_keypoints_2d=[])]))
     assert not pose.data[0, 0, :25].any() and pose.data[0, 0, 25, 0] == 1100

@@ -12,6 +12,7 @@ from typing import Any
 
 from kinesweep.features.estimators.external_outputs.clip_output import ClipOutput
 from kinesweep.features.estimators.external_outputs.detections import (
+    SINGLE_IMAGE_NOTE,
     ClipDetections,
     Detection,
     count_points,
@@ -49,8 +50,11 @@ def read_alphapose(output: ClipOutput) -> ClipDetections:
         ValueError: If a file has another format, the people have an unknown number of points, or
             the frame numbers are unknown.
     """
+    notes: tuple[str, ...] = ()
     if output.numbers is None:
-        images = _sort_by_image(load_json(output.files[0]))
+        content = load_json(output.files[0])
+        images = _sort_by_image(content)
+        notes = (SINGLE_IMAGE_NOTE,) if is_image_output(content) else ()
         frame_by_image = _number_frames(images)
         start_frame = find_start_frame(
             [str(image) for image in images], [frame_by_image[image] for image in images]
@@ -71,7 +75,7 @@ def read_alphapose(output: ClipOutput) -> ClipDetections:
     if len(point_keys) > 1:
         raise ValueError(f"people have different keys: {', '.join(sorted(point_keys))}")
     layouts = ALPHAPOSE if point_keys == {"keypoints"} else ALPHAPOSE_CMU
-    return ClipDetections(frames, find_layout(layouts, num_points), start_frame)
+    return ClipDetections(frames, find_layout(layouts, num_points), start_frame, notes)
 
 
 def is_image_output(content: Any) -> bool:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pose_format.pose_header import PoseHeaderComponent
 
+SINGLE_IMAGE_NOTE = "The output is that of a single image, so the pose has one frame."
+
 
 @dataclass(frozen=True)
 class Detection:

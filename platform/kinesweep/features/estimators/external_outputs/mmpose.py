@@ -17,6 +17,7 @@ from pose_format.pose_header import PoseHeaderComponent
 
 from kinesweep.features.estimators.external_outputs.clip_output import ClipOutput
 from kinesweep.features.estimators.external_outputs.detections import (
+    SINGLE_IMAGE_NOTE,
     ClipDetections,
     Detection,
     count_points,
@@ -50,8 +51,10 @@ def read_mmpose(output: ClipOutput) -> ClipDetections:
         OSError: If a file cannot be read.
         ValueError: If a file has another format, or the people have an unknown number of points.
     """
+    notes: tuple[str, ...] = ()
     if output.numbers is None:
         meta, entries = _split_meta(load_json(output.files[0]))
+        notes = (SINGLE_IMAGE_NOTE,) if _is_image(entries) else ()
         people_by_frame = _sort_by_frame(entries)
         start_frame = min(*people_by_frame, 1) if people_by_frame else 0
     else:
@@ -71,7 +74,8 @@ def read_mmpose(output: ClipOutput) -> ClipDetections:
         ]
         for number, people in people_by_frame.items()
     }
-    return ClipDetections(frames, _choose_components(count_points(frames), meta), start_frame)
+    components = _choose_components(count_points(frames), meta)
+    return ClipDetections(frames, components, start_frame, notes)
 
 
 def is_image_output(content: Any) -> bool | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from kinesweep.features.estimators.external_outputs.clip_output import ClipOutput
 from kinesweep.features.estimators.external_outputs.detections import (
+    SINGLE_IMAGE_NOTE,
     ClipDetections,
     Detection,
     count_points,
@@ -35,8 +36,10 @@ def read_openpifpaf(output: ClipOutput) -> ClipDetections:
         OSError: If a file cannot be read.
         ValueError: If a file has another format, or the people have an unknown number of points.
     """
+    notes: tuple[str, ...] = ()
     if output.numbers is None:
         predictions = _read_file(output.files[0])
+        notes = (SINGLE_IMAGE_NOTE,) if is_image_output(output.files[0]) else ()
         start_frame = min(*predictions, 1) if predictions else 0
     else:
         predictions = {
@@ -52,7 +55,19 @@ def read_openpifpaf(output: ClipOutput) -> ClipDetections:
         ]
         for number, people in predictions.items()
     }
-    return ClipDetections(frames, find_layout(OPENPIFPAF, count_points(frames)), start_frame)
+    components = find_layout(OPENPIFPAF, count_points(frames))
+    return ClipDetections(frames, components, start_frame, notes)
+
+
+def is_image_output(path: Path) -> bool:
+    """Return whether a file is the output of one image, judged by its first character.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        # Byte order marks, and the zeros of UTF-16 and UTF-32.
+        return file.read(1024).lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").startswith(b"[")
 
 
 def _read_file(path: Path) -> Mapping[int, list[Any]]:

@@ -147,7 +147,7 @@ def _choose_components(
         ValueError: If there are no people, the number of points of a component is unknown, or the
             body has different numbers of points.
     """
-    if not people:
+    if not any(people):
         raise ValueError("no people were detected")
     counts = {len(parts[_BODY]) for parts in people if _BODY in parts}
     if len(counts) > 1:

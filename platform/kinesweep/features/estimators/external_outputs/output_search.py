@@ -11,10 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kinesweep.core.errors import InputError
-from kinesweep.features.estimators.external_outputs import alphapose, mmpose
+from kinesweep.features.estimators.external_outputs import (
+    alphapose,
+    mmpose,
+    openpifpaf,
+)
 from kinesweep.features.estimators.external_outputs.clip_output import ClipOutput
 from kinesweep.features.estimators.external_outputs.frame_names import (
     number_names,
@@ -24,18 +27,16 @@ from kinesweep.features.estimators.external_outputs.json_content import load_jso
 from kinesweep.features.estimators.external_outputs.point_layouts import KNOWN_LAYOUTS
 
 OPENPOSE_SUFFIX = "_keypoints.json"
-# Files of images can be empty; so many are opened to see what the files of a folder contain.
-_MAX_OPENED = 5
 # OpenPifPaf appends these suffixes to the complete name of the video or image.
 _OPENPIFPAF_SUFFIXES = (".openpifpaf.json", ".predictions.json", ".pifpaf.json")
 _MEDIA_SUFFIX = re.compile(
     r"\.(mp4|m4v|mov|avi|mkv|webm|mpe?g|wmv|flv|ts|jpe?g|png|bmp|gif|webp|tiff?)$", re.IGNORECASE
 )
-# Function that returns whether a file's content is that of one image; None if it cannot tell.
-_IMAGE_TESTS: Mapping[str, Callable[[Any], bool | None]] = {
-    "alphapose": alphapose.is_image_output,
-    "mmpose": mmpose.is_image_output,
-    "openpifpaf": lambda content: isinstance(content, list),
+# Function that returns whether a file is the output of one image; None if it cannot tell.
+_IMAGE_TESTS: Mapping[str, Callable[[Path], bool | None]] = {
+    "alphapose": lambda path: alphapose.is_image_output(load_json(path)),
+    "mmpose": lambda path: mmpose.is_image_output(load_json(path)),
+    "openpifpaf": openpifpaf.is_image_output,
 }
 _ALPHAPOSE_RESULTS, _ALPHAPOSE_IMAGES = "alphapose-results.json", "sep-json"
 
@@ -200,11 +201,12 @@ def _add_folder(
     in_sequences = {stem for numbers in sequences.values() for stem in numbers}
     single_files = [stem for stem in path_by_stem if stem not in in_sequences]
     relative = folder.relative_to(root)
-    # The folder of a single video has the name of the video.
-    folder_name = relative.as_posix() if folder != root else root.resolve().name
+    # The folder of a single video has the name of the video. `.` has no name of its own.
+    own_name = Path(os.path.abspath(folder)).name
+    folder_name = own_name if folder == root else relative.as_posix()
     is_only_one = len(sequences) == 1 and not single_files
     for prefix, numbers in sequences.items():
-        name = (relative / (prefix or folder.resolve().name)).as_posix()
+        name = (relative / (prefix or own_name)).as_posix()
         files = tuple(path_by_stem[stem] for stem in numbers)
         output = ClipOutput(files, tuple(numbers.values()))
         search.add(folder_name if is_only_one else name, output)
@@ -227,10 +229,13 @@ def _find_sequences(
 
 
 def _are_images(estimator_name: str, paths: Sequence[Path]) -> bool:
-    """Return whether files with similar names contain one image each, judged by the first ones."""
-    for path in paths[:_MAX_OPENED]:
+    """Return whether files with similar names are of one image each, judged by the first that can.
+
+    Files of images without people tell nothing; there may be many of them, but they are short.
+    """
+    for path in paths:
         try:
-            is_image = _IMAGE_TESTS[estimator_name](load_json(path))
+            is_image = _IMAGE_TESTS[estimator_name](path)
         except (OSError, ValueError):
             continue  # reported when the file is read
         if is_image is not None:

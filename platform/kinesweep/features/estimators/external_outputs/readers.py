@@ -81,4 +81,10 @@ def read_estimator_output(
     except (OSError, ValueError) as error:
         text = f"`{output.path}` is not an output of {estimator_name} that can be used: {error}"
         raise ClipError(text, "bad_output") from None
+    largest = float(np.abs(np.ma.getdata(pose.body.data)).max())
+    if 0 < largest <= 1:
+        notes.append(
+            "All coordinates are between -1 and 1, so they are not pixels and x and y may have"
+            " different units. Run the estimator without scaling (OpenPose: `--keypoint_scale 0`)."
+        )
     return ImportedPose(pose, (*notes, *more_notes))
