@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
+from kinesweep.core.tables.table_writing import format_table
 from kinesweep.sources.precomputed.feature_manifest import (
     FEATURES_DIR,
     MANIFEST_COLUMNS,
@@ -106,19 +107,18 @@ def export_ssvp_features(
     _write_marker(store, stream_name, output_dir)
     num_written, num_rows = 0, sum(map(len, rows.values()))
     for split, split_rows in rows.items():
-        manifest_lines = ["\t".join(MANIFEST_COLUMNS)]
+        manifest_rows: list[tuple[object, ...]] = [MANIFEST_COLUMNS]
         for row in split_rows:
             num_frames = _write_row_files(
                 store, output_dir / FEATURES_DIR, stream_name, row, augmented_copies
             )
-            manifest_lines.append(f"{row.name}\t{num_frames}\t{row.label}")
+            manifest_rows.append((row.name, num_frames, row.label))
             num_written += 1
             if progress is not None:
                 progress(num_written, num_rows)
-        manifest = "".join(f"{line}\n" for line in manifest_lines)
         write_bytes_durably(
             output_dir / MANIFESTS_FOLDER / f"{_MANIFEST_NAMES[split]}_features.tsv",
-            manifest.encode(),
+            format_table(manifest_rows).encode(),
         )
     return _summarize_export(store, stream_name, rows)
 
