@@ -82,6 +82,8 @@ class ExampleSampler:
         if shuffled:
             self._targets = _shuffle_targets(self._targets, seed)
         self._words = _collect_signed_words(self.records) if self._needs_words else []
+        # A word has one form in all questions: its case must not reveal whether it is signed.
+        self._word_forms = {word.casefold(): word for word in self._words}
         if self._needs_words and len(self._words) < _NUM_CHOICES:
             raise InputError(
                 "`batch.tasks` needs words, but the training clips have only"
@@ -109,7 +111,9 @@ class ExampleSampler:
         if task == "reversed":
             is_reversed = bool(rng.integers(2))
             return Example(self._format_yes_no(is_reversed), self._prompt.reversed, is_reversed)
-        signed_words = get_signed_words(record.clip)
+        signed_words = [
+            self._word_forms.get(word.casefold(), word) for word in get_signed_words(record.clip)
+        ]
         # For a clip without words, a task that needs words is replaced by translation.
         if task != "translation" and signed_words:
             return self._build_word_example(task, signed_words, rng)
@@ -239,9 +243,12 @@ def get_signed_words(clip: Clip) -> tuple[str, ...]:
 def _collect_signed_words(records: Sequence[ClipRecord]) -> list[str]:
     """Collect all words that are signed in the clips, sorted case-insensitively.
 
-    Words that differ only in case occur once, in the form of the last of them.
+    Words that differ only in case occur once, in the form of the first of them.
     """
-    words = {word.casefold(): word for record in records for word in get_signed_words(record.clip)}
+    words: dict[str, str] = {}
+    for record in records:
+        for word in get_signed_words(record.clip):
+            words.setdefault(word.casefold(), word)
     return [words[key] for key in sorted(words)]
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
-from kinesweep.config.recipe.source import SingleSourceConfig
+from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import resolve_path_inside
@@ -109,7 +109,8 @@ def _read_media_table(path: Path, source: SingleSourceConfig) -> list[Clip]:
         )
     media_kind: MediaKind = "poses" if source.kind == "pose_tsv" else "videos"
     table = read_table(path, path.name)
-    rows = RowReader(table, "test", "ms", needs_text=False, media_kind=media_kind).read()
+    time_unit = source.time_unit if isinstance(source, TsvConfig) else "ms"
+    rows = RowReader(table, "test", time_unit, needs_text=False, media_kind=media_kind).read()
     raise_table_errors(rows.errors)
     _reject_invalid_rows(rows.invalid_rows)
     return rows.clips

@@ -14,6 +14,7 @@ import numpy as np
 
 from kinesweep.core.errors import InputError, SourceError
 from kinesweep.core.pickle_policy import is_pickle
+from kinesweep.core.tables.table_writing import format_table
 from kinesweep.interop.motion_record import (
     MotionRecord,
     convert_record,
@@ -170,4 +171,4 @@ def _format_table(named_records: Sequence[tuple[str, MotionRecord]]) -> str:
         if any(values):
             columns.append(column)
             rows = [[*row, str(value)] for row, value in zip(rows, values, strict=True)]
-    return "\n".join("\t".join(row) for row in [columns, *rows]) + "\n"
+    return format_table([columns, *rows])

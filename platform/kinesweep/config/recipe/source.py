@@ -31,8 +31,9 @@ class TsvConfig(CorpusConfig):
     fps: float | None = Field(
         None, gt=0, description="Frames per second of videos that are stored as folders of images."
     )
-    time_unit: Literal["ms", "frames"] = Field(
-        "ms", description="Time unit of the columns with start and end."
+    time_unit: Literal["ms", "s", "frames"] = Field(
+        "ms",
+        description="Time unit of the columns with start and end: `ms`, `s` (seconds) or `frames`.",
     )
     ignore_columns: tuple[str, ...] = Field(
         (), description="Unknown columns that the TSVs may contain; they are ignored."

@@ -1,11 +1,13 @@
 """A corpus of `.pose` files that are listed in one TSV per split."""
 
+from dataclasses import replace
 from typing import Any
 
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
+from kinesweep.core.units import Span
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.tsv.media_tsv import MediaTsvSource
 from kinesweep.sources.tsv.tsv_rows import MediaKind
@@ -31,6 +33,15 @@ class PoseTsvSource(MediaTsvSource):
     def get_read_options(self) -> dict[str, Any]:
         """Return the kind of the source and the index of the selected person."""
         return {"source": self.config.kind, "person": self.config.person}
+
+    def read_duration_s(self, clip: Clip) -> float:
+        """Return the duration of a clip's whole file in seconds.
+
+        Raises:
+            ClipError: If the file cannot be read.
+        """
+        pose = self.read(replace(clip, span=Span()))
+        return len(pose.points_TPJC) / pose.fps
 
     def read(self, clip: Clip) -> PoseSequence:
         """Read the poses of person `source.person` in the clip's span of its file (P = 1).

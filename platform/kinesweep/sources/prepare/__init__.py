@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import InputError
+from kinesweep.core.tables.table_writing import format_table
 from kinesweep.sources.prepare.clip_annotation import ClipAnnotation
 from kinesweep.sources.prepare.csl_daily import read_csl_daily
 from kinesweep.sources.prepare.file_search import find_unestimated_video
@@ -187,6 +188,5 @@ def _write_missing_table(path: Path, missing_clips: list[_MissingClip]) -> None:
     """Write the table of the clips without a pose file or a text, unless there are none."""
     if not missing_clips:
         return
-    lines = ["split\tid\tlooked for"]
-    lines += [f"{clip.split}\t{clip.clip_id}\t{clip.searched_item}" for clip in missing_clips]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = [(clip.split, clip.clip_id, clip.searched_item) for clip in missing_clips]
+    path.write_text(format_table([("split", "id", "looked for"), *rows]), encoding="utf-8")

@@ -122,7 +122,7 @@ class TableSource(ABC):
         """Return the absolute path of the clip's media file or folder of images.
 
         Raises:
-            ClipError: With reason `outside_root`, `missing_file` or `not_a_file`.
+            ClipError: With reason `outside_root`, `missing_file`, `not_a_file` or `unreadable`.
         """
         try:
             # A table must not reach files outside the corpus, for example by `../`.
@@ -135,6 +135,10 @@ class TableSource(ABC):
             if self.is_valid_media(path):
                 return path
             exists = path.exists()
+        except PermissionError as error:
+            raise ClipError(
+                f"{clip.row}: `{path}` cannot be read: {error.strerror}", "unreadable"
+            ) from None
         except (OSError, ValueError):  # a name that no file can have: too long, or with a NUL
             exists = False
         text, reason = (self.invalid_media_message, "not_a_file") if exists else _MISSING_FILE

@@ -157,7 +157,9 @@ def _iter_tasks(path: Path, output_dir: Path) -> Iterator[PoseEstimationTask]:
         InputError: If the path does not exist.
     """
     if path.is_file():
-        yield PoseEstimationTask(path, output_dir / f"{path.stem}.pose", path.name)
+        # A number after the last dot, as in `clip-00:00:18.285`, is no suffix.
+        stem = path.name if path.suffix[1:].isdigit() else path.stem
+        yield PoseEstimationTask(path, output_dir / f"{stem}.pose", path.name)
     elif not path.is_dir():
         raise InputError(f"`{path}` does not exist")
     elif has_images(path):
