@@ -26,6 +26,7 @@ from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.neural_metrics import compute_neural_scores
 from kinesweep.evaluation.predictions import Prediction
 from kinesweep.evaluation.scoring import compute_scores
+from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 
@@ -172,7 +173,7 @@ def evaluate_loaded_model(
         prompt_settings=recipe.prompt_settings,
     )
     result = evaluate_batches(loaded_model.model, eval_set, generation or recipe.generation)
-    result = _add_neural_scores(result, config, loaded_model.model.device)
+    result = _add_neural_scores(result, eval_set.config, loaded_model.model.device)
     return _mark_reference_context(result, recipe.context)
 
 
@@ -205,6 +206,7 @@ def evaluate_texts(
     # Apply the same limits as for a model, so that both are scored on the same clips.
     records, _ = filter_clips_by_length(store.get_records(split), batch_config, split)
     references_by_id = {record.clip.id: record.clip.texts for record in records}
+    evaluation = resolve_evaluation(evaluation, store)
     protocol_config, wordnet = evaluation.protocol_config, evaluation.wordnet
     scores = compute_scores(texts, references_by_id, evaluation.metrics, protocol_config, wordnet)
     predictions = tuple(Prediction(i, texts[i], references_by_id[i]) for i in sorted(texts))

@@ -255,6 +255,11 @@ class Recipe(StrictConfig):
             values["context"]["decoding_context"] = (
                 "references"  # the former default; unused without context
             )
+        protocol = values["evaluation"]["protocol"]
+        if isinstance(protocol, dict) and protocol["tokenize"] == "auto":
+            # The former default, which `auto` chooses for scripts with spaces. A run's identity
+            # names any other choice, because it follows from the texts.
+            protocol["tokenize"] = "13a"
         # Sampling weights are part of `source`, which was removed, but they change the training.
         if self.corpus_weights:
             values["weights"] = self.corpus_weights

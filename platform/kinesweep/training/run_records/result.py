@@ -60,7 +60,9 @@ class RunResult:
         test: Scores of the best checkpoint on test, or None.
         costs: `parameters` (trained weights) and `decode_ms` (decoding time per sentence with the
             recipe's beams); the latter is not reproducible.
-        signatures: Metric → signature of its computation.
+        signatures: Metric → signature of its computation on validation.
+        test_signatures: Metric → signature of its computation on test; empty without test scores,
+            and in results of earlier versions, where `signatures` are those of test.
         weights_sha256: Hash of the best model's tensors; empty unless finished.
         seconds: Duration of the final call; earlier calls of a resumed run are not counted.
         folder: Run folder.
@@ -81,6 +83,7 @@ class RunResult:
     costs: dict[str, float] = field(default_factory=dict)
     epochs: float | None = None
     limited: dict[str, int] = field(default_factory=dict)
+    test_signatures: dict[str, str] = field(default_factory=dict)
 
     @property
     def objective_values(self) -> dict[str, float]:
@@ -93,7 +96,8 @@ class RunResult:
 
         They inflate the scores, because no translation is available in real use.
         """
-        return any(GOLD_CONTEXT in signature for signature in self.signatures.values())
+        signatures = (*self.signatures.values(), *self.test_signatures.values())
+        return any(GOLD_CONTEXT in signature for signature in signatures)
 
     def _repr_html_(self) -> str:
         """Return status, scores and folder as HTML, which notebooks show."""

@@ -40,6 +40,9 @@ class RunIdentity:
         torch: Version of torch.
         transformers: Version of transformers.
         processor: GPU model, or instruction set of the CPU.
+        chosen_tokenizer: Tokenizer that the scoring protocol `auto` chose for the texts, because it
+            decides which checkpoint is the best. None for `13a`, which was the only one in earlier
+            versions, and for a tokenizer that the recipe names.
     """
 
     config_hash: str
@@ -50,15 +53,19 @@ class RunIdentity:
     torch: str
     transformers: str
     processor: str
+    chosen_tokenizer: str | None = None
 
 
-def build_run_identity(recipe: Recipe, store_fingerprint: str, workers: int) -> RunIdentity:
+def build_run_identity(
+    recipe: Recipe, store_fingerprint: str, workers: int, chosen_tokenizer: str | None = None
+) -> RunIdentity:
     """Build the identity of a run on this machine.
 
     Args:
         recipe: Recipe of the run; its hash covers nearly all sections.
         store_fingerprint: Fingerprint of the feature store.
         workers: Number of workers.
+        chosen_tokenizer: See `RunIdentity`.
     """
     # Imported here because it takes seconds: `sweeps` and `report` need only the file names above.
     import torch
@@ -73,6 +80,7 @@ def build_run_identity(recipe: Recipe, store_fingerprint: str, workers: int) -> 
         torch=torch.__version__,
         transformers=transformers.__version__,
         processor=get_processor_name(recipe.resources.gpus > 0),
+        chosen_tokenizer=chosen_tokenizer,
     )
 
 
