@@ -33,7 +33,7 @@ class FswTokenizer:
 
     def __call__(self, line: str) -> str:
         """Return the tokens of a text, separated by spaces."""
-        tokens = []
+        tokens: list[str] = []
         for word in line.split():
             tokens += _TOKEN.findall(word) if is_fsw_word(word) else [word]
         return " ".join(tokens)
