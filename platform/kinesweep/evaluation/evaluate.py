@@ -26,6 +26,7 @@ from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.neural_metrics import compute_neural_scores
 from kinesweep.evaluation.predictions import Prediction
 from kinesweep.evaluation.scoring import compute_scores
+from kinesweep.evaluation.tokenization.coverage import TextCoverage, measure_coverage
 from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
@@ -43,12 +44,15 @@ class Evaluation:
         truncation_counts: Truncation of feature streams that did not fit into the language
             model's positions: number of clips (`fit_clips.<stream>`) and of vectors removed
             (`fit_vectors.<stream>`).
+        coverage: What the model's tokenizer does to the references; None for texts from another
+            source and during training.
     """
 
     scores: dict[str, float]
     signatures: dict[str, str]
     predictions: tuple[Prediction, ...]
     truncation_counts: dict[str, int] = field(default_factory=dict)
+    coverage: TextCoverage | None = None
 
     def _repr_html_(self) -> str:
         """Return the scores and their signatures as HTML, which notebooks show."""
@@ -172,7 +176,14 @@ def evaluate_loaded_model(
         recipe.effective_batch,
         prompt_settings=recipe.prompt_settings,
     )
-    result = evaluate_batches(loaded_model.model, eval_set, generation or recipe.generation)
+    generation = generation or recipe.generation
+    result = evaluate_batches(loaded_model.model, eval_set, generation)
+    result = replace(
+        result,
+        coverage=measure_coverage(
+            store.get_records(split), loaded_model.tokenizer, generation.max_new_tokens
+        ),
+    )
     result = _add_neural_scores(result, eval_set.config, loaded_model.model.device)
     return _mark_reference_context(result, recipe.context)
 

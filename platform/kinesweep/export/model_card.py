@@ -125,8 +125,21 @@ def _format_training_facts(recipe: Recipe, result: RunResult, store: Store) -> l
         f" length penalty {generation.length_penalty:g} |",
         f"| weights | `{result.weights_sha256}` |",
         f"| test evaluations | {count_test_evaluations(store)} so far with these features |",
+        *_format_text_coverage(result),
         "| license | not stated; ask the owner of the corpus before you distribute the model |",
     ]
+
+
+def _format_text_coverage(result: RunResult) -> list[str]:
+    """Format the table row of the texts that the tokenizer cannot write; none if unknown."""
+    if not result.text_coverage:
+        return []
+    parts = [
+        f"{split} {shares['unknown_tokens']:.2%} unknown tokens,"
+        f" {shares['changed_texts']:.2%} changed texts, {shares['too_long_texts']:.2%} too long"
+        for split, shares in result.text_coverage.items()
+    ]
+    return [f"| texts beyond the tokenizer | {'; '.join(parts)} |"]
 
 
 def _format_intended_use_and_limits(store: Store) -> list[str]:

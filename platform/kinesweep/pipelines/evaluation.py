@@ -12,6 +12,7 @@ from kinesweep.core.io import write_json
 from kinesweep.evaluation.evaluate import Evaluation, evaluate_model, evaluate_texts
 from kinesweep.evaluation.predictions import read_predictions, write_predictions
 from kinesweep.evaluation.scoring import compute_sentence_chrf
+from kinesweep.evaluation.tokenization.coverage import format_coverage_warnings
 from kinesweep.evaluation.tokenization.protocol import resolve_evaluation, resolve_protocol
 from kinesweep.evaluation.train_overlap import (
     TrainOverlapScores,
@@ -102,6 +103,10 @@ def evaluate_model_dir(
         )
     else:
         evaluation = evaluate_model(weights_dir, store, split, recipe.generation, recipe.evaluation)
+    if evaluation.coverage is not None:
+        limit = recipe.generation.max_new_tokens
+        for warning in format_coverage_warnings(split, evaluation.coverage, limit):
+            logger.warning(warning)
     system_name = str(predictions_path or model_dir)
     # Counted even if nothing is written: the ledger records every scoring of test.
     if split == "test":
@@ -154,6 +159,7 @@ def _write_outputs(
         "evaluation": recipe.evaluation.model_dump(mode="json"),
         "scores": evaluation.scores,
         "signatures": evaluation.signatures,
+        "text_coverage": None if evaluation.coverage is None else evaluation.coverage.shares,
         "parts": [asdict(scores) for scores in overlap_scores],
     }
     write_json(out.results_path, results)

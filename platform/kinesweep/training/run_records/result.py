@@ -55,6 +55,10 @@ class RunResult:
             `fit_clips.<stream>` and `fit_vectors.<stream>`, truncated to fit into the language
             model. For a frame embedder: `alone_in_kind`, the number of training clips that are not
             used because no other clip shows their motion.
+        text_coverage: Split → `unknown_tokens`, the share of its tokens that the tokenizer does not
+            know; `changed_texts` and `too_long_texts`, the shares of its texts that differ after
+            encoding and decoding, and that exceed `generation.max_new_tokens`. Empty in results
+            of earlier versions.
         scores: Scores of the best checkpoint on validation.
         search_scores: Scores of the best checkpoint as measured during training.
         test: Scores of the best checkpoint on test, or None.
@@ -84,6 +88,7 @@ class RunResult:
     epochs: float | None = None
     limited: dict[str, int] = field(default_factory=dict)
     test_signatures: dict[str, str] = field(default_factory=dict)
+    text_coverage: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def objective_values(self) -> dict[str, float]:
