@@ -27,7 +27,6 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.collectives import get_rank_and_world_size, is_rank_zero, run_on_rank_zero
 from kinesweep.core.paths import compute_directory_size
 from kinesweep.core.run_logger import RunLogger
-from kinesweep.evaluation.tokenization.protocol import find_chosen_tokenizer
 from kinesweep.evaluation.wordnet import check_wordnet_folder
 from kinesweep.models.checkpoint_io import estimate_saved_bytes
 from kinesweep.models.translator import Translator
@@ -149,12 +148,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     start_time = time.perf_counter()
     store = open_store(spec.store)
     _, world_size = get_rank_and_world_size()
-    identity = build_run_identity(
-        spec.recipe,
-        store.fingerprint,
-        world_size,
-        find_chosen_tokenizer(spec.recipe.evaluation, store),
-    )
+    identity = build_run_identity(spec.recipe, store, world_size)
     run_on_rank_zero(partial(claim_run_dir, spec.folder, identity, spec.overwrite))
     previous_result = run_on_rank_zero(partial(read_run_result, spec.folder))
     # A kill may have come between writing the result and removing the checkpoints.
@@ -165,13 +159,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     check_wordnet_folder(spec.recipe.evaluation)
     components = build_components(spec.recipe, store)
     text_coverage = run_on_rank_zero(
-        partial(
-            check_texts,
-            store,
-            components.tokenizer,
-            spec.recipe.evaluation,
-            spec.recipe.generation.max_new_tokens,
-        )
+        partial(check_texts, components, spec.recipe.evaluation, spec.recipe.generation)
     )
     # A stopped run continues: until it ends again, the folder must not look finished.
     run_on_rank_zero(partial((spec.folder / RESULT_FILE).unlink, missing_ok=True))

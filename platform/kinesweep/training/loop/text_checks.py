@@ -8,28 +8,28 @@ hours. Up to 1,000 clips of each split are examined, in 0.04 s a split.
 import logging
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
-from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.evaluation.text_normalization import normalize_text
 from kinesweep.evaluation.tokenization.coverage import format_coverage_warnings, measure_coverage
 from kinesweep.evaluation.tokenization.protocol import resolve_protocol, sample_corpus_texts
 from kinesweep.evaluation.tokenization.scripts import is_unsuitable
 from kinesweep.evaluation.tokenization.tokenizers import find_bleu_order
 from kinesweep.store.format.reader import Store
+from kinesweep.training.loop.components import RunComponents
 
 _LOG = logging.getLogger(__name__)
 _BLEU_ORDER = 4
 
 
 def check_texts(
-    store: Store, tokenizer: TextTokenizer, evaluation: EvaluationConfig, max_new_tokens: int
+    components: RunComponents, evaluation: EvaluationConfig, generation: GenerationConfig
 ) -> dict[str, dict[str, float]]:
     """Examine the reference texts of all splits and log a warning for each finding.
 
     Args:
-        store: Feature store.
-        tokenizer: Tokenizer of the run.
+        components: Feature store and tokenizer of the run.
         evaluation: Metrics and scoring protocol.
-        max_new_tokens: Maximum number of tokens that the model generates for a clip.
+        generation: Settings of decoding, with the maximum length of a text.
 
     Returns:
         Split → share of its tokens that are unknown, and shares of its texts that the tokenizer
@@ -38,12 +38,13 @@ def check_texts(
     Raises:
         InputError: If the tokenizer of the scoring protocol is not installed.
     """
+    store, limit = components.store, generation.max_new_tokens
     for warning in _find_metric_problems(store, evaluation):
         _LOG.warning("%s", warning)
     shares = {}
     for split in store.splits:
-        coverage = measure_coverage(store.get_records(split), tokenizer, max_new_tokens)
-        for warning in format_coverage_warnings(split, coverage, max_new_tokens):
+        coverage = measure_coverage(store.get_records(split), components.tokenizer, limit)
+        for warning in format_coverage_warnings(split, coverage, limit):
             _LOG.warning("%s", warning)
         shares[split] = coverage.shares
     return shares
