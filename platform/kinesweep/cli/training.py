@@ -106,9 +106,6 @@ def train(
     print_line(f"{result.status} after {result.step} steps: {scores_text}")
     for limit, count in result.limited.items():
         print_line(f"limits  {limit} {count}")
-    for split, shares in result.text_coverage.items():
-        if shares["unknown_tokens"]:
-            print_line(f"texts   {split} {shares['unknown_tokens']:.2%} unknown tokens")
     print_line(f"run     {result.folder}")
     print_line(f"weights {result.weights_sha256}")
     print_json_result(result.to_json(), json_line)

@@ -44,8 +44,8 @@ class Evaluation:
         truncation_counts: Truncation of feature streams that did not fit into the language
             model's positions: number of clips (`fit_clips.<stream>`) and of vectors removed
             (`fit_vectors.<stream>`).
-        coverage: What the model's tokenizer does to the references; None for texts from another
-            source and during training.
+        coverage: Shares of the references that the model's tokenizer cannot write; None for texts
+            from another source and during training.
     """
 
     scores: dict[str, float]

@@ -57,7 +57,9 @@ def test_final_scores_are_of_their_split_with_the_recipes_beams(
         assert f"idf:refs-of-{len(store.get_records(split))}-clips" in its["cider"], split
     assert result.text_coverage.keys() == set(store.splits)
     for split, shares in result.text_coverage.items():
-        assert shares["too_long_texts"] > 0.5 and shares["unknown_tokens"] < 0.2
+        assert shares["too_long_texts"] > 0.5 and (split == "train") is (
+            not shares["unknown_tokens"]
+        )
         assert f"texts of {split}" in caplog.text
     assert "`generation.max_new_tokens` (4), the longest" in caplog.text
 
@@ -69,6 +71,7 @@ def test_a_run_under_another_chosen_tokenizer_is_another_run(
     identity = build_run_identity(recipe, store, 1)
     assert identity.chosen_tokenizer is None
     plain = {key: value for key, value in asdict(identity).items() if key != "chosen_tokenizer"}
+    (tmp_path / "old").mkdir()
     write_json(tmp_path / "old" / RUN_FILE, plain)
     # A folder of an earlier version, which scored everything with `13a`.
     claim_run_dir(tmp_path / "old", identity, overwrite=False)

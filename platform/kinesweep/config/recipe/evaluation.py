@@ -135,3 +135,15 @@ class EvaluationConfig(StrictConfig):
         # A named protocol stays a name in the recipe, and its settings are looked up here.
         is_named = isinstance(self.protocol, str)
         return SCORING_PROTOCOLS[str(self.protocol)] if is_named else self.protocol  # type: ignore[return-value]
+
+    @property
+    def hashed_protocol(self) -> object:
+        """Return the plain values of `protocol` for the hash of a configuration."""
+        if isinstance(self.protocol, str):
+            return self.protocol
+        values = self.protocol.model_dump(mode="json")
+        if self.protocol.tokenize == "auto":
+            # The former default, which `auto` chooses for scripts with spaces. A run's identity
+            # names any other choice, because that follows from the texts.
+            values["tokenize"] = "13a"
+        return values
