@@ -81,6 +81,8 @@ class ExampleSampler:
         self._targets = [target for _, target in records_and_targets]
         if shuffled:
             self._targets = _shuffle_targets(self._targets, seed)
+            if config.reference_choice == "each":
+                self._targets = _separate_from_clips(self.records, self._targets)
         self._words = _collect_signed_words(self.records) if self._needs_words else []
         # A word has one form in all questions: its case must not reveal whether it is signed.
         self._word_forms = {word.casefold(): word for word in self._words}
@@ -95,7 +97,11 @@ class ExampleSampler:
     @property
     def varies_by_epoch(self) -> bool:
         """Return whether the example at an index can differ between epochs."""
-        return len(self._shares) > 1 or self._config.reference_choice == "random"
+        # With the ablation `shuffled`, targets are fixed and no reference is drawn.
+        draws_reference = (
+            self._config.reference_choice == "random" and self._config.ablation != "shuffled"
+        )
+        return len(self._shares) > 1 or draws_reference
 
     def get_example(self, index: int, epoch: int) -> Example:
         """Return the example at an index of `records` in an epoch.
@@ -270,3 +276,27 @@ def _shuffle_targets(texts: Sequence[str], seed: int) -> list[str]:
     for position, source in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
         shuffled[position] = texts[source]
     return shuffled
+
+
+def _separate_from_clips(records: Sequence[ClipRecord], targets: Sequence[str]) -> list[str]:
+    """Exchange targets so that no clip has one of its own references.
+
+    A clip with several references has several positions, so a text that changes its position can
+    stay with its clip. A target stays if it is right for every other clip too.
+
+    Args:
+        records: Clip of each position.
+        targets: Target at each position, already shuffled.
+    """
+    separated = list(targets)
+    for position, record in enumerate(records):
+        if separated[position] not in record.clip.texts:
+            continue
+        # From the next position on, so that neighbors exchange and most targets stay.
+        for step in range(1, len(records)):
+            other = (position + step) % len(records)
+            fits_here = separated[other] not in record.clip.texts
+            if fits_here and separated[position] not in records[other].clip.texts:
+                separated[position], separated[other] = separated[other], separated[position]
+                break
+    return separated

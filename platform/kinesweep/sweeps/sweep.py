@@ -13,6 +13,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ResourceError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.paths import compute_directory_size
+from kinesweep.evaluation.tokenization.protocol import resolve_protocol
 from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.job_factory import JobFactory, RunLoggerFactory
 from kinesweep.sweeps.journal.journal import Journal, Trial
@@ -131,6 +132,8 @@ def _run_all(
     sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_trials: int
 ) -> SweepOutcome:
     """Write `sweep.json`, run or resume all steps of a sweep, and return the outcome."""
+    # First, because texts in several scripts need a setting; each trial would fail with that error.
+    protocol = resolve_protocol(sweep.recipe.evaluation, sweep.stores.base)
     if journal.start_session(sweep.identity, sweep.space.question):
         sweep.on_message(f"resuming the sweep in {sweep.folder}")
     # Written before the search, so that the table of a sweep in progress can be built.
@@ -144,7 +147,6 @@ def _run_all(
     if not any(finalist.ranked for finalist in finalists):
         raise CheckpointError(_explain_missing_finalists(journal.trials))
     results = _run_finals(sweep, journal, runner, finalists)
-    protocol = sweep.recipe.evaluation.protocol_config
     outcome = summarize_sweep(sweep.space, sweep.stores.base, finalists, results, journal, protocol)
     journal.append_event("ranked", winner=outcome.winner)
     # Weights are removed only after the ranking is on record; a crash here repeats this step.
@@ -272,7 +274,7 @@ def _build_publisher(
     return ProvisionalRankingPublisher(
         space=sweep.space,
         store=sweep.stores.base,
-        protocol=sweep.recipe.evaluation.protocol_config,
+        protocol=resolve_protocol(sweep.recipe.evaluation, sweep.stores.base),
         folder=sweep.folder,
         journal=journal,
         finalists=finalists,

@@ -101,7 +101,7 @@ def finish_run(context: FinalizationContext, progress: TrainingProgress) -> RunR
     if spec.score_test:
         test = evaluate_loaded_model(loaded_model, context.store, "test")
         _write_split_outputs(context, "test", test, progress.step)
-        result = replace(result, test=test.scores, signatures=test.signatures)
+        result = replace(result, test=test.scores, test_signatures=test.signatures)
     costs = {
         "parameters": count_trainable_parameters(loaded_model.model),
         "decode_ms": measure_decode_ms_per_sentence(loaded_model, context.store),

@@ -45,6 +45,7 @@ from kinesweep.training.loop.finalization import (
     remove_run_checkpoints,
 )
 from kinesweep.training.loop.length_checks import check_clips_fit_model, iter_tokenized_clips
+from kinesweep.training.loop.text_checks import check_texts
 from kinesweep.training.loop.trainer import ReportCallback, RunCallbacks
 from kinesweep.training.reproducibility.determinism import seed_dropout
 from kinesweep.training.reproducibility.step_trace import write_start_trace
@@ -147,7 +148,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     start_time = time.perf_counter()
     store = open_store(spec.store)
     _, world_size = get_rank_and_world_size()
-    identity = build_run_identity(spec.recipe, store.fingerprint, world_size)
+    identity = build_run_identity(spec.recipe, store, world_size)
     run_on_rank_zero(partial(claim_run_dir, spec.folder, identity, spec.overwrite))
     previous_result = run_on_rank_zero(partial(read_run_result, spec.folder))
     # A kill may have come between writing the result and removing the checkpoints.
@@ -157,6 +158,9 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     # Fail before hours of training rather than at the first evaluation.
     check_wordnet_folder(spec.recipe.evaluation)
     components = build_components(spec.recipe, store)
+    text_coverage = run_on_rank_zero(
+        partial(check_texts, components, spec.recipe.evaluation, spec.recipe.generation)
+    )
     # A stopped run continues: until it ends again, the folder must not look finished.
     run_on_rank_zero(partial((spec.folder / RESULT_FILE).unlink, missing_ok=True))
     # With `last`, the result is the last checkpoint, so a lost best one does no harm.
@@ -186,6 +190,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
         seconds=time.perf_counter() - start_time,
         epochs=result.samples / num_clips,
         limited=limit_counts | result.limited,
+        text_coverage=text_coverage,
     )
     # The result comes before the removal of checkpoints: a kill in between loses nothing.
     run_on_rank_zero(result.write)
