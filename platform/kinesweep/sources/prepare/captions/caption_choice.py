@@ -109,7 +109,7 @@ def choose_caption_files(files: Iterable[CaptionFile], languages: Sequence[str])
         ValueError: If no language was asked for, and the video has several but not English.
     """
     ranked = sorted(files, key=_rank)
-    if languages == (ALL_LANGUAGES,) or languages == [ALL_LANGUAGES]:
+    if tuple(languages) == (ALL_LANGUAGES,):
         wanted = sorted({file.language for file in ranked})
         chosen = [next(file for file in ranked if file.language == code) for code in wanted]
     elif languages:
@@ -120,10 +120,14 @@ def choose_caption_files(files: Iterable[CaptionFile], languages: Sequence[str])
     choice = CaptionChoice(chosen)
     for file in ranked:
         if file not in chosen:
-            same = [other for other in chosen if other.language == file.language]
-            reason = "other_language" if not same else "other_format"
-            if same and file.is_automatic and not same[0].is_automatic:
+            same = next((other for other in chosen if other.language == file.language), None)
+            if same is None:
+                reason = "other_language"
+            elif file.is_automatic and not same.is_automatic:
                 reason = "automatic"
+            else:
+                has_same_format = file.path.suffix == same.path.suffix
+                reason = "same_language" if has_same_format else "other_format"
             choice.unused[reason] += 1
     return choice
 

@@ -17,7 +17,7 @@ _ESCAPED_TAG_PATTERN = re.compile(
     r"</?(?:b|i|u|s|c|v|em|strong|font|span|br)(?:[\s./][^<>]*)?>", re.IGNORECASE
 )
 _OVERRIDE_PATTERN = re.compile(r"\{\\[^{}]*\}|\{[yYcCfFsSpP]:[^{}]*\}")  # ASS; MicroDVD
-_ESCAPED_SPACE_PATTERN = re.compile(r"\\[hNn](?![a-z])")
+_ESCAPED_SPACE_PATTERN = re.compile(r"\\[hN]|\\n(?![a-z])")
 # With a semicolon only: `AT&T` and `R&D` are no entities, although browsers read `&copy` as one.
 _ENTITY_PATTERN = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 # Marks of direction and invisible spaces. Joiners (U+200C, U+200D) stay: they change the word in

@@ -28,7 +28,9 @@ _BRACKET_PATTERN = re.compile(
     r"|[\[［【〔](?P<opened>[^\[\]［］【】〔〕]*)\Z"  # closed in the next caption
     r"|\A(?P<closed>[^\[\]［］【】〔〕]{0,60})[\]］】〕]"  # opened in the caption before
 )
-_PARENTHESES_PATTERN = re.compile(r"[(（](?P<text>[^()（）]*)[)）]|\*+(?P<starred>[^*\n]+)\*+")
+_PARENTHESES_PATTERN = re.compile(
+    r"[(（](?P<text>[^()（）]*)[)）]|(?<!\*)\*{1,3}(?P<starred>[^*\n]+)\*{1,3}"
+)
 _MUSIC_WORDS = (
     "music|musik|musique|música|musica|muziek|музык|muzyka|müzik|音楽|音乐|音樂|음악|موسيقى|संगीत"
     "|מוזיקה|song|singing|sings|singt"
@@ -50,7 +52,7 @@ _SOUND_PATTERN = re.compile(rf"(?<![a-zA-ZÀ-ž])(?:{_MUSIC_WORDS}|{_SOUND_WORDS
 _MAX_SOUND_WORDS = 4
 _ARROWS_PATTERN = re.compile(r"(?:>{2,}|»{2,}|＞{2,})[ \t]*")
 _DASH_PATTERN = re.compile(
-    rf"^[ \t{_MARK}]*[-‐‑–—]{1, 2}(?:[ \t]+|(?=[^\W\d_]|[\"'“„¿¡(]))", re.MULTILINE
+    rf"^[ \t{_MARK}]*[-‐‑–—]{{1,2}}(?:[ \t]+|(?=[^\W\d_]|[\"'“„¿¡(]))", re.MULTILINE
 )
 _SECOND_DASH_PATTERN = re.compile(r"(?<=[.!?…])[ \t]+[-–—][ \t]+(?=\w)")
 _LABEL_PATTERN = re.compile(
@@ -66,6 +68,10 @@ _MAX_LABEL_WORDS = 4
 _LABEL_CHARACTERS_PATTERN = re.compile(r"[\w .'’&#/-]+")
 # Japanese captions name the speaker in wide parentheses before the text.
 _WIDE_LABEL_PATTERN = re.compile(r"^[ \t]*（[^（）\n]*）(?=[ \t]*\S)", re.MULTILINE)
+
+
+# One run of marks and spaces at a time, so that thousands of marks take linear time.
+_GAP_PATTERN = re.compile(rf"[ \t{_MARK}]+(?P<point>[,.;])?")
 
 
 class _MarkRemover:
@@ -139,5 +145,6 @@ def remove_marks(text: str) -> tuple[str, Counter[str]]:
 
 def _close_gaps(text: str) -> str:
     """Return a text without the signs of removed marks, and without spaces before its commas."""
-    text = re.sub(rf"[ \t]*{_MARK}[ \t{_MARK}]*(?=[,.;])", "", text)
-    return text.replace(_MARK, " ")
+    return _GAP_PATTERN.sub(
+        lambda match: match["point"] or " " if _MARK in match.group() else match.group(), text
+    )
