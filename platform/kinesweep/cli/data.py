@@ -66,32 +66,31 @@ def prepare(
     poses: Annotated[Path, typer.Argument(help="Folder of the `.pose` files.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="Output folder for the TSVs.", show_default=False)],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing TSVs.")] = False,
+    languages: Annotated[
+        str | None,
+        typer.Option(
+            help="Languages of captions in the order of preference, such as `de,en`, or `all`"
+            " (youtube_asl only). Default: English, or else the only language of a video."
+        ),
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
     """Convert a corpus's published annotations to TSVs; pose files are neither moved nor copied.
 
-    Clips without a pose file are counted and listed in missing.tsv. If their videos exist, the
-    command that estimates the poses is printed.
+    Every row is written or counted: clips without a pose file are listed in missing.tsv, rows
+    without a text or a span in dropped.tsv. Captions of youtube_asl may be VTT, SRT, YouTube's JSON
+    or XML; rolling automatic captions are joined, and marks such as [Music] are removed and
+    counted. If the videos of missing clips exist, the command that estimates the poses is printed.
 
     Example: kinesweep prepare generic .kinesweep/sample .kinesweep/sample /tmp/tsv --overwrite
     """
     from kinesweep.sources import prepare as prepare_module
 
-    result = prepare_module.prepare_corpus(corpus, annotations, poses, out, overwrite)
-    for name, file in result.files.items():
-        # A split without missing clips has no entry in `missing`.
-        num_missing = result.missing.get(name, 0)
-        print_line(f"{file}  {result.clips[name]} clips, {num_missing} without a pose file")
-    for name in sorted(result.missing.keys() - result.files.keys()):
-        print_line(
-            f"{name}: none of {result.missing[name]} clips has a pose file; no TSV was written"
-        )
-    if result.unestimated:
-        print_line(
-            f"{result.unestimated} of the missing clips exist as videos or frames; estimate their"
-            f" poses with `kinesweep estimate-poses {poses} --out {poses}`, then run `prepare`"
-            " again"
-        )
+    # Codes are compared in lower case, and `de, en` may contain spaces.
+    codes = [code.strip().lower() for code in (languages or "").split(",") if code.strip()]
+    result = prepare_module.prepare_corpus(corpus, annotations, poses, out, overwrite, codes)
+    for line in result.format_lines(poses):
+        print_line(line)
     print_line(f"media paths in the TSVs are relative to source.root={poses.absolute()}")
     files = {name: str(file) for name, file in result.files.items()}
     print_json_result({**vars(result), "files": files, "root": str(poses.absolute())}, json_line)

@@ -1,9 +1,17 @@
-"""The annotation of one clip, as the readers of published corpora return it."""
+"""The annotations of a split, as the readers of published corpora return them.
 
-from dataclasses import dataclass
+Each row of a published table becomes an annotation or a dropped row with its reason, so that the
+numbers of both add up to the rows that the corpus has.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
 
 from kinesweep.core.tables.table_writing import format_row
 from kinesweep.sources.tsv.tsv_columns import WRITTEN_COLUMNS
+
+MIN_CLIP_MS = 40
+"""Shortest span that is written: one frame at 25 frames per second. A shorter one shows no sign."""
 
 
 @dataclass(frozen=True)
@@ -14,11 +22,32 @@ class PoseFile:
         path: Path relative to the folder of poses.
         start_ms: Start of the clip in the file in milliseconds; 0 is the start of the file.
         end_ms: End of the clip in the file in milliseconds; 0 is the end of the file.
+        is_span: Whether the annotation gives the times. They must then be a span: in a table,
+            `0 0` would be read as the whole file.
     """
 
     path: str
     start_ms: float = 0
     end_ms: float = 0
+    is_span: bool = False
+
+    def find_fault(self) -> str:
+        """Return the reason why the span cannot be used, or an empty text."""
+        return find_span_fault(self.start_ms, self.end_ms) if self.is_span else ""
+
+
+def find_span_fault(start_ms: float, end_ms: float) -> str:
+    """Return the reason why a span cannot be used, or an empty text.
+
+    Args:
+        start_ms: Start in milliseconds.
+        end_ms: End in milliseconds.
+    """
+    if end_ms == start_ms:
+        return "zero_length"
+    if end_ms < start_ms:
+        return "end_before_start"
+    return "too_short" if end_ms - start_ms < MIN_CLIP_MS else ""
 
 
 @dataclass(frozen=True)
@@ -38,6 +67,7 @@ class ClipAnnotation:
         language: Language code of the text.
         missing_part: Missing part of the annotation, or empty; an incomplete annotation has no
             candidate files.
+        row: Location of the row in its table, for example `how2sign_train.csv:12`.
     """
 
     id: str
@@ -51,6 +81,7 @@ class ClipAnnotation:
     gloss: str = ""
     language: str = ""
     missing_part: str = ""
+    row: str = ""
 
     @property
     def missing_description(self) -> str:
@@ -68,3 +99,35 @@ class ClipAnnotation:
         values["signal_end"] = f"{pose_file.end_ms:.10g}"
         # Captions break lines for the screen, so white space within a field is collapsed.
         return format_row(" ".join(str(values[column]).split()) for column in WRITTEN_COLUMNS)
+
+
+@dataclass(frozen=True)
+class DroppedRow:
+    """A row or caption that becomes no clip.
+
+    Attributes:
+        row: Location of the row, for example `how2sign_train.csv:12`.
+        reason: Short, stable key, for example `zero_length`.
+    """
+
+    row: str
+    reason: str
+
+
+@dataclass
+class SplitAnnotations:
+    """The annotations of one split.
+
+    Attributes:
+        annotations: Annotations in the order of the corpus.
+        dropped: Rows and captions that are no annotations.
+        removed_marks: Number of marks that were removed from texts, by kind, for example `music`.
+        unused_files: Number of caption files that were not used, by reason.
+        warnings: Findings that a person should know, as full sentences.
+    """
+
+    annotations: list[ClipAnnotation] = field(default_factory=list)
+    dropped: list[DroppedRow] = field(default_factory=list)
+    removed_marks: Counter[str] = field(default_factory=Counter)
+    unused_files: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)

@@ -1,4 +1,7 @@
-"""Reader for generic TSVs: `train.tsv`, `validation.tsv` (or `val`, `dev`) and `test.tsv`.
+"""Reader for generic TSVs: one table per split, with the name of the split in its name.
+
+The words `train`, `validation` (or `valid`, `val`, `dev`) and `test` count as whole words:
+`phoenix.dev.tsv` is a table of validation, `vocab.tsv` is none.
 
 Any table that `pose_tsv` can read is rewritten with the newest column names and one pose folder for
 all splits. Times are in milliseconds.
@@ -8,28 +11,29 @@ from pathlib import Path
 
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
-from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
-from kinesweep.sources.prepare.file_search import find_single_file
+from kinesweep.sources.prepare.clip_annotation import (
+    ClipAnnotation,
+    DroppedRow,
+    PoseFile,
+    SplitAnnotations,
+)
+from kinesweep.sources.prepare.file_search import find_split_file
 
-# Globs without their suffix. `[vd]*` matches `validation`, `val` and `dev`, but also any other name
-# that begins with one of these letters.
-_FILE_PATTERNS = {"train": "train", "validation": "[vd]*", "test": "test"}
 
-
-def read_generic(folder: Path, split: str) -> list[ClipAnnotation]:
+def read_generic(folder: Path, split: str) -> SplitAnnotations:
     """Read the annotations of a split; there are none if no file matches the split.
 
-    Rows without a text or without frames are left out.
+    Rows without a text or without frames are counted as dropped.
 
     Raises:
-        InputError: If several files match the split.
+        InputError: If several files match the split, or a name has words of two splits.
         SourceError: If the file is malformed; names every line.
     """
-    path = find_single_file(folder, f"{_FILE_PATTERNS[split]}.tsv")
+    path = find_split_file(folder, split, ".tsv")
     if path is None:
-        return []
+        return SplitAnnotations()
     source = PoseTsvSource(PoseTsvConfig.model_validate({split: str(path)}))
-    return [
+    annotations = [
         ClipAnnotation(
             id=clip.id,
             candidate_files=(PoseFile(clip.media, clip.span.start or 0, clip.span.end or 0),),
@@ -41,6 +45,9 @@ def read_generic(folder: Path, split: str) -> list[ClipAnnotation]:
             signer=clip.signer,
             gloss=clip.gloss,
             language=clip.language,
+            row=clip.row,
         )
         for clip in source.list_clips(split)
     ]
+    dropped = [DroppedRow(row.row, row.reason) for row in source.list_invalid_rows()]
+    return SplitAnnotations(annotations, dropped)

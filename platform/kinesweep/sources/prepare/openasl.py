@@ -7,7 +7,7 @@ its span of `{yid}.pose`.
 
 from pathlib import Path
 
-from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile, SplitAnnotations
 from kinesweep.sources.prepare.delimited_table import read_delimited_rows
 from kinesweep.sources.prepare.file_search import find_single_file
 from kinesweep.sources.prepare.times import parse_milliseconds
@@ -17,7 +17,7 @@ _SPLIT_NAMES = {"train": "train", "validation": "valid", "test": "test"}
 _REQUIRED_COLUMNS = ("vid", "yid", "start", "end", "raw-text", "split")
 
 
-def read_openasl(folder: Path, split: str) -> list[ClipAnnotation]:
+def read_openasl(folder: Path, split: str) -> SplitAnnotations:
     """Read the annotations of a split; there are none if no table exists.
 
     Raises:
@@ -26,9 +26,9 @@ def read_openasl(folder: Path, split: str) -> list[ClipAnnotation]:
     """
     path = find_single_file(folder, "openasl*.tsv")
     if path is None:
-        return []
+        return SplitAnnotations()
     rows, errors = read_delimited_rows(path, "\t", _REQUIRED_COLUMNS)
-    annotations: list[ClipAnnotation] = []
+    result = SplitAnnotations()
     order_by_video: dict[str, int] = {}
     for line_number, row in rows:
         if row["split"] not in _SPLIT_NAMES.values():
@@ -42,19 +42,22 @@ def read_openasl(folder: Path, split: str) -> list[ClipAnnotation]:
             # The file has no order column, so the clips of a video are numbered by their rows.
             order = order_by_video[row["yid"]] = order_by_video.get(row["yid"], -1) + 1
             try:
-                annotations.append(_build_annotation(row, order))
+                result.annotations.append(
+                    _build_annotation(row, order, f"{path.name}:{line_number}")
+                )
             except ValueError as error:
                 errors.append((f"{path.name}:{line_number}", str(error)))
     raise_table_errors(errors)
-    return annotations
+    return result
 
 
-def _build_annotation(row: dict[str, str], order: int) -> ClipAnnotation:
+def _build_annotation(row: dict[str, str], order: int, location: str) -> ClipAnnotation:
     """Build the annotation of a clip from its row.
 
     Args:
         row: Fields by column name.
         order: Position of the clip in its video.
+        location: Location of the row.
 
     Raises:
         ValueError: If a time is malformed.
@@ -64,7 +67,7 @@ def _build_annotation(row: dict[str, str], order: int) -> ClipAnnotation:
         id=row["vid"],
         candidate_files=(
             PoseFile(f"{row['vid']}.pose"),
-            PoseFile(f"{row['yid']}.pose", start_ms, end_ms),
+            PoseFile(f"{row['yid']}.pose", start_ms, end_ms, is_span=True),
         ),
         text=row["raw-text"],
         encoder_prompt="__asl__",
@@ -72,4 +75,5 @@ def _build_annotation(row: dict[str, str], order: int) -> ClipAnnotation:
         document=row["yid"],
         order=order,
         language="en",
+        row=location,
     )

@@ -7,7 +7,7 @@ The fields are separated by bars. The columns are `name`, `speaker`, `orth` (the
 
 from pathlib import Path
 
-from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile, SplitAnnotations
 from kinesweep.sources.prepare.delimited_table import read_delimited_rows
 from kinesweep.sources.prepare.file_search import find_single_file
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
@@ -16,7 +16,7 @@ _SPLIT_NAMES = {"train": "train", "validation": "dev", "test": "test"}
 _REQUIRED_COLUMNS = ("name", "translation")
 
 
-def read_phoenix(folder: Path, split: str) -> list[ClipAnnotation]:
+def read_phoenix(folder: Path, split: str) -> SplitAnnotations:
     """Read the annotations of a split; there are none if no file matches the split.
 
     Raises:
@@ -26,18 +26,21 @@ def read_phoenix(folder: Path, split: str) -> list[ClipAnnotation]:
     split_name = _SPLIT_NAMES[split]
     path = find_single_file(folder, f"PHOENIX-2014-T.{split_name}.corpus.csv")
     if path is None:
-        return []
+        return SplitAnnotations()
     rows, errors = read_delimited_rows(path, "|", _REQUIRED_COLUMNS)
     raise_table_errors(errors)
-    return [_build_annotation(row, split_name) for _, row in rows]
+    return SplitAnnotations(
+        [_build_annotation(row, split_name, f"{path.name}:{line}") for line, row in rows]
+    )
 
 
-def _build_annotation(row: dict[str, str], folder: str) -> ClipAnnotation:
+def _build_annotation(row: dict[str, str], folder: str, location: str) -> ClipAnnotation:
     """Build the annotation of a clip from its row.
 
     Args:
         row: Fields by column name.
         folder: Folder of the split, in which the pose file is looked for first.
+        location: Location of the row.
     """
     name = row["name"]
     # A name without a hyphen becomes a document of its own.
@@ -53,4 +56,5 @@ def _build_annotation(row: dict[str, str], folder: str) -> ClipAnnotation:
         signer=row.get("speaker", ""),
         gloss=row.get("orth", ""),
         language="de",
+        row=location,
     )

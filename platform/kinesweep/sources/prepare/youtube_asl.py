@@ -1,33 +1,50 @@
 """Reader for YouTube-ASL: a list of video ids, `*video_ids.txt`, and the captions of the videos.
 
-Caption files may be anywhere below the folder. Their names begin with the video id and a dot:
-`{id}.en.vtt` (WebVTT, as downloaders write it) or `{id}.json` (a list of `text`, `start` and
-`duration` in seconds). Each caption becomes a clip, a span of `{id}.pose`. All clips belong to
-train, because the corpus has no splits (`kinesweep split` creates them). Videos without captions
-are reported.
+Caption files may be anywhere below the folder, in the formats of `captions.caption_file`. Each
+caption becomes a clip, a span of `{id}.pose`; rolling captions are joined and marks are removed
+(`captions`). All clips belong to train, because the corpus has no splits (`kinesweep split` creates
+them). The language comes from the name of the file, or else from its header. Videos without
+captions are reported.
 """
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-import webvtt
-
-from kinesweep.core.errors import InputError
-from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
+from kinesweep.sources.prepare.captions.caption_choice import (
+    ALL_LANGUAGES,
+    CaptionFile,
+    choose_caption_files,
+    get_language_code,
+    parse_caption_name,
+)
+from kinesweep.sources.prepare.captions.caption_clips import Caption, build_captions
+from kinesweep.sources.prepare.captions.caption_file import (
+    UNSUPPORTED_SUFFIXES,
+    read_caption_file,
+)
+from kinesweep.sources.prepare.captions.caption_track import CaptionTrack
+from kinesweep.sources.prepare.clip_annotation import (
+    ClipAnnotation,
+    DroppedRow,
+    PoseFile,
+    SplitAnnotations,
+)
 from kinesweep.sources.prepare.file_search import find_single_file
-from kinesweep.sources.prepare.times import parse_milliseconds
+from kinesweep.sources.prepare.video_ids import read_video_ids
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
 
-Caption = tuple[float, float, str]
-"""Start and end in milliseconds, and the text."""
 
-
-def read_youtube_asl(folder: Path, split: str) -> list[ClipAnnotation]:
+def read_youtube_asl(folder: Path, split: str, languages: Sequence[str] = ()) -> SplitAnnotations:
     """Read the annotations of a split: all clips for train, and none for other splits.
 
     A video without captions gives an incomplete annotation. Without a list of ids, there are no
     annotations.
+
+    Args:
+        folder: Folder of the list and of the captions.
+        split: Name of the split.
+        languages: Language codes in the order of preference, `all`, or none; see
+            `choose_caption_files`.
 
     Raises:
         InputError: If there are several lists of ids, or the list is not UTF-8.
@@ -35,138 +52,155 @@ def read_youtube_asl(folder: Path, split: str) -> list[ClipAnnotation]:
     """
     path = find_single_file(folder, "*video_ids.txt")
     if path is None or split != "train":
-        return []
-    caption_paths = _find_caption_files(folder)
-    annotations: list[ClipAnnotation] = []
-    errors: list[TableError] = []
-    for video in _read_video_ids(path):
-        caption_path = caption_paths.get(video)
-        if caption_path is None:
-            annotations.append(
-                _build_annotation(
-                    video, video, 0, (0, 0, ""), missing_part="captions of this video"
-                )
-            )
-            continue
+        return SplitAnnotations()
+    videos, repeated = read_video_ids(path)
+    reader = _CaptionReader(languages, SplitAnnotations(dropped=list(repeated)))
+    files_by_video = _find_caption_files(folder)
+    for video in videos:
+        reader.add_video(video, files_by_video.pop(video, []))
+    num_unlisted = sum(len(files) for files in files_by_video.values())
+    if num_unlisted:
+        reader.result.unused_files["not_in_list"] += num_unlisted
+    raise_table_errors(reader.errors)
+    return reader.result
+
+
+class _CaptionReader:
+    """The conversion of the captions of all videos to annotations.
+
+    Args:
+        languages: Language codes in the order of preference, `all`, or none.
+        result: Annotations to extend.
+
+    Attributes:
+        result: Annotations of the videos so far.
+        errors: Errors of the files so far.
+    """
+
+    def __init__(self, languages: Sequence[str], result: SplitAnnotations) -> None:
+        self._languages = tuple(languages)
+        self.result = result
+        self.errors: list[TableError] = []
+
+    def add_video(self, video: str, files: list[CaptionFile]) -> None:
+        """Add the annotations of a video, or an incomplete one if it has no captions.
+
+        Args:
+            video: Id of the video.
+            files: Caption files of the video.
+        """
+        tracks = self._read_files(files)
+        if files and not tracks:  # the errors are already listed
+            return
         try:
-            # Captions without a text are dropped before the others are numbered.
-            video_captions = [
-                caption
-                for caption in _CAPTION_READERS[caption_path.suffix](caption_path)
-                if caption[2]
-            ]
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            webvtt.errors.MalformedFileError,
-        ) as error:
-            errors.append(
-                (caption_path.name, f"cannot be read as captions: {error or type(error).__name__}")
+            choice = choose_caption_files(tracks, self._languages) if tracks else None
+        except ValueError as error:
+            self.errors.append((video, str(error)))
+            return
+        if choice is None or not choice.files:
+            missing = "captions of this video"
+            if tracks:
+                missing += f" in {', '.join(self._languages)}"
+                self.result.unused_files["other_language"] += len(tracks)
+            self.result.annotations.append(_build_incomplete_annotation(video, missing))
+            return
+        self.result.unused_files += choice.unused
+        order = 0
+        for file in choice.files:
+            captions = self._clean(file, tracks[file])
+            suffix = f"-{file.language}" if self._languages == (ALL_LANGUAGES,) else ""
+            for caption in captions:
+                clip_id = f"{video}{suffix}-{order:04d}"
+                self.result.annotations.append(_build_annotation(clip_id, order, file, caption))
+                order += 1
+        if not order:
+            self.result.warnings.append(f"video {video}: no caption is left; see the counts above")
+
+    def _read_files(self, files: list[CaptionFile]) -> dict[CaptionFile, CaptionTrack]:
+        """Read the files of a video, and return the content of those that can be read."""
+        tracks: dict[CaptionFile, CaptionTrack] = {}
+        track_by_name: dict[str, CaptionTrack] = {}
+        known = [f for f in files if f.path.suffix.lower() not in UNSUPPORTED_SUFFIXES]
+        if files and not known:
+            names = ", ".join(file.path.name for file in files)
+            text = "is in a format that is not read; download the captions as VTT, SRT or JSON"
+            self.errors.append((names, text))
+        elif len(files) > len(known):
+            self.result.unused_files["other_format"] += len(files) - len(known)
+        for file in known:
+            name = file.path.name
+            try:
+                track = read_caption_file(file.path)
+            except (OSError, ValueError) as error:
+                text = f"cannot be read as captions: {error or type(error).__name__}"
+                self.errors.append((name, text))
+                continue
+            if track_by_name.setdefault(name, track).cues != track.cues:
+                self.errors.append((name, "is in two folders with different captions; keep one"))
+            self._warn_about_language(file, track)
+            tracks[file.add_content(track)] = track
+        return tracks
+
+    def _warn_about_language(self, file: CaptionFile, track: CaptionTrack) -> None:
+        """Add a warning if the name and the header of a file state two languages."""
+        stated = get_language_code(track.language)
+        if file.tag and stated and stated != file.language:
+            self.result.warnings.append(
+                f"{file.path.name}: the header says `{track.language}`; the name was believed"
             )
-            continue
-        annotations += [
-            _build_annotation(f"{video}-{order:04d}", video, order, caption)
-            for order, caption in enumerate(video_captions)
-        ]
-    raise_table_errors(errors)
-    return annotations
+
+    def _clean(self, file: CaptionFile, track: CaptionTrack) -> list[Caption]:
+        """Return the captions of a track, and count what was dropped and removed."""
+        built = build_captions(track)
+        self.result.dropped += [DroppedRow(*dropped) for dropped in built.dropped]
+        self.result.removed_marks += built.removed_marks
+        return built.captions
 
 
-def _read_video_ids(path: Path) -> list[str]:
-    """Read the video ids from a text file, in which white space separates them.
-
-    Raises:
-        InputError: If the file is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig").split()
-    except UnicodeDecodeError as error:
-        text = f"`{path.name}` is not UTF-8 ({error.reason} at byte {error.start})"
-        raise InputError(text) from None
-
-
-def _find_caption_files(folder: Path) -> dict[str, Path]:
-    """Find the caption files below a folder, and return one path per video id.
-
-    If a video has several files, JSON is preferred to WebVTT, and `.en` in the name after that.
-    """
-    # Sorted from the least to the most preferred: the dictionary keeps the last file of a video.
-    files = [path for path in folder.rglob("*") if _is_caption_file(path)]
-    files.sort(key=lambda path: (path.suffix, ".en" not in path.name, path), reverse=True)
-    return {path.name.partition(".")[0]: path for path in files}
-
-
-def _is_caption_file(path: Path) -> bool:
-    """Return whether a file may contain captions, judged by its name.
-
-    A JSON file with another dot in its name is metadata, such as a downloader's `{id}.info.json`.
-    """
-    has_inner_dot = path.name.count(".") > 1
-    return (
-        path.suffix in _CAPTION_READERS
-        and not (path.suffix == ".json" and has_inner_dot)
-        # Last, because it is the only condition that asks the file system.
-        and path.is_file()
-    )
-
-
-def _iter_json_captions(path: Path) -> Iterator[Caption]:
-    """Yield the captions of a JSON file in the order of the file, with times in milliseconds.
-
-    Raises:
-        OSError: If the file cannot be read.
-        ValueError: If the file is not JSON in UTF-8 or contains a time that is not a number.
-        KeyError: If a caption has no `start`, `duration` or `text`.
-        TypeError: If the file is not a list of objects.
-    """
-    for caption in json.loads(path.read_text(encoding="utf-8")):
-        start_ms = 1000 * float(caption["start"])
-        end_ms = start_ms + 1000 * float(caption["duration"])
-        yield start_ms, end_ms, str(caption["text"]).strip()
-
-
-def _iter_vtt_captions(path: Path) -> Iterator[Caption]:
-    """Yield the captions of a WebVTT file in the order of the file, with times in milliseconds.
-
-    Raises:
-        OSError: If the file cannot be read.
-        ValueError: If the file is not UTF-8 or contains a malformed time.
-        webvtt.errors.MalformedFileError: If the file is not WebVTT.
-    """
-    for caption in webvtt.read(str(path)).captions:
-        start_ms, end_ms = parse_milliseconds(caption.start), parse_milliseconds(caption.end)
-        yield start_ms, end_ms, caption.text.strip()
-
-
-_CAPTION_READERS: dict[str, Callable[[Path], Iterator[Caption]]] = {
-    ".json": _iter_json_captions,
-    ".vtt": _iter_vtt_captions,
-}
+def _find_caption_files(folder: Path) -> dict[str, list[CaptionFile]]:
+    """Find the caption files below a folder, and return them by video id."""
+    files_by_video: dict[str, list[CaptionFile]] = {}
+    for path in sorted(folder.rglob("*")):
+        file = parse_caption_name(path)
+        if file is not None and path.is_file():
+            files_by_video.setdefault(file.video, []).append(file)
+    return files_by_video
 
 
 def _build_annotation(
-    clip_id: str, video: str, order: int, caption: Caption, missing_part: str = ""
+    clip_id: str, order: int, file: CaptionFile, caption: Caption
 ) -> ClipAnnotation:
-    """Build the annotation of a caption, or an incomplete annotation if `missing_part` is set.
+    """Build the annotation of a caption.
 
     Args:
         clip_id: Id of the clip.
-        video: Id of the video.
         order: Position of the caption in the video, from 0.
-        caption: Times in milliseconds and text of the caption.
-        missing_part: Missing part of the annotation, or empty.
+        file: File of the caption.
+        caption: Times and text of the caption.
     """
-    start_ms, end_ms, text = caption
+    span = PoseFile(f"{file.video}.pose", caption.start_ms, caption.end_ms, is_span=True)
     return ClipAnnotation(
         id=clip_id,
-        candidate_files=() if missing_part else (PoseFile(f"{video}.pose", start_ms, end_ms),),
-        text=text,
+        candidate_files=(span,),
+        text=caption.text,
         encoder_prompt="__asl__",
-        decoder_prompt="__en__",
-        document=video,
+        decoder_prompt=f"__{file.language}__",
+        document=file.video,
         order=order,
-        language="en",
+        language=file.language,
+        row=file.path.name,
+    )
+
+
+def _build_incomplete_annotation(video: str, missing_part: str) -> ClipAnnotation:
+    """Build the annotation of a video without usable captions."""
+    return ClipAnnotation(
+        id=video,
+        candidate_files=(),
+        text="",
+        encoder_prompt="",
+        decoder_prompt="",
+        document=video,
+        order=0,
         missing_part=missing_part,
     )

@@ -1,0 +1,65 @@
+"""The result of preparing a corpus: what was written, and why the rest was not."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PreparationResult:
+    """The result of the conversion of published annotations.
+
+    Attributes:
+        files: Path of the TSV by split.
+        clips: Number of clips in the TSV by split.
+        missing: Number of clips without a pose file or annotations by split, listed in
+            `missing.tsv`.
+        unestimated: Number of missing clips whose video or folder of frames exists.
+        dropped: Number of rows and captions that cannot be clips, by split and reason, listed in
+            `dropped.tsv`.
+        removed_marks: Number of marks that were removed from captions, by kind.
+        unused_files: Number of caption files that were not used, by reason.
+        warnings: Findings that a person should know, as full sentences.
+    """
+
+    files: dict[str, Path]
+    clips: dict[str, int]
+    missing: dict[str, int]
+    unestimated: int
+    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    removed_marks: dict[str, int] = field(default_factory=dict)
+    unused_files: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def format_lines(self, poses: Path) -> Iterator[str]:
+        """Yield the lines that tell a person what was written and what was not.
+
+        Args:
+            poses: Folder of the pose files, for the command that estimates missing ones.
+        """
+        for split, file in self.files.items():
+            # A split without missing clips has no entry in `missing`.
+            num_missing = self.missing.get(split, 0)
+            yield f"{file}  {self.clips[split]} clips, {num_missing} without a pose file"
+        for split in sorted(self.missing.keys() - self.files.keys()):
+            num_missing = self.missing[split]
+            yield f"{split}: none of {num_missing} clips has a pose file; no TSV was written"
+        for split, reasons in self.dropped.items():
+            yield f"{split}: dropped {sum(reasons.values())} rows: {format_counts(reasons)}"
+        if self.removed_marks:
+            yield f"removed marks from captions: {format_counts(self.removed_marks)}"
+        if self.unused_files:
+            yield f"caption files that were not used: {format_counts(self.unused_files)}"
+        yield from (f"warning: {warning}" for warning in self.warnings)
+        if self.unestimated:
+            yield (
+                f"{self.unestimated} of the missing clips exist as videos or frames; estimate their"
+                f" poses with `kinesweep estimate-poses {poses} --out {poses}`, then run `prepare`"
+                " again"
+            )
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Format counts by reason, the largest first: `12 music, 3 empty`."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {reason}" for reason, count in ordered)
