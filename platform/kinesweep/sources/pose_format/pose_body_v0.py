@@ -23,8 +23,14 @@ _PEOPLE = struct.Struct("<H")
 _PERSON_ID_BYTES = 2
 
 
-def read_body_v0(
-    file: BufferedReader, path: Path, header: PoseHeader, offset: int, span: Span, person: int
+def read_body_v0(  # noqa: PLR0913 (what a v0.1 file is read with, too)
+    file: BufferedReader,
+    path: Path,
+    header: PoseHeader,
+    offset: int,
+    span: Span,
+    person: int,
+    fps: float | None,
 ) -> PoseSequence:
     """Read one person over a span of a v0.0 file, in which each frame lists its own people.
 
@@ -37,6 +43,7 @@ def read_body_v0(
         offset: Offset of the body in bytes.
         span: Part of the file to read.
         person: Index of the person, from 0.
+        fps: Frame rate that replaces the stated one; None keeps it.
 
     Raises:
         ClipError: With reason `not_a_pose_file`, `truncated`, `bad_fps`, `no_frames`,
@@ -54,11 +61,13 @@ def read_body_v0(
     width = header.num_dims + 1
     person_bytes = _PERSON_ID_BYTES + header.layout.num_points * width * _FLOAT_BYTES
     try:
-        fps, num_frames = _BODY_00.unpack_from(content)
+        stated_fps, num_frames = _BODY_00.unpack_from(content)
         people_offsets, people_counts = _find_people(content, num_frames, person_bytes)
     except struct.error:
         raise ClipError(f"`{path}` is truncated: frames are missing", "truncated") from None
-    start_frame, end_frame = resolve_frame_range(path, span, validate_fps(path, fps), num_frames)
+    has_whole_fps = fps is None
+    fps = validate_fps(path, stated_fps, fps)
+    start_frame, end_frame = resolve_frame_range(path, span, fps, num_frames)
     # The person may be missing in some frames, but must appear in at least one of the file.
     # `max` has an argument: `resolve_frame_range` rejects files without frames.
     check_person(path, person, max(people_counts))
@@ -75,7 +84,9 @@ def read_body_v0(
             values_TJW[t] = flat_values.reshape(values_TJW[t].shape)
     points_TPJC = np.ascontiguousarray(values_TJW[:, None, :, :-1])
     confidence_TPJ = np.ascontiguousarray(values_TJW[:, None, :, -1])
-    return PoseSequence(points_TPJC, confidence_TPJ, float(fps), header.layout)
+    return PoseSequence(
+        points_TPJC, confidence_TPJ, fps, header.layout, has_whole_fps=has_whole_fps
+    )
 
 
 def _find_people(content: bytes, num_frames: int, person_bytes: int) -> tuple[list[int], list[int]]:

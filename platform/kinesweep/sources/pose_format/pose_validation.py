@@ -14,22 +14,27 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 
 
-def validate_fps(path: Path, fps: float) -> float:
-    """Return the frame rate of a file unchanged, after checking that it is positive and finite.
+def validate_fps(path: Path, stated_fps: float, fps: float | None = None) -> float:
+    """Return the frame rate of a file, or the rate that replaces it, in frames per second.
 
     Args:
         path: Path of the file, for the error message.
-        fps: Frame rate in frames per second.
+        stated_fps: Frame rate that the file states.
+        fps: Frame rate that replaces it; None keeps it.
 
     Raises:
-        ClipError: With reason `bad_fps`.
+        ClipError: With reason `bad_fps` if the stated rate is needed, but 0, negative or not
+            finite.
     """
-    if not 0 < fps < float("inf"):  # also false for NaN
+    if fps is not None:
+        return fps
+    if not 0 < stated_fps < float("inf"):  # also false for NaN
         raise ClipError(
-            f"`{path}` declares {fps:g} frames a second; the rate must be positive and finite",
+            f"`{path}` declares {stated_fps:g} frames a second; the rate must be positive and"
+            " finite; state the right one with `source.fps`",
             "bad_fps",
         )
-    return float(fps)
+    return float(stated_fps)
 
 
 def check_person(path: Path, person: int, num_people: int) -> None:
