@@ -27,6 +27,7 @@ class TsvConfig(CorpusConfig):
     fps: float | None = Field(
         None,
         gt=0,
+        allow_inf_nan=False,
         description="Frames per second of videos that are stored as folders of images, and of"
         " `.pose` files whose stated rate is wrong: it replaces the rate of every file.",
     )

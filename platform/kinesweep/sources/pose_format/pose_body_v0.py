@@ -12,10 +12,13 @@ import numpy as np
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
-from kinesweep.core.units import Span
 from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_header import PoseHeader
-from kinesweep.sources.pose_format.pose_validation import check_person, validate_fps
+from kinesweep.sources.pose_format.pose_validation import (
+    PoseSelection,
+    check_person,
+    validate_fps,
+)
 
 _FLOAT_BYTES = 4
 _BODY_00 = struct.Struct("<HH")  # fps, frames; the number of people is stored per frame
@@ -23,14 +26,8 @@ _PEOPLE = struct.Struct("<H")
 _PERSON_ID_BYTES = 2
 
 
-def read_body_v0(  # noqa: PLR0913 (what a v0.1 file is read with, too)
-    file: BufferedReader,
-    path: Path,
-    header: PoseHeader,
-    offset: int,
-    span: Span,
-    person: int,
-    fps: float | None,
+def read_body_v0(
+    file: BufferedReader, path: Path, header: PoseHeader, offset: int, selection: PoseSelection
 ) -> PoseSequence:
     """Read one person over a span of a v0.0 file, in which each frame lists its own people.
 
@@ -41,9 +38,7 @@ def read_body_v0(  # noqa: PLR0913 (what a v0.1 file is read with, too)
         path: Path of the file, for error messages.
         header: Header of the file.
         offset: Offset of the body in bytes.
-        span: Part of the file to read.
-        person: Index of the person, from 0.
-        fps: Frame rate that replaces the stated one; None keeps it.
+        selection: Span, person and, if it is replaced, frame rate.
 
     Raises:
         ClipError: With reason `not_a_pose_file`, `truncated`, `bad_fps`, `no_frames`,
@@ -65,11 +60,11 @@ def read_body_v0(  # noqa: PLR0913 (what a v0.1 file is read with, too)
         people_offsets, people_counts = _find_people(content, num_frames, person_bytes)
     except struct.error:
         raise ClipError(f"`{path}` is truncated: frames are missing", "truncated") from None
-    has_whole_fps = fps is None
-    fps = validate_fps(path, stated_fps, fps)
-    start_frame, end_frame = resolve_frame_range(path, span, fps, num_frames)
+    fps = validate_fps(path, stated_fps, selection.fps)
+    start_frame, end_frame = resolve_frame_range(path, selection.span, fps, num_frames)
     # The person may be missing in some frames, but must appear in at least one of the file.
     # `max` has an argument: `resolve_frame_range` rejects files without frames.
+    person = selection.person
     check_person(path, person, max(people_counts))
     # W: the coordinates of a point, followed by its confidence.
     values_TJW = np.zeros((end_frame - start_frame, header.layout.num_points, width), np.float32)
@@ -85,7 +80,7 @@ def read_body_v0(  # noqa: PLR0913 (what a v0.1 file is read with, too)
     points_TPJC = np.ascontiguousarray(values_TJW[:, None, :, :-1])
     confidence_TPJ = np.ascontiguousarray(values_TJW[:, None, :, -1])
     return PoseSequence(
-        points_TPJC, confidence_TPJ, fps, header.layout, has_whole_fps=has_whole_fps
+        points_TPJC, confidence_TPJ, fps, header.layout, has_whole_fps=selection.fps is None
     )
 
 

@@ -33,6 +33,7 @@ from kinesweep.sources.pose_format.pose_header import (
     parse_header,
 )
 from kinesweep.sources.pose_format.pose_validation import (
+    PoseSelection,
     check_finite,
     check_person,
     validate_fps,
@@ -89,7 +90,7 @@ def read_pose(
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ClipError(f"`{path}` is not a file", "not_a_file")
         with path.open("rb") as file:
-            sequence = _read_sequence(file, path, span, person, fps)
+            sequence = _read_sequence(file, path, PoseSelection(span, person, fps))
     except FileNotFoundError:
         raise ClipError(f"`{path}` does not exist", "missing_file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -126,17 +127,13 @@ def read_frame_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def _read_sequence(
-    file: BufferedReader, path: Path, span: Span, person: int, fps: float | None
-) -> PoseSequence:
+def _read_sequence(file: BufferedReader, path: Path, selection: PoseSelection) -> PoseSequence:
     """Read the points and confidences of one person over a span of an open file of any version.
 
     Args:
         file: File, open at its beginning.
         path: Path of the file, for error messages.
-        span: Part of the file to read.
-        person: Index of the person, from 0.
-        fps: Frame rate that replaces the stated one; None keeps it.
+        selection: Span, person and, if it is replaced, frame rate.
 
     Raises:
         ClipError: With a reason of `read_pose`.
@@ -147,12 +144,12 @@ def _read_sequence(
         raise ClipError(f"`{path}` is empty", "empty_file")
     version, header, offset = _read_header(file, path)
     if version == 0.0:
-        return read_body_v0(file, path, header, offset, span, person, fps)
+        return read_body_v0(file, path, header, offset, selection)
     body = _read_body_info(file, path, version, header, offset, size)
-    # Not checked when it is read: a replaced rate may be any number, even NaN.
-    fps, has_whole_fps = validate_fps(path, body.fps, fps), version == 0.1 and fps is None
-    start_frame, end_frame = resolve_frame_range(path, span, fps, body.num_frames)
-    check_person(path, person, body.num_people)
+    # Not checked before: a rate that is replaced may be any number, even NaN.
+    fps = validate_fps(path, body.fps, selection.fps)
+    start_frame, end_frame = resolve_frame_range(path, selection.span, fps, body.num_frames)
+    check_person(path, selection.person, body.num_people)
     num_points, num_dims = header.layout.num_points, header.num_dims
     channel_bytes = body.num_people * num_points * _FLOAT_BYTES  # bytes of one number per point
     # People are interleaved in each frame: all of them are read, and one is kept.
@@ -162,13 +159,13 @@ def _read_sequence(
     )
     confidence_offset = body.offset + body.num_frames * channel_bytes * num_dims
     confidence_TPJ = _read_array(file, path, confidence_offset + start_frame * channel_bytes, shape)
-    selected_people = slice(person, person + 1)
+    selected_people = slice(selection.person, selection.person + 1)
     return PoseSequence(
         points_TPJC[:, selected_people],
         confidence_TPJ[:, selected_people],
         fps,
         header.layout,
-        has_whole_fps=has_whole_fps,
+        has_whole_fps=version == 0.1 and selection.fps is None,
     )
 
 

@@ -6,12 +6,29 @@ reader itself checks that the bytes are a complete `.pose` file.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
+from kinesweep.core.units import Span
+
+
+@dataclass(frozen=True)
+class PoseSelection:
+    """The part of a pose file to read.
+
+    Attributes:
+        span: Part of the file.
+        person: Index of the person, from 0.
+        fps: Frame rate that replaces the one that the file states; None keeps it.
+    """
+
+    span: Span
+    person: int
+    fps: float | None
 
 
 def validate_fps(path: Path, stated_fps: float, fps: float | None = None) -> float:
