@@ -101,10 +101,11 @@ def prepare(
 def check(
     recipe: RecipeArgument, overrides: OverridesArgument = None, json_line: JsonOption = False
 ) -> None:
-    """Check a corpus for invalid rows, unreadable files and overlap between splits.
+    """Check a corpus for everything that `extract` would drop or refuse, in one run.
 
-    Every file is opened. Exits with code 2 if a row is invalid. Shared sentences, documents and
-    signers are reported but are not an error.
+    Every clip passes through the computation of the extraction; videos are only opened. Exits with
+    code 2 if a row is invalid. Warnings, low detection rates, and sentences, documents and signers
+    that splits share are reported but are not an error.
 
     Example: kinesweep check jobs/recipes/sample.yaml
     """
@@ -114,11 +115,17 @@ def check(
     result = check_corpus(load_recipe(recipe, overrides))
     for line in result.format_lines():
         print_line(line)
-    problems = [vars(problem) for problem in result.problems]
-    print_json_result({"problems": problems, "overlaps": result.overlaps.to_dicts()}, json_line)
-    if problems:
+    print_json_result(result.to_json(), json_line)
+    if result.table_errors:
         raise SourceError(
-            f"{len(problems)} rows are invalid (listed above); `extract` would drop and count them"
+            f"{len(result.invalid_rows)} rows are invalid (listed above),"
+            f" {len(result.table_errors)}"
+            " of them malformed; `extract` refuses a corpus with malformed rows"
+        )
+    if result.problems:
+        raise SourceError(
+            f"{len(result.problems)} rows are invalid (listed above); `extract` would drop and"
+            " count them"
         )
 
 

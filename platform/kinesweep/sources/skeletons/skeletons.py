@@ -254,12 +254,12 @@ class SkeletonsSource(TableSource):
 
         Raises:
             ClipError: With reason `missing_reference`.
-            SourceError: If the tables have errors.
         """
         if not clip.reference:
             return None
-        # A reference motion may be a row of any table; reading them fills both attributes.
-        self._get_rows()
+        # A reference motion may be a row of any table; reading them fills both attributes. Errors
+        # in the tables stop the corpus elsewhere; a check reads what it can in spite of them.
+        self._load_rows()
         candidate = self._reference_motion_candidates.get(clip.reference)
         if candidate is not None:
             return candidate

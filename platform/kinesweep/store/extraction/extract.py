@@ -76,7 +76,8 @@ def extract_on_ray(
     Raises:
         SourceError: If the corpus as a whole cannot be read.
         StoreError: If Ray is not running, workers died repeatedly on the same clips, too many clips
-            are dropped, a split is incomplete or empty, disk space is too low, or the existing store is damaged.
+            are dropped, a split is incomplete or empty, disk space is too low, or the existing
+            store is damaged.
         ResourceError: If the cluster lacks the resources that the recipe needs.
     """
     extraction = ExtractionSpec.from_recipe(recipe, root)

@@ -31,11 +31,11 @@ def find_disagreeing_clips(
         streams: Names of the streams.
 
     Returns:
-        One invalid row per clip, in the order of the corpus, with the reason `other_width` or
-        `other_layout`.
+        One invalid row per clip, in the order of the corpus, with the reason `wrong_width` or
+        `wrong_layout`.
     """
     invalid_rows: dict[str, InvalidRow] = {}
-    for stream in streams:
+    for stream in streams if clips else ():
         clips_by_variant: dict[Variant, list[Clip]] = {}
         for clip, statuses in clips:
             variant = statuses[stream].width, statuses[stream].layout
@@ -46,7 +46,7 @@ def find_disagreeing_clips(
         for variant, members in clips_by_variant.items():
             if variant == right:
                 continue
-            reason = "other_layout" if variant[0] == right[0] else "other_width"
+            reason = "wrong_layout" if variant[0] == right[0] else "wrong_width"
             difference = _describe_difference(variant, right, clips_by_variant[right][0])
             for clip in members:
                 message = f"{prefix}the features have {difference}. {_ADVICE}"

@@ -162,7 +162,7 @@ def test_values_beyond_float16_are_dropped_and_never_infinite(tmp_path):
     assert exact.manifest["dropped"]["total"] == 0
 
 
-def test_a_clip_of_another_width_is_dropped_and_names_one_that_is_right(tmp_path):
+def test_a_clip_of_anwrong_width_is_dropped_and_names_one_that_is_right(tmp_path):
     class Ragged(FakeStep):
         def compute_features(self, pose):
             found = super().compute_features(pose)
@@ -171,13 +171,13 @@ def test_a_clip_of_another_width_is_dropped_and_names_one_that_is_right(tmp_path
 
     source = make_corpus(tmp_path, train=2)
     with pytest.raises(
-        StoreError, match=r"1 of 2 clips.*\n  other_width  1\n  train\.tsv:3: other_"
+        StoreError, match=r"1 of 2 clips.*\n  wrong_width  1\n  train\.tsv:3: wrong_"
     ):
         build_store(extraction(source, tmp_path / "stores", step=Ragged()))
     wide = {"max_dropped_share": 0.5}
     store = build_store(extraction(source, tmp_path / "stores", step=Ragged(), **wide))
     (row,) = store.manifest["dropped"]["rows"]
-    assert (row["row"], row["reason"], row["split"]) == ("train.tsv:3", "other_width", "train")
+    assert (row["row"], row["reason"], row["split"]) == ("train.tsv:3", "wrong_width", "train")
     assert "3 values per frame, but most clips have 6, for example `train-0`" in row["message"]
     assert [record.clip.id for record in store.get_records("train")] == ["train-0"]
     assert store.extraction == ExtractionCounts(computed=1, reused=0, dropped=1)
@@ -188,7 +188,7 @@ def test_most_clips_decide_which_points_are_right(tmp_path):
     write_media(tmp_path, "train-0", "hand 4 frames of 1.0")
     store = build_store(extraction(source, tmp_path / "stores", max_dropped_share=0.2))
     (row,) = store.manifest["dropped"]["rows"]
-    assert (row["clip_id"], row["reason"]) == ("train-0", "other_layout")
+    assert (row["clip_id"], row["reason"]) == ("train-0", "wrong_layout")
     assert "HAND thumb instead of BODY left" in row["message"]
     # The features of the dropped clip are in the shard, but the others are found beside them.
     for record in store.get_records("train"):
