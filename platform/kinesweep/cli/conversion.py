@@ -54,6 +54,13 @@ def convert(  # noqa: PLR0913 (options of a command)
         Literal["h5_shards"] | None,
         typer.Option(help="Write the features of a store in this layout (that of Sign_LLaVA)."),
     ] = None,
+    third: Annotated[
+        Literal["z", "confidence", "none"] | None,
+        typer.Option(
+            help="Meaning of the third value of a point in motions; required for all but the 22 and"
+            " 24 joints of SMPL. `none` leaves it out."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json_line: JsonOption = False,
 ) -> None:
@@ -71,6 +78,10 @@ def convert(  # noqa: PLR0913 (options of a command)
 
     Example: kinesweep convert jobs/interop/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
+    if third is not None and (to is not None or not _is_motion_file(settings)):
+        raise InputError(
+            f"`--third` is the meaning of values in motions, but `{settings}` has none"
+        )
     has_model_options = any(option is not None for option in (model, tokenizer, into, texts))
     # The first match wins. `--to` comes first, because its input is a store and has no suffix.
     if to is not None:
@@ -80,8 +91,10 @@ def convert(  # noqa: PLR0913 (options of a command)
         return
     if _is_motion_file(settings):
         if has_model_options:
-            raise InputError(f"`{settings}` contains motions; their only option is `--overwrite`")
-        _convert_motions(settings, out, overwrite, json_line)
+            raise InputError(
+                f"`{settings}` contains motions; their options are `--third` and `--overwrite`"
+            )
+        _convert_motions(settings, out, third, overwrite, json_line)
         return
     if settings.suffix in _CHECKPOINT_SUFFIXES:
         if into is None or model is not None:
@@ -138,28 +151,38 @@ def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool)
     print_json_result({"folder": str(out), **vars(result)}, json_line)
 
 
-def _convert_motions(path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
+def _convert_motions(
+    path: Path,
+    out: Path,
+    third: Literal["z", "confidence", "none"] | None,
+    overwrite: bool,
+    json_line: bool,
+) -> None:
     """Convert pickled motions to a table and an `.npz` beside it, and print what was converted.
 
     Args:
         path: Pickle or NumPy file.
         out: Path of the table.
+        third: Meaning of the third value of a point; None if the format defines it.
         overwrite: Whether existing files are replaced.
         json_line: Whether the result is also printed as JSON.
 
     Raises:
         InputError: If an output file exists and may not be replaced, or if `out` is not a `.tsv`.
-        SourceError: If the file contains anything but plain values, or if records are invalid.
+        SourceError: If the file contains anything but plain values, if records are invalid, or if
+            `third` is needed.
     """
     from kinesweep.interop.motion_pickle import convert_pickled_motions
 
     _check_not_existing(overwrite, out, out.with_suffix(".npz"))
-    result = convert_pickled_motions(path, out)
+    result = convert_pickled_motions(path, out, third)
     print_line(f"{result.table}: {result.clips} clips; {result.pack}: {result.points} points")
     for key, count in result.left.items():
         print_line(f"left out  {key} of {count} records")
+    statement = "" if result.third == "z" else f" source.third={result.third}"
     print_line(
-        f"to read the motions: source.kind=skeletons source.train={result.table} source.fps=…"
+        f"to read the motions: source.kind=skeletons source.train={result.table}{statement}"
+        " source.fps=…"
     )
     values = {**vars(result), "table": str(result.table), "pack": str(result.pack)}
     print_json_result(values, json_line)
