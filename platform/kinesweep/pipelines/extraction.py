@@ -23,8 +23,8 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
 
     With `source.videos`, missing poses are estimated first. This process is connected to Ray if it
     is used. Logs the plan of the extraction; afterwards the numbers of dropped clips by reason,
-    warnings about the media, clips that are their own reference motion, and the overlap of train with
-    other splits.
+    warnings about the media, clips that are their own reference motion, and the overlap of train
+    with other splits.
 
     Args:
         recipe: Recipe of the corpus and its features.

@@ -101,7 +101,8 @@ def find_rate_differences(rates_hz: Sequence[tuple[Clip, float]]) -> list[Corpus
     counts = Counter(round(rate, 2) for rate in rates).most_common()
     examples = {round(rate, 2): clip for clip, rate in reversed(rates_hz)}
     shown = ", ".join(
-        f"{rate:g} ({count} clips, for example {examples[rate].row})" for rate, count in counts[:4]
+        f"{rate:g} ({count} clip{'s' if count > 1 else ''}, for example {examples[rate].row})"
+        for rate, count in counts[:4]
     )
     rest = f" and {len(counts) - 4} more" if len(counts) > 4 else ""
     text = (
