@@ -116,17 +116,8 @@ def check(
     for line in result.format_lines():
         print_line(line)
     print_json_result(result.to_json(), json_line)
-    if result.table_errors:
-        raise SourceError(
-            f"{len(result.invalid_rows)} rows are invalid (listed above),"
-            f" {len(result.table_errors)}"
-            " of them malformed; `extract` refuses a corpus with malformed rows"
-        )
-    if result.problems:
-        raise SourceError(
-            f"{len(result.problems)} rows are invalid (listed above); `extract` would drop and"
-            " count them"
-        )
+    if result.invalid_rows:
+        raise SourceError(result.describe_invalid_rows())
 
 
 @wrap_command

@@ -66,6 +66,16 @@ class CorpusCheck:
         """Return the malformed rows, followed by the rows that `extract` would drop."""
         return [*self.table_errors, *self.problems]
 
+    def describe_invalid_rows(self) -> str:
+        """Describe in a sentence how many rows are invalid and what `extract` does with them."""
+        counts = f"{len(self.invalid_rows)} rows are invalid (listed above)"
+        if not self.table_errors:
+            return f"{counts}; `extract` would drop and count them"
+        return (
+            f"{counts}, {len(self.table_errors)} of them malformed; `extract` refuses a corpus with"
+            " malformed rows"
+        )
+
     def format_lines(self) -> list[str]:
         """Format everything that was found as lines of text."""
         lines = [f"{row.row}  {row.reason}  {row.message}" for row in self.invalid_rows]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.skeletons import ThirdCoordinate
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.file_stamp import FileStamp, read_file_stamp
 from kinesweep.sources.skeletons.motion_file import open_arrays
@@ -35,7 +36,7 @@ class NpzCache:
         # Packs may be hundreds of megabytes; another process reads them itself.
         return {"_packs": OrderedDict()}
 
-    def get_motion(self, path: Path, index: int) -> NDArray[Any]:
+    def get_motion(self, path: Path, index: int, third: ThirdCoordinate = "z") -> NDArray[Any]:
         """Return one motion of a pack as a view of the cached array, in its stored type and shape.
 
         The pack is read if it is not cached or was replaced.
@@ -43,12 +44,20 @@ class NpzCache:
         Args:
             path: Path of the pack.
             index: Index of the motion, from 0.
+            third: Meaning of the third value of a point that the recipe states.
 
         Raises:
-            ClipError: With reason `missing_file`, `unreadable`, `pickled`, `bad_pack` or
-                `no_such_motion`. The message names the file.
+            ClipError: With reason `missing_file`, `unreadable`, `pickled`, `bad_pack`,
+                `no_such_motion`, or `other_third` if the pack states another meaning. The message
+                names the file.
         """
-        data, offsets, _ = self._get_pack(path)
+        data, offsets, stated_third = self._get_pack(path)
+        if stated_third not in (None, third):
+            raise ClipError(
+                f"`{path}` states that the third value of its points is {stated_third}, but the"
+                f" recipe says {third}; set `source.third: {stated_third}`",
+                "other_third",
+            )
         if not 0 <= index < len(offsets) - 1:
             raise ClipError(
                 f"`{path}` holds {len(offsets) - 1} motions, numbered from 0, but motion {index}"
@@ -56,14 +65,6 @@ class NpzCache:
                 "no_such_motion",
             )
         return data[offsets[index] : offsets[index + 1]]
-
-    def get_stated_third(self, path: Path) -> str | None:
-        """Return the meaning of the third value that a pack states; None if it states none.
-
-        Raises:
-            ClipError: With a reason of `get_motion`.
-        """
-        return self._get_pack(path)[2]
 
     def _get_pack(self, path: Path) -> Pack:
         """Return a pack, which is read if it is not cached or was replaced.

@@ -216,25 +216,10 @@ class SkeletonsSource(TableSource):
         try:
             if motion_index is None:
                 return read_single_motion(path, motion_clip.span, self._meaning)
-            x = self._packs.get_motion(path, motion_index)
-            self._check_stated_third(path)
+            x = self._packs.get_motion(path, motion_index, self._meaning.third)
             return build_pose_sequence(x, path, motion_clip.span, self._meaning)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
-
-    def _check_stated_third(self, path: Path) -> None:
-        """Check that the recipe states the same third value as a pack that states it, if it does.
-
-        Raises:
-            ClipError: With reason `other_third`.
-        """
-        stated = self._packs.get_stated_third(path)
-        if stated not in (None, self.config.third):
-            raise ClipError(
-                f"`{path}` states that the third value of its points is {stated}, but the recipe"
-                f" says {self.config.third}; set `source.third: {stated}`",
-                "other_third",
-            )
 
     def find_unlisted_reference_media(self, clip: Clip) -> str | None:
         """Return the `media` of a clip's reference motion if no row of a table describes it.
@@ -276,8 +261,8 @@ class SkeletonsSource(TableSource):
         """
         if not clip.reference:
             return None
-        # A reference motion may be a row of any table; reading them fills both attributes. Errors
-        # in the tables stop the corpus elsewhere; a check reads what it can in spite of them.
+        # A reference motion may be a row of any table; reading them fills both attributes. A check
+        # reads what it can in spite of errors in the tables.
         self._load_rows()
         candidate = self._reference_motion_candidates.get(clip.reference)
         if candidate is not None:

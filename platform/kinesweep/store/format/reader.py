@@ -132,13 +132,12 @@ class Store:
     def get_media_statistics(self, split: str) -> list[MediaStatistics | None]:
         """Return the statistics of the media of a split's clips, in the order of `get_records`.
 
-        They are None for media without points, and for all clips of a store of an earlier version.
+        They are None for media without points, and in a store of an earlier version.
 
         Raises:
             StoreError: If there is no such split.
         """
-        statistics = self._media_statistics
-        return [statistics.get(record.key) for record in self.get_records(split)]
+        return [self.find_media_statistics(record.key) for record in self.get_records(split)]
 
     def find_media_statistics(self, key: str) -> MediaStatistics | None:
         """Return the statistics of the media of the clip with a key, or None if there are none."""
@@ -147,8 +146,8 @@ class Store:
     @property
     def quality(self) -> dict[str, SplitQuality]:
         """Return split → quality of its poses; empty for a store without statistics of media."""
-        section = self.manifest.get("quality", {})
-        return {split: SplitQuality.from_json(values) for split, values in section.items()}
+        items = self.manifest.get("quality", {}).items()
+        return {split: SplitQuality.from_json(values) for split, values in items}
 
     def get_features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
         """Return the features of a clip as views of its shard.
@@ -199,8 +198,8 @@ class Store:
         with pa.memory_map(str(self.folder / STATISTICS)) as file:
             statistics = parse_statistics_table(pa.ipc.open_file(file).read_all())
         # The rows have the order of the index, which lists one split after the other.
-        records = [record for split in self.splits for record in self._records[split]]
-        return {record.key: clip for record, clip in zip(records, statistics, strict=True)}
+        keys = [record.key for split in self.splits for record in self._records[split]]
+        return dict(zip(keys, statistics, strict=True))
 
     def _map_shard(self, shard: str) -> MappedShard:
         """Map a shard into memory and return views of its streams.
