@@ -128,10 +128,10 @@ def load_space(
 
 
 def check(recipe: "Recipe") -> "CorpusCheck":
-    """Check the corpus of a recipe: invalid rows, unreadable files, overlap between splits.
+    """Check the corpus of a recipe for everything that its extraction would drop or refuse.
 
     Raises:
-        SourceError: If a table as a whole cannot be read.
+        InputError: If the features cannot be computed for any clip.
     """
     from kinesweep.pipelines.corpus_check import check_corpus
 

@@ -22,6 +22,8 @@ COLUMN_MEANINGS = (
     *("signer", "document", "order", "gloss", "language"),
 )
 """Meanings that a column can have, besides texts."""
+ThirdCoordinate = Literal["z", "confidence", "none"]
+"""Meaning of the third value of a point."""
 TEXT_MEANINGS = ("output", "text", "ref")
 _TEXT_MEANING_PATTERN = re.compile(r"output|(?:text|ref)\d*")
 
@@ -53,6 +55,12 @@ class SkeletonsConfig(CorpusConfig):
     ] = Field("smpl_22", description="Point layout of arrays; `.pose` files store their own.")
     fps: float = Field(
         gt=0, description="Frame rate of arrays in frames per second; `.pose` files store theirs."
+    )
+    third: ThirdCoordinate = Field(
+        "z",
+        description="Meaning of the third of three values per point in arrays, which do not state"
+        " it: `z`, the depth; `confidence`, where points with confidence 0 were not found; `none`:"
+        " it is left out. `.pose` files state theirs.",
     )
     columns: dict[str, str] = Field(
         {}, description="Meaning → column name, for tables with other column names."

@@ -29,7 +29,11 @@ class TsvConfig(CorpusConfig):
         " `{estimator}` in it is replaced by `features.estimator`.",
     )
     fps: float | None = Field(
-        None, gt=0, description="Frames per second of videos that are stored as folders of images."
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Frames per second of videos that are stored as folders of images, and of"
+        " `.pose` files whose stated rate is wrong: it replaces the rate of every file.",
     )
     time_unit: Literal["ms", "s", "frames"] = Field(
         "ms",
@@ -50,6 +54,13 @@ class PoseTsvConfig(TsvConfig):
         " poses are estimated into `root` before extraction.",
     )
     person: int = Field(0, ge=0, description="Index of the person used from a pose file.")
+
+    @property
+    def pose_fps(self) -> float | None:
+        """Return the frame rate that replaces the one that pose files state; None keeps theirs."""
+        # Poses that are estimated from `videos` have the rates of these; `fps` is that of folders
+        # of images among them.
+        return self.fps if self.videos is None else None
 
     @model_validator(mode="after")
     def _check_pose_root(self) -> "PoseTsvConfig":

@@ -13,6 +13,7 @@ from kinesweep.core.units import format_bytes
 from kinesweep.evaluation.text_normalization import describe_protocol
 from kinesweep.evaluation.tokenization.protocol import resolve_evaluation, resolve_protocol
 from kinesweep.evaluation.train_overlap import get_train_sentences
+from kinesweep.features.quality.split_quality import build_quality_rows
 from kinesweep.pipelines.sweeps.learning_curves import collect_learning_curves
 from kinesweep.pipelines.sweeps.report_media import render_winner_samples
 from kinesweep.pipelines.sweeps.winner_translations import (
@@ -114,6 +115,7 @@ def collect_report_data(folder: Path) -> SweepReport:
         repeat=_collect_provenance(metadata, store),
         space=_format_yaml(space.model_dump(mode="json", by_alias=True, exclude_none=True)),
         recipe=_format_yaml(recipe.model_dump(mode="json", by_alias=True)),
+        quality=build_quality_rows(store.quality) if store.quality else (),
     )
 
 

@@ -24,6 +24,7 @@ from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.units import Span
 from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_file import read_pose
+from kinesweep.sources.skeletons.array_meaning import ArrayMeaning, split_third_value
 from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
 
 PACK_SUFFIX = ".npz"
@@ -34,17 +35,19 @@ of them those of the body."""
 _NUM_COORDINATES = (2, 3)
 _PICKLE_FIRST_BYTE = b"\x80"
 """First byte of a pickle, for all but the oldest protocols."""
-_FILL_ADVICE = "fill in the missing points, or use `.pose` files, which mark them"
+_FILL_ADVICE = (
+    "fill in the missing points, or mark them: with confidence 0 (`source.third: confidence`), or"
+    " in `.pose` files"
+)
 
 
-def read_single_motion(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSequence:
+def read_single_motion(path: Path, span: Span, meaning: ArrayMeaning) -> PoseSequence:
     """Read a span of the motion in a file that contains only one motion.
 
     Args:
         path: Path of an `.npy`, `.npz` or `.pose` file.
         span: Frames to read.
-        skeleton: Skeleton of the points in an array; a `.pose` file names its own.
-        fps: Frame rate of an array in frames per second; a `.pose` file states its own.
+        meaning: Meaning of an array; a `.pose` file states its own.
 
     Raises:
         ClipError: With the reasons of `read_pose` for a `.pose` file, or else of
@@ -52,35 +55,46 @@ def read_single_motion(path: Path, span: Span, skeleton: Skeleton, fps: float) -
     """
     if path.suffix.lower() == POSE_SUFFIX:
         return read_pose(path, span)
-    return build_pose_sequence(read_motion_array(path, skeleton), path, span, skeleton, fps)
+    return build_pose_sequence(read_motion_array(path, meaning.skeleton), path, span, meaning)
 
 
 def build_pose_sequence(
-    x: NDArray[Any], path: Path, span: Span, skeleton: Skeleton, fps: float
+    x: NDArray[Any], path: Path, span: Span, meaning: ArrayMeaning
 ) -> PoseSequence:
-    """Build the pose sequence of a span of a stored motion; every point gets confidence 1.
+    """Build the pose sequence of a span of a stored motion.
+
+    Every point gets confidence 1 if the array holds no confidences.
 
     Args:
         x: Stored array, (T, J, C) or (T, J·C).
         path: Path of the file, for error messages.
         span: Frames to keep.
-        skeleton: Skeleton of the points.
-        fps: Frame rate in frames per second.
+        meaning: Skeleton, frame rate and meaning of the third value.
 
     Raises:
         ClipError: With reason `wrong_dtype`, `wrong_shape`, `no_frames`, `span_beyond_file`,
-            `empty_span` or `nan_frames`. The message names the file.
+            `empty_span`, `nan_frames`, `no_confidence` or `bad_confidence`. The message names the
+            file.
     """
-    x_TJC = reshape_to_joints(x, skeleton, path)
+    x_TJC = reshape_to_joints(x, meaning.skeleton, path)
     # The span is cut before the conversion, so only its frames are copied.
-    start_frame, end_frame = resolve_frame_range(path, span, fps, len(x_TJC))
+    start_frame, end_frame = resolve_frame_range(path, span, meaning.fps, len(x_TJC))
     with np.errstate(all="ignore"):  # values beyond float32 become infinite and are refused below
         x_TPJC = np.ascontiguousarray(x_TJC[start_frame:end_frame, None], np.float32)
-    num_invalid_frames = int((~np.isfinite(x_TPJC)).any(axis=(1, 2, 3)).sum())
+    x_TPJC, confidence_TPJ = split_third_value(x_TPJC, meaning.third, path)
+    # Coordinates of points that were not found may be anything.
+    is_invalid_TPJ = ~np.isfinite(x_TPJC).all(axis=3) & (confidence_TPJ > 0)
+    num_invalid_frames = int(is_invalid_TPJ.any(axis=(1, 2)).sum())
     if num_invalid_frames:
         text = f"in {num_invalid_frames} of {len(x_TPJC)} frames; {_FILL_ADVICE}"
         raise ClipError(f"`{path}` has coordinates that are not numbers {text}", "nan_frames")
-    return PoseSequence(x_TPJC, np.ones(x_TPJC.shape[:3], np.float32), fps, skeleton.layout)
+    return PoseSequence(
+        x_TPJC,
+        confidence_TPJ,
+        meaning.fps,
+        meaning.skeleton.layout,
+        has_confidence=meaning.third == "confidence",
+    )
 
 
 def read_motion_array(path: Path, skeleton: Skeleton) -> NDArray[Any]:
