@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -57,6 +58,15 @@ def _node() -> str:
     import ray
 
     return ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+
+
+class KilledLog(TimedLog):
+    """Kills its process with the first metrics of a run, as a system without memory would."""
+
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Notes the step and kills."""
+        super().log_metrics(values, step)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)

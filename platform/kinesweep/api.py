@@ -179,6 +179,7 @@ def train(
         ResourceError: If the cluster or this machine lacks the resources of the run.
         StoreError: If too many clips are dropped or if there is too little disk space.
         TrackingError: If the recipe requires MLflow and no server can be used.
+        TrainingError: If the run failed: it diverged, or its workers were killed.
     """
     _set_ray_env()
     from kinesweep.pipelines.training import train_recipe

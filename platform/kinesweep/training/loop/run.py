@@ -95,6 +95,7 @@ def train_run(
             fit the model, or a clip and its reference motion have different lengths.
         ResourceError: If a requested GPU is not available or the disk is too small.
         StoreError: If the store is missing or damaged.
+        TrainingError: If a validation score of the best model is not finite.
     """
     try:
         with _lock_on_rank_zero(spec.folder):
