@@ -229,7 +229,7 @@ def _report_metrics(metrics: dict[str, float]) -> bool:
     return True
 
 
-def find_user_error(error: BaseException) -> KinesweepError | None:
+def find_user_error(error: Exception) -> KinesweepError | None:
     """Find the cause of an exception of Ray Train, if it is one that a user can fix.
 
     Args:
@@ -256,16 +256,16 @@ def find_user_error(error: BaseException) -> KinesweepError | None:
     )
 
 
-def _list_causes(error: BaseException) -> list[BaseException]:
+def _list_causes(error: Exception) -> list[Exception]:
     """List an exception of Ray Train, the failures of its workers, and the originals in them."""
     failures = getattr(error, "worker_failures", None) or {}
-    causes: list[BaseException] = []
+    causes: list[Exception] = []
     for candidate in [error, *failures.values(), error.__cause__]:
         # Ray keeps the original under `cause`, and that of a failed health check under its name.
         for name in ("cause", "health_check_failure"):
             original = getattr(candidate, name, None)
-            if isinstance(original, BaseException):
+            if isinstance(original, Exception):
                 causes.append(original)
-        if candidate is not None:
+        if isinstance(candidate, Exception):
             causes.append(candidate)
     return causes

@@ -58,16 +58,15 @@ def raise_if_failed(result: RunResult, learning_rate: float) -> None:
     )
 
 
-def is_memory_error(error: BaseException) -> bool:
+def is_memory_error(error: Exception) -> bool:
     """Return whether an error says that the memory of the machine or of a GPU is exhausted."""
     # By name: this module is imported without PyTorch, whose error is a `RuntimeError`.
     is_gpu_error = type(error).__name__ == "OutOfMemoryError"
     return is_gpu_error or isinstance(error, MemoryError) or _CPU_ALLOCATION_ERROR in str(error)
 
 
-def make_memory_error(error: BaseException) -> ResourceError:
+def make_memory_error(error: Exception) -> ResourceError:
     """Make the error for a run that exhausted the memory, with the settings to change."""
-    assert isinstance(error, Exception)
     return ResourceError(
         f"the memory is exhausted ({format_one_line(error)}); lower `batch.max_frames` or"
         " `batch.batch_size` (raise `training.gradient_accumulation_steps` to keep the size of a"
