@@ -22,6 +22,7 @@ from kinesweep.pipelines.progress import show_progress_bar
 
 if TYPE_CHECKING:
     from kinesweep.export import Bundle, Input
+    from kinesweep.export.input_failure import InputFailure
 
 
 @wrap_command
@@ -68,24 +69,33 @@ def translate(
         inputs, read_bundle_recipe(bundle).corpora[0], document, failures=failures
     )
     num_inputs = len(named_clips) + len(failures)
+    results = _translate_clips(bundle, named_clips, document, reference) if named_clips else []
     texts: dict[str, object] = {}
-    if named_clips:
-        results = _translate_clips(bundle, named_clips, document, reference)
-        for (name, _), result in zip(named_clips, results, strict=True):
-            if not isinstance(result, str):
-                failures.append(InputFailure.from_error(name, result))
-                continue
+    for (name, _), result in zip(named_clips, results, strict=True):
+        if isinstance(result, str):
             texts[name] = result
             # On stdout, unlike all other text: the translations are the result.
             typer.echo(f"{name}\t{result}")
+        else:
+            failures.append(InputFailure.from_error(name, result))
     if failures:
-        print_line(f"{len(failures)} of {num_inputs} inputs cannot be translated:")
-        for failure in failures:
-            print_line(f"  {failure.name}: {failure.reason}")
         texts[FAILED_KEY] = [failure.to_json() for failure in failures]
     print_json_result(texts, json_line)
     if failures:
+        _print_failures(failures, num_inputs)
         raise typer.Exit(2)
+
+
+def _print_failures(failures: "Sequence[InputFailure]", num_inputs: int) -> None:
+    """Print the inputs that cannot be translated, each with the reason.
+
+    Args:
+        failures: Inputs that cannot be translated.
+        num_inputs: Number of all inputs.
+    """
+    print_line(f"{len(failures)} of {num_inputs} inputs cannot be translated:")
+    for failure in failures:
+        print_line(f"  {failure.name}: {failure.reason}")
 
 
 def _translate_clips(

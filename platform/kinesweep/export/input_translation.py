@@ -10,11 +10,12 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.checkpoints.model_dir import LoadedModel
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import KinesweepError
 from kinesweep.data.collate import ClipTokens
@@ -25,9 +26,6 @@ from kinesweep.export.input_failure import find_input_error
 from kinesweep.export.raw_inputs import Input
 from kinesweep.store.format.index import ClipRecord
 
-if TYPE_CHECKING:
-    from kinesweep.export.translate import Bundle
-
 logger = logging.getLogger(__name__)
 
 StreamFeatures = dict[str, NDArray[np.floating]]
@@ -36,8 +34,27 @@ StreamFeatures = dict[str, NDArray[np.floating]]
 _MAX_FILES_IN_MEMORY = 256
 
 
+class ClipTranslator(Protocol):
+    """The parts of a loaded bundle that translate clips one by one."""
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """Model, tokenizer, recipe and description of the features."""
+
+    def make_clip(self, item: Input, index: int) -> Clip:
+        """Convert an input to a clip without text, with the bundle's default prompts."""
+
+    def compute_feature_arrays(self, item: Input) -> StreamFeatures:
+        """Compute the feature arrays of an input, (T, D) by feature stream."""
+
+    def translate_features(
+        self, features: Sequence[StreamFeatures], tokens: Sequence[ClipTokens]
+    ) -> list[str]:
+        """Translate clips whose features and prompt tokens are known."""
+
+
 def translate_inputs(
-    bundle: "Bundle",
+    bundle: ClipTranslator,
     inputs: Sequence[Input | Path | str],
     progress: Callable[[int, int], None] | None,
     stop_at_failure: bool,
@@ -80,7 +97,7 @@ def translate_inputs(
 
 
 def _translate_batch(
-    bundle: "Bundle",
+    bundle: ClipTranslator,
     clip_indices: Sequence[int],
     prepare: Callable[[int], tuple[StreamFeatures, ClipTokens]],
     stop_at_failure: bool,
