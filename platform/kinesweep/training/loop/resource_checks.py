@@ -18,8 +18,8 @@ from kinesweep.checkpoints.disk_space import (
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.memory import get_memory_limit_bytes
 from kinesweep.core.paths import compute_directory_size
+from kinesweep.core.system.memory import get_memory_limit_bytes
 from kinesweep.core.units import format_bytes
 from kinesweep.data.length_limits import (
     count_clip_frames,

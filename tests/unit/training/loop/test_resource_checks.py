@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from corpus import tiny_recipe
-from kinesweep.core import memory as memory_module
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.memory import get_memory_limit_bytes
+from kinesweep.core.system import memory as memory_module
+from kinesweep.core.system.memory import get_memory_limit_bytes
 from kinesweep.models.translator import Translator
 from kinesweep.store import Store
 from kinesweep.training.loop import resource_checks
