@@ -180,6 +180,7 @@ def train(
         ResourceError: If the cluster or this machine lacks the resources of the run.
         StoreError: If too many clips are dropped or if there is too little disk space.
         TrackingError: If the recipe requires MLflow and no server can be used.
+        TrainingError: If the run failed: it diverged, or its workers were killed.
     """
     _set_ray_env()
     from kinesweep.pipelines.training import train_recipe
@@ -331,14 +332,20 @@ def sweep(
         ConfigError: If space or recipe is invalid.
         InputError: If the sweep exists and neither `resume` nor `overwrite` is set, or if there is
             none to extend.
+        TrainingError: If all trials of the search failed (the report is written all the same), or
+            if no configuration finished on two seeds of the finals.
         KinesweepError: If a stage of the sweep fails; see `kinesweep.core.errors`.
     """
     _set_ray_env()
-    from kinesweep.pipelines.sweeps.sweep import SweepRequest, run_requested_sweep
+    from kinesweep.pipelines.sweeps import sweep as pipeline
 
     path = Path(space)
-    request = SweepRequest(path, tuple(overrides), name or path.stem, Path(base).absolute(), extend)
-    return run_requested_sweep(request, resume=resume or extend > 0, overwrite=overwrite)
+    request = pipeline.SweepRequest(
+        path, tuple(overrides), name or path.stem, Path(base).absolute(), extend
+    )
+    result = pipeline.run_requested_sweep(request, resume=resume or extend > 0, overwrite=overwrite)
+    pipeline.raise_if_search_failed(result)
+    return result
 
 
 def load_sweep(name: PathLike) -> "SweepData":

@@ -9,6 +9,7 @@ from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.core.io import write_json
+from kinesweep.core.scores import check_finite_scores
 from kinesweep.evaluation.evaluate import Evaluation, evaluate_model, evaluate_texts
 from kinesweep.evaluation.predictions import read_predictions, write_predictions
 from kinesweep.evaluation.scoring import compute_sentence_chrf
@@ -92,6 +93,7 @@ def evaluate_model_dir(
         InputError: If the predictions cannot be read or belong to other clips, or if a file or a
             model of a metric is missing.
         StoreError: If the features that the model was trained on are missing or have no such split.
+        TrainingError: If a score is not finite, because the model has diverged.
     """
     weights_dir = resolve_model_dir(model_dir)
     store = find_training_store(model_dir, overrides)
@@ -103,6 +105,7 @@ def evaluate_model_dir(
         )
     else:
         evaluation = evaluate_model(weights_dir, store, split, recipe.generation, recipe.evaluation)
+    check_finite_scores(evaluation.scores, f"the model in `{model_dir}`")
     if evaluation.coverage is not None:
         limit = recipe.generation.max_new_tokens
         for warning in format_coverage_warnings(split, evaluation.coverage, limit):

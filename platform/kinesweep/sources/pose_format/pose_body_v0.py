@@ -4,6 +4,7 @@ Frames differ in size, so the whole body is read into memory. Shapes: T frames, 
 C coordinates.
 """
 
+import os
 import struct
 from io import BufferedReader
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
+from kinesweep.sources.decoded_size import check_decoded_size
 from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_header import PoseHeader
 from kinesweep.sources.pose_format.pose_validation import (
@@ -51,6 +53,8 @@ def read_body_v0(
             " is not supported",
             "not_a_pose_file",
         )
+    # A file of this version is read whole, because its frames differ in size.
+    check_decoded_size(f"`{path}`", os.fstat(file.fileno()).st_size)
     file.seek(offset)
     content = file.read()
     width = header.num_dims + 1

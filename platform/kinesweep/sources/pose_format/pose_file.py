@@ -10,6 +10,7 @@ clip. Drawing and writing are not supported.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
+import math
 import os
 import stat
 import struct
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.units import Span
+from kinesweep.sources.decoded_size import check_decoded_size
 from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_body_v0 import read_body_v0
 from kinesweep.sources.pose_format.pose_header import (
@@ -154,6 +156,7 @@ def _read_sequence(file: BufferedReader, path: Path, selection: PoseSelection) -
     channel_bytes = body.num_people * num_points * _FLOAT_BYTES  # bytes of one number per point
     # People are interleaved in each frame: all of them are read, and one is kept.
     shape = (end_frame - start_frame, body.num_people, num_points)
+    check_decoded_size(f"`{path}`", math.prod(shape) * (num_dims + 1) * _FLOAT_BYTES)
     points_TPJC = _read_array(
         file, path, body.offset + start_frame * channel_bytes * num_dims, (*shape, num_dims)
     )

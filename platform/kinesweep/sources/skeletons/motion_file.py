@@ -8,11 +8,13 @@ points.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
+import math
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from kinesweep.core.pickle_policy import PICKLE_SUFFIXES, format_pickle_error
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.units import Span
+from kinesweep.sources.decoded_size import check_decoded_size
 from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.skeletons.array_meaning import ArrayMeaning, split_third_value
@@ -216,9 +219,10 @@ def open_arrays(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     statement and are converted here.
 
     Raises:
-        ClipError: With reason `missing_file`, `pickled` or `unreadable`.
+        ClipError: With reason `missing_file`, `pickled`, `too_large` or `unreadable`.
     """
     try:
+        check_decoded_size(f"`{path}`", _compute_array_bytes(path))
         arrays = np.load(path, allow_pickle=False)
         # `np.load` returns the array of an `.npy` itself, but an archive to close for an `.npz`.
         if isinstance(arrays, np.ndarray):
@@ -241,3 +245,38 @@ def open_arrays(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
             raise ClipError(f"`{path}` {format_pickle_error(path)}", "pickled") from None
         text = f"is not a NumPy file: it begins with {first_bytes!r}"
         raise ClipError(f"`{path}` {text}", "unreadable") from None
+
+
+def _compute_array_bytes(path: Path) -> int:
+    """Compute the size of the arrays of a NumPy file in memory, from its headers.
+
+    Raises:
+        OSError: If the file cannot be read.
+        zipfile.BadZipFile: If the archive is damaged.
+    """
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            # NumPy reads an `.npy` straight into the array that its header declares.
+            return max(os.fstat(file.fileno()).st_size, _read_declared_bytes(file))
+        with zipfile.ZipFile(file) as archive:
+            num_bytes = 0
+            for member in archive.infolist():
+                with archive.open(member) as member_file:
+                    num_bytes += max(member.file_size, _read_declared_bytes(member_file))
+            return num_bytes
+
+
+def _read_declared_bytes(file: IO[bytes]) -> int:
+    """Read the size in bytes of the array that an open `.npy` declares; 0 if it is none."""
+    file.seek(0)
+    try:
+        version = np.lib.format.read_magic(file)
+        # Version 3 differs from 2 in the encoding of field names only, which no motion has.
+        is_first = version == (1, 0)
+        read_header = (
+            np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read_header(file)
+    except ValueError:  # not a NumPy array; `np.load` reports what it is
+        return 0
+    return math.prod(shape) * dtype.itemsize

@@ -66,6 +66,11 @@ class SweepOutcome:
     notes: list[str]
     test: dict[str, dict[str, float]] = field(default_factory=dict)
 
+    @property
+    def has_failed_search(self) -> bool:
+        """Return whether all trials of the search failed, so that the sweep answers nothing."""
+        return set(self.trials) == {"failed"}
+
 
 def summarize_sweep(
     space: SearchSpace,
