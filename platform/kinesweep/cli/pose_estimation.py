@@ -118,7 +118,25 @@ def import_poses(
     from kinesweep.pipelines.pose_import import import_external_poses
 
     result = import_external_poses(estimator, outputs, out, film, overwrite, first_frame)
-    _print_import(result)
+    _report_import(result, out, json_line)
+
+
+def _report_import(result: "PoseImportResult", out: Path, json_line: bool) -> None:
+    """Print what was imported, what was left out, and notes on the first clips.
+
+    Raises:
+        InputError: If nothing was imported.
+    """
+    print_line(f"{result.num_written} written, {len(result.failed)} failed")
+    if result.people:
+        counts = [f"{clips} with {number}" for number, clips in sorted(result.people.items())]
+        print_line(f"people per clip: {', '.join(counts)}")
+    for reason, count in result.left_out.items():
+        print_line(f"{count} files left out: {reason}")
+    for clip, notes in list(result.notes.items())[:_MAX_SHOWN_NOTES]:
+        print_line(f"{clip}: {' '.join(notes)}")
+    if (others := len(result.notes) - _MAX_SHOWN_NOTES) > 0:
+        print_line(f"{others} more clips have notes; `--json` shows all of them")
     print_json_result(
         {
             "written": result.num_written,
@@ -134,17 +152,3 @@ def import_poses(
         raise InputError(
             f"none of the {result.num_files} files could be used; see the reasons above"
         )
-
-
-def _print_import(result: "PoseImportResult") -> None:
-    """Print what was imported, what was left out, and notes on the first clips."""
-    print_line(f"{result.num_written} written, {len(result.failed)} failed")
-    if result.people:
-        counts = [f"{clips} with {number}" for number, clips in sorted(result.people.items())]
-        print_line(f"people per clip: {', '.join(counts)}")
-    for reason, count in result.left_out.items():
-        print_line(f"{count} files left out: {reason}")
-    for clip, notes in list(result.notes.items())[:_MAX_SHOWN_NOTES]:
-        print_line(f"{clip}: {' '.join(notes)}")
-    if (others := len(result.notes) - _MAX_SHOWN_NOTES) > 0:
-        print_line(f"{others} more clips have notes; `--json` shows all of them")
