@@ -19,7 +19,6 @@ Example:
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -390,6 +389,8 @@ def load_bundle(
     Raises:
         BundleError: If the folder is not a bundle or is damaged.
     """
+    from dataclasses import replace
+
     from kinesweep.export import Bundle
 
     return replace(Bundle.load(Path(folder), device), accept_rate=accept_rate)
