@@ -80,6 +80,11 @@ def compute_quality(items: Iterable[ClipStatistics]) -> dict[str, SplitQuality]:
     return {split: compute_split_quality(values) for split, values in statistics.items()}
 
 
+def parse_quality_section(section: Mapping[str, Mapping[str, Any]]) -> dict[str, SplitQuality]:
+    """Parse the section `quality` of a store's manifest: split → quality."""
+    return {split: SplitQuality.from_json(values) for split, values in section.items()}
+
+
 def build_quality_rows(quality: Mapping[str, SplitQuality]) -> list[tuple[str, ...]]:
     """Build the rows of a table for people: the header, then one row per split.
 

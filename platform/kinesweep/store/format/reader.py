@@ -20,10 +20,10 @@ from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
 from kinesweep.core.html_table import format_html_key_values
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.features.quality.media_statistics import MediaStatistics
-from kinesweep.features.quality.split_quality import SplitQuality
+from kinesweep.features.quality.split_quality import SplitQuality, parse_quality_section
 from kinesweep.store.format.fingerprint import STORE_FORMAT
 from kinesweep.store.format.index import ClipRecord, parse_index_table
-from kinesweep.store.format.statistics_table import STATISTICS, parse_statistics_table
+from kinesweep.store.format.statistics_table import STATISTICS, read_statistics_table
 from kinesweep.store.format.writer import INDEX, MANIFEST
 
 MappedShard = dict[str, tuple[NDArray[np.int64], NDArray[np.floating]]]
@@ -146,8 +146,7 @@ class Store:
     @property
     def quality(self) -> dict[str, SplitQuality]:
         """Return split → quality of its poses; empty for a store without statistics of media."""
-        items = self.manifest.get("quality", {}).items()
-        return {split: SplitQuality.from_json(values) for split, values in items}
+        return parse_quality_section(self.manifest.get("quality", {}))
 
     def get_features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
         """Return the features of a clip as views of its shard.
@@ -195,8 +194,7 @@ class Store:
         """Return key of the features → statistics of the media, read from their table once."""
         if STATISTICS not in self.manifest["files"]:
             return {}
-        with pa.memory_map(str(self.folder / STATISTICS)) as file:
-            statistics = parse_statistics_table(pa.ipc.open_file(file).read_all())
+        statistics = read_statistics_table(self.folder / STATISTICS)
         # The rows have the order of the index, which lists one split after the other.
         keys = [record.key for split in self.splits for record in self._records[split]]
         return dict(zip(keys, statistics, strict=True))

@@ -5,6 +5,7 @@ no such file, and neither has one of an earlier version.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -48,6 +49,12 @@ def build_statistics_table(statistics: Sequence[MediaStatistics | None]) -> pa.T
 def parse_statistics_table(table: pa.Table) -> list[MediaStatistics | None]:
     """Convert a table from `build_statistics_table` back to the statistics of clips."""
     return [_parse_row(row) for row in table.to_pylist()]
+
+
+def read_statistics_table(path: Path) -> list[MediaStatistics | None]:
+    """Read the statistics of clips from the file of a store, in the order of its index."""
+    with pa.memory_map(str(path)) as file:
+        return parse_statistics_table(pa.ipc.open_file(file).read_all())
 
 
 def _parse_row(row: dict[str, Any]) -> MediaStatistics | None:
