@@ -2,7 +2,7 @@
 
 A model cannot score 100 on characters that its tokenizer does not know or writes differently, nor
 on references that are longer than its output may be. Scores show none of this, so each split is
-examined: up to 1,000 clips, spread evenly. 1,000 sentences of 15 words take 40 ms.
+examined: up to 1,000 clips, spread evenly, which takes about 0.1 s with sentences of 15 words.
 """
 
 from collections.abc import Sequence
@@ -66,15 +66,21 @@ def measure_coverage(
     sample = records[:: max(1, -(-len(records) // _MAX_CLIPS))]
     num_texts = num_tokens = num_unknown = num_changed = num_ununified = num_too_long = 0
     longest, longest_clip, example = 0, "", ""
+    # Not `encode_prompt`: a tag that is unknown is an error only where the split is scored. Clips
+    # share few decoder prompts, usually one for each language.
+    num_forced_tokens = {
+        prompt: len(tokenizer.tokenizer.encode(prompt, add_special_tokens=False))
+        for prompt in {record.clip.decoder_prompt for record in sample}
+    }
     for clip in (record.clip for record in sample):
-        # Not `encode_prompt`: a tag that is unknown is an error only where the split is scored.
-        num_forced = len(tokenizer.tokenizer.encode(clip.decoder_prompt, add_special_tokens=False))
+        num_forced = num_forced_tokens[clip.decoder_prompt]
         for text in clip.texts:
-            ids, unified = tokenizer.encode_text(text), _normalize(text, tokenizer)
+            ids = tokenizer.encode_text(text)
             decoded = tokenizer.decode(ids)
             num_texts, num_tokens = num_texts + 1, num_tokens + len(ids)
             num_unknown += 0 if tokenizer.unknown_id is None else ids.count(tokenizer.unknown_id)
-            if _normalize(decoded, tokenizer) != unified:
+            is_equal = decoded == text or _is_equal_in_scores(decoded, text, tokenizer)
+            if not is_equal:
                 num_changed += 1
                 example = example or f"`{text}` becomes `{decoded}`"
             num_ununified += unify_forms(text) != text
@@ -135,7 +141,8 @@ def format_coverage_warnings(split: str, coverage: TextCoverage, max_new_tokens:
     return warnings
 
 
-def _normalize(text: str, tokenizer: TextTokenizer) -> str:
-    """Return a text with unified forms, single spaces, and its case unless texts are lowercased."""
-    unified = " ".join(unify_forms(text).split())
-    return unified.lower() if tokenizer.lowercase else unified
+def _is_equal_in_scores(decoded: str, text: str, tokenizer: TextTokenizer) -> bool:
+    """Return whether two texts differ in forms of characters, spaces and intended case at most."""
+    decoded, text = (" ".join(unify_forms(each).split()) for each in (decoded, text))
+    # A tokenizer that lowercases loses the case on purpose.
+    return decoded.lower() == text.lower() if tokenizer.lowercase else decoded == text
