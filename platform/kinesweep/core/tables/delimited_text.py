@@ -50,9 +50,7 @@ def _compile_patterns(delimiter: str) -> _FieldPatterns:
         re.compile(rf'"((?:[^"{excluded}]++|"")*+)"(?={separator}|\r?\n|\r?\Z)')
         for excluded in ("", r"\n", rf"\n{separator}")
     ]
-    return _FieldPatterns(
-        quoted[0], quoted[1], quoted[2], plain=re.compile(rf"[^{separator}\n]*")
-    )
+    return _FieldPatterns(quoted[0], quoted[1], quoted[2], plain=re.compile(rf"[^{separator}\n]*"))
 
 
 def split_records(text: str, delimiter: str, width: int | None = None) -> Iterator[Record]:

@@ -147,7 +147,9 @@ def _build_table(
         errors: Decoding errors, which the table contains as well.
         delimiter: Separator between fields, for hints.
     """
-    records = [record for record in records if record.fields[0] or _has_content(record.fields)]
+    records = [
+        record for record in records if record.fields[0].strip() or _has_content(record.fields)
+    ]
     kept_columns = _find_kept_columns(columns, records)
     header = columns[kept_columns]
     rows, row_errors, width = [], [], len(columns)
