@@ -98,6 +98,11 @@ def is_unambiguous(table: list[list[str]]) -> bool:
     )
 
 
+def has_carriage_return(table: list[list[str]]) -> bool:
+    """`csv` before Python 3.13 writes a CR without quoting: at the end of a line it is of CRLF."""
+    return "\r" in "".join(map("".join, table))
+
+
 @given(TABLES)
 def test_what_is_written_is_read_by_all(table: list[list[str]]) -> None:
     """By this reader, by `csv` and by pandas, to the character."""
@@ -115,8 +120,7 @@ def test_what_is_written_is_read_by_all(table: list[list[str]]) -> None:
 
 @given(TABLES, st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_what_csv_writes_is_read(table: list[list[str]], line_end: str, quoting: int) -> None:
-    # Python 3.11 does not quote a CR, which at the end of a line is that of CRLF.
-    if not table or not is_unambiguous(table) or "\r" in "".join(map("".join, table)):
+    if not table or not is_unambiguous(table) or has_carriage_return(table):
         return
     header = [f"c{number}" for number in range(len(table[0]))]
     buffer = io.StringIO(newline="")
@@ -128,7 +132,7 @@ def test_what_csv_writes_is_read(table: list[list[str]], line_end: str, quoting:
 
 @given(TABLES)
 def test_what_pandas_writes_is_read(table: list[list[str]]) -> None:
-    if not table or not is_unambiguous(table):
+    if not table or not is_unambiguous(table) or has_carriage_return(table):
         return
     header = [f"c{number}" for number in range(len(table[0]))]
     text = pandas.DataFrame(table, columns=header).to_csv(sep="\t", index=False)
