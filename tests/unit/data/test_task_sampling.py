@@ -244,3 +244,13 @@ def test_prompts_with_wrong_braces_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match="braces"):
             PromptConfig(**wrong)
+
+
+def test_a_word_has_one_form_in_questions_about_any_clip() -> None:
+    """Else its case would say whether it is signed: clips write "Rain", the others "RAIN"."""
+    forms = [word for word in WORDS[:4] for _ in range(2)]
+    records = [record(n, w if n % 2 else w.upper()) for n, w in enumerate(forms)]
+    made = examples(records=records, tasks={"word_present": 1})
+    drawn = [made.get_example(i, epoch) for epoch in range(40) for i in range(len(records))]
+    asked = {example.question.split('"')[1] for example in drawn if example.question}
+    assert asked == {word.upper() for word in WORDS[:4]}

@@ -128,7 +128,7 @@ def find_unit_error_by_media(
         return None
     clip = opened_clips[0]
     return (
-        f"all spans lie in the first thousandth of their files, for example {clip.row}"
+        f"all spans lie in the first moment of their files, for example {clip.row}"
         f" ({format_number(clip.span.start or 0)} to {format_number(clip.span.end or 0)} ms);"
         " if the times are in seconds, set `source.time_unit: s`, which is `ms` now"
     )

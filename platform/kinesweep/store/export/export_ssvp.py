@@ -12,7 +12,6 @@ Shapes: T frames, D width.
 """
 
 import io
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from kinesweep.sources.precomputed.feature_manifest import (
     get_feature_path,
 )
 from kinesweep.store.export.augmented_copies import AugmentedCopiesSpec
+from kinesweep.store.export.export_marker import EXPORT_MARKER, read_marker, write_marker
 from kinesweep.store.export.export_rows import (
     FeatureFile,
     ManifestRow,
@@ -41,8 +41,6 @@ from kinesweep.store.format.reader import Store
 from kinesweep.store.format.writer import write_bytes_durably
 
 MANIFESTS_FOLDER = "manifests"
-EXPORT_MARKER = "handed_over.json"
-"""File that records layout and source store; only a folder with it may be overwritten."""
 LAYOUT_NAME = "feature_manifest"
 _MANIFEST_NAMES = {"train": "train", "validation": "val", "test": "test"}
 
@@ -105,7 +103,9 @@ def export_ssvp_features(
     rows = _build_checked_rows(store, epoch, augmented_copies)
     _prepare_output_dir(output_dir, overwrite)
     # Written first, so that an interrupted export can be replaced with `overwrite`.
-    _write_marker(store, stream_name, output_dir)
+    rate_hz = store.schema.streams[stream_name].rate_hz
+    marker = {"store": store.fingerprint, "stream": stream_name, "rate_hz": rate_hz}
+    write_marker(output_dir, LAYOUT_NAME, marker)
     num_written, num_rows = 0, sum(map(len, rows.values()))
     for split, split_rows in rows.items():
         manifest_rows: list[tuple[object, ...]] = [MANIFEST_COLUMNS]
@@ -201,7 +201,7 @@ def _select_stream(store: Store, requested_name: str | None) -> str:
 def _prepare_output_dir(output_dir: Path, overwrite: bool) -> None:
     """Check an output folder, and remove the manifests and features of an earlier export in it.
 
-    A folder with the file `EXPORT_MARKER` of this layout counts as an export. Other files in it
+    A folder with a marker of this layout counts as an export. Other files in it
     stay.
 
     Args:
@@ -214,10 +214,11 @@ def _prepare_output_dir(output_dir: Path, overwrite: bool) -> None:
     """
     if not output_dir.exists() or (output_dir.is_dir() and not any(output_dir.iterdir())):
         return
-    if not _is_own_export(output_dir):
+    # Earlier versions wrote markers without a layout.
+    if read_marker(output_dir, LAYOUT_NAME, default_layout=LAYOUT_NAME) is None:
         raise InputError(
-            f"`{output_dir}` exists and is not an earlier export of this layout;"
-            " choose a new folder"
+            f"`{output_dir}` exists and is not an earlier export (its `{EXPORT_MARKER}` is missing"
+            " or names another layout); choose a new folder"
         )
     if not overwrite:
         raise InputError(
@@ -227,34 +228,6 @@ def _prepare_output_dir(output_dir: Path, overwrite: bool) -> None:
     # Manifests first, so that an interruption leaves no manifest without its features.
     for folder_name in (MANIFESTS_FOLDER, FEATURES_DIR):
         shutil.rmtree(output_dir / folder_name, ignore_errors=True)
-
-
-def _is_own_export(output_dir: Path) -> bool:
-    """Return whether the marker in a folder is that of an export in this layout."""
-    try:
-        marker = json.loads((output_dir / EXPORT_MARKER).read_text(encoding="utf-8"))
-        # Earlier versions did not name the layout, unlike those of HDF5 exports.
-        return bool(marker.get("layout", LAYOUT_NAME) == LAYOUT_NAME)
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _write_marker(store: Store, stream: str, output_dir: Path) -> None:
-    """Write the file that marks a folder as an export and records the store and the stream.
-
-    Args:
-        store: Exported store.
-        stream: Name of the exported stream.
-        output_dir: Output folder of the export.
-    """
-    rate_hz = store.schema.streams[stream].rate_hz
-    marker = {
-        "layout": LAYOUT_NAME,
-        "store": store.fingerprint,
-        "stream": stream,
-        "rate_hz": rate_hz,
-    }
-    write_bytes_durably(output_dir / EXPORT_MARKER, f"{json.dumps(marker, indent=1)}\n".encode())
 
 
 def _write_row_files(

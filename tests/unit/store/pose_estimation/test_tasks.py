@@ -93,3 +93,13 @@ def test_estimators_by_name() -> None:
     assert find_estimator("mediapipe").requirements[0].startswith("mediapipe==")
     with pytest.raises(InputError, match="did you mean `mediapipe`"):
         find_estimator("mediapip")
+
+
+def test_only_the_suffix_of_a_video_is_taken_off(tmp_path: Path) -> None:
+    names = ["v-00:00:18.285-00:00:21.521.mp4", "v-00:00:18.285-00:00:25.100.webm"]
+    touch(*(tmp_path / "in" / name for name in names), tmp_path / "v-00:00:18.285")
+    found = build_pose_estimation_tasks([tmp_path / "in", tmp_path / "v-00:00:18.285"], tmp_path)
+    assert [task.pose_path.name for task in found] == [
+        *("v-00:00:18.285-00:00:21.521.pose", "v-00:00:18.285-00:00:25.100.pose"),
+        "v-00:00:18.285.pose",
+    ]
