@@ -180,7 +180,13 @@ class CroppedFrames:
         pose_fps = read_pose(path, Span.from_frames(0, 1)).fps
         first_frame = self._find_nearest_pose_frame(self._frames.start, pose_fps)
         last_frame = self._find_nearest_pose_frame(self._frames.end - 1, pose_fps)
-        return first_frame, read_pose(path, Span.from_frames(first_frame, last_frame + 1))
+        try:
+            return first_frame, read_pose(path, Span.from_frames(first_frame, last_frame + 1))
+        except ClipError as error:
+            # `_get_pose_index` decides how much may be missing at the end.
+            if error.reason != "span_cut":
+                raise
+            return first_frame, read_pose(path, Span.from_frames(first_frame, 0))
 
     def _get_pose_index(self, frame_index: int) -> int:
         """Return the index of the pose that belongs to a video frame.

@@ -1,9 +1,19 @@
-"""Conversion of a clip's span to the frames of its file, with a reason word for each error."""
+"""Conversion of a clip's span to the frames of its file, with a reason word for each error.
+
+The same rules hold for videos, poses and motions: a span must last at least one frame (less 1 ms,
+because both bounds may be rounded to milliseconds), start within the file, and end at most one
+frame after the file's end. Anything else would be a clip with a part of its frames.
+"""
 
 from pathlib import Path
 
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.units import Span
+
+MAX_MISSING_FRAMES = 1
+"""Number of frames by which a span may end after its file: rounding of rates and of times."""
+_ROUNDING_MS = 1.0
+"""Error of the duration of a span whose bounds are rounded to whole milliseconds."""
 
 
 def resolve_frame_range(path: Path, span: Span, fps: float, num_frames: int) -> tuple[int, int]:
@@ -16,14 +26,48 @@ def resolve_frame_range(path: Path, span: Span, fps: float, num_frames: int) -> 
         num_frames: Number of frames in the file.
 
     Raises:
-        ClipError: With reason `no_frames`, `span_beyond_file` or `empty_span`.
+        ClipError: With reason `no_frames`, `span_beyond_file`, `span_cut` or `empty_span`.
     """
     if num_frames == 0:
         raise ClipError(f"`{path}` holds no frames", "no_frames")
     try:
-        return span.to_frame_range(fps, num_frames)
+        start_frame, end_frame = span.to_frame_range(fps, num_frames)
     except InputError as error:
         # Bounds in the wrong order are an error of the row; otherwise the file is too short.
         is_empty = span.start is not None and span.end is not None and span.end <= span.start
         reason = "empty_span" if is_empty else "span_beyond_file"
         raise ClipError(f"`{path}`: {error}", reason) from None
+    if span.end is None:
+        return start_frame, end_frame
+    if span.unit == "ms":
+        _check_duration(path, span.end - (span.start or 0.0), fps)
+    end = span.end / 1000 * fps if span.unit == "ms" else span.end
+    # The small number is for rates and times that are not exact in binary.
+    if end > num_frames + MAX_MISSING_FRAMES + 1e-6:
+        raise ClipError(
+            f"`{path}`: the span ends at frame {end:g}, but the file has {num_frames} frames at"
+            f" {fps:g} fps ({num_frames / fps:.2f} s); correct the end, or leave it out to read up"
+            " to the end of the file",
+            "span_cut",
+        )
+    return start_frame, end_frame
+
+
+def _check_duration(path: Path, duration_ms: float, fps: float) -> None:
+    """Check that a span lasts at least one frame.
+
+    Args:
+        path: Path of the file, for error messages.
+        duration_ms: Duration of the span in milliseconds.
+        fps: Frame rate of the file in frames per second.
+
+    Raises:
+        ClipError: With reason `empty_span`.
+    """
+    frame_ms = 1000 / fps
+    if duration_ms + _ROUNDING_MS < frame_ms:
+        raise ClipError(
+            f"`{path}`: the span lasts {duration_ms:g} ms, less than one frame ({frame_ms:.1f} ms"
+            f" at {fps:g} fps); if the times of the table are in seconds, set `source.times`",
+            "empty_span",
+        )

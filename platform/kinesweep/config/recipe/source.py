@@ -25,7 +25,11 @@ class TsvConfig(CorpusConfig):
         " `{estimator}` in it is replaced by `features.estimator`.",
     )
     fps: float | None = Field(
-        None, gt=0, description="Frames per second of videos that are stored as folders of images."
+        None,
+        gt=0,
+        description="Frames per second of videos that are stored as folders of images, and rate at"
+        " which the frames of video files are chosen by their time stamps; default: the rate of"
+        " each file.",
     )
     time_unit: Literal["ms", "frames"] = Field(
         "ms", description="Time unit of the columns with start and end."
