@@ -1,7 +1,8 @@
 """Videos with any time stamps, whose frames carry their own number in blocks of pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -34,6 +35,8 @@ def write_timed_video(
     rate: float = 30,
     codec: str | None = None,
     audio_from_s: float | None = None,
+    container_options: Mapping[str, str] | None = None,
+    container_format: str | None = None,
 ) -> Path:
     """A video with one frame a time stamp, in ticks; the rate is the one that its header states.
 
@@ -43,7 +46,8 @@ def write_timed_video(
     options = {"libx264": {"bf": "2", "preset": "ultrafast", "b_strategy": "0"}}.get(codec, {})
     if codec.startswith("libvpx"):
         options = {"cpu-used": "8", "deadline": "realtime", "auto-alt-ref": "0"}
-    with av.open(str(path), "w") as container:
+    opened = {"format": container_format, "options": dict(container_options or {})}
+    with av.open(str(path), "w", **opened) as container:
         stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
         stream.width = stream.height = SIDE
         stream.pix_fmt, stream.options = "yuv420p", options
@@ -68,13 +72,10 @@ def _write_silence(container: av.container.OutputContainer, start_s: float) -> N
     container.mux(sound.encode())
 
 
-def read_timestamps_s(path: Path) -> dict[int, float]:
-    """Number of a frame → its time stamp in seconds from the first one, as PyAV decodes them."""
+@lru_cache(maxsize=1)
+def read_timestamps_s(path: Path) -> list[float]:
+    """The time stamp of each frame in seconds from the first one, as PyAV decodes them."""
     with av.open(str(path)) as container:
         base = container.streams.video[0].time_base
-        times = {
-            read_number(frame.to_ndarray(format="rgb24")): float(frame.pts * base)
-            for frame in container.decode(video=0)
-        }
-    first = min(times.values())
-    return {number: time - first for number, time in times.items()}
+        ticks = [frame.pts for frame in container.decode(video=0)]
+    return [float((tick - ticks[0]) * base) for tick in ticks]

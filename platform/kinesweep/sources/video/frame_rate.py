@@ -4,8 +4,8 @@ It is the first of these that applies:
 1. the declared rate, a rate that FFmpeg guessed or a usual rate (24, 25, 29.97, …), if every time
    stamp lies within 1 ms or one tick of it;
 2. the declared or guessed rate, if 95 % of the time stamps lie on its grid, but frames are missing;
-3. the mean rate of all frames or the rate of the median interval, whichever is higher (a pause in a
-   recording lowers the mean), rounded to a usual rate within 1 %.
+3. the mean rate without pauses (intervals over twice the median), rounded to a usual rate within
+   1 %.
 
 Rule 2 keeps every frame of a recording that leaves frames out, and gives all recordings of a device
 the same rate. A declared rate outside of 5 to 240 fps is never used: browsers write 0, 1000 or NaN.
@@ -23,6 +23,8 @@ ROUNDING_S = 0.001
 """Rounding of time stamps: containers such as WebM and FLV store whole milliseconds."""
 _MIN_GRID_SHARE = 0.95
 """Minimum share of the time stamps that a rate explains if frames are missing."""
+_MAX_INTERVAL = 2.0
+"""Longest interval that counts as one between two frames and not as a pause, in medians."""
 _MAX_ROUNDING_SHARE = 0.01
 """Largest share by which a measured rate is changed to a usual one."""
 _USUAL_RATES: tuple[float, ...] = (10, 12, 12.5, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
@@ -66,7 +68,9 @@ def find_constant_rate(
         if has_places and num_on_grid >= _MIN_GRID_SHARE * len(times_s):
             return fps, False
     intervals_s = [later - time for time, later in pairwise(times_s) if later > time]
-    measured = max(mean_fps, 1 / median(intervals_s))
+    max_interval_s = _MAX_INTERVAL * median(intervals_s)
+    usual_intervals_s = [interval for interval in intervals_s if interval <= max_interval_s]
+    measured = len(usual_intervals_s) / sum(usual_intervals_s)
     nearest = min(_USUAL_RATES, key=lambda rate: abs(rate / measured - 1))
     is_near = abs(nearest / measured - 1) <= _MAX_ROUNDING_SHARE
     return (nearest if is_near else measured), False

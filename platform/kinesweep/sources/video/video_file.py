@@ -12,7 +12,11 @@ from typing import Any
 
 import av
 
-from kinesweep.sources.video.video_times import VideoTimes, read_video_times
+from kinesweep.sources.video.video_times import (
+    VideoTimes,
+    has_decoding_stamps,
+    read_video_times,
+)
 
 _MIN_SEEK_S = 2.0
 """Start times up to this one, in seconds, are reached by decoding, which costs no more than a
@@ -95,22 +99,23 @@ def decode_frames(
         VideoError: With reason `bad_times`.
     """
     if start_s <= _MIN_SEEK_S or not times.tick_s:
-        yield from _iter_positions(container.decode(video=0), times)
+        yield from _iter_positions(_decode_stamped(container), times)
         return
     timed_frames = _iter_positions(_decode_after_seek(container, times, start_s), times)
     position, frame = next(timed_frames, (math.inf, None))
-    # Without a time stamp it is unknown which frame this is.
-    if frame is not None and frame.pts is not None and position <= start_s * times.fps:
+    if position <= start_s * times.fps:
         yield position, frame
         yield from timed_frames
         return
     # The file cannot be seeked, or only to a frame after the start.
     with open_video(path) as new_container:
-        yield from _iter_positions(new_container.decode(video=0), times)
+        yield from _iter_positions(_decode_stamped(new_container), times)
 
 
-def _decode_after_seek(container: Any, times: VideoTimes, start_s: float) -> Iterator[Any]:
-    """Yield the decoded frames from a key frame before the start on; none if seeking fails.
+def _decode_after_seek(
+    container: Any, times: VideoTimes, start_s: float
+) -> Iterator[tuple[int | None, Any]]:
+    """Yield the time stamps and frames from a key frame before the start on; none if it fails.
 
     Args:
         container: Open PyAV container.
@@ -124,23 +129,49 @@ def _decode_after_seek(container: Any, times: VideoTimes, start_s: float) -> Ite
         container.seek(timestamp, stream=stream, backward=True)
     except (av.FFmpegError, OSError):
         return
-    yield from container.decode(stream)
+    stamped_frames = _decode_stamped(container)
+    first = next(stamped_frames, (None, None))
+    # Without a time stamp it is unknown which frame this is.
+    if first[0] is not None:
+        yield first
+        yield from stamped_frames
 
 
-def _iter_positions(frames: Iterable[Any], times: VideoTimes) -> Iterator[tuple[float, Any]]:
-    """Yield decoded frames with their positions, which never decrease.
+def _decode_stamped(container: Any) -> Iterator[tuple[int | None, Any]]:
+    """Decode the frames of a video, in the order in which they are shown, with their time stamps.
+
+    A frame without a time stamp has None.
+    """
+    if not has_decoding_stamps(container):
+        for frame in container.decode(video=0):
+            yield frame.pts, frame
+        return
+    # FFmpeg gives each frame the stamp of the packet that completed it, later by a constant delay.
+    first = delay = None
+    for packet in container.demux(video=0):
+        first = packet.dts if first is None else first
+        for frame in packet.decode():
+            if delay is None and first is not None and frame.dts is not None:
+                delay = frame.dts - first
+            yield None if frame.dts is None else frame.dts - (delay or 0), frame
+
+
+def _iter_positions(
+    stamped_frames: Iterable[tuple[int | None, Any]], times: VideoTimes
+) -> Iterator[tuple[float, Any]]:
+    """Yield the positions of frames, which never decrease, and the frames.
 
     Args:
-        frames: Decoded frames in the order in which they are shown.
+        stamped_frames: Time stamps and frames in the order in which they are shown.
         times: Times of the video.
 
     Raises:
         VideoError: With reason `bad_times`.
     """
     previous: float | None = None
-    for frame in frames:
-        if frame.pts is not None and times.tick_s:
-            position = times.compute_position(frame.pts)
+    for timestamp, frame in stamped_frames:
+        if timestamp is not None and times.tick_s:
+            position = times.compute_position(timestamp)
         else:
             # Without a time stamp, a frame follows the one before it.
             position = 0.0 if previous is None else previous + 1.0
@@ -152,10 +183,3 @@ def _iter_positions(frames: Iterable[Any], times: VideoTimes) -> Iterator[tuple[
             )
         previous = position if previous is None else max(previous, position)
         yield previous, frame
-
-
-def get_last_duration(frame: Any, times: VideoTimes) -> float:
-    """Return the duration of the last frame of a video in frames; 1 if it is not stated or less."""
-    if times.is_constant or not times.tick_s or not frame.duration:
-        return 1.0
-    return max(1.0, float(frame.duration * times.tick_s) * times.fps)

@@ -13,7 +13,7 @@ applied; alpha channels are dropped.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,6 @@ import numpy as np
 from kinesweep.sources.video.video_file import (
     VideoError,
     decode_frames,
-    get_last_duration,
     open_video,
     read_times,
 )
@@ -119,9 +118,7 @@ class VideoReader:
             shown: Any = None
             image: Any = None
             try:
-                for frame in self._choose_frames(
-                    timed_frames, lambda last: get_last_duration(last, times)
-                ):
+                for frame in self._choose_frames(timed_frames, times.last_duration):
                     # A copy if it is shown again: an estimator may draw into its frames.
                     image = image.copy() if frame is shown else self._convert_frame(frame)
                     shown = frame
@@ -140,7 +137,7 @@ class VideoReader:
         self.num_frames = _count_images(self.source, self.fps).num_frames
         self.num_declared_frames = self.num_frames
         paths = sorted(filter(is_image_file, self.source.iterdir()), key=_make_natural_sort_key)
-        for path in self._choose_frames(enumerate(paths), lambda _: 1.0):
+        for path in self._choose_frames(enumerate(paths), 1.0):
             try:
                 with av.open(str(path)) as container:
                     frame = next(container.decode(video=0))
@@ -149,19 +146,17 @@ class VideoReader:
             yield self._convert_frame(frame)
 
     def _choose_frames(
-        self,
-        timed_frames: Iterable[tuple[float, Item]],
-        get_last_duration: Callable[[Item], float],
+        self, timed_frames: Iterable[tuple[float, Item]], last_duration: float
     ) -> Iterator[Item]:
         """Return the frames that are shown in the span; set `first_index`.
 
         Args:
             timed_frames: Positions of frames and frames.
-            get_last_duration: Function that returns the duration of the last frame in frames.
+            last_duration: Duration of the last frame of the video in frames.
         """
         start, end = self._start_s * self.fps, self._end_s * self.fps
         self.first_index = math.floor(start)
-        return choose_frames(timed_frames, start, end, get_last_duration)
+        return choose_frames(timed_frames, start, end, last_duration)
 
     def _convert_frame(self, frame: Any) -> Any:
         """Convert a decoded frame to an upright RGB array (H, W, 3), scaled and cropped to `size`.

@@ -1,11 +1,11 @@
 """Time stamps of a video file, and the constant frame rate at which its frames are chosen.
 
-A frame is shown from its time stamp to that of the next frame; the last one for its own duration,
-at least one frame. Frame k of a video at the rate r covers the time from k/r to (k + 1)/r and is
-the frame of the file that is shown in the middle of that time. At a constant rate these are the
-frames of the file, one by one, even if time stamps are off by up to half a frame (33, 33, 34 ms at
-30 fps in WebM). Time 0 is the first frame, or the start of the audio if that is more than 0.1 s
-earlier.
+A frame is shown from its time stamp to that of the next frame; the last one for its own duration or
+for as long as the one before it (at most 0.5 s), whichever is longer. Frame k of a video at the
+rate r covers the time from k/r to (k + 1)/r and is the frame of the file that is shown in the
+middle of that time. At a constant rate these are the frames of the file, one by one, even if time
+stamps are off by up to half a frame (33, 33, 34 ms at 30 fps in WebM). Time 0 is the first frame,
+or the start of the audio if that is more than 0.1 s earlier.
 
 The rate is the one that the recipe states, or else that of `frame_rate`.
 
@@ -16,7 +16,7 @@ files. Estimators run this file where Kinesweep is not installed: it must not im
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +32,8 @@ from kinesweep.sources.video.frame_rate import (
 
 _MAX_STREAM_DELAY_S = 0.1
 """Start of the video after the audio that counts as none: two B frames, or the audio's priming."""
+_MAX_LAST_DURATION_S = 0.5
+"""Longest time in seconds for which the last frame is shown because the one before it was."""
 Item = TypeVar("Item")
 
 
@@ -51,6 +53,7 @@ class VideoTimes:
         zero: Time stamp of time 0.
         tick_s: Unit of the time stamps in seconds; 0 if the file has no time stamps.
         delay_s: Time of the first frame in seconds.
+        last_duration: Duration of the last frame in frames.
     """
 
     fps: float
@@ -63,6 +66,7 @@ class VideoTimes:
     zero: int = 0
     tick_s: float = 0.0
     delay_s: float = 0.0
+    last_duration: float = 1.0
 
     def compute_position(self, timestamp: int) -> float:
         """Compute the position of a time stamp in frames; a rounded one is put on its frame."""
@@ -85,7 +89,7 @@ class _StreamTimes:
         mean_fps: Mean rate, or 0 for fewer than two time stamps.
         first: Smallest time stamp in ticks, or None if there are no time stamps.
         length_s: Time from the first to the last time stamp in seconds.
-        last_duration_s: Duration of the last frame in seconds, or 0 if the file does not state it.
+        last_duration_s: Duration of the last frame in seconds, or 0 if it is unknown.
         num_packets: Number of frames including those that an edit list hides.
     """
 
@@ -119,27 +123,35 @@ def read_video_times(container: Any, stream: Any, path: Path, fps: float | None)
     rate = fps or frames.fps or declared_fps
     facts = (declared_fps, frames.mean_fps, frames.num_frames)
     if frames.first is None or not rate > 0:
+        # Without time stamps, the frames follow each other.
         return VideoTimes(rate, frames.num_frames, True, stream.frames, *facts)
     delay_s, tick_s = _find_delay_s(container, stream, frames.first), float(stream.time_base)
     is_constant = frames.is_constant and rate == frames.fps and not delay_s
-    num_frames = frames.num_frames
+    num_frames, last_duration = frames.num_frames, 1.0
     if not is_constant:
-        last = (delay_s + frames.length_s) * rate
-        num_frames = count_frames(last + max(1.0, frames.last_duration_s * rate))
+        last_duration = max(1.0, frames.last_duration_s * rate)
+        num_frames = count_frames((delay_s + frames.length_s) * rate + last_duration)
     num_declared_frames = 0
     if stream.frames:
         # A file with gaps has too few frames, but reaches its end; one that was cut off does not.
         shares = (frames.num_packets, frames.length_s * declared_fps + 1)
         num_declared_frames = round(num_frames * max(1.0, stream.frames / max(shares)))
     zero = frames.first - round(delay_s / tick_s)
+    start = (zero, tick_s, delay_s)
     return VideoTimes(
-        rate, num_frames, is_constant, num_declared_frames, *facts, zero, tick_s, delay_s
+        rate, num_frames, is_constant, num_declared_frames, *facts, *start, last_duration
     )
 
 
 def get_declared_fps(stream: Any) -> float:
     """Return the average frame rate that a stream declares, or else FFmpeg's guess, or 0."""
     return float(stream.average_rate or stream.guessed_rate or 0)
+
+
+def has_decoding_stamps(container: Any) -> bool:
+    """Return whether the format has no time stamps for showing frames, but only for decoding."""
+    # What FFmpeg reports as `pts` is wrong for B frames in AVI, which has no field for it.
+    return bool(container.format.name == "avi")
 
 
 def count_frames(end: float) -> int:
@@ -190,13 +202,14 @@ def _read_packets(path: str, _size: int, _mtime_ns: int) -> _StreamTimes:
     """
     with av.open(path, metadata_errors="replace") as container:
         stream = container.streams.video[0]
+        uses_dts = has_decoding_stamps(container)
         num_packets, num_frames, last_end, ticks = 0, 0, 0, array("q")
         for packet in _iter_packets(container, stream):
             num_packets += 1
             if packet.is_discard:
                 continue  # an edit list hides it; others depend on it
             num_frames += 1
-            timestamp = packet.dts if packet.pts is None else packet.pts
+            timestamp = packet.dts if packet.pts is None or uses_dts else packet.pts
             if timestamp is not None:
                 ticks.append(timestamp)
                 last_end = max(last_end, timestamp + (packet.duration or 0))
@@ -208,7 +221,9 @@ def _read_packets(path: str, _size: int, _mtime_ns: int) -> _StreamTimes:
     times_s = [(tick - first) * tick_s for tick in sorted(ticks)]
     mean_fps = (len(times_s) - 1) / times_s[-1] if last > first else 0.0
     fps, is_constant = find_constant_rate(times_s, candidates, mean_fps, tick_s)
-    lengths_s = ((last - first) * tick_s, max(0, last_end - last) * tick_s)
+    # Containers such as WebM state one duration for all frames, however long each is shown.
+    last_interval_s = min(times_s[-1] - times_s[-2], _MAX_LAST_DURATION_S) if last > first else 0.0
+    lengths_s = (times_s[-1], max(last_interval_s, (last_end - last) * tick_s))
     return _StreamTimes(num_frames, fps, is_constant, mean_fps, first, *lengths_s, num_packets)
 
 
@@ -226,7 +241,7 @@ def choose_frames(
     timed_frames: Iterable[tuple[float, Item]],
     start: float,
     end: float,
-    get_last_duration: Callable[[Item], float],
+    last_duration: float,
 ) -> Iterator[Item]:
     """Yield the item shown in each frame time of a span; one that is shown for long comes again.
 
@@ -235,7 +250,7 @@ def choose_frames(
             first one is shown, as players do.
         start: Start of the span as a position in frames.
         end: End of the span as a position in frames, or infinity.
-        get_last_duration: Function that returns the duration of the last item in frames.
+        last_duration: Duration of the last item in frames.
     """
     # Frame times at both ends may lie only in part within the span. Their frames are chosen within
     # that part: the frame in the middle might be shown only before or only after the span.
@@ -251,7 +266,7 @@ def choose_frames(
         last = position, item
     if last is None:
         return
-    file_end = last[0] + get_last_duration(last[1])
+    file_end = last[0] + last_duration
     while index < end and min(max(index + 0.5, start), latest) < file_end:
         yield last[1]
         index += 1
