@@ -98,14 +98,13 @@ def has_valid_poses(task: PoseEstimationTask, spec: EstimatorSpec, fps: float | 
     if not isinstance(note, dict):
         return False
     differences = {key for key, value in expected_values.items() if note.get(key) != value}
-    if not differences:
-        return True
-    # Written before frames were chosen by time stamps: valid if the choice is the same.
-    return (
-        "frames_by" not in note
-        and differences <= {"frames_by", "given_fps"}
-        and _has_frame_per_pose(task.source, fps, note)
-    )
+    if fps is not None and note.get("fps") == fps and task.source.is_file():
+        # The rate that is asked for is the video's own.
+        differences.discard("given_fps")
+    if differences == {"frames_by"}:
+        # Written before frames were chosen by time stamps: valid if the choice is the same.
+        return "frames_by" not in note and _has_frame_per_pose(task.source, fps, note)
+    return not differences
 
 
 def collect_estimation_inputs(
@@ -167,7 +166,7 @@ def _has_frame_per_pose(source: Path, fps: float | None, note: Mapping[str, Any]
         note: Note without the key `frames_by`, whose poses were estimated from every frame.
     """
     if source.is_dir():
-        return bool(note.get("given_fps") == fps)
+        return True
     try:
         times = read_source_times(source, fps)
     except VideoError:

@@ -14,10 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from films import pictures, write_pictures
+from kinesweep.config.recipe.source import VideoTsvConfig
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources.video.frame_reader import FrameReader, get_duration_s
 from kinesweep.sources.video.video_reader import VideoReader
+from kinesweep.sources.video.video_tsv import VideoTsvSource
 from timed_films import read_number, read_timestamps_s, write_timed_video
 
 ROUNDING_S = 0.0015
@@ -77,6 +80,22 @@ def test_a_view_of_the_whole_video_has_a_constant_rate(slowing: Path) -> None:
     assert (reader.fps, len(found), reader.num_frames) == (30, 240, 240)
     assert found == [*range(60), *(60 + i // 3 for i in range(180))]
     assert get_duration_s(VideoSegment(slowing)) == 8
+
+
+def test_a_table_of_spans(slowing: Path) -> None:
+    """The table beside the file, as a source lists it."""
+    rows = [(1000, 2000, 30, 59), (3000, 3800, 70, 77), (5000, 7000, 90, 109)]
+    lines = ["signal\tsignal_start\tsignal_end\toutput"]
+    lines += [f"a.webm\t{start}\t{end}\tA sentence." for start, end, _, _ in rows]
+    table = slowing.with_name("train.tsv")
+    table.write_text("\n".join(lines) + "\n")
+    for fps in (None, 20.0):
+        source = VideoTsvSource(VideoTsvConfig(kind="video_tsv", train=str(table), fps=fps))
+        for clip, (_, _, first, last) in zip(source.list_clips("train"), rows, strict=True):
+            reader = FrameReader(source.read(clip), None)
+            found = {read_number(frame) for frame in reader}
+            assert reader.fps == (fps or 30) and min(found) == first and max(found) == last
+            source.verify_clip(clip)
 
 
 def test_the_recipe_s_rate_is_that_of_the_view(slowing: Path) -> None:
@@ -163,8 +182,6 @@ def test_a_video_that_begins_after_its_sound(tmp_path: Path) -> None:
 
 
 def test_images_are_shown_in_their_order_whatever_the_recipe_says(tmp_path: Path) -> None:
-    from films import pictures, write_pictures
-
     folder = write_pictures(tmp_path / "a", 12)
     (folder / "7.png").unlink()
     found = list(FrameReader(VideoSegment(folder, Span.from_ms(500, 900), 10), None))
