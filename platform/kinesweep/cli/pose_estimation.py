@@ -34,7 +34,11 @@ def estimate_poses(
         str, typer.Option(help="Name of a built-in estimator or of an installed plug-in.")
     ] = "mediapipe",
     fps: Annotated[
-        float | None, typer.Option(help="Frames per second of folders of images.")
+        float | None,
+        typer.Option(
+            help="Frames per second of folders of images; rate of the poses of video files"
+            " (default: each file's own)."
+        ),
     ] = None,
     json_line: JsonOption = False,
 ) -> None:

@@ -97,8 +97,8 @@ def read_raw_file(
             logger.warning(f"{kind}: `{file}` {text}")
         return pose
     if source.kind == "video_tsv":
-        fps = source.fps if file.is_dir() else None
-        return VideoSegment(file, span, fps, auxiliary_file or _find_pose_file(features, file))
+        pose_path = auxiliary_file or _find_pose_file(features, file)
+        return VideoSegment(file, span, source.fps, pose_path)
     if isinstance(source, SkeletonsConfig):
         return _read_motion(source, file, span, auxiliary_file)
     if source.kind == "h5_shards":

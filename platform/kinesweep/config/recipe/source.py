@@ -32,8 +32,9 @@ class TsvConfig(CorpusConfig):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Frames per second of videos that are stored as folders of images, and of"
-        " `.pose` files whose stated rate is wrong: it replaces the rate of every file.",
+        description="Frame rate in frames per second: of videos that are stored as folders of"
+        " images; of `.pose` files, whose stated rate it replaces; and the rate at which the frames"
+        " of video files are chosen by their time stamps. Default: the rate of each file.",
     )
     time_unit: Literal["ms", "s", "frames"] = Field(
         "ms",

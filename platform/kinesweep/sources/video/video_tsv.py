@@ -66,9 +66,10 @@ class VideoTsvSource(MediaTsvSource):
         return path.is_file() or has_images(path)
 
     def get_read_options(self) -> dict[str, Any]:
-        """Return the kind of the source and the frame rate of folders of images.
+        """Return the kind of the source and the frame rate that the recipe states.
 
-        Folders of images do not store their frame rate.
+        Folders of images do not store their frame rate; for videos it decides which frames are
+        chosen.
         """
         return {"source": self.config.kind, "fps": self.config.fps}
 
@@ -79,8 +80,7 @@ class VideoTsvSource(MediaTsvSource):
             ClipError: With reason `outside_root`, `missing_file`, `not_a_file` or `missing_pose`.
         """
         path = self.resolve_media_path(clip)
-        fps = self.config.fps if path.is_dir() else None  # a video states its own rate
-        return VideoSegment(path, clip.span, fps, *self.list_auxiliary_files(clip))
+        return VideoSegment(path, clip.span, self.config.fps, *self.list_auxiliary_files(clip))
 
     def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the path of the video's `.pose` file if `source.poses` is set, or else no path.
