@@ -14,11 +14,7 @@ from pathlib import Path
 
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import InputError
-from kinesweep.sources.prepare.clip_annotation import (
-    ClipAnnotation,
-    DroppedRow,
-    SplitAnnotations,
-)
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation
 from kinesweep.sources.prepare.csl_daily import read_csl_daily
 from kinesweep.sources.prepare.file_search import find_unestimated_video
 from kinesweep.sources.prepare.generic_tsv import read_generic
@@ -26,6 +22,7 @@ from kinesweep.sources.prepare.how2sign import read_how2sign
 from kinesweep.sources.prepare.openasl import read_openasl
 from kinesweep.sources.prepare.phoenix import read_phoenix
 from kinesweep.sources.prepare.preparation_result import PreparationResult, format_counts
+from kinesweep.sources.prepare.split_annotations import DroppedRow, SplitAnnotations
 from kinesweep.sources.prepare.youtube_asl import read_youtube_asl
 from kinesweep.sources.tsv.tsv_columns import WRITTEN_COLUMNS
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
@@ -259,15 +256,6 @@ def _write_split_tables(out: Path, lines_by_split: dict[str, list[str]]) -> dict
     return paths
 
 
-def _write_missing_table(path: Path, missing_clips: list[_MissingClip]) -> None:
-    """Write the table of the clips without a pose file or annotations, unless there are none."""
-    if not missing_clips:
-        return
-    lines = ["split\tid\tlooked for"]
-    lines += [f"{clip.split}\t{clip.clip_id}\t{clip.searched_item}" for clip in missing_clips]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def _write_dropped_table(path: Path, annotations_by_split: dict[str, SplitAnnotations]) -> None:
     """Write the table of the dropped rows with their reasons, unless there are none."""
     lines = [
@@ -279,3 +267,12 @@ def _write_dropped_table(path: Path, annotations_by_split: dict[str, SplitAnnota
     ]
     if lines:
         path.write_text("\n".join(["split\trow\treason", *lines]) + "\n", encoding="utf-8")
+
+
+def _write_missing_table(path: Path, missing_clips: list[_MissingClip]) -> None:
+    """Write the table of the clips without a pose file or annotations, unless there are none."""
+    if not missing_clips:
+        return
+    lines = ["split\tid\tlooked for"]
+    lines += [f"{clip.split}\t{clip.clip_id}\t{clip.searched_item}" for clip in missing_clips]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
