@@ -98,17 +98,18 @@ def limits(folder: Path) -> Iterator[_Watch]:
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + LIMIT_BYTES, space[1]))
     signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT_WALL_S)
+    left_s, _ = signal.setitimer(signal.ITIMER_REAL, LIMIT_WALL_S)  # pytest's own limit
     _watch = watch = _Watch(str(folder) + os.sep)
     try:
         yield watch
     finally:
         _watch = None
-        for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
-            signal.setitimer(timer, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         resource.setrlimit(resource.RLIMIT_AS, space)
         for number, handler in previous.items():
             signal.signal(number, handler)
+        signal.setitimer(signal.ITIMER_REAL, left_s)
 
 
 def run_once(target: Target, folder: Path, outcome: Outcome, label: str) -> None:

@@ -47,7 +47,10 @@ def refuse(folder: Path) -> None:
         (lambda folder: (folder.parent / "new").mkdir(), "outside of its folder"),
     ],
 )
-def test_what_is_forbidden_is_noticed(tmp_path: Path, read: object, words: str) -> None:
+def test_what_is_forbidden_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: object, words: str
+) -> None:
+    monkeypatch.setattr("fuzz.runner.LIMIT_S", 0.3)
     (tmp_path / "secret").write_text("x")
     (tmp_path / "corpus").mkdir()
     outcome = attempt(tmp_path / "corpus", read)
