@@ -93,9 +93,14 @@ def read_feature_description(folder: Path) -> dict[str, Any]:
     """Read the description of the features from `features.json` in a model folder.
 
     Raises:
-        CheckpointError: If the folder is not a model folder.
-        ValueError: If the file does not contain JSON.
+        CheckpointError: If the folder is not a model folder, or the file is damaged.
     """
     check_model_folder(folder)
-    features: dict[str, Any] = read_json(folder / FEATURES_FILENAME)
+    path = folder / FEATURES_FILENAME
+    try:
+        features = read_json(path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"`{path}` cannot be read: {error}; copy the folder again") from None
+    if not isinstance(features, dict):
+        raise CheckpointError(f"`{path}` must hold an object, but holds {type(features).__name__}")
     return features

@@ -8,10 +8,13 @@ for models, whose weights are stored as `safetensors`.
 """
 
 import io
+import os
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -58,7 +61,11 @@ def read_plain_values(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"`{path}` cannot be read: {error.strerror or error}") from None
     except Exception as error:  # damaged bytes can make the unpickler raise any exception
-        raise SourceError(f"`{path}` is not a pickle of plain values: {error}") from None
+        reason = str(error) or type(error).__name__  # a `MemoryError` has no text
+        raise SourceError(f"`{path}` is not a pickle of plain values: {reason}") from None
+
+
+_MEMO_OPCODES = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 
 
 class _SafeUnpickler(pickle.Unpickler):
@@ -97,11 +104,24 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin-1")
 
 
+def _build_bytes(kind: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the bytes of a pickle of protocol 2, which stores them as the arguments of a call.
+
+    Raises:
+        ForbiddenObjectError: If the argument is a number, which would be that many zeros.
+    """
+    if arguments and isinstance(arguments[0], int):
+        raise ForbiddenObjectError(f"{arguments[0]} bytes of zero")
+    return kind(*arguments)
+
+
 _RENAMED_MODULES = {"__builtin__": "builtins"}
 """Python 2 names of modules, which older protocols use → their current names."""
 _ALLOWED_NAMES: dict[tuple[str, str], Callable[..., Any]] = {
     **{("builtins", kind.__name__): kind for kind in (list, dict, set, frozenset, tuple)},
-    **{("builtins", kind.__name__): kind for kind in (int, float, complex, bytes, bytearray)},
+    **{("builtins", kind.__name__): kind for kind in (int, float, complex)},
+    ("builtins", "bytes"): partial(_build_bytes, bytes),
+    ("builtins", "bytearray"): partial(_build_bytes, bytearray),
     ("collections", "OrderedDict"): OrderedDict,
     ("collections", "defaultdict"): defaultdict,
     ("_codecs", "encode"): _encode_latin1,
@@ -121,8 +141,27 @@ def _load_pickle(file: IO[bytes]) -> Any:
 
     Raises:
         ForbiddenObjectError: If the pickle asks for anything but plain values.
+        ValueError: If the pickle asks for more memory than its content can fill.
     """
+    _check_memory_requests(file)
     return replace_stand_ins(_SafeUnpickler(file).load())
+
+
+def _check_memory_requests(file: IO[bytes]) -> None:
+    """Check the lengths and memo indices of a pickle, and return to where the file was.
+
+    Python's unpickler trusts them: an index of four bytes alone makes it fill up to 64 GB.
+
+    Raises:
+        ValueError: If a length or an index is larger than the file, or the file is not a pickle.
+    """
+    start = file.tell()
+    num_bytes = file.seek(0, os.SEEK_END)
+    file.seek(start)
+    for opcode, argument, _ in pickletools.genops(file):  # checks the lengths itself
+        if opcode.name in _MEMO_OPCODES and int(argument or 0) > num_bytes:
+            raise ValueError(f"its memo index {argument} is larger than the file")
+    file.seek(start)
 
 
 def _read_npz(file: IO[bytes]) -> dict[str, Any]:

@@ -246,3 +246,24 @@ def test_the_verb(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", a=np.array(records(), object))
     with pytest.raises(InputError, match="another name"):
         convert_pickled_motions(tmp_path / "x.npz", tmp_path / "x.tsv")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04Nr\xff\xff\xff\x00.",  # LONG_BINPUT: 16 million entries
+        b"Np99999999999\n.",  # PUT
+        b"\x80\x02cbuiltins\nbytes\nJ\xff\xff\xff\x7f\x85R.",  # 2 GB of zeros
+        b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b".",  # BYTEARRAY8
+    ],
+)
+def test_pickles_that_ask_for_memory_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.pkl").write_bytes(content)
+    with pytest.raises(SourceError):
+        read_plain_values(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_bytes_are_plain_values(tmp_path: Path, protocol: int) -> None:
+    value = {"a": b"x\xff", "b": bytearray(b"q\xff"), "c": b"", "d": bytearray()}
+    assert read_plain_values(write(tmp_path, value, protocol)) == value

@@ -207,6 +207,6 @@ class ResourcesConfig(StrictConfig):
     @classmethod
     def _check_gpus(cls, value: float) -> float:
         """Check that a number of GPUs above 1 is a whole number."""
-        if value > 1 and value != int(value):
+        if value > 1 and not value.is_integer():  # infinity, which has no integer, is none
             raise ValueError("above 1, the number of GPUs must be a whole number")
         return value

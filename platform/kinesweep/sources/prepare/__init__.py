@@ -15,11 +15,7 @@ from pathlib import Path
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import InputError
 from kinesweep.core.tables.table_writing import format_table
-from kinesweep.sources.prepare.clip_annotation import (
-    ClipAnnotation,
-    DroppedRow,
-    SplitAnnotations,
-)
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation
 from kinesweep.sources.prepare.csl_daily import read_csl_daily
 from kinesweep.sources.prepare.file_search import find_unestimated_video
 from kinesweep.sources.prepare.generic_tsv import read_generic
@@ -27,6 +23,7 @@ from kinesweep.sources.prepare.how2sign import read_how2sign
 from kinesweep.sources.prepare.openasl import read_openasl
 from kinesweep.sources.prepare.phoenix import read_phoenix
 from kinesweep.sources.prepare.preparation_result import PreparationResult, format_counts
+from kinesweep.sources.prepare.split_annotations import DroppedRow, SplitAnnotations
 from kinesweep.sources.prepare.youtube_asl import read_youtube_asl
 from kinesweep.sources.tsv.tsv_columns import WRITTEN_COLUMNS
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
@@ -260,14 +257,6 @@ def _write_split_tables(out: Path, lines_by_split: dict[str, list[str]]) -> dict
     return paths
 
 
-def _write_missing_table(path: Path, missing_clips: list[_MissingClip]) -> None:
-    """Write the table of the clips without a pose file or annotations, unless there are none."""
-    if not missing_clips:
-        return
-    rows = [(clip.split, clip.clip_id, clip.searched_item) for clip in missing_clips]
-    path.write_text(format_table([("split", "id", "looked for"), *rows]), encoding="utf-8")
-
-
 def _write_dropped_table(path: Path, annotations_by_split: dict[str, SplitAnnotations]) -> None:
     """Write the table of the dropped rows with their reasons, unless there are none."""
     rows = [
@@ -279,3 +268,11 @@ def _write_dropped_table(path: Path, annotations_by_split: dict[str, SplitAnnota
     ]
     if rows:
         path.write_text(format_table([("split", "row", "reason"), *rows]), encoding="utf-8")
+
+
+def _write_missing_table(path: Path, missing_clips: list[_MissingClip]) -> None:
+    """Write the table of the clips without a pose file or annotations, unless there are none."""
+    if not missing_clips:
+        return
+    rows = [(clip.split, clip.clip_id, clip.searched_item) for clip in missing_clips]
+    path.write_text(format_table([("split", "id", "looked for"), *rows]), encoding="utf-8")

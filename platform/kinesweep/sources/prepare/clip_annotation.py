@@ -1,11 +1,6 @@
-"""The annotations of a split, as the readers of published corpora return them.
+"""The annotation of one clip, as the readers of published corpora return it."""
 
-Each row of a published table becomes an annotation or a dropped row with its reason, so that the
-numbers of both add up to the rows that the corpus has.
-"""
-
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kinesweep.core.tables.table_writing import format_row
 from kinesweep.sources.tsv.tsv_columns import WRITTEN_COLUMNS
@@ -99,35 +94,3 @@ class ClipAnnotation:
         values["signal_end"] = f"{pose_file.end_ms:.10g}"
         # Captions break lines for the screen, so white space within a field is collapsed.
         return format_row(" ".join(str(values[column]).split()) for column in WRITTEN_COLUMNS)
-
-
-@dataclass(frozen=True)
-class DroppedRow:
-    """A row or caption that becomes no clip.
-
-    Attributes:
-        row: Location of the row, for example `how2sign_train.csv:12`.
-        reason: Short, stable key, for example `zero_length`.
-    """
-
-    row: str
-    reason: str
-
-
-@dataclass
-class SplitAnnotations:
-    """The annotations of one split.
-
-    Attributes:
-        annotations: Annotations in the order of the corpus.
-        dropped: Rows and captions that are no annotations.
-        removed_marks: Number of marks that were removed from texts, by kind, for example `music`.
-        unused_files: Number of caption files that were not used, by reason.
-        warnings: Findings that a person should know, as full sentences.
-    """
-
-    annotations: list[ClipAnnotation] = field(default_factory=list)
-    dropped: list[DroppedRow] = field(default_factory=list)
-    removed_marks: Counter[str] = field(default_factory=Counter)
-    unused_files: Counter[str] = field(default_factory=Counter)
-    warnings: list[str] = field(default_factory=list)

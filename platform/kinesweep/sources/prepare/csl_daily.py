@@ -10,9 +10,10 @@ completely, so names that occur in only one of them are reported.
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile, SplitAnnotations
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
 from kinesweep.sources.prepare.delimited_table import read_delimited_rows
 from kinesweep.sources.prepare.file_search import find_single_file
+from kinesweep.sources.prepare.split_annotations import SplitAnnotations
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
 
 _SPLITS = {"train": "train", "validation": "dev", "test": "test"}

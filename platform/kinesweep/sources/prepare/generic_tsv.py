@@ -11,13 +11,9 @@ from pathlib import Path
 
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
-from kinesweep.sources.prepare.clip_annotation import (
-    ClipAnnotation,
-    DroppedRow,
-    PoseFile,
-    SplitAnnotations,
-)
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
 from kinesweep.sources.prepare.file_search import find_split_file
+from kinesweep.sources.prepare.split_annotations import DroppedRow, SplitAnnotations
 
 
 def read_generic(folder: Path, split: str) -> SplitAnnotations:

@@ -9,9 +9,10 @@ the whole file `{SENTENCE_NAME}.pose` or, if the clips were not cut, its span of
 import re
 from pathlib import Path
 
-from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile, SplitAnnotations
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
 from kinesweep.sources.prepare.delimited_table import read_delimited_rows
 from kinesweep.sources.prepare.file_search import find_split_file
+from kinesweep.sources.prepare.split_annotations import SplitAnnotations
 from kinesweep.sources.prepare.times import parse_seconds
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
 

@@ -7,9 +7,10 @@ its span of `{yid}.pose`.
 
 from pathlib import Path
 
-from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile, SplitAnnotations
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
 from kinesweep.sources.prepare.delimited_table import read_delimited_rows
 from kinesweep.sources.prepare.file_search import find_single_file
+from kinesweep.sources.prepare.split_annotations import SplitAnnotations
 from kinesweep.sources.prepare.times import parse_milliseconds
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 

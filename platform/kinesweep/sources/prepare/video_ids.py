@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.prepare.clip_annotation import DroppedRow
+from kinesweep.sources.prepare.split_annotations import DroppedRow
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
 
 _ADDRESS_PATTERN = re.compile(

@@ -23,13 +23,9 @@ from kinesweep.sources.prepare.captions.caption_file import (
     read_caption_file,
 )
 from kinesweep.sources.prepare.captions.caption_track import CaptionTrack
-from kinesweep.sources.prepare.clip_annotation import (
-    ClipAnnotation,
-    DroppedRow,
-    PoseFile,
-    SplitAnnotations,
-)
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
 from kinesweep.sources.prepare.file_search import find_single_file
+from kinesweep.sources.prepare.split_annotations import DroppedRow, SplitAnnotations
 from kinesweep.sources.prepare.video_ids import read_video_ids
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.errors import InputError, SourceError
+from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare import prepare_corpus
 from kinesweep.sources.prepare.preparation_result import PreparationResult
 from kinesweep.sources.prepare.times import parse_milliseconds, parse_seconds
@@ -197,7 +199,8 @@ def test_a_byte_order_mark_and_crlf(place: Place, name: str) -> None:
     lines = [f"\ufeff{HOW2SIGN}", how2sign("v_0", "1", "2", '"Say ""hi""."')]
     (place.annotations / name).write_text("\r\n".join(lines), encoding="utf-8", newline="")
     assert place.prepare("how2sign").clips == {"train": 1}
-    assert place.read()[0][6] == 'Say "hi".'
+    config = PoseTsvConfig(train=str(place.out / "train.tsv"), root=str(place.poses))
+    assert PoseTsvSource(config).list_clips("train")[0].texts == ('Say "hi".',)
 
 
 def test_result_lines(place: Place) -> None:
