@@ -120,9 +120,11 @@ def faulty_pose_corpus(folder: Path, malformed: bool = False, **changes: Any) ->
         write(poses / name)
         add(f"poses/{name}.pose", reason=reason)
     add("../outside.pose", reason="outside_root")
-    add("poses/good0.pose", "9000", "", reason="span_beyond_file")
-    add("poses/good0.pose", "300", "200", reason="empty_span")
-    add("poses/good1.pose", "40", "400", text="", reason="empty_text")
+    (poses / "cut.pose").write_bytes(pose_file(signer()))
+    add("poses/cut.pose", "9000", "", reason="span_beyond_file")
+    add("poses/cut.pose", "300", "200", reason="empty_span")
+    add("poses/cut.pose", "40", "400", text="", reason="empty_text")
+    add("poses/cut.pose", "0", "0", reason="empty_span")
     wrong_rows = []
     if malformed:
         wrong_rows = [

@@ -22,6 +22,7 @@ from kinesweep.sources import decoded_size
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.precomputed.h5_files import ShardFilePool
 from kinesweep.sources.precomputed.pt_features import read_features
+from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
 from kinesweep.sources.skeletons.motion_file import read_single_motion
 from kinesweep.sources.skeletons.npz_pack import NpzCache
 
@@ -51,7 +52,7 @@ def test_an_npy_that_declares_too_much(tmp_path: Path, frames: int) -> None:
     path = tmp_path / "a.npy"
     path.write_bytes(npy_header((frames, SMPL.num_points, 3)))
     with too_large() as raised:
-        read_single_motion(path, Span(), SMPL, 25.0)
+        read_single_motion(path, Span(), ArrayMeaning(SMPL, 25.0))
     assert raised.value.reason == "too_large"
 
 
@@ -64,7 +65,7 @@ def test_an_npz_that_declares_or_holds_too_much(tmp_path: Path, compression: int
         archive.writestr("a.npy", npy_header((200_000, 22, 3)) + bytes(200_000 * 22 * 3 * 4))
     for path in (declares, holds):
         with too_large():
-            read_single_motion(path, Span(), SMPL, 25.0)
+            read_single_motion(path, Span(), ArrayMeaning(SMPL, 25.0))
         with too_large():
             NpzCache().get_motion(path, 0)
 
@@ -77,10 +78,10 @@ def test_other_files_keep_their_reason(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ClipError) as raised:
-            read_single_motion(tmp_path / name, Span(), SMPL, 25.0)
+            read_single_motion(tmp_path / name, Span(), ArrayMeaning(SMPL, 25.0))
         assert raised.value.reason == reason
     with pytest.raises(ClipError, match="does not exist"):
-        read_single_motion(tmp_path / "none.npy", Span(), SMPL, 25.0)
+        read_single_motion(tmp_path / "none.npy", Span(), ArrayMeaning(SMPL, 25.0))
 
 
 def test_a_view_of_one_number(tmp_path: Path) -> None:
