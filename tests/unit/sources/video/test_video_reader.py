@@ -82,6 +82,7 @@ def test_a_film_that_does_not_begin_at_0_is_sought_by_its_own_beginning(tmp_path
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     every = list(VideoReader(path, None, size=16))
+    assert len(every) == 100
     found = list(FrameReader(VideoSegment(path, Span.from_ms(3200, 3600)), 16))
     np.testing.assert_array_equal(found, every[80:90])
 
