@@ -2,12 +2,15 @@
 
 import csv
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from kinesweep.tracking.mlflow_client import MlflowServerClient, RequestRejectedError
 from kinesweep.tracking.mlflow_limits import MAX_DIGEST_LENGTH, MAX_TAG_LENGTH
 from kinesweep.tracking.offline_queue import QueuedRecord
+
+_log = logging.getLogger(__name__)
 
 STATUS_TAG = "kinesweep.status"
 _TABLES_TAG = "mlflow.loggedArtifacts"
@@ -88,9 +91,17 @@ def _log_artifact(client: MlflowServerClient, run_id: str, path: Path) -> None:
 
 
 def _log_table(client: MlflowServerClient, run_id: str, path: Path) -> None:
-    """Log a TSV file as an MLflow table, which the UI can display and compare between runs."""
-    with path.open(encoding="utf-8", newline="") as file:
-        header_and_rows = list(csv.reader(file, delimiter="\t"))
+    """Log a TSV file as an MLflow table, which the UI can display and compare between runs.
+
+    A file that is no table in UTF-8 has been uploaded as it is; a warning is logged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header_and_rows = list(csv.reader(file, delimiter="\t"))
+    except (ValueError, csv.Error) as error:
+        # Raised, it would count as a failure of tracking and hold back all later records.
+        _log.warning("`%s` is not shown as a table in MLflow: %s", path, error)
+        return
     if not header_and_rows:
         return
     columns, *rows = header_and_rows
