@@ -32,8 +32,8 @@ def collect_provenance() -> dict[str, str]:
     They are collected once per process and then cached.
 
     Returns:
-        `kinesweep`, `commit` (with `+changes` if the package was modified; "" outside of a
-        checkout), `packages` (hash of the versions of all
+        `kinesweep`, `commit` (with `+changes` if the package was modified, `+unknown` if git cannot
+        tell; "" outside of a checkout), `packages` (hash of the versions of all
         installed packages), `python`, the versions of the packages that are recorded individually,
         and `machine` (architecture and number of usable cores).
     """
@@ -60,23 +60,28 @@ def _normalize_package_name(name: str) -> str:
 def _get_commit(folder: Path) -> str:
     """Return the commit of the checkout that contains a folder, or "" if git reports none.
 
-    `+changes` is appended if there are uncommitted changes below the folder.
+    `+changes` is appended if there are uncommitted changes below the folder, `+unknown` if git
+    cannot tell.
     """
     head = _run_git(folder, "rev-parse", "HEAD")
     if not head:
         return ""
     # Only changes below the package folder count, not those of tests or recipes.
-    return head + ("+changes" if _run_git(folder, "status", "--porcelain", "--", ".") else "")
+    changes = _run_git(folder, "status", "--porcelain", "--", ".")
+    # A large checkout on a slow disk may exceed the time limit; that is no proof of a clean one.
+    if changes is None:
+        return f"{head}+unknown"
+    return f"{head}+changes" if changes else head
 
 
-def _run_git(folder: Path, *arguments: str) -> str:
+def _run_git(folder: Path, *arguments: str) -> str | None:
     """Run a git command in a folder and return its output without surrounding white space.
 
-    The result is "" if the command fails or takes more than 10 s, or git is not installed.
+    The result is None if the command fails or takes more than 10 s, or git is not installed.
     """
     try:
         command = ["git", "-C", str(folder), *arguments]
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout.strip() if result.returncode == 0 else ""
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None

@@ -94,11 +94,12 @@ def parse_bytes(text: str) -> int:
 
 def format_duration(seconds: float) -> str:
     """Format a duration for people in seconds, minutes or hours: `3.2 min`."""
-    # Each unit is used for up to 100 of it; `limit_s / 100` is its length in seconds (1 and 60).
-    for unit, limit_s in (("s", 100.0), ("min", 100 * 60.0)):
-        if seconds < limit_s:
-            return f"{seconds / (limit_s / 100):.2g} {unit}"
-    return f"{seconds / 3600:.3g} h"
+    for unit, unit_s in (("s", 1.0), ("min", 60.0)):
+        # Two digits: 99.5 would round to 100, which `.2g` writes as 1e+02.
+        if seconds / unit_s < 99.5:
+            return f"{seconds / unit_s:.2g} {unit}"
+    hours = seconds / 3600
+    return f"{hours:.3g} h" if hours < 999.5 else f"{hours:,.0f} h"
 
 
 def format_bytes(num_bytes: float) -> str:

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
+from kinesweep.export.bundle import read_bundle_recipe
 from kinesweep.export.input_translation import StreamFeatures
 from kinesweep.export.raw_inputs import (
     REFERENCE_COLUMN,
@@ -28,7 +30,7 @@ from kinesweep.export.raw_inputs import (
     get_file_column_and_suffix,
 )
 from kinesweep.export.translate import Bundle
-from kinesweep.training.reproducibility.determinism import configure_process
+from kinesweep.training.reproducibility.determinism import configure_determinism
 
 _LOG = logging.getLogger(__name__)
 FeatureArray = NDArray[np.floating]
@@ -37,18 +39,20 @@ FeatureArray = NDArray[np.floating]
 def _load_pyfunc(path: str) -> "BundleModel":
     """Load a bundle as an MLflow model, and configure this process as for a run of its recipe.
 
-    The process gets the recipe's seeds, threads and deterministic kernels. MLflow calls this
-    function by its name, with the path of the bundle's folder.
+    The process gets the recipe's seeds, threads and deterministic kernels. The model is loaded on
+    a GPU if the recipe was trained on one and this machine has one; otherwise on the CPU. MLflow
+    calls this function by its name, with the path of the bundle's folder.
 
     Raises:
-        ResourceError: If the recipe requests a GPU or fp16, but no GPU is available.
         BundleError: If the folder is not a bundle or is damaged, or if this version computes its
             features differently.
     """
-    bundle = Bundle.load(Path(path))
-    recipe = bundle.loaded.recipe
-    configure_process(recipe.training, recipe.resources)
-    return BundleModel(bundle)
+    recipe = read_bundle_recipe(Path(path))
+    # Before the model is loaded: cuBLAS reads its setting when CUDA starts. The precision of
+    # training does not matter, because texts are always decoded in float32.
+    gpus = recipe.resources.gpus if torch.cuda.is_available() else 0
+    device = configure_determinism(recipe.training.seed, recipe.resources.cpus, gpus)
+    return BundleModel(Bundle.load(Path(path), device, skip_file_check=True))
 
 
 class BundleModel:

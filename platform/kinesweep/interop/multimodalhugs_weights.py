@@ -173,7 +173,10 @@ def _check_cnn_mapper(
         return
     # An encoder of kind `cnn` has no layers after its last convolution block.
     trailing_layers = [
-        key for key in ("layer_norm", "activation") if config.get(f"multimodal_mapper_{key}")
+        key
+        for key in ("layer_norm", "activation")
+        # The former keys begin with `vl`.
+        if config.get(f"multimodal_mapper_{key}", config.get(f"vl_mapper_{key}"))
     ]
     if trailing_layers:
         raise InputError(f"a `cnn_adapter` followed by `{trailing_layers[0]}` has no equivalent")

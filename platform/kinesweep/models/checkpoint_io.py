@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from kinesweep.core.errors import CheckpointError
+from kinesweep.core.errors import CheckpointError, format_one_line
 from kinesweep.core.hf_logging import silence_transformers
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.lora import is_adapter_weight
@@ -131,30 +131,28 @@ def load_checkpoint_weights(model: PreTrainedModel, folder: Path) -> None:
 
     Raises:
         CheckpointError: If the model has a base model and the checkpoint was trained on a different
-            one, or its weights cannot be read, or have keys that are missing, unexpected or of
-            another shape.
-        OSError: If the model has a base model and the folder has no configuration, or if it has
-            none and the folder has no weights.
-        RuntimeError: If the model has no base model and the keys do not match (from safetensors).
-        SafetensorError: If the model has no base model and the file of the weights is damaged.
+            one, or its configuration or weights cannot be read, or have keys that are missing,
+            unexpected or of another shape.
     """
     path = folder / SAFE_WEIGHTS_NAME
-    if model.config.base is None:
-        # Strict by default; unlike `load_state_dict` it also handles tied weights.
-        safetensors.torch.load_model(model, path)
-        return
     base = model.config.base
-    saved_base = KinesweepConfig.from_pretrained(folder).base or {}
+    try:
+        if base is None:
+            # Strict by default; unlike `load_state_dict` it also handles tied weights.
+            safetensors.torch.load_model(model, path)
+            return
+        saved_base = KinesweepConfig.from_pretrained(folder).base or {}
+        weights = safetensors.torch.load_file(path)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        message = format_one_line(error)
+        raise CheckpointError(f"`{folder}` cannot be loaded as a model: {message}") from None
     if saved_base.get("sha256") != base["sha256"]:
         raise CheckpointError(
             f"`{folder}` was trained on the base model `{saved_base.get('name')}` with content"
             f" {saved_base.get('sha256')}, but this model uses `{base['name']}` with content"
             f" {base['sha256']}"
         )
-    try:
-        load_non_base_weights(model, safetensors.torch.load_file(path), folder)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"`{folder}` cannot be loaded as a model: {error}") from None
+    load_non_base_weights(model, weights, folder)
 
 
 def load_non_base_weights(model: PreTrainedModel, weights: dict[str, Tensor], folder: Any) -> None:

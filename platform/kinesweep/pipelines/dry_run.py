@@ -7,9 +7,11 @@ computes on the CPU and is not recorded in MLflow. A full run never reads from t
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from statistics import StatisticsError
 
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.loading import load_config
@@ -32,7 +34,7 @@ from kinesweep.pipelines.runtime_estimate import (
 )
 from kinesweep.pipelines.sweeps.sweep import SweepRequest, SweepResult, run_sweep_pipeline
 from kinesweep.store import Store
-from kinesweep.sweeps.planning.step_timer import StepTimerFactory, read_step_timing
+from kinesweep.sweeps.planning.step_timer import StepTimerFactory, StepTiming, read_step_timing
 from kinesweep.sweeps.space.loading import load_space
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
@@ -187,15 +189,26 @@ def dry_run_sweep(request: SweepRequest) -> tuple[SweepResult, str]:
         folder / "bundle",
         open_log=StepTimerFactory(clock_dir),
     )
-    timings = sorted(
-        (read_step_timing(path) for path in clock_dir.glob("*.jsonl")),
-        key=lambda timing: timing.step_s,
-    )
+    timings = sorted(_read_sweep_timings(clock_dir), key=lambda timing: timing.step_s)
+    if not timings:
+        return result, "the time of the full sweep cannot be estimated: no run was measured"
     # Extrapolate from the run with the median time per step.
     run_estimate = estimate_run_duration(
         full_recipe, extract_features(dry_recipe), timings[len(timings) // 2]
     )
     return result, format_sweep_estimate(space, run_estimate)
+
+
+def _read_sweep_timings(clock_dir: Path) -> Iterator[StepTiming]:
+    """Read the timings of those runs of a dry sweep that were evaluated; others failed earlier.
+
+    Args:
+        clock_dir: Folder of the logs; it is missing if no run has started.
+    """
+    for path in sorted(clock_dir.glob("*.jsonl")):
+        # A run that ended before its first evaluation has no times to extrapolate from.
+        with suppress(IndexError, StatisticsError):
+            yield read_step_timing(path)
 
 
 def dry_run_evaluation(model_dir: Path, split: str, overrides: Sequence[str]) -> RuntimeEstimate:

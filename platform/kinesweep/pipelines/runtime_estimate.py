@@ -16,7 +16,7 @@ from kinesweep.config.recipe.data import EffectiveBatchConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.units import format_duration
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
-from kinesweep.data.length_limits import count_clip_frames
+from kinesweep.data.length_limits import count_clip_frames, filter_clips_by_length
 from kinesweep.features import build_features
 from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.pose_estimation import estimate_remaining_pose_seconds
@@ -182,5 +182,6 @@ def _estimate_batch_size(config: EffectiveBatchConfig, store: Store) -> int:
         store: Store of the dry run.
     """
     max_frames = config.max_frames or DEFAULT_MAX_FRAMES
-    lengths = [count_clip_frames(record, config) for record in store.get_records("train")]
+    records, _ = filter_clips_by_length(store.get_records("train"), config, "train")
+    lengths = [count_clip_frames(record, config) for record in records]
     return max(1, round(max_frames * len(lengths) / sum(lengths)))

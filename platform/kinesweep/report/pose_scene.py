@@ -26,7 +26,8 @@ LEFT, MIDDLE, RIGHT = -1, 0, 1
 # Matches `left_wrist`, `LEFT_HAND_LANDMARKS` and OpenPose's `LWrist`, but not `LIP`.
 _LEFT_PATTERN = re.compile(r"(?i:left)|^L(?=[A-Z][a-z])")
 _RIGHT_PATTERN = re.compile(r"(?i:right)|^R(?=[A-Z][a-z])")
-_HEAD_PATTERN = re.compile(r"head|nose|neck|eye|ear|face|mouth", re.IGNORECASE)
+# `forearm` and `ForeArm` contain `ear`.
+_HEAD_PATTERN = re.compile(r"head|nose|neck|eye|(?<!for)ear|face|mouth", re.IGNORECASE)
 _LEG_PATTERN = re.compile(r"hip|pelvis|knee|ankle|heel|toe|foot", re.IGNORECASE)
 # Compared with the head if hips and legs are not visible.
 _SHOULDER_PATTERN = re.compile(r"shoulder", re.IGNORECASE)

@@ -136,9 +136,12 @@ class MlflowServerClient:
             return str(run.info.run_id)
 
     def find_experiment_id(self, name: str) -> str | None:
-        """Return the id of the experiment `name`, which may be deleted; None if there is none."""
+        """Return the id of the experiment `name`; None if there is none or if it is deleted."""
         experiment = self.call_client("get_experiment_by_name", name)
-        return None if experiment is None else str(experiment.experiment_id)
+        # The pages of a deleted experiment show nothing, so links to them would lead nowhere.
+        if experiment is None or experiment.lifecycle_stage == "deleted":
+            return None
+        return str(experiment.experiment_id)
 
     def find_run_id(self, experiment_id: str, run_key: str) -> str | None:
         """Return the id of the oldest run with a key; None if the experiment has no such run."""

@@ -1,6 +1,7 @@
 """The MLflow calls that send queued records to a run: batches, artifacts, datasets, the status."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from kinesweep.sources.tsv.tsv_reader import read_table
 from kinesweep.tracking.mlflow_client import MlflowServerClient, RequestRejectedError
 from kinesweep.tracking.mlflow_limits import MAX_DIGEST_LENGTH, MAX_TAG_LENGTH
 from kinesweep.tracking.offline_queue import QueuedRecord
+
+_log = logging.getLogger(__name__)
 
 STATUS_TAG = "kinesweep.status"
 _TABLES_TAG = "mlflow.loggedArtifacts"
@@ -88,9 +91,15 @@ def _log_artifact(client: MlflowServerClient, run_id: str, path: Path) -> None:
 
 
 def _log_table(client: MlflowServerClient, run_id: str, path: Path) -> None:
-    """Log a TSV file as an MLflow table, which the UI can display and compare between runs."""
+    """Log a TSV file as an MLflow table, which the UI can display and compare between runs.
+
+    A file that is no table in UTF-8 has been uploaded as it is; a warning is logged.
+    """
     table = read_table(path, path.name)
-    if not table.header:
+    for location, text in table.errors:
+        # Raised, it would count as a failure of tracking and hold back all later records.
+        _log.warning("`%s` is not shown as a table in MLflow: %s %s", path, location, text)
+    if table.errors or not table.header:
         return
     columns, rows = list(table.header), [list(row.fields) for row in table.rows]
     name = f"{path.stem}.json"

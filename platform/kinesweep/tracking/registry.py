@@ -31,11 +31,13 @@ class ModelVersion:
         number: Version number assigned by MLflow.
         run_id: Id of the sweep's parent run, which holds the files of the version.
         tags: Tags of the version.
+        reason: Reason of the decision on the version; empty if it was never decided.
     """
 
     number: str
     run_id: str
     tags: Mapping[str, str]
+    reason: str = ""
 
 
 class ModelRegistry:
@@ -198,5 +200,8 @@ class ModelRegistry:
     def _convert_version(self, mlflow_version: Any) -> ModelVersion:
         """Convert MLflow's model version to a `ModelVersion`."""
         return ModelVersion(
-            str(mlflow_version.version), str(mlflow_version.run_id), dict(mlflow_version.tags)
+            str(mlflow_version.version),
+            str(mlflow_version.run_id),
+            dict(mlflow_version.tags),
+            mlflow_version.description or "",
         )

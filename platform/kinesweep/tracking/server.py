@@ -98,7 +98,6 @@ def launch_mlflow_server(
         store = _resolve_backend_store(
             state_dir, backend_store, running=previous is not None and previous.is_alive
         )
-        _check_store_filesystem(store)
         if previous is not None and previous.is_alive:
             if port is not None and previous.address != _format_address(port):
                 raise TrackingError(
@@ -189,7 +188,8 @@ def _resolve_backend_store(state_dir: Path, requested: str | None, running: bool
         running: Whether a server is running.
 
     Raises:
-        TrackingError: If the running server uses another database, or a package is missing.
+        TrackingError: If the running server uses another database, a package is missing, or the
+            file of the database would be on a network file system.
     """
     default_store = f"sqlite:///{state_dir / 'mlflow.db'}"
     store_path = state_dir / "services" / _STORE_FILE
@@ -197,6 +197,7 @@ def _resolve_backend_store(state_dir: Path, requested: str | None, running: bool
         store_path.read_text(encoding="utf-8") if store_path.exists() else default_store
     )
     if requested is None:
+        _check_store_filesystem(previous_store)
         return previous_store
     store = default_store if requested == "sqlite" else requested
     if running and store != previous_store:
@@ -207,6 +208,8 @@ def _resolve_backend_store(state_dir: Path, requested: str | None, running: bool
         raise TrackingError(
             "PostgreSQL needs the package `psycopg`: pip install 'kinesweep[postgres]'"
         )
+    # Before the address is recorded: a refused one must not become the default of the next start.
+    _check_store_filesystem(store)
     # A new file gets mode 0600 before the address is written; an old one could be readable by
     # others.
     store_path.unlink(missing_ok=True)
@@ -250,7 +253,7 @@ def _choose_port(port: int | None, previous: BackgroundService | None) -> int:
         previous: Server of the last start, which is no longer running; None if there was none.
 
     Raises:
-        TrackingError: If the requested port is taken.
+        TrackingError: If the requested port is taken, or if no port is free.
     """
     if port is not None:
         if not _is_port_free(port):
@@ -264,7 +267,13 @@ def _choose_port(port: int | None, previous: BackgroundService | None) -> int:
     # The port is random, so that servers of two state folders that start at the same time get
     # different ones. `SystemRandom`, because a run's seed sets the global generator.
     shuffled_ports = random.SystemRandom().sample(_PORTS, len(_PORTS))
-    return next(candidate for candidate in shuffled_ports if _is_port_free(candidate))
+    free_port = next((port for port in shuffled_ports if _is_port_free(port)), None)
+    if free_port is None:
+        raise TrackingError(
+            f"no port from {_PORTS.start} to {_PORTS.stop - 1} of {_HOST} is free for an MLflow"
+            " server; end other programs that hold them"
+        )
+    return free_port
 
 
 def _is_port_free(port: int) -> bool:

@@ -9,7 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.tracking.mlflow_client import MlflowServerClient, ServerUnavailableError
+from kinesweep.tracking.mlflow_client import (
+    MlflowServerClient,
+    RequestRejectedError,
+    ServerUnavailableError,
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,9 @@ def query_sweep_runs(uri: str, experiment: str, run_key: str) -> SweepRuns:
         run_key: Key of the parent run: the path of the sweep folder.
 
     Raises:
-        TrackingError: If the server does not answer or has no such sweep.
+        TrackingError: If the server does not answer, rejects a request or has no such sweep.
     """
-    with _report_unavailable_server(uri):
+    with _report_failed_requests(uri):
         client = MlflowServerClient(uri)
         experiment_id, parent_run_id = _find_parent_run(client, uri, experiment, run_key)
         child_phases = client.find_child_run_phases(experiment_id, parent_run_id)
@@ -55,9 +59,9 @@ def find_parent_run_id(uri: str, experiment: str, run_key: str) -> str:
         run_key: Key of the parent run: the path of the sweep folder.
 
     Raises:
-        TrackingError: If the server does not answer or has no such sweep.
+        TrackingError: If the server does not answer, rejects a request or has no such sweep.
     """
-    with _report_unavailable_server(uri):
+    with _report_failed_requests(uri):
         return _find_parent_run(MlflowServerClient(uri), uri, experiment, run_key)[1]
 
 
@@ -90,13 +94,15 @@ def _find_parent_run(
 
 
 @contextmanager
-def _report_unavailable_server(uri: str) -> Iterator[None]:
-    """Convert a `ServerUnavailableError` of the `with` block to an error message for the user.
+def _report_failed_requests(uri: str) -> Iterator[None]:
+    """Convert a failed request of the `with` block to an error message for the user.
 
     Raises:
-        TrackingError: If the block raises a `ServerUnavailableError`.
+        TrackingError: If the server does not answer or rejects a request.
     """
     try:
         yield
     except ServerUnavailableError as error:
         raise TrackingError(f"the MLflow server at {uri} does not answer: {error}") from None
+    except RequestRejectedError as error:
+        raise TrackingError(f"the MLflow server at {uri} rejected the request: {error}") from None

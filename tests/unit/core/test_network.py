@@ -8,6 +8,7 @@ import pytest
 
 from kinesweep.core.errors import TrackingError
 from kinesweep.core.paths import get_network_filesystem
+from kinesweep.tracking import server
 from kinesweep.tracking.server import start_mlflow_server
 
 Disk = namedtuple("Disk", "mountpoint fstype")
@@ -32,3 +33,19 @@ def test_a_server_on_sqlite_there_is_refused(mounts: Path) -> None:
     for store in (None, "sqlite", f"sqlite:///{mounts / 'x.db'}"):
         with pytest.raises(TrackingError, match=r"network file system \(nfs4\).*postgresql"):
             start_mlflow_server(mounts / "home", backend_store=store)
+
+
+def test_a_refused_database_does_not_become_the_default(mounts: Path) -> None:
+    state_dir = mounts / "local" / "home"
+    state_dir.mkdir(parents=True)
+    (state_dir / "services").mkdir()
+    with pytest.raises(TrackingError, match="network file system"):
+        start_mlflow_server(state_dir, backend_store=f"sqlite:///{mounts / 'x.db'}")
+    local = server._resolve_backend_store(state_dir, None, running=False)
+    assert local == f"sqlite:///{state_dir / 'mlflow.db'}"
+
+
+def test_no_free_port_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_is_port_free", lambda _: False)
+    with pytest.raises(TrackingError, match="no port from 20000 to 31999"):
+        server._choose_port(None, None)

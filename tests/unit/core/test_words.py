@@ -13,7 +13,7 @@ from kinesweep.core import errors
 from kinesweep.core.hashing import compute_file_hashes, compute_fingerprint, flatten_mapping
 from kinesweep.core.paths import resolve_path_inside
 from kinesweep.core.seeds import create_generator, derive_seed
-from kinesweep.core.units import Span, format_bytes, parse_bytes
+from kinesweep.core.units import Span, format_bytes, format_duration, parse_bytes
 
 
 def test_span_rule() -> None:
@@ -113,3 +113,24 @@ def test_paths_stay_inside_a_relative_root() -> None:
 def test_paths_inside(tmp_path: Path) -> None:
     assert resolve_path_inside(tmp_path, "a/../b") == tmp_path / "b"
     assert resolve_path_inside(tmp_path, str(tmp_path / "c")) == tmp_path / "c"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.034, "0.034 s"),
+        (59, "59 s"),
+        (99.4, "99 s"),
+        (99.5, "1.7 min"),
+        (99.7, "1.7 min"),
+        (100, "1.7 min"),
+        (99.4 * 60, "99 min"),
+        (99.7 * 60, "1.66 h"),
+        (3600 * 25, "25 h"),
+        (3600 * 999.7, "1,000 h"),
+        (3600 * 123456, "123,456 h"),
+    ],
+)
+def test_durations_for_people(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

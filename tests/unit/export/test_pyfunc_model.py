@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,12 +15,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 import kinesweep
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.predictions import read_predictions
-from kinesweep.export import Bundle, export_bundle
+from kinesweep.export import Bundle, bundle, export_bundle, pyfunc_model
 from kinesweep.export.pyfunc_model import _load_pyfunc
 
 pytestmark = pytest.mark.integration
@@ -83,8 +85,8 @@ def given_and_wanted(
     root = Path(recipe.source.validation).parent
     files = [next(root.rglob(f"{line.clip_id}.pose")) for line in lines]
     poses = [{"pose": file.read_bytes()} for file in files]
-    bundle = Bundle.load(served)
-    features = [{"features": bundle.compute_features(file)["pose"].tolist()} for file in files]
+    loaded = Bundle.load(served)
+    features = [{"features": loaded.compute_features(file)["pose"].tolist()} for file in files]
     return poses, features, [line.hypothesis for line in lines]
 
 
@@ -119,3 +121,30 @@ def test_what_cannot_be_read_is_said(address: str, row: dict[str, object], wante
         ask(address, [row])
     assert refused.value.code in (400, 500)
     assert wanted in refused.value.read().decode()
+
+
+def test_a_bundle_of_a_gpu_is_served_without_one(served, recipe, run, tmp_path, monkeypatch):
+    """The process is configured before the model is loaded, when CUDA reads its settings."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(served, folder)
+    path = folder / "recipe.yaml"
+    changed = yaml.safe_load(path.read_text())
+    changed["resources"] = {**changed.get("resources", {}), "gpus": 1}
+    changed["training"]["precision"] = "fp16"
+    path.write_text(yaml.safe_dump(changed))
+    events = []
+    monkeypatch.setattr(bundle, "check_bundle_files", lambda _: None)
+    monkeypatch.setattr(pyfunc_model.torch.cuda, "is_available", lambda: False)
+    configure, load = pyfunc_model.configure_determinism, Bundle.load
+    monkeypatch.setattr(
+        pyfunc_model,
+        "configure_determinism",
+        lambda *found: events.append("configured") or configure(*found),
+    )
+    monkeypatch.setattr(
+        Bundle, "load", lambda *found, **named: events.append("loaded") or load(*found, **named)
+    )
+    model = _load_pyfunc(str(folder))
+    assert events == ["configured", "loaded"]
+    poses, _, wanted = given_and_wanted(served, recipe, run)
+    assert [answer["text"] for answer in model.predict(pd.DataFrame(poses))] == wanted

@@ -265,3 +265,17 @@ def test_an_imported_model_is_evaluated(tmp_path: Path, monkeypatch: pytest.Monk
     found, _ = evaluate_model_dir(tmp_path / "ours", "validation", [], None)
     assert len(found.predictions) == len(store.get_records("validation"))
     assert found.scores["token_loss"] > 0
+
+
+@pytest.mark.parametrize("name", ["multimodal_mapper", "vl_mapper"])
+@pytest.mark.parametrize("layer", ["layer_norm", "activation"])
+def test_layers_after_convolutions_are_refused(tmp_path: Path, name: str, layer: str) -> None:
+    """Configurations of earlier versions call the mapper `vl_mapper`."""
+    make_theirs(tmp_path / "theirs", kind="cnn_adapter")
+    path = tmp_path / "theirs/config.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, f"{name}_{layer}": True}))
+    with pytest.raises(InputError, match=f"followed by `{layer}`"):
+        import_multimodalhugs_model(
+            tmp_path / "theirs", recipe_of("cnn_adapter"), tmp_path / "ours"
+        )

@@ -13,6 +13,7 @@ from kinesweep.core.batch import Batch
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import KinesweepConfig, Translator, build_translator
+from kinesweep.models.checkpoint_io import load_checkpoint_weights
 
 pytestmark = pytest.mark.integration
 
@@ -146,3 +147,24 @@ def test_no_path_of_this_machine_is_saved(saved: tuple[Translator, Path]) -> Non
     text = (saved[1] / "config.json").read_text()
     assert str(saved[1]) not in text
     assert json.loads(text)["model_type"] == "kinesweep"
+
+
+def test_a_checkpoint_that_cannot_be_read_is_named(
+    translator: Make, saved: tuple[Translator, Path], tmp_path: Path
+) -> None:
+    model, folder = saved
+    load_checkpoint_weights(model, folder)
+    path = folder / "model.safetensors"
+    weights = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    name = next(name for name in weights if name.startswith("encoders."))
+    for change in ("other shape", "missing key", "damaged", "no file"):
+        if change == "other shape":
+            save_file({**weights, name: torch.zeros(77)}, path)
+        elif change == "missing key":
+            save_file({key: value for key, value in weights.items() if key != name}, path)
+        elif change == "damaged":
+            path.write_bytes(b"\x00" * 100)
+        else:
+            path.unlink()
+        with pytest.raises(CheckpointError, match=str(folder)):
+            load_checkpoint_weights(model, folder)

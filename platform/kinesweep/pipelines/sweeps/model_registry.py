@@ -40,7 +40,8 @@ def register_winner(
 ) -> str:
     """Register a sweep's winner as a model version and decide whether it becomes the champion.
 
-    A second call for the same bundle changes nothing. Nothing is logged.
+    A second call for the same bundle changes nothing, unless the first one was interrupted. Nothing
+    is logged.
 
     Args:
         tracker: MLflow experiment in which the sweep was recorded.
@@ -67,9 +68,15 @@ def register_winner(
     }
     comparison_key = _compute_comparison_key(outcome, next(iter(predictions_by_seed.values())))
     existing_version = registry.find_version_by_tag(name, _BUNDLE_TAG, bundle_hash)
-    if existing_version is not None:
+    # The server may have been lost after the version was created and before it was decided.
+    if existing_version is not None and existing_version.reason:
         return f"{name} version {existing_version.number}, already registered"
     champion = registry.get_champion(name)
+    if existing_version is not None and champion == existing_version:
+        # The alias was moved before the server was lost; a comparison with itself would be a tie.
+        reason = "it was found to be better before the registration was interrupted"
+        registry.record_decision(name, existing_version, True, reason)
+        return f"{name} version {existing_version.number}, champion: {reason}"
     metric = CorpusMetric(outcome.metric, protocol)
     is_champion, reason = _compare_with_champion(
         registry, champion, outcome, predictions_by_seed, comparison_key, store, metric=metric
@@ -84,7 +91,7 @@ def register_winner(
         "sweep": sweep_dir.name,
         "question": outcome.question,
     }
-    version = registry.register_version(name, run_id, bundle_dir, tags)
+    version = existing_version or registry.register_version(name, run_id, bundle_dir, tags)
     registry.record_decision(name, version, is_champion, reason)
     decision = "champion" if is_champion else "not champion"
     return f"{name} version {version.number}, {decision}: {reason}"

@@ -128,8 +128,8 @@ def _estimate_row(inputs: CostInputs, num_slots: int, devices: float, num_repeat
     """
     simulations = [_simulate_sweep(inputs, num_slots, repeat) for repeat in range(num_repeats)]
     seconds = sorted(simulation.seconds for simulation in simulations)
-    resources = inputs.space.resources
-    devices_per_run = resources.workers * (resources.gpus or resources.cpus)
+    # The device hours of a plan are those that `budget.device_hours` limits.
+    budget = Budget(inputs.space.budget, inputs.space.resources, num_slots, 0)
     num_runs = median(simulation.finished + simulation.num_final_runs for simulation in simulations)
     # A run in progress stores up to three checkpoints in addition to its best model.
     num_models = num_runs + 3 * min(num_slots, num_runs)
@@ -141,7 +141,7 @@ def _estimate_row(inputs: CostInputs, num_slots: int, devices: float, num_repeat
         low=seconds[len(seconds) // 10] / 3600,
         high=seconds[-1 - len(seconds) // 10] / 3600,
         device_hours=fmean(simulation.run_seconds for simulation in simulations)
-        * devices_per_run
+        * budget.devices_per_run
         / 3600,
         finished=fmean(simulation.finished for simulation in simulations),
         pruned=fmean(simulation.pruned for simulation in simulations),

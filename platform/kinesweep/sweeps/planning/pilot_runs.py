@@ -77,8 +77,9 @@ def measure_pilot_runs(
     # Pilot runs are not retried, and a log of times replaces their tracking.
     policy = _PilotPolicy(_build_requests(space, search))
     log_dir = job_factory.folder / "clock"
+    fixed_recipe = apply_overrides(job_factory.recipe, space.fixed_values)
     short_factory = JobFactory(
-        apply_overrides(job_factory.recipe, _get_pilot_values(job_factory.recipe.training)),
+        apply_overrides(job_factory.recipe, _get_pilot_values(fixed_recipe.training)),
         job_factory.stores,
         job_factory.folder,
         StepTimerFactory(log_dir),
@@ -150,9 +151,9 @@ class _PilotPolicy:
 def _build_requests(space: SearchSpace, search: SweepPolicy) -> list[RunRequest]:
     """Build the requests of the pilot runs: two of the recipe, then points that a search proposes.
 
-    The fixed values of the space apply to all of them.
+    The fixed values of the space apply to all of them, except for those of the length.
     """
-    fixed = space.fixed_values
+    fixed = _drop_lengths(space.fixed_values)
     # Seeds differ so that all runs have their own folders.
     requests = [
         RunRequest(_RECIPE_KEY, fixed, 1, "search"),
@@ -161,9 +162,14 @@ def _build_requests(space: SearchSpace, search: SweepPolicy) -> list[RunRequest]
     for number in range(_NUM_POINTS):
         proposal = search.propose()
         if proposal is not None:
-            values = {name: v for name, v in proposal.values.items() if name not in _LENGTH_KEYS}
+            values = _drop_lengths(proposal.values)
             requests.append(RunRequest(f"point {number}", values, 3 + number, "search"))
     return requests
+
+
+def _drop_lengths(values: Values) -> Values:
+    """Return the values without those that would replace the length of pilot runs."""
+    return {name: value for name, value in values.items() if name not in _LENGTH_KEYS}
 
 
 def _get_pilot_values(training: TrainingConfig) -> Values:

@@ -17,9 +17,9 @@ class CostRow:
         hours: Wall-clock hours, median over the simulations.
         low: 10th percentile of the hours over the simulations.
         high: 90th percentile of the hours over the simulations.
-        device_hours: Hours of all runs multiplied by the devices that they occupy, mean over the
-            simulations. Without GPUs the devices are all CPUs of a run; `budget.device_hours`
-            counts its workers instead.
+        device_hours: Hours of all runs multiplied by the devices that they occupy, as
+            `budget.device_hours` counts them (GPUs; without GPUs workers), mean over the
+            simulations.
         finished: Mean number of trials that train to their end.
         pruned: Mean number of trials that are stopped early.
         disk_bytes: Upper bound of the disk space in bytes, features included.

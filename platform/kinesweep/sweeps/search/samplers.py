@@ -122,16 +122,20 @@ class OptunaSampler:
         self._parameter_order = sort_topologically(self._parameters)
         self._arm_values, self._base_values = arm, base
         self._open_trials: dict[int, optuna.Trial] = {}
+        # Whether the only configuration of an arm without further parameters was returned.
+        self._was_asked = False
 
     def ask(self, number: int) -> Values | None:
         """Return the configuration that the study suggests, without inactive parameters.
 
-        An arm without further parameters has a single one, which is returned until its result is
-        told; after that the method returns None.
+        An arm without further parameters has a single one, which is returned once; after that the
+        method returns None.
         """
         if not self._parameters:
-            # An arm that fixes every parameter has only one configuration.
-            return dict(self._arm_values) if not self._study.trials else None
+            # Not only once its result is known: until then it would be proposed again and again,
+            # as a duplicate of itself.
+            was_asked, self._was_asked = self._was_asked or bool(self._study.trials), True
+            return None if was_asked else dict(self._arm_values)
         optuna_trial = self._open_trials[number] = self._study.ask()
         # Conditions are evaluated on the values chosen so far, hence the topological order.
         values = dict(self._arm_values)
@@ -143,6 +147,9 @@ class OptunaSampler:
 
     def restore(self, trial: Trial) -> None:
         """Register a trial that was running when the sweep was interrupted, as still running."""
+        if not self._parameters:
+            self._was_asked = True
+            return
         params = {n: v for n, v in trial.values.items() if n in self._parameters}
         # Asking for enqueued values registers the trial as RUNNING, as it was before the resume.
         self._study.enqueue_trial(params)

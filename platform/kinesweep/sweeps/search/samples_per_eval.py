@@ -3,7 +3,7 @@
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.training import ResourcesConfig, TrainingConfig
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
-from kinesweep.data.length_limits import count_frames
+from kinesweep.data.length_limits import count_clip_frames, filter_clips_by_length
 from kinesweep.store import Store
 
 
@@ -23,8 +23,10 @@ def compute_samples_per_eval(
     """
     clips_per_batch = batch.batch_size
     if clips_per_batch is None:
-        # With a frame budget the batch size varies; the mean clip length gives its average.
-        clip_frames = [count_frames(r.lengths, batch) for r in store.get_records("train")]
+        # With a frame budget the batch size varies; the mean clip length gives its average. Clips
+        # that the limits exclude are not trained on, and of others only what is read counts.
+        records, _ = filter_clips_by_length(store.get_records("train"), batch, "train")
+        clip_frames = [count_clip_frames(record, batch) for record in records]
         max_frames = batch.max_frames or DEFAULT_MAX_FRAMES
         clips_per_batch = max(1, max_frames * len(clip_frames) // max(1, sum(clip_frames)))
     num_batches = training.eval_steps * training.gradient_accumulation_steps

@@ -109,7 +109,6 @@ class ShardedTrainer(TranslatorTrainer):
 
         Raises:
             CheckpointError: See `load_checkpoint_weights`.
-            RuntimeError: See `load_checkpoint_weights`.
         """
         load_checkpoint_weights(self._full_copy, Path(resume_from_checkpoint))
         set_model_state_dict(self.model, self._full_copy.state_dict(), options=_FULL_STATE_DICT)

@@ -67,7 +67,8 @@ def _compare_architectures(
             f"it reads {_format_stream_widths(initial_config.get_stream_widths())}, and this model"
             f" reads {_format_stream_widths(model_config.get_stream_widths())}"
         )
-    for name in model_widths.keys() & initial_widths.keys():
+    # In the order of the streams: that of a set would differ between processes.
+    for name in (name for name in model_widths if name in initial_widths):
         model_encoder = model_config.get_model_config().get_encoder_config(name)
         initial_encoder = initial_config.get_model_config().get_encoder_config(name)
         initial_skeleton = initial_config.get_skeleton(name)

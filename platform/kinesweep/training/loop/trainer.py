@@ -237,7 +237,6 @@ class TranslatorTrainer(Seq2SeqTrainer):
 
         Raises:
             CheckpointError: See `load_checkpoint_weights`.
-            RuntimeError: See `load_checkpoint_weights`.
         """
         load_checkpoint_weights(self.model, Path(resume_from_checkpoint))
 

@@ -12,10 +12,14 @@ from kinesweep.sweeps.planning.cost_estimate import (
     _build_run_simulator,
     estimate_sweep_cost,
 )
-from kinesweep.sweeps.planning.pilot_runs import PilotMeasurements, _compute_median_gap_s
+from kinesweep.sweeps.planning.pilot_runs import (
+    PilotMeasurements,
+    _build_requests,
+    _compute_median_gap_s,
+)
 from kinesweep.sweeps.planning.step_timer import StepTiming, compute_step_timing
 from kinesweep.sweeps.search.ask_tell import RunRequest
-from spaces import load
+from spaces import SPACE, load, search, virtual
 
 pytestmark = pytest.mark.integration
 
@@ -128,3 +132,26 @@ def test_a_bad_cluster_is_refused(text: str) -> None:
 def test_a_cluster_is_read() -> None:
     assert parse_cluster_size("cpus=64,gpus=8") == {"CPU": 64.0, "GPU": 8.0}
     assert parse_cluster_size("") is None
+
+
+def test_device_hours_are_those_that_the_budget_limits(tmp_path: Path) -> None:
+    """Without GPUs each worker is a device, whatever number of CPUs it has."""
+    four = facts(tmp_path, resources={"workers": 1, "cpus": 4})
+    one = facts(tmp_path, resources={"workers": 1, "cpus": 1})
+    hours = [
+        estimate_sweep_cost(inputs, [{"CPU": 8.0}], 1.0, 0.5).here.device_hours
+        for inputs in (four, one)
+    ]
+    assert hours[0] == pytest.approx(hours[1])
+
+
+def test_pilot_runs_are_short_whatever_the_space_fixes(tmp_path: Path) -> None:
+    """A fixed number of steps makes a pilot run shorter, never longer."""
+    fixed = {"role": "fixed", "choices": [100_000]}
+    parameters = {**SPACE["parameters"], "training.max_steps": fixed}
+    space, recipe = load(tmp_path, parameters=parameters)
+    assert space.fixed_values == {"training.max_steps": 100_000}
+    journal, _ = virtual()
+    requests = _build_requests(space, search(space, recipe, journal))
+    assert len(requests) == 5
+    assert not any("training.max_steps" in request.values for request in requests)

@@ -26,3 +26,20 @@ def test_all_clips_of_all_workers_count(
         recipe.effective_batch, recipe.training, memory_store(*CLIPS), ResourcesConfig(workers=3)
     )
     assert found == clips * 5 * 2 * 3
+
+
+def test_only_the_frames_that_are_read_count(tmp_path: Path) -> None:
+    """Clips beyond the limits are not trained on, and truncated ones take less of the budget."""
+    long_clips = [ClipRecord(Clip(f"long{n}", "train", ""), {"pose": 1000}) for n in range(30)]
+    store, training = memory_store(*CLIPS, *long_clips), {"eval_steps": 1}
+    for batch, clips in (
+        ({"max_clip_frames": 100}, 10),
+        ({"truncate_frames": {"pose": 5}}, 22),
+        ({"max_clip_frames": 100, "truncate_frames": {"pose": 5}}, 22),
+    ):
+        sizes = {"batch_size": None, "max_frames": 110}
+        recipe = tiny_recipe(tmp_path, tmp_path, batch={**sizes, **batch}, training=training)
+        found = compute_samples_per_eval(
+            recipe.effective_batch, recipe.training, store, ResourcesConfig()
+        )
+        assert found == clips
