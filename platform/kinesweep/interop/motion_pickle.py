@@ -139,22 +139,25 @@ def _convert_records(
             records.append(convert_record(raw_record, index))
         except (SourceError, ValueError, TypeError, IndexError) as error:
             errors.append(f"  record {index}: {error}")
+    num_invalid = len(errors)
     # All motions share one array of the pack, so their points and coordinates must agree.
     shapes = sorted({record.x_TJC.shape[1:] for record in records})
     if len(shapes) > 1:
         errors.append(f"  records differ in their points and coordinates: {shapes}")
     unknown = [record for record in records if not record.has_known_third]
     if third is None and unknown:
+        num_invalid += len(unknown)
+        others = f" and {len(unknown) - 1} others" if len(unknown) > 1 else ""
         errors.append(
-            f"  `{unknown[0].name}` and {len(unknown) - 1} others have {unknown[0].x_TJC.shape[1]}"
-            " points of three values, and the format does not define whether the third is a depth"
-            " or a confidence; state it with `--third z`, `--third confidence` or `--third none`"
+            f"  `{unknown[0].name}`{others}: {unknown[0].x_TJC.shape[1]} points of three values,"
+            " and the format does not define whether the third is a depth or a confidence; state"
+            " it with `--third z`, `--third confidence` or `--third none`"
         )
     if errors or not records:
-        message_lines = [
-            f"`{path}` has {len(raw_records)} records, of which {len(errors)} cannot be converted",
-            *errors[:_MAX_SHOWN_ERRORS],
-        ]
+        # Records that are valid one by one may not fit together.
+        share = f", of which {num_invalid} cannot be converted" if num_invalid else ""
+        message_lines = [f"`{path}` has {len(raw_records)} records{share}"]
+        message_lines += errors[:_MAX_SHOWN_ERRORS]
         if len(errors) > _MAX_SHOWN_ERRORS:
             message_lines.append(f"  … and {len(errors) - _MAX_SHOWN_ERRORS} more")
         raise SourceError("\n".join(message_lines))
