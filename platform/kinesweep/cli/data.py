@@ -111,7 +111,9 @@ def check(
     from kinesweep.pipelines.corpus_check import check_corpus
     from kinesweep.pipelines.inputs import load_recipe
 
-    result = check_corpus(load_recipe(recipe, overrides))
+    settings = load_recipe(recipe, overrides)
+    with show_progress_bar("check") as update:
+        result = check_corpus(settings, update)
     for line in result.format_lines():
         print_line(line)
     print_json_result(result.to_json(), json_line)

@@ -75,25 +75,44 @@ def translate(
         inputs, read_bundle_recipe(bundle).corpora[0], document, failures=failures
     )
     num_inputs = len(named_clips) + len(failures)
+    # A bundle takes seconds to load, which is no use if no input can be translated.
     results = (
         _translate_clips(bundle, named_clips, document, reference, accept_rate)
         if named_clips
         else []
     )
-    texts: dict[str, object] = {}
-    for (name, _), result in zip(named_clips, results, strict=True):
-        if isinstance(result, str):
-            texts[name] = result
-            # On stdout, unlike all other text: the translations are the result.
-            typer.echo(f"{name}\t{result}")
-        else:
-            failures.append(InputFailure.from_error(name, result))
+    texts = _print_translations([name for name, _ in named_clips], results, failures)
     if failures:
         texts[FAILED_KEY] = [failure.to_json() for failure in failures]
     print_json_result(texts, json_line)
     if failures:
         _print_failures(failures, num_inputs)
         raise typer.Exit(2)
+
+
+def _print_translations(
+    names: Sequence[str],
+    results: Sequence[str | KinesweepError],
+    failures: "list[InputFailure]",
+) -> dict[str, object]:
+    """Print the translation of each clip that has one, and return them by name.
+
+    Args:
+        names: Display names of the clips.
+        results: Text or error of each clip.
+        failures: Inputs that cannot be translated, to which clips with an error are appended.
+    """
+    from kinesweep.export.input_failure import InputFailure
+
+    texts: dict[str, object] = {}
+    for name, result in zip(names, results, strict=True):
+        if isinstance(result, str):
+            texts[name] = result
+            # On stdout, unlike all other text: the translations are the result.
+            typer.echo(f"{name}\t{result}")
+        else:
+            failures.append(InputFailure.from_error(name, result))
+    return texts
 
 
 def _print_failures(failures: "Sequence[InputFailure]", num_inputs: int) -> None:

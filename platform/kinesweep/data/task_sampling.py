@@ -17,6 +17,7 @@ from kinesweep.config.recipe.prompt import PromptConfig, TasksConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import create_generator
+from kinesweep.data.signed_words import collect_signed_words, get_signed_words
 from kinesweep.store.format.index import ClipRecord
 
 # Number of words in a `which_words` question, and maximum number of them that are signed.
@@ -83,7 +84,7 @@ class ExampleSampler:
             self._targets = _shuffle_targets(self._targets, seed)
             if config.reference_choice == "each":
                 self._targets = _separate_from_clips(self.records, self._targets)
-        self._words = _collect_signed_words(self.records) if self._needs_words else []
+        self._words = collect_signed_words(self.records) if self._needs_words else []
         # A word has one form in all questions: its case must not reveal whether it is signed.
         self._word_forms = {word.casefold(): word for word in self._words}
         if self._needs_words and len(self._words) < _NUM_CHOICES:
@@ -227,35 +228,12 @@ def collect_prompt_texts(
         texts += [prompt.yes, prompt.no]
     if "reversed" in tasks.sampling_probabilities:
         texts.append(prompt.reversed)
-    words = _collect_signed_words(records)
+    words = collect_signed_words(records)
     if "word_present" in tasks.sampling_probabilities:
         texts += [prompt.word_present.format(word=word) for word in words]
     if "which_words" in tasks.sampling_probabilities:
         texts += [prompt.which_words.format(words=", ".join(words))]
     return texts
-
-
-def get_signed_words(clip: Clip) -> tuple[str, ...]:
-    """Return the words that are signed in a clip: its keywords, else its glosses.
-
-    Words that differ only in case occur once, in the form of the first of them.
-    """
-    words: dict[str, str] = {}
-    for word in clip.keywords or clip.gloss.split():
-        words.setdefault(word.casefold(), word)
-    return tuple(words.values())
-
-
-def _collect_signed_words(records: Sequence[ClipRecord]) -> list[str]:
-    """Collect all words that are signed in the clips, sorted case-insensitively.
-
-    Words that differ only in case occur once, in the form of the first of them.
-    """
-    words: dict[str, str] = {}
-    for record in records:
-        for word in get_signed_words(record.clip):
-            words.setdefault(word.casefold(), word)
-    return [words[key] for key in sorted(words)]
 
 
 def _get_target_texts(clip: Clip, reference_choice: str) -> tuple[str, ...]:

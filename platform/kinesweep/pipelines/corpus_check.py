@@ -18,9 +18,9 @@ from kinesweep.core.html_table import format_html_table
 from kinesweep.features import build_features
 from kinesweep.features.quality.corpus_findings import (
     find_quality_warnings,
-    find_rate_differences,
     format_warning_lines,
 )
+from kinesweep.features.quality.rate_warnings import find_rate_warnings
 from kinesweep.features.quality.split_quality import (
     SplitQuality,
     build_quality_rows,
@@ -188,9 +188,11 @@ def _find_rate_differences(checked: Sequence[CheckedClip]) -> list[CorpusWarning
     streams = checked[0].streams if checked else {}
     return [
         warning
-        for stream in streams
-        for warning in find_rate_differences(
-            [(item.clip, item.streams[stream].rate_hz) for item in checked]
+        for name, stream in streams.items()
+        for warning in find_rate_warnings(
+            {item.clip.id: item.streams[name].rate_hz for item in checked},
+            name,
+            can_resample=stream.layout is not None,
         )
     ]
 

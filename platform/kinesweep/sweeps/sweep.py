@@ -16,11 +16,11 @@ from kinesweep.core.paths import compute_directory_size
 from kinesweep.evaluation.tokenization.protocol import resolve_protocol
 from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.job_factory import JobFactory, RunLoggerFactory
-from kinesweep.sweeps.journal.journal import Journal, Trial
+from kinesweep.sweeps.journal.journal import Journal
 from kinesweep.sweeps.journal.run_folders import RUNS, format_run_name
 from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, write_sweep_metadata
 from kinesweep.sweeps.policy_runner import MessageCallback, PolicyRunner, RunnerFactory
-from kinesweep.sweeps.results.failures import explain_failed_finals, explain_failed_trials
+from kinesweep.sweeps.results.failures import explain_failed_finals, explain_missing_finalists
 from kinesweep.sweeps.results.rounds import ProvisionalRankingPublisher, publish_search_ranking
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome, summarize_sweep
 from kinesweep.sweeps.run_storage import (
@@ -152,7 +152,7 @@ def _run_all(
         sweep.space, compute_base_values(sweep.space, sweep.recipe), journal.trials
     )
     if not any(finalist.ranked for finalist in finalists):
-        raise TrainingError(_explain_missing_finalists(journal.trials))
+        raise TrainingError(explain_missing_finalists(journal.trials))
     results = _run_finals(sweep, journal, runner, finalists)
     if not any(f.ranked and len(results[f.name]) >= NUM_RANKING_SEEDS for f in finalists):
         raise TrainingError(explain_failed_finals(journal))
@@ -290,13 +290,3 @@ def _build_publisher(
         get_run_folder=sweep.get_run_folder,
         on_message=sweep.on_message,
     )
-
-
-def _explain_missing_finalists(trials: Sequence[Trial]) -> str:
-    """Return an error message for a search of whose trials none can take part in the finals."""
-    if trials and all(trial.state == "failed" for trial in trials):
-        return explain_failed_trials(trials)
-    reasons = {trial.reason for trial in trials if trial.reason}
-    states = ", ".join(sorted({trial.state for trial in trials}))
-    details = f": {'; '.join(sorted(reasons)[:3])}" if reasons else "; see the logs"
-    return f"none of {len(trials)} trials was finished ({states}){details}"

@@ -11,11 +11,11 @@ from kinesweep.config.recipe.prompt import PromptConfig, PromptSettings, TasksCo
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.prompt import PromptBuilder
+from kinesweep.data.signed_words import get_signed_words
 from kinesweep.data.task_sampling import (
     Example,
     ExampleSampler,
     collect_prompt_texts,
-    get_signed_words,
 )
 from kinesweep.data.text_tokenizer import build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset

@@ -3,11 +3,10 @@
 They are warnings, not errors. The constants say from when on, and why.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from kinesweep.core.clip import Clip, CorpusWarning
+from kinesweep.core.clip import CorpusWarning
 from kinesweep.features.quality.media_statistics import MediaStatistics
 from kinesweep.features.quality.split_quality import (
     ClipStatistics,
@@ -27,7 +26,6 @@ their hands blur, rest or leave it, but 26 How2Sign clips show them in 0.87 and 
 of the frames."""
 _CONFIDENCE_LIKE_SHARE = 0.9
 """Share of a split's clips from which a third coordinate is reported as a likely confidence."""
-_SAME_RATE = 0.01  # relative difference up to which rates count as equal, so that 29.97 equals 30
 _CLIP_KINDS = ("implausible_rate", "cut_rate", "constant_points", "zeros_with_confidence")
 
 
@@ -84,32 +82,6 @@ def find_rate_findings(fps: float, has_whole_fps: bool) -> list[tuple[str, str]]
         )
         return [("cut_rate", text)]
     return []
-
-
-def find_rate_differences(rates_hz: Sequence[tuple[Clip, float]]) -> list[CorpusWarning]:
-    """Find clips of a corpus whose features have other rates than most of its clips.
-
-    Args:
-        rates_hz: Clips with the rate of their features, in the order of the corpus.
-
-    Returns:
-        One warning, which names a clip of each rate; none if all rates are equal within 1 %.
-    """
-    rates = [rate for _, rate in rates_hz]
-    if not rates or max(rates) / min(rates) - 1 <= _SAME_RATE:
-        return []
-    counts = Counter(round(rate, 2) for rate in rates).most_common()
-    examples = {round(rate, 2): clip for clip, rate in reversed(rates_hz)}
-    shown = ", ".join(
-        f"{rate:g} ({count} clip{'s' if count > 1 else ''}, for example {examples[rate].row})"
-        for rate, count in counts[:4]
-    )
-    rest = f" and {len(counts) - 4} more" if len(counts) > 4 else ""
-    text = (
-        f"the features have several rates a second: {shown}{rest}. A model cannot tell speed from"
-        " rate; bring all clips to one rate, or train on one of them"
-    )
-    return [CorpusWarning("corpus", "several_rates", text)]
 
 
 def format_warning_lines(warnings: Sequence[CorpusWarning], max_rows: int = 5) -> list[str]:

@@ -1,7 +1,8 @@
 """Findings about the media of a finished store, from the statistics that it keeps."""
 
-from kinesweep.core.clip import CorpusWarning
-from kinesweep.features.quality.corpus_findings import find_quality_warnings, find_rate_differences
+from kinesweep.core.clip import SPLITS, CorpusWarning
+from kinesweep.features.quality.corpus_findings import find_quality_warnings
+from kinesweep.features.quality.rate_warnings import find_rate_warnings
 from kinesweep.store.format.reader import Store
 
 
@@ -18,14 +19,18 @@ def find_store_warnings(store: Store) -> list[CorpusWarning]:
         )
         if statistics is not None
     ]
-    records = [record for split in store.splits for record in store.get_records(split)]
-    return [
-        *find_quality_warnings(items),
-        *(
-            warning
-            for stream in store.schema.streams
-            for warning in find_rate_differences(
-                [(record.clip, record.rates_hz[stream]) for record in records]
-            )
-        ),
+    return [*find_quality_warnings(items), *find_store_rate_warnings(store)]
+
+
+def find_store_rate_warnings(store: Store) -> list[CorpusWarning]:
+    """Find the streams of a store whose clips have several frame rates; one warning each."""
+    records = [
+        record for split in SPLITS if split in store.splits for record in store.get_records(split)
     ]
+    warnings = []
+    for stream, schema in store.schema.streams.items():
+        if schema.rate_hz is None:
+            rates_by_clip = {record.clip.id: record.rates_hz[stream] for record in records}
+            can_resample = schema.layout is not None
+            warnings += find_rate_warnings(rates_by_clip, stream, can_resample=can_resample)
+    return warnings

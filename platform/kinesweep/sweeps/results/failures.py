@@ -79,3 +79,13 @@ def _join_reasons(reasons: Counter[str]) -> str:
     ]
     num_others = len(reasons) - len(listed)
     return "; ".join([*listed, *([f"and {num_others} other reasons"] if num_others else [])])
+
+
+def explain_missing_finalists(trials: Sequence[Trial]) -> str:
+    """Return an error message for a search of whose trials none can take part in the finals."""
+    if trials and all(trial.state == "failed" for trial in trials):
+        return explain_failed_trials(trials)
+    reasons = {trial.reason for trial in trials if trial.reason}
+    states = ", ".join(sorted({trial.state for trial in trials}))
+    details = f": {'; '.join(sorted(reasons)[:3])}" if reasons else "; see the logs"
+    return f"none of {len(trials)} trials was finished ({states}){details}"

@@ -8,9 +8,10 @@ from pose_format import Pose
 
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.config.recipe import Recipe
+from kinesweep.features.quality.rate_warnings import find_rate_warnings
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.store.inspect.rate_warnings import find_rate_warnings, find_store_rate_warnings
+from kinesweep.store.inspect.warnings import find_store_rate_warnings
 
 
 def set_rate(file: Path, fps: float) -> None:

@@ -7,28 +7,13 @@ has different lengths, and a model may learn to recognize the camera. Rates with
 
 from collections.abc import Mapping
 
-from kinesweep.core.clip import SPLITS, CorpusWarning
+from kinesweep.core.clip import CorpusWarning
 from kinesweep.core.schema import count_rates, round_rate
-from kinesweep.store.format.reader import Store
 
 # The same tolerance as for a file that is translated (`export.training_rate`).
 _RATE_TOLERANCE = 0.01
 # Rates that a message lists; measured rates of videos may differ from clip to clip.
 _MAX_LISTED_RATES = 6
-
-
-def find_store_rate_warnings(store: Store) -> list[CorpusWarning]:
-    """Find the streams of a store whose clips have several frame rates; one warning each."""
-    records = [
-        record for split in SPLITS if split in store.splits for record in store.get_records(split)
-    ]
-    warnings = []
-    for stream, schema in store.schema.streams.items():
-        if schema.rate_hz is None:
-            rates_by_clip = {record.clip.id: record.rates_hz[stream] for record in records}
-            can_resample = schema.layout is not None
-            warnings += find_rate_warnings(rates_by_clip, stream, can_resample=can_resample)
-    return warnings
 
 
 def find_rate_warnings(
