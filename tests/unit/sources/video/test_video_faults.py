@@ -91,11 +91,11 @@ def test_a_file_whose_clock_starts_again_is_refused(tmp_path: Path) -> None:
     ("span", "reason"),
     [
         (Span.from_ms(400, 800), None),
-        (Span.from_ms(400, 840), None),  # one frame after the end
-        (Span.from_ms(400, 881), "span_cut"),
+        (Span.from_ms(400, 900), None),  # 100 ms after the end
+        (Span.from_ms(400, 901), "span_cut"),
         (Span.from_ms(0, 5000), "span_cut"),
-        (Span.from_frames(3, 21), None),
-        (Span.from_frames(3, 22), "span_cut"),
+        (Span.from_frames(3, 22), None),
+        (Span.from_frames(3, 23), "span_cut"),
         (Span.from_ms(800, 900), "span_beyond_file"),
         (Span.from_frames(20, 30), "span_beyond_file"),
         (Span.from_ms(300, 200), "empty_span"),
