@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -57,6 +58,15 @@ def _node() -> str:
     import ray
 
     return ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+
+
+class KilledLog(TimedLog):
+    """Kills its process with the first metrics of a run, as a system without memory would."""
+
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Notes the step and kills."""
+        super().log_metrics(values, step)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,11 @@ class Here:
             if request is None:
                 assert policy.is_finished, "nothing runs, and nothing is proposed"
                 return
-            policy.tell(request.key, _train(policy, request, build_job))
+            policy.tell(request.key, self.train(policy, request, build_job))
+
+    def train(self, policy: SweepPolicy, request: RunRequest, build_job: JobFactory) -> RunEnd:
+        """One run."""
+        return _train(policy, request, build_job)
 
 
 def _train(policy: SweepPolicy, request: RunRequest, make_job: JobFactory) -> RunEnd:
@@ -153,7 +167,8 @@ def _train(policy: SweepPolicy, request: RunRequest, make_job: JobFactory) -> Ru
     seconds = time.monotonic() - began
     if result.status == "finished":
         return RunEnd("finished", result.objective_values, seconds=seconds)
-    return RunEnd("pruned" if result.reason == "reported" else "failed", {}, "", seconds)
+    state: Any = "pruned" if result.reason == "reported" else "failed"
+    return RunEnd(state, {}, result.reason if state == "failed" else "", seconds)
 
 
 def times(folder: Path) -> dict[str, list[dict[str, Any]]]:

@@ -127,10 +127,10 @@ def load_space(
 
 
 def check(recipe: "Recipe") -> "CorpusCheck":
-    """Check the corpus of a recipe: invalid rows, unreadable files, overlap between splits.
+    """Check the corpus of a recipe for everything that its extraction would drop or refuse.
 
     Raises:
-        SourceError: If a table as a whole cannot be read.
+        InputError: If the features cannot be computed for any clip.
     """
     from kinesweep.pipelines.corpus_check import check_corpus
 
@@ -179,6 +179,7 @@ def train(
         ResourceError: If the cluster or this machine lacks the resources of the run.
         StoreError: If too many clips are dropped or if there is too little disk space.
         TrackingError: If the recipe requires MLflow and no server can be used.
+        TrainingError: If the run failed: it diverged, or its workers were killed.
     """
     _set_ray_env()
     from kinesweep.pipelines.training import train_recipe
@@ -330,14 +331,20 @@ def sweep(
         ConfigError: If space or recipe is invalid.
         InputError: If the sweep exists and neither `resume` nor `overwrite` is set, or if there is
             none to extend.
+        TrainingError: If all trials of the search failed (the report is written all the same), or
+            if no configuration finished on two seeds of the finals.
         KinesweepError: If a stage of the sweep fails; see `kinesweep.core.errors`.
     """
     _set_ray_env()
-    from kinesweep.pipelines.sweeps.sweep import SweepRequest, run_requested_sweep
+    from kinesweep.pipelines.sweeps import sweep as pipeline
 
     path = Path(space)
-    request = SweepRequest(path, tuple(overrides), name or path.stem, Path(base).absolute(), extend)
-    return run_requested_sweep(request, resume=resume or extend > 0, overwrite=overwrite)
+    request = pipeline.SweepRequest(
+        path, tuple(overrides), name or path.stem, Path(base).absolute(), extend
+    )
+    result = pipeline.run_requested_sweep(request, resume=resume or extend > 0, overwrite=overwrite)
+    pipeline.raise_if_search_failed(result)
+    return result
 
 
 def load_sweep(name: PathLike) -> "SweepData":
@@ -369,16 +376,21 @@ def load_store(folder: PathLike) -> "Store":
     return open_store(Path(folder))
 
 
-def load_bundle(folder: PathLike, device: str | None = None) -> "Bundle":
+def load_bundle(
+    folder: PathLike, device: str | None = None, *, accept_rate: bool = False
+) -> "Bundle":
     """Load a bundle; its method `translate` turns files into text.
 
     Args:
         folder: Folder written by `kinesweep export` or a sweep.
         device: Device of the model, such as `cuda:0`. Default: a GPU if there is one.
+        accept_rate: Whether to accept files with another frame rate than the training data.
 
     Raises:
         BundleError: If the folder is not a bundle or is damaged.
     """
+    from dataclasses import replace
+
     from kinesweep.export import Bundle
 
-    return Bundle.load(Path(folder), device)
+    return replace(Bundle.load(Path(folder), device), accept_rate=accept_rate)

@@ -7,6 +7,7 @@ import json
 import random
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,14 @@ import pytest
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from fresh_process import FreshProcess
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.errors import CheckpointError
+from kinesweep.core.errors import CheckpointError, TrainingError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunSpec, read_run_result
 from ranks import run_ranks
+from sweeping import KilledLog, TimedLog
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = """
@@ -65,9 +67,17 @@ def test_what_a_worker_refuses_is_raised_here(
     spec = RunSpec(recipe, store.folder, tmp_path / "run", full_decoding=False)
     train_run(spec, NullRunLogger(), lambda _: True)
     handler = signal.getsignal(signal.SIGINT)
+    refused, killed = tmp_path / "refused.jsonl", tmp_path / "killed.jsonl"
     with pytest.raises(CheckpointError, match="another run"):
-        train_on_ray(RunSpec(recipe.with_seed(9), store.folder, tmp_path / "run"))
+        train_on_ray(
+            RunSpec(recipe.with_seed(9), store.folder, tmp_path / "run"), partial(TimedLog, refused)
+        )
     assert signal.getsignal(signal.SIGINT) is handler
+    assert len(refused.read_text().splitlines()) == 1, "what is refused once is not tried again"
+    with pytest.raises(TrainingError, match="killed twice"):
+        train_on_ray(RunSpec(recipe, store.folder, tmp_path / "other"), partial(KilledLog, killed))
+    assert len(killed.read_text().splitlines()) == 2
+    assert read_run_result(tmp_path / "other") is None
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from kinesweep.config.loading import load_config
+from kinesweep.config.loading import read_yaml, validate_config
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.paths import restore_estimator_root
 from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json, write_text
@@ -40,7 +41,10 @@ def read_recipe(folder: Path) -> Recipe:
     Raises:
         ConfigError: If the file cannot be read or is not a valid recipe.
     """
-    return load_config(Recipe, folder / RECIPE_FILENAME)
+    path = folder / RECIPE_FILENAME
+    values = read_yaml(path)
+    restore_estimator_root(values)
+    return validate_config(Recipe, values, str(path))
 
 
 def describe_features(

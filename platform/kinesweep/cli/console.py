@@ -1,7 +1,7 @@
 """Output of the commands: text for people, one JSON line for programs, exit codes for shells.
 
-Exit code 0 means success, 2 invalid input, 1 another expected error (such as a full disk), and 130
-an interrupt. Invalid input never shows a traceback; a bug in Kinesweep does.
+Exit code 0 means success, 2 invalid input, 1 another expected error (a run that failed, or a full
+disk), and 130 an interrupt. Invalid input never shows a traceback; a bug in Kinesweep does.
 """
 
 import functools
@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kinesweep.core.errors import KinesweepError
+from kinesweep.core.errors import KinesweepError, TrainingError
 from kinesweep.pipelines.progress import LogDisplay, ProgressCallback, install_display
 
 P = ParamSpec("P")
@@ -83,7 +83,8 @@ def _format_error(error: BaseException) -> tuple[str | None, int]:
         cause = getattr(current_error, "cause", None)
         original = cause if isinstance(cause, BaseException) else current_error
         if isinstance(original, KinesweepError):
-            return f"{type(original).__name__}: {original}", 2
+            code = 1 if isinstance(original, TrainingError) else 2
+            return f"{type(original).__name__}: {original}", code
         if isinstance(original, OSError):
             return f"{type(original).__name__}: {original}", 1
         current_error = original.__cause__ or current_error.__cause__

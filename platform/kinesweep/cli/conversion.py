@@ -10,6 +10,12 @@ from typing import Annotated, Literal
 import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
+from kinesweep.cli.motion_conversion import (
+    check_not_existing,
+    check_third_option,
+    convert_motions,
+    is_motion_input,
+)
 from kinesweep.core.errors import InputError
 from kinesweep.pipelines.progress import show_progress_bar
 
@@ -54,6 +60,13 @@ def convert(  # noqa: PLR0913 (options of a command)
         Literal["h5_shards"] | None,
         typer.Option(help="Write the features of a store in this layout (that of Sign_LLaVA)."),
     ] = None,
+    third: Annotated[
+        Literal["z", "confidence", "none"] | None,
+        typer.Option(
+            help="Meaning of the third value of a point in motions; required for all but the 22 and"
+            " 24 joints of SMPL. `none` leaves it out."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json_line: JsonOption = False,
 ) -> None:
@@ -71,6 +84,7 @@ def convert(  # noqa: PLR0913 (options of a command)
 
     Example: kinesweep convert jobs/interop/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
+    check_third_option(third, settings, to)
     has_model_options = any(option is not None for option in (model, tokenizer, into, texts))
     # The first match wins. `--to` comes first, because its input is a store and has no suffix.
     if to is not None:
@@ -78,30 +92,23 @@ def convert(  # noqa: PLR0913 (options of a command)
             raise InputError("`--to` writes features and can only be combined with `--overwrite`")
         _write_shards(settings, out, overwrite, json_line)
         return
-    if _is_motion_file(settings):
+    if is_motion_input(settings):
         if has_model_options:
-            raise InputError(f"`{settings}` contains motions; their only option is `--overwrite`")
-        _convert_motions(settings, out, overwrite, json_line)
+            raise InputError(f"`{settings}` contains motions; see `--third` and `--overwrite`")
+        convert_motions(settings, out, third, overwrite, json_line)
         return
     if settings.suffix in _CHECKPOINT_SUFFIXES:
         if into is None or model is not None:
             raise InputError(
                 f"`{settings}` is a checkpoint; pass `--into FOLDER` and leave out `--model`"
             )
-        _check_not_existing(overwrite, into)
+        check_not_existing(overwrite, into)
         _import_checkpoint(settings, out, into, tokenizer, texts, json_line)
         return
     if texts is not None:
         raise InputError(f"`--texts` requires a checkpoint, but `{settings}` is not one")
-    _check_not_existing(overwrite, out, into)
+    check_not_existing(overwrite, out, into)
     _convert_multimodalhugs_settings(settings, out, model, into, tokenizer, json_line)
-
-
-def _is_motion_file(path: Path) -> bool:
-    """Return whether a file is converted as motions: a pickle or a NumPy file by its suffix."""
-    from kinesweep.interop.motion_pickle import is_motion_file
-
-    return is_motion_file(path)
 
 
 def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
@@ -136,44 +143,6 @@ def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool)
     source = yaml.safe_dump({"source": result.source}, sort_keys=False, default_flow_style=None)
     print_line(f"to read the features from {out}:\n{source}".rstrip())
     print_json_result({"folder": str(out), **vars(result)}, json_line)
-
-
-def _convert_motions(path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
-    """Convert pickled motions to a table and an `.npz` beside it, and print what was converted.
-
-    Args:
-        path: Pickle or NumPy file.
-        out: Path of the table.
-        overwrite: Whether existing files are replaced.
-        json_line: Whether the result is also printed as JSON.
-
-    Raises:
-        InputError: If an output file exists and may not be replaced, or if `out` is not a `.tsv`.
-        SourceError: If the file contains anything but plain values, or if records are invalid.
-    """
-    from kinesweep.interop.motion_pickle import convert_pickled_motions
-
-    _check_not_existing(overwrite, out, out.with_suffix(".npz"))
-    result = convert_pickled_motions(path, out)
-    print_line(f"{result.table}: {result.clips} clips; {result.pack}: {result.points} points")
-    for key, count in result.left.items():
-        print_line(f"left out  {key} of {count} records")
-    print_line(
-        f"to read the motions: source.kind=skeletons source.train={result.table} source.fps=…"
-    )
-    values = {**vars(result), "table": str(result.table), "pack": str(result.pack)}
-    print_json_result(values, json_line)
-
-
-def _check_not_existing(overwrite: bool, *paths: Path | None) -> None:
-    """Check that none of the paths exists, unless they may be overwritten.
-
-    Raises:
-        InputError: If one exists and `overwrite` is not set.
-    """
-    for path in paths:
-        if path is not None and path.exists() and not overwrite:
-            raise InputError(f"`{path}` already exists; choose another path or pass `--overwrite`")
 
 
 def _convert_multimodalhugs_settings(

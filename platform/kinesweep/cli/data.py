@@ -100,10 +100,11 @@ def prepare(
 def check(
     recipe: RecipeArgument, overrides: OverridesArgument = None, json_line: JsonOption = False
 ) -> None:
-    """Check a corpus for invalid rows, unreadable files and overlap between splits.
+    """Check a corpus for everything that `extract` would drop or refuse, in one run.
 
-    Every file is opened. Exits with code 2 if a row is invalid. Shared sentences, documents and
-    signers are reported but are not an error.
+    Every clip passes through the computation of the extraction; videos are only opened. Exits with
+    code 2 if a row is invalid. Warnings, low detection rates, and sentences, documents and signers
+    that splits share are reported but are not an error.
 
     Example: kinesweep check jobs/recipes/sample.yaml
     """
@@ -113,12 +114,9 @@ def check(
     result = check_corpus(load_recipe(recipe, overrides))
     for line in result.format_lines():
         print_line(line)
-    problems = [vars(problem) for problem in result.problems]
-    print_json_result({"problems": problems, "overlaps": result.overlaps.to_dicts()}, json_line)
-    if problems:
-        raise SourceError(
-            f"{len(problems)} rows are invalid (listed above); `extract` would drop and count them"
-        )
+    print_json_result(result.to_json(), json_line)
+    if result.invalid_rows:
+        raise SourceError(result.describe_invalid_rows())
 
 
 @wrap_command

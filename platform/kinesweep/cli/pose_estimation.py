@@ -4,12 +4,18 @@ The poses are estimated from videos or converted from the output of other tools.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
 from kinesweep.core.errors import InputError
+
+if TYPE_CHECKING:
+    from kinesweep.pipelines.pose_import import PoseImportResult
+
+# Clips whose notes are printed; a corpus may have the same note for each of its clips.
+_MAX_SHOWN_NOTES = 5
 
 
 @wrap_command
@@ -28,7 +34,11 @@ def estimate_poses(
         str, typer.Option(help="Name of a built-in estimator or of an installed plug-in.")
     ] = "mediapipe",
     fps: Annotated[
-        float | None, typer.Option(help="Frames per second of folders of images.")
+        float | None,
+        typer.Option(
+            help="Frames per second of folders of images; rate of the poses of video files"
+            " (default: each file's own)."
+        ),
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
@@ -66,8 +76,8 @@ def import_poses(
     estimator: Annotated[
         str,
         typer.Argument(
-            help="Tool that wrote the files: openpose, openpose_135, alphapose, mmpose or"
-            " openpifpaf.",
+            help="Tool that wrote the files: openpose, openpose_25b, openpose_135, alphapose,"
+            " mmpose or openpifpaf.",
             show_default=False,
         ),
     ],
@@ -86,9 +96,24 @@ def import_poses(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing pose files.")
     ] = False,
+    first_frame: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Number of the videos' first frame in the output; by default, that of the first"
+            " frame in it.",
+            show_default=False,
+        ),
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
     """Convert the output of another pose estimator to pose files.
+
+    Supported are OpenPose (a JSON file per frame; bodies of 15, 18, 25 and 135 points, with hands
+    and face; `openpose_25b` is BODY_25B, which also has 25), AlphaPose (16, 17, 21, 26, 68, 133 and
+    136 points, in all three formats), MMPose (16, 17, 21, 26, 68, 98, 106, 133 and 136 points, or
+    any others that the output names) and OpenPifPaf (17 and 133 points). Other numbers of points
+    are refused. People are followed by the tracking ids in the output, otherwise by their position.
 
     Files that cannot be used are counted with their reasons. Exits with code 2 if none can be used.
 
@@ -96,10 +121,36 @@ def import_poses(
     """
     from kinesweep.pipelines.pose_import import import_external_poses
 
-    result = import_external_poses(estimator, outputs, out, film, overwrite)
+    result = import_external_poses(estimator, outputs, out, film, overwrite, first_frame)
+    _report_import(result, out, json_line)
+
+
+def _report_import(result: "PoseImportResult", out: Path, json_line: bool) -> None:
+    """Print what was imported, what was left out, and notes on the first clips.
+
+    Raises:
+        InputError: If nothing was imported.
+    """
     print_line(f"{result.num_written} written, {len(result.failed)} failed")
+    if result.people:
+        counts = [f"{clips} with {number}" for number, clips in sorted(result.people.items())]
+        print_line(f"people per clip: {', '.join(counts)}")
+    for reason, count in result.left_out.items():
+        print_line(f"{count} files left out: {reason}")
+    for clip, notes in list(result.notes.items())[:_MAX_SHOWN_NOTES]:
+        print_line(f"{clip}: {' '.join(notes)}")
+    if (others := len(result.notes) - _MAX_SHOWN_NOTES) > 0:
+        print_line(f"{others} more clips have notes; `--json` shows all of them")
     print_json_result(
-        {"written": result.num_written, "failed": result.failed, "folder": str(out)}, json_line
+        {
+            "written": result.num_written,
+            "failed": result.failed,
+            "people": {str(number): result.people[number] for number in sorted(result.people)},
+            "left_out": result.left_out,
+            "notes": result.notes,
+            "folder": str(out),
+        },
+        json_line,
     )
     if not result.num_written:
         raise InputError(

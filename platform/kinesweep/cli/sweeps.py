@@ -83,6 +83,8 @@ def sweep(  # noqa: PLR0913 (options of a command)
     if estimate:
         print_line(estimate)
     print_json_result(result.as_dict(), json_line)
+    # After the result: what was trained is shown, but a search without a trial is no success.
+    sweep.raise_if_search_failed(result)
 
 
 def _print_sweep_result(result: "SweepResult") -> None:

@@ -17,11 +17,12 @@ from kinesweep.cli.console import (
     wrap_command,
 )
 from kinesweep.cli.model_argument import ModelArgument
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import InputError, KinesweepError
 from kinesweep.pipelines.progress import show_progress_bar
 
 if TYPE_CHECKING:
     from kinesweep.export import Bundle, Input
+    from kinesweep.export.input_failure import InputFailure
 
 
 @wrap_command
@@ -49,9 +50,17 @@ def translate(
             " input is its own reference."
         ),
     ] = None,
+    accept_rate: Annotated[
+        bool,
+        typer.Option(
+            "--accept-rate", help="Accept files with another frame rate than the training data."
+        ),
+    ] = False,
     json_line: JsonOption = False,
 ) -> None:
     """Translate raw files to text and print one line per clip: its name, a tab, the text.
+
+    Clips that cannot be translated are listed at the end, and the exit code is then 2.
 
     Files have no context unless `--document` is given or a TSV has a column `document`.
 
@@ -59,24 +68,72 @@ def translate(
     """
     from kinesweep.export import find_inputs
     from kinesweep.export.bundle import read_bundle_recipe
+    from kinesweep.export.input_failure import FAILED_KEY, InputFailure
 
-    named_clips = find_inputs(inputs, read_bundle_recipe(bundle).corpora[0], document)
+    failures: list[InputFailure] = []
+    named_clips = find_inputs(
+        inputs, read_bundle_recipe(bundle).corpora[0], document, failures=failures
+    )
+    num_inputs = len(named_clips) + len(failures)
+    results = (
+        _translate_clips(bundle, named_clips, document, reference, accept_rate)
+        if named_clips
+        else []
+    )
+    texts: dict[str, object] = {}
+    for (name, _), result in zip(named_clips, results, strict=True):
+        if isinstance(result, str):
+            texts[name] = result
+            # On stdout, unlike all other text: the translations are the result.
+            typer.echo(f"{name}\t{result}")
+        else:
+            failures.append(InputFailure.from_error(name, result))
+    if failures:
+        texts[FAILED_KEY] = [failure.to_json() for failure in failures]
+    print_json_result(texts, json_line)
+    if failures:
+        _print_failures(failures, num_inputs)
+        raise typer.Exit(2)
+
+
+def _print_failures(failures: "Sequence[InputFailure]", num_inputs: int) -> None:
+    """Print the inputs that cannot be translated, each with the reason.
+
+    Args:
+        failures: Inputs that cannot be translated.
+        num_inputs: Number of all inputs.
+    """
+    print_line(f"{len(failures)} of {num_inputs} inputs cannot be translated:")
+    for failure in failures:
+        print_line(f"  {failure.name}: {failure.reason}")
+
+
+def _translate_clips(
+    bundle: Path,
+    named_clips: Sequence[tuple[str, "Input"]],
+    document: bool,
+    reference: Path | None,
+    accept_rate: bool,
+) -> list[str | KinesweepError]:
+    """Translate clips with a bundle and return the text or the error of each.
+
+    Args:
+        bundle: Folder of the bundle.
+        named_clips: Clips to translate, with their display names.
+        document: Whether the clips are consecutive clips of one document.
+        reference: Reference motion for all clips; None: the clips keep theirs.
+        accept_rate: Whether to accept files with another frame rate than the training data.
+    """
     from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
 
-    loaded_bundle = Bundle.load(bundle, skip_file_check=True)
-    _check_options(loaded_bundle, [clip for _, clip in named_clips], document, reference)
+    clips = [clip for _, clip in named_clips]
+    loaded_bundle = replace(Bundle.load(bundle, skip_file_check=True), accept_rate=accept_rate)
+    _check_options(loaded_bundle, clips, document, reference)
     if reference is not None:
-        named_clips = [
-            (name, replace(clip, auxiliary_file=reference)) for name, clip in named_clips
-        ]
-    _print_missing_inputs(loaded_bundle, [clip for _, clip in named_clips])
+        clips = [replace(clip, auxiliary_file=reference) for clip in clips]
+    _print_missing_inputs(loaded_bundle, clips)
     with show_progress_bar("translate") as update:
-        translations = loaded_bundle.translate([clip for _, clip in named_clips], update)
-    texts = {name: text for (name, _), text in zip(named_clips, translations, strict=True)}
-    # On stdout, unlike all other text: the translations are the result.
-    for (name, _), text in zip(named_clips, translations, strict=True):
-        typer.echo(f"{name}\t{text}")
-    print_json_result(texts, json_line)
+        return loaded_bundle.translate_each(clips, update)
 
 
 def _check_options(

@@ -196,6 +196,16 @@ class EmbeddingRecipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
+    def _check_no_mask(self) -> "EmbeddingRecipe":
+        """Check that frames have no mask, because alignments embed coordinates only."""
+        if getattr(self.features, "missing", None) == "mask":
+            raise ValueError(
+                "`features.missing: mask` adds a mask to each frame, but an embedder reads"
+                " coordinates only; set it to zero, whose embedder also serves a recipe with mask"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_corpus_recipe(self) -> "EmbeddingRecipe":
         """Check the sections of the corpus against each other, by the rules of a run's recipe."""
         # A run's recipe has the rules between source and features, so building one checks them.

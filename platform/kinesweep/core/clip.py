@@ -67,3 +67,18 @@ class InvalidRow:
     reason: str
     message: str
     split: str = ""
+
+
+@dataclass(frozen=True)
+class CorpusWarning:
+    """A finding about a corpus that does not make a row unusable, but may make it wrong.
+
+    Attributes:
+        row: Location of the row, `train.tsv:12`, or the name of the split or corpus.
+        kind: Short, stable key, for example `implausible_rate`.
+        message: Explanation in a full sentence that says what to change.
+    """
+
+    row: str
+    kind: str
+    message: str

@@ -1,9 +1,9 @@
 """Exceptions for problems that a user can cause or fix.
 
 All of them derive from `KinesweepError`: the command line prints the message without a traceback
-and exits with code 2. Any other exception is a bug in Kinesweep and keeps its traceback. Errors
-cross Ray processes, so each one must be picklable: its constructor takes only the message and
-other plain values.
+and exits with code 2, or with code 1 for a `TrainingError`, whose input was valid. Any other
+exception is a bug in Kinesweep and keeps its traceback. Errors cross Ray processes, so each one
+must be picklable: its constructor takes only the message and other plain values.
 """
 
 from collections.abc import Sequence
@@ -62,6 +62,10 @@ class CheckpointError(KinesweepError):
 
 class ResourceError(KinesweepError):
     """A resource request that this machine or cluster can never satisfy."""
+
+
+class TrainingError(KinesweepError):
+    """A run or a sweep that was started correctly and failed: diverged, or its workers died."""
 
 
 class BundleError(KinesweepError):

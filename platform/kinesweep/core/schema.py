@@ -3,7 +3,8 @@
 Models take their input widths from the schema, never from a constant.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,22 +21,44 @@ class StreamSchema:
         dtype: Type on disk, `float16` or `float32`.
         layout: Points whose coordinates are the values of a frame, in the order of the values; None
             if the values are not coordinates of points.
+        has_mask: Whether each point has a further value after its coordinates: 1 where it was
+            detected, otherwise 0.
+        rates_hz: Pairs of a frame rate and its number of clips if clips differ, sorted by rate and
+            rounded to 4 digits; otherwise empty.
     """
 
     width: int
     rate_hz: float | None
     dtype: str
     layout: PointLayout | None = None
+    has_mask: bool = False
+    rates_hz: tuple[tuple[float, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Convert the schema to plain values that JSON can represent."""
-        return {**vars(self), "layout": self.layout.to_json() if self.layout else None}
+        """Convert the schema to plain values that JSON can represent.
+
+        Settings that earlier versions do not know are left out while they are not in use.
+        """
+        values = {**vars(self), "layout": self.layout.to_json() if self.layout else None}
+        values["rates_hz"] = [list(pair) for pair in self.rates_hz]
+        return {
+            key: value
+            for key, value in values.items()
+            if value or key not in ("has_mask", "rates_hz")
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "StreamSchema":
         """Build a schema from the output of `to_json`, or of earlier versions without a layout."""
         layout = values.get("layout")
-        return cls(**{**values, "layout": PointLayout.from_json(layout) if layout else None})
+        rates_hz = tuple((float(rate), int(count)) for rate, count in values.get("rates_hz", ()))
+        return cls(
+            **{
+                **values,
+                "layout": PointLayout.from_json(layout) if layout else None,
+                "rates_hz": rates_hz,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -52,3 +75,20 @@ class StoreSchema:
     def widths(self) -> dict[str, int]:
         """Return stream name → values per frame, in the order of the store."""
         return {name: stream.width for name, stream in self.streams.items()}
+
+
+def count_rates(rates_hz: Iterable[float]) -> tuple[tuple[float, int], ...]:
+    """Count the clips of each frame rate.
+
+    Args:
+        rates_hz: Rate of each clip.
+
+    Returns:
+        Pairs of a rate, rounded by `round_rate`, and its number of clips, sorted by rate.
+    """
+    return tuple(sorted(Counter(map(round_rate, rates_hz)).items()))
+
+
+def round_rate(rate_hz: float) -> float:
+    """Round a frame rate to 4 digits, so that measured rates (29.9701, 29.9703) become equal."""
+    return float(f"{rate_hz:.4g}")

@@ -4,6 +4,9 @@ All output that shows scores uses this module; files and `--json` keep the plain
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
+
+from kinesweep.core.errors import TrainingError
 
 GOLD_CONTEXT = "context:gold"
 """Signature part of scores whose context sentences were references instead of model output."""
@@ -63,6 +66,24 @@ def order_scores(scores: Mapping[str, float], objectives: Sequence[str] = ()) ->
     other_names = [name for name in scores if name not in first_names and name not in last_names]
     # An objective that is a cost is shown first; `dict.fromkeys` drops its second occurrence.
     return list(dict.fromkeys([*first_names, *other_names, *last_names]))
+
+
+def check_finite_scores(scores: Mapping[str, float], system: str) -> None:
+    """Check that all scores of a model are finite numbers.
+
+    Args:
+        scores: Score name → value.
+        system: Description of what was scored, for the message.
+
+    Raises:
+        TrainingError: If a score is not finite, which shows that the model diverged.
+    """
+    invalid_scores = [f"{name} is {value}" for name, value in scores.items() if not isfinite(value)]
+    if invalid_scores:
+        raise TrainingError(
+            f"{system} diverged: {', '.join(invalid_scores)}. Train it with a lower"
+            " `training.learning_rate`"
+        )
 
 
 def _format_count(count: float) -> str:

@@ -25,7 +25,8 @@ class VideoSegment:
     Attributes:
         path: Video file, or folder of images.
         span: Part of the video.
-        fps: Frame rate in frames per second for a folder of images; a video file stores its own.
+        fps: Frame rate in frames per second: that of a folder of images, or the rate at which the
+            frames of a video file are chosen by their time stamps; None for the file's own.
         pose_path: `.pose` file of the whole video, if body parts are cropped from its frames.
     """
 

@@ -81,7 +81,11 @@ class ExampleSampler:
         self._targets = [target for _, target in records_and_targets]
         if shuffled:
             self._targets = _shuffle_targets(self._targets, seed)
+            if config.reference_choice == "each":
+                self._targets = _separate_from_clips(self.records, self._targets)
         self._words = _collect_signed_words(self.records) if self._needs_words else []
+        # A word has one form in all questions: its case must not reveal whether it is signed.
+        self._word_forms = {word.casefold(): word for word in self._words}
         if self._needs_words and len(self._words) < _NUM_CHOICES:
             raise InputError(
                 "`batch.tasks` needs words, but the training clips have only"
@@ -93,7 +97,11 @@ class ExampleSampler:
     @property
     def varies_by_epoch(self) -> bool:
         """Return whether the example at an index can differ between epochs."""
-        return len(self._shares) > 1 or self._config.reference_choice == "random"
+        # With the ablation `shuffled`, targets are fixed and no reference is drawn.
+        draws_reference = (
+            self._config.reference_choice == "random" and self._config.ablation != "shuffled"
+        )
+        return len(self._shares) > 1 or draws_reference
 
     def get_example(self, index: int, epoch: int) -> Example:
         """Return the example at an index of `records` in an epoch.
@@ -109,7 +117,9 @@ class ExampleSampler:
         if task == "reversed":
             is_reversed = bool(rng.integers(2))
             return Example(self._format_yes_no(is_reversed), self._prompt.reversed, is_reversed)
-        signed_words = get_signed_words(record.clip)
+        signed_words = [
+            self._word_forms.get(word.casefold(), word) for word in get_signed_words(record.clip)
+        ]
         # For a clip without words, a task that needs words is replaced by translation.
         if task != "translation" and signed_words:
             return self._build_word_example(task, signed_words, rng)
@@ -239,9 +249,12 @@ def get_signed_words(clip: Clip) -> tuple[str, ...]:
 def _collect_signed_words(records: Sequence[ClipRecord]) -> list[str]:
     """Collect all words that are signed in the clips, sorted case-insensitively.
 
-    Words that differ only in case occur once, in the form of the last of them.
+    Words that differ only in case occur once, in the form of the first of them.
     """
-    words = {word.casefold(): word for record in records for word in get_signed_words(record.clip)}
+    words: dict[str, str] = {}
+    for record in records:
+        for word in get_signed_words(record.clip):
+            words.setdefault(word.casefold(), word)
     return [words[key] for key in sorted(words)]
 
 
@@ -263,3 +276,27 @@ def _shuffle_targets(texts: Sequence[str], seed: int) -> list[str]:
     for position, source in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
         shuffled[position] = texts[source]
     return shuffled
+
+
+def _separate_from_clips(records: Sequence[ClipRecord], targets: Sequence[str]) -> list[str]:
+    """Exchange targets so that no clip has one of its own references.
+
+    A clip with several references has several positions, so a text that changes its position can
+    stay with its clip. A target stays if it is right for every other clip too.
+
+    Args:
+        records: Clip of each position.
+        targets: Target at each position, already shuffled.
+    """
+    separated = list(targets)
+    for position, record in enumerate(records):
+        if separated[position] not in record.clip.texts:
+            continue
+        # From the next position on, so that neighbors exchange and most targets stay.
+        for step in range(1, len(records)):
+            other = (position + step) % len(records)
+            fits_here = separated[other] not in record.clip.texts
+            if fits_here and separated[position] not in records[other].clip.texts:
+                separated[position], separated[other] = separated[other], separated[position]
+                break
+    return separated

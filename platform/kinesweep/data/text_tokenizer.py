@@ -7,6 +7,7 @@ and truecased after generation. Tokenizers that require custom code are not supp
 """
 
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +69,16 @@ class TextTokenizer:
         )
 
     @cached_property
+    def unknown_id(self) -> int | None:
+        """Return the id of the unknown token; None if the tokenizer has none of its own.
+
+        GPT-2 uses its end of sentence as unknown token, and some Llama tokenizers pad with it.
+        """
+        vocabulary, unknown_id = self.vocabulary, self.tokenizer.unk_token_id
+        has_other_role = unknown_id in (vocabulary.pad_id, vocabulary.bos_id, vocabulary.eos_id)
+        return None if has_other_role else unknown_id
+
+    @cached_property
     def word_separator(self) -> str:
         """Return the prefix that separates a text from preceding tokens.
 
@@ -112,6 +123,9 @@ class TextTokenizer:
     ) -> str:
         """Decode generated token ids to text, without special tokens.
 
+        An unknown token stays in the text as `<unk>`, or whatever the tokenizer calls it: left
+        out, a wrong sentence could look like a right one.
+
         Args:
             ids: Generated token ids; ids after the end of sentence must be padding.
             forced_ids: Token ids of the decoder prompt. They are removed from the start of `ids`;
@@ -133,9 +147,14 @@ class TextTokenizer:
         if prompt_ids and token_ids[: len(prompt_ids)] == prompt_ids:
             token_ids = token_ids[len(prompt_ids) :]
         text = str(self.tokenizer.decode(token_ids, clean_up_tokenization_spaces=False))
-        return (
-            self.truecaser.restore_case(text) if truecase and self.truecaser is not None else text
-        )
+        if not truecase or self.truecaser is None:
+            return text
+        text = self.truecaser.restore_case(text)
+        if self.unknown_id is not None:
+            # The truecaser takes the name of the unknown token for a word.
+            name = self.tokenizer.unk_token
+            text = re.sub(re.escape(name), lambda _: name, text, flags=re.IGNORECASE)
+        return text
 
     def save(self, folder: Path) -> None:
         """Save the tokenizer to a folder, with its casing if it lowercases texts.
@@ -172,11 +191,12 @@ class TextTokenizer:
     def _special_ids(self) -> set[int]:
         """Return the ids that are left out of decoded text.
 
-        They are those of the special tokens and of added tokens that are marked as special.
+        They are those of the special tokens, except the unknown one, and of added tokens that are
+        marked as special.
         """
         added_tokens = self.tokenizer.added_tokens_decoder.items()
         added_ids = (token_id for token_id, token in added_tokens if token.special)
-        return {*self.tokenizer.all_special_ids, *added_ids}
+        return {*self.tokenizer.all_special_ids, *added_ids} - {self.unknown_id}
 
     def _encode(self, text: str) -> list[int]:
         """Encode a text to token ids, without special tokens around it."""

@@ -126,6 +126,12 @@ class TrainDataset(Dataset[Batch]):
         """Return the ids of the clips in the batch at a position, without loading features."""
         return tuple(self._records[i].clip.id for i in self._locate_batch(position)[1])
 
+    def list_first_epoch(self) -> list[tuple[ClipRecord, ...]]:
+        """Return the clips of each batch of the first epoch, over all ranks; reads no features."""
+        return [
+            tuple(self._records[i] for i in indices) for indices in self._get_epoch_plan(0).batches
+        ]
+
     def build_loader(self, start: int, stop: int) -> DataLoader[Batch]:
         """Build a data loader of the batches at the positions from `start` to before `stop`."""
         return DataLoader(

@@ -21,12 +21,14 @@ from sacrebleu.metrics import BLEU
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.evaluation.ngrams import Ngram, count_ngrams
 from kinesweep.evaluation.scoring import RAW_PROTOCOL, compute_scores
-from kinesweep.evaluation.text_normalization import normalize_text
+from kinesweep.evaluation.text_normalization import normalize_hypothesis, normalize_text
+from kinesweep.evaluation.tokenization.protocol import resolve_protocol_by_references
+from kinesweep.evaluation.tokenization.tokenizers import create_bleu, find_bleu_order
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
 
-# Maximum n-gram order of BLEU-4.
-_ORDER = 4
+# Maximum n-gram order of BLEU-4; less if all references are shorter.
+_MAX_ORDER = 4
 
 
 def find_best_constant_sentence(
@@ -45,24 +47,31 @@ def find_best_constant_sentence(
     Returns:
         The sentence and its BLEU score, 0 to 100; ties go to the first in alphabetical order.
     """
-    bleu = BLEU(force=True, tokenize=protocol.tokenize)
+    protocol = resolve_protocol_by_references(protocol, references)
+    normalized_references = [
+        [normalize_text(reference, protocol) for reference in clip_references]
+        for clip_references in references.values()
+    ]
+    all_references = (text for texts in normalized_references for text in texts)
+    bleu = create_bleu(
+        protocol.tokenize, find_bleu_order(protocol.tokenize, all_references, _MAX_ORDER)
+    )
 
-    def tokenize(text: str) -> list[str]:
-        """Normalize a text and split it into words."""
+    def tokenize(normalized_text: str) -> list[str]:
+        """Split a normalized text into words."""
         # This private method applies exactly the tokenization of `corpus_score`.
-        return str(bleu._preprocess_segment(normalize_text(text, protocol))).split()
+        return str(bleu._preprocess_segment(normalized_text)).split()
 
     ngram_index = _ClippedNgramIndex(
-        [
-            [tokenize(reference) for reference in clip_references]
-            for clip_references in references.values()
-        ]
+        [[tokenize(text) for text in texts] for texts in normalized_references],
+        bleu.max_ngram_order,
     )
     # Below every possible score, so that a candidate with a BLEU of 0 can be the best one.
     best_sentence, best_score = "", -1.0
     # Sorted, so that ties do not depend on the order of the set.
     for candidate in sorted(set(candidates)):
-        score = ngram_index.compute_bleu(bleu, tokenize(candidate))
+        words = tokenize(normalize_hypothesis(candidate, protocol))
+        score = ngram_index.compute_bleu(bleu, words)
         if score > best_score:
             best_sentence, best_score = candidate, score
     # Score the best sentence once more with `compute_scores`, so that the value equals a reported
@@ -110,9 +119,11 @@ class _ClippedNgramIndex:
 
     Args:
         references: For each clip, the words of each of its references.
+        order: Maximum n-gram order.
     """
 
-    def __init__(self, references: Sequence[Sequence[Sequence[str]]]) -> None:
+    def __init__(self, references: Sequence[Sequence[Sequence[str]]], order: int) -> None:
+        self._order = order
         # n-gram → highest count in the references of one clip → number of clips with that count. A
         # candidate's n-gram is looked up once here, not once for each clip.
         self._num_clips_by_count: dict[Ngram, Counter[int]] = defaultdict(Counter)
@@ -124,7 +135,7 @@ class _ClippedNgramIndex:
             max_counts: Counter[Ngram] = Counter()
             for words in clip_references:
                 # Union of counters: the maximum over the references, as BLEU clips.
-                max_counts |= count_ngrams(words, _ORDER)
+                max_counts |= count_ngrams(words, self._order)
             for ngram, count in max_counts.items():
                 self._num_clips_by_count[ngram][count] += 1
 
@@ -136,9 +147,9 @@ class _ClippedNgramIndex:
             words: Words of the sentence.
         """
         num_clips = len(self._reference_lengths)
-        num_matches = [0] * _ORDER
-        num_ngrams = [max(0, len(words) - n) * num_clips for n in range(_ORDER)]
-        for ngram, count in count_ngrams(words, _ORDER).items():
+        num_matches = [0] * self._order
+        num_ngrams = [max(0, len(words) - n) * num_clips for n in range(self._order)]
+        for ngram, count in count_ngrams(words, self._order).items():
             clips_by_count: Mapping[int, int] = self._num_clips_by_count.get(ngram, {})
             num_matches[len(ngram) - 1] += sum(
                 min(count, reference_count) * n for reference_count, n in clips_by_count.items()

@@ -4,7 +4,9 @@ Ranks hold different batches of one fixed list. Their outputs are gathered and p
 the list, so scores do not depend on the number of workers.
 """
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -16,6 +18,19 @@ from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.translator import Translator
 
 
+@dataclass
+class DecodeTimer:
+    """The decoding time of one rank, without waiting for other ranks.
+
+    Attributes:
+        seconds: Time for reading and decoding the batches of this rank.
+        num_clips: Number of clips of this rank.
+    """
+
+    seconds: float = 0.0
+    num_clips: int = 0
+
+
 @torch.no_grad()
 def decode_batches(
     model: Translator,
@@ -23,6 +38,7 @@ def decode_batches(
     batches: FixedBatches,
     num_beams: int,
     generation: GenerationConfig,
+    timer: DecodeTimer | None = None,
 ) -> dict[str, str]:
     """Decode the batches of all ranks into sentences; a collective call.
 
@@ -35,6 +51,7 @@ def decode_batches(
         batches: Batches of this rank.
         num_beams: Number of beams; overrides `generation.num_beams`.
         generation: Remaining generation settings.
+        timer: Receives the clips and the time of this rank; None measures nothing.
 
     Returns:
         Clip id → generated sentence for the clips of all ranks, the same on every rank.
@@ -42,6 +59,7 @@ def decode_batches(
     hypotheses: dict[str, str] = {}
     for wave in batches.waves:
         rank_hypotheses: dict[str, str] = {}
+        start_time = time.perf_counter()
         for index in wave:
             rank_hypotheses |= _decode_batch(
                 model,
@@ -50,6 +68,10 @@ def decode_batches(
                 num_beams,
                 generation,
             )
+        if timer is not None:
+            # Before the exchange below, which waits for the slowest rank.
+            timer.seconds += time.perf_counter() - start_time
+            timer.num_clips += len(rank_hypotheses)
         # Every rank needs the sentences of all ranks: the next wave may use them as context.
         for gathered_hypotheses in all_gather(rank_hypotheses):
             hypotheses |= gathered_hypotheses

@@ -12,6 +12,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.data.evaluation import FixedBatches, build_eval_batches, get_references
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.evaluation.predictions import read_predictions
+from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.evaluation.wordnet import check_wordnet_folder
 from kinesweep.store.format.reader import Store
 
@@ -35,11 +36,13 @@ class EvalSet:
     Attributes:
         batches: Batches of this rank.
         tokenizer: Tokenizer of the model.
-        config: Frames per batch, scoring protocol and metrics.
+        config: Frames per batch, metrics, and the scoring protocol with the tokenizer that suits
+            the texts of the store.
 
     Raises:
         InputError: If the WordNet folder or the predictions named in the recipe are missing or
-            cannot be read, no clip is within the limits, or a prompt cannot be built.
+            cannot be read, no clip is within the limits, a prompt cannot be built, or the texts
+            are in several scripts that need different tokenizers.
         StoreError: If the store has no such split.
     """
 
@@ -70,7 +73,7 @@ class EvalSet:
             ),
         )
         self.tokenizer = tokenizer
-        self.config = config
+        self.config = resolve_evaluation(config, store)
         self._store, self._split = store, split
 
     def get_references(self, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -26,6 +26,8 @@ from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.neural_metrics import compute_neural_scores
 from kinesweep.evaluation.predictions import Prediction
 from kinesweep.evaluation.scoring import compute_scores
+from kinesweep.evaluation.tokenization.coverage import TextCoverage, measure_coverage
+from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 
@@ -42,12 +44,15 @@ class Evaluation:
         truncation_counts: Truncation of feature streams that did not fit into the language
             model's positions: number of clips (`fit_clips.<stream>`) and of vectors removed
             (`fit_vectors.<stream>`).
+        coverage: Shares of the references that the model's tokenizer cannot write; None for texts
+            from another source and during training.
     """
 
     scores: dict[str, float]
     signatures: dict[str, str]
     predictions: tuple[Prediction, ...]
     truncation_counts: dict[str, int] = field(default_factory=dict)
+    coverage: TextCoverage | None = None
 
     def _repr_html_(self) -> str:
         """Return the scores and their signatures as HTML, which notebooks show."""
@@ -171,8 +176,15 @@ def evaluate_loaded_model(
         recipe.effective_batch,
         prompt_settings=recipe.prompt_settings,
     )
-    result = evaluate_batches(loaded_model.model, eval_set, generation or recipe.generation)
-    result = _add_neural_scores(result, config, loaded_model.model.device)
+    generation = generation or recipe.generation
+    result = evaluate_batches(loaded_model.model, eval_set, generation)
+    result = replace(
+        result,
+        coverage=measure_coverage(
+            store.get_records(split), loaded_model.tokenizer, generation.max_new_tokens
+        ),
+    )
+    result = _add_neural_scores(result, eval_set.config, loaded_model.model.device)
     return _mark_reference_context(result, recipe.context)
 
 
@@ -205,6 +217,7 @@ def evaluate_texts(
     # Apply the same limits as for a model, so that both are scored on the same clips.
     records, _ = filter_clips_by_length(store.get_records(split), batch_config, split)
     references_by_id = {record.clip.id: record.clip.texts for record in records}
+    evaluation = resolve_evaluation(evaluation, store)
     protocol_config, wordnet = evaluation.protocol_config, evaluation.wordnet
     scores = compute_scores(texts, references_by_id, evaluation.metrics, protocol_config, wordnet)
     predictions = tuple(Prediction(i, texts[i], references_by_id[i]) for i in sorted(texts))

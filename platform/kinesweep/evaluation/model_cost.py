@@ -1,9 +1,7 @@
 """Model cost: number of trainable parameters and decoding time per sentence."""
 
-import time
-
 from kinesweep.checkpoints.model_dir import LoadedModel
-from kinesweep.evaluation.decoding import decode_batches
+from kinesweep.evaluation.decoding import DecodeTimer, decode_batches
 from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
@@ -21,7 +19,7 @@ def measure_decode_ms_per_sentence(loaded_model: LoadedModel, store: Store) -> f
     """Measure the decoding time in milliseconds per sentence of the validation split.
 
     Up to 32 clips over all ranks are decoded in batches with the recipe's generation settings. The
-    time includes reading the features. This is a collective call.
+    time includes reading the features, but not waiting for other ranks. This is a collective call.
 
     Args:
         loaded_model: Model with its tokenizer and recipe; left in evaluation mode.
@@ -45,16 +43,14 @@ def measure_decode_ms_per_sentence(loaded_model: LoadedModel, store: Store) -> f
         _MAX_TIMED_CLIPS,
         prompt_settings=recipe.prompt_settings,
     )
-    num_clips = sum(len(batch.clip_ids) for batch in eval_set.batches)
     loaded_model.model.eval()
-    # `decode_batches` builds each batch again, so the time includes reading the features.
-    start_time = time.perf_counter()
+    timer = DecodeTimer()
     decode_batches(
         loaded_model.model,
         eval_set.tokenizer,
         eval_set.batches,
         recipe.generation.num_beams,
         recipe.generation,
+        timer,
     )
-    duration_s = time.perf_counter() - start_time
-    return 1000 * duration_s / num_clips if num_clips else 0.0
+    return 1000 * timer.seconds / timer.num_clips if timer.num_clips else 0.0

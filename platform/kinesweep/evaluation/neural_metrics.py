@@ -17,7 +17,11 @@ from kinesweep.config.recipe.evaluation import BertScoreConfig, EvaluationConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.hf_logging import silence_transformers
 from kinesweep.evaluation.scoring import MetricScores
-from kinesweep.evaluation.text_normalization import format_protocol, normalize_text
+from kinesweep.evaluation.text_normalization import (
+    format_protocol,
+    normalize_hypothesis,
+    normalize_text,
+)
 
 # Sentence pairs per batch; the vectors of a large model then take 25 MB.
 _BATCH_SIZE = 64
@@ -50,7 +54,7 @@ def compute_neural_scores(
     neural_config, protocol = config.neural_metrics, config.protocol_config
     pairs = {
         clip_id: [
-            (normalize_text(hypothesis, protocol), normalize_text(reference, protocol))
+            (normalize_hypothesis(hypothesis, protocol), normalize_text(reference, protocol))
             for reference in references[clip_id]
         ]
         for clip_id, hypothesis in sorted(hypotheses.items())

@@ -3,8 +3,6 @@
 The columns `id` and `hypothesis` are sufficient, so the output of other systems can be read too.
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,10 @@ from pathlib import Path
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.io import write_text
+from kinesweep.core.tables.table_writing import format_table
+from kinesweep.sources.tsv.tsv_reader import find_other_delimiter, read_table
+
+_MAX_SHOWN_ERRORS = 5
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,15 @@ def write_predictions(
     """
     max_references = max((len(prediction.references) for prediction in predictions), default=1)
     reference_columns = ["reference", *(f"reference_{n}" for n in range(2, max_references + 1))]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
-    writer.writerow(["id", "hypothesis", *reference_columns, *(["chrf"] if chrf_by_id else [])])
+    rows = [["id", "hypothesis", *reference_columns, *(["chrf"] if chrf_by_id else [])]]
     for prediction in predictions:
         # Fill up the row: clips may have different numbers of references.
         padding = [""] * (max_references - len(prediction.references))
         reference_fields = [*prediction.references, *padding]
         chrf_fields = [f"{chrf_by_id[prediction.clip_id]:.2f}"] if chrf_by_id else []
-        writer.writerow(
-            [prediction.clip_id, prediction.hypothesis, *reference_fields, *chrf_fields]
-        )
+        rows.append([prediction.clip_id, prediction.hypothesis, *reference_fields, *chrf_fields])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, buffer.getvalue())
+    write_text(path, format_table(rows))
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -67,21 +65,30 @@ def read_predictions(path: Path) -> list[Prediction]:
         Predictions in the order of the rows; without references where the file has none.
 
     Raises:
-        InputError: If `id` or `hypothesis` is missing, an id is repeated, or the file cannot be
-            read.
+        InputError: If `id` or `hypothesis` is missing, an id or a column is repeated, or the file
+            or a row of it cannot be read.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t")
-            rows, columns = list(reader), list(reader.fieldnames or [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"`{path}` cannot be read as a table of predictions: {error}") from None
+    table = read_table(path, path.name)
+    columns = list(table.header)
     missing_columns = [f"`{name}`" for name in ("id", "hypothesis") if name not in columns]
-    if missing_columns:
+    is_empty = not columns and path.is_file() and not path.read_bytes().strip()
+    if missing_columns and (columns or is_empty):
+        other_delimiter = find_other_delimiter(columns)
+        hint = f", but this one is separated by {other_delimiter}" if other_delimiter else ""
         raise InputError(
             f"`{path}` has no column {' and '.join(missing_columns)}; a predictions file is"
-            " tab-separated and has the columns `id` and `hypothesis`"
+            f" tab-separated and has the columns `id` and `hypothesis`{hint}"
         )
+    if table.errors:
+        shown_errors = [f"{location} {text}" for location, text in table.errors[:_MAX_SHOWN_ERRORS]]
+        raise InputError(
+            f"`{path}` cannot be read as a table of predictions: {'; '.join(shown_errors)}"
+            + (" …" if len(table.errors) > _MAX_SHOWN_ERRORS else "")
+        )
+    repeated_columns = [name for name, count in Counter(columns).items() if count > 1]
+    if repeated_columns:
+        raise InputError(f"`{path}` has the column `{repeated_columns[0]}` more than once")
+    rows = [dict(zip(columns, row.fields, strict=True)) for row in table.rows]
     counts_by_id = Counter(row["id"] for row in rows)
     repeated_ids = [clip_id for clip_id, count in counts_by_id.items() if count > 1]
     if repeated_ids:
@@ -91,8 +98,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     return [
         Prediction(
             row["id"],
-            # `DictReader` gives None for the missing fields of a row that is too short.
-            row["hypothesis"] or "",
+            row["hypothesis"],
             tuple(row[column] for column in reference_columns if row[column]),
         )
         for row in rows

@@ -4,6 +4,9 @@ BLEU, chrF and TER come from sacreBLEU. Scores without signatures are not compar
 has a signature, which starts with the protocol. `CorpusMetric.compute_clip_statistics` returns the
 statistics for bootstrap resampling: the corpus score follows from their sum, so a resample costs
 additions only, without tokenizing again.
+
+A protocol whose tokenizer is `auto` gets the tokenizer that suits the references. Callers that
+score several splits or models of a corpus resolve it for the corpus first (`resolve_protocol`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,27 +15,36 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sacrebleu.metrics import BLEU, CHRF, TER
+from sacrebleu.metrics import CHRF
 
 from kinesweep.config.recipe.evaluation import SCORING_PROTOCOLS, ScoringProtocol
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.cider import Cider
 from kinesweep.evaluation.meteor import Meteor
 from kinesweep.evaluation.rouge import Rouge
-from kinesweep.evaluation.text_normalization import format_protocol, normalize_text
+from kinesweep.evaluation.text_normalization import (
+    format_protocol,
+    normalize_hypothesis,
+    normalize_text,
+    unify_forms,
+)
+from kinesweep.evaluation.tokenization.protocol import resolve_protocol_by_references
+from kinesweep.evaluation.tokenization.tokenizers import (
+    create_bleu,
+    create_chrf_plus_plus,
+    create_ter,
+    find_bleu_order,
+)
 
-# The default: texts are scored as they are, with sacreBLEU's tokenizer 13a.
+# The default: texts are scored as they are, with a tokenizer that suits their script.
 RAW_PROTOCOL = SCORING_PROTOCOLS["raw"]
-# Name → constructor, given the name of a sacreBLEU tokenizer and the WordNet folder. `force`
-# silences BLEU's warning about tokenized texts, which some corpora contain on purpose.
+# BLEU metric → maximum n-gram order.
+_BLEU_ORDERS = {"bleu": 4, "bleu1": 1, "bleu2": 2, "bleu3": 3}
+# Name of another metric → constructor, given the name of a tokenizer and the WordNet folder.
 _METRIC_FACTORIES: dict[str, Callable[[str, str | None], Any]] = {
-    "bleu": lambda tokenize, _: BLEU(force=True, tokenize=tokenize),
-    "bleu1": lambda tokenize, _: BLEU(force=True, tokenize=tokenize, max_ngram_order=1),
-    "bleu2": lambda tokenize, _: BLEU(force=True, tokenize=tokenize, max_ngram_order=2),
-    "bleu3": lambda tokenize, _: BLEU(force=True, tokenize=tokenize, max_ngram_order=3),
     "chrf": lambda *_: CHRF(),
-    "chrfpp": lambda *_: CHRF(word_order=2),
-    "ter": lambda *_: TER(case_sensitive=True),
+    "chrfpp": lambda tokenize, _: create_chrf_plus_plus(tokenize),
+    "ter": lambda tokenize, _: create_ter(tokenize),
     "rouge1": lambda tokenize, _: Rouge("rouge1", tokenize),
     "rouge2": lambda tokenize, _: Rouge("rouge2", tokenize),
     "rouge": lambda tokenize, _: Rouge("rougeL", tokenize),
@@ -74,19 +86,57 @@ def compute_scores(
         Scores and signatures by metric.
 
     Raises:
-        InputError: If there are no clips, ids differ between hypotheses and references, or
-            `wordnet` contains no WordNet that can be read.
+        InputError: If there are no clips, ids differ between hypotheses and references, `wordnet`
+            contains no WordNet that can be read, the references are in several scripts that need
+            different tokenizers, or the tokenizer of the protocol is not installed.
     """
+    protocol = resolve_protocol_by_references(protocol, references)
     normalized_hypotheses, reference_streams = _align_texts(hypotheses, references, protocol)
+    marks = _format_unification_mark(references)
     values, signatures = {}, {}
     for name in metrics:
         # A new object for each call, because signatures depend on the data that was scored last.
-        metric = _METRIC_FACTORIES[name](protocol.tokenize, wordnet)
+        metric, order = _create_metric(name, protocol.tokenize, wordnet, reference_streams)
         values[name] = float(metric.corpus_score(normalized_hypotheses, reference_streams).score)
+        order_mark = "" if order == _BLEU_ORDERS.get(name) else f"order:{order}|"
         signatures[name] = (
-            f"protocol:{format_protocol(protocol)}|{name}|{metric.get_signature().format()}"
+            f"protocol:{format_protocol(protocol)}|{name}|{order_mark}{marks}"
+            f"{metric.get_signature().format()}"
         )
     return MetricScores(values, signatures)
+
+
+def _create_metric(
+    name: str, tokenize: str, wordnet: str | None, reference_streams: Sequence[Sequence[str | None]]
+) -> tuple[Any, int | None]:
+    """Create a new metric object for references, whose lengths may limit the order of BLEU.
+
+    Args:
+        name: Name of the metric, as in `evaluation.metrics`.
+        tokenize: Name of a tokenizer, except `auto`.
+        wordnet: WordNet folder for METEOR's synonyms; None disables synonyms.
+        reference_streams: Normalized references, as `_align_texts` returns them.
+
+    Returns:
+        The metric, and the n-gram order of BLEU (None for other metrics).
+
+    Raises:
+        InputError: If the tokenizer or WordNet is missing.
+    """
+    if name not in _BLEU_ORDERS:
+        return _METRIC_FACTORIES[name](tokenize, wordnet), None
+    texts = (text for stream in reference_streams for text in stream if text is not None)
+    order = find_bleu_order(tokenize, texts, _BLEU_ORDERS[name])
+    return create_bleu(tokenize, order), order
+
+
+def _format_unification_mark(references: Mapping[str, Sequence[str]]) -> str:
+    """Return a part of the signature if unifying the forms of characters changed a reference.
+
+    It depends on the references alone, so all systems of a comparison have the same signature.
+    """
+    is_changed = any(unify_forms(text) != text for texts in references.values() for text in texts)
+    return "unicode:unified|" if is_changed else ""
 
 
 def compute_sentence_chrf(
@@ -111,7 +161,9 @@ def compute_sentence_chrf(
             normalize_text(reference, protocol) for reference in references[clip_id]
         ]
         scores[clip_id] = float(
-            metric.sentence_score(normalize_text(hypothesis, protocol), normalized_references).score
+            metric.sentence_score(
+                normalize_hypothesis(hypothesis, protocol), normalized_references
+            ).score
         )
     return scores
 
@@ -161,13 +213,11 @@ class CorpusMetric:
             InputError: If there are no clips, ids differ between hypotheses and references, or the
                 WordNet folder contains no WordNet or it cannot be read.
         """
-        normalized_hypotheses, reference_streams = _align_texts(
-            hypotheses, references, self.protocol
-        )
+        protocol = resolve_protocol_by_references(self.protocol, references)
+        normalized_hypotheses, reference_streams = _align_texts(hypotheses, references, protocol)
+        metric, _ = _create_metric(self.metric, protocol.tokenize, self.wordnet, reference_streams)
         # Private, but sacreBLEU's own significance tests use the same function.
-        statistics = self._create_metric()._extract_corpus_statistics(
-            normalized_hypotheses, reference_streams
-        )
+        statistics = metric._extract_corpus_statistics(normalized_hypotheses, reference_streams)
         return np.asarray(statistics, dtype=np.float64)
 
     def compute_score_from_sum(self, summed_statistics: NDArray[np.float64]) -> float:
@@ -176,18 +226,17 @@ class CorpusMetric:
         Args:
             summed_statistics: Sum of rows from `compute_clip_statistics`, (statistics,).
         """
-        # BLEU computes with integer counts.
-        needs_integers = self.metric.startswith("bleu")
-        statistics = (
-            [int(value) for value in summed_statistics]
-            if needs_integers
-            else summed_statistics.tolist()
-        )
-        return float(self._create_metric()._compute_score_from_stats(statistics).score)
-
-    def _create_metric(self) -> Any:
-        """Create a new sacreBLEU metric object with the tokenizer of the protocol."""
-        return _METRIC_FACTORIES[self.metric](self.protocol.tokenize, self.wordnet)
+        # The statistics are counts already, so the tokenizer plays no part and none is loaded.
+        if self.metric in _BLEU_ORDERS:
+            # Two lengths, then matches and totals of each n-gram order that the references have.
+            order = (len(summed_statistics) - 2) // 2
+            metric: Any = create_bleu("none", order)
+            # BLEU computes with integer counts.
+            statistics = [int(value) for value in summed_statistics]
+        else:
+            metric = _METRIC_FACTORIES[self.metric]("none", self.wordnet)
+            statistics = summed_statistics.tolist()
+        return float(metric._compute_score_from_stats(statistics).score)
 
 
 def _align_texts(
@@ -222,4 +271,4 @@ def _align_texts(
         ]
         for n in range(max_references)
     ]
-    return [normalize_text(hypotheses[i], protocol) for i in ids], reference_streams
+    return [normalize_hypothesis(hypotheses[i], protocol) for i in ids], reference_streams

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sacrebleu.metrics.base import Metric, Score
-from sacrebleu.metrics.bleu import BLEU
+
+from kinesweep.evaluation.tokenization.tokenizers import create_tokenizer
 
 
 class SegmentMeanMetric(Metric):
@@ -24,8 +25,7 @@ class SegmentMeanMetric(Metric):
     def __init__(self, name: str, tokenize: str) -> None:
         super().__init__()
         self._name = name
-        # BLEU resolves the name to a tokenizer; sacreBLEU's own function for it is private.
-        self._tokenizer = BLEU(tokenize=tokenize).tokenizer
+        self._tokenizer = create_tokenizer(tokenize)
         self.tokenizer_signature = self._tokenizer.signature()
 
     @abstractmethod

@@ -1,19 +1,20 @@
 """Inputs of `kinesweep translate`: files, folders and tables, expanded to the clips in them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
-from kinesweep.config.recipe.source import SingleSourceConfig
+from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import ClipError, InputError, KinesweepError, SourceError
 from kinesweep.core.paths import resolve_path_inside
+from kinesweep.export.input_failure import FAILED_KEY, InputFailure
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
 from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
-from kinesweep.sources.tsv.tsv_reader import raise_table_errors, read_table
+from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors, read_table
 from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader
 
 _TABLE_SUFFIX = ".tsv"
@@ -22,7 +23,10 @@ _SINGLE_DOCUMENT_NAME = "all"
 
 
 def find_inputs(
-    paths: Sequence[Path], source: SingleSourceConfig, as_one_document: bool = False
+    paths: Sequence[Path],
+    source: SingleSourceConfig,
+    as_one_document: bool = False,
+    failures: list[InputFailure] | None = None,
 ) -> list[tuple[str, Input]]:
     """Find all clips that paths of files, folders and tables refer to.
 
@@ -37,23 +41,41 @@ def find_inputs(
             one if there were several.
         as_one_document: Whether all clips form one document in the order of the result; documents
             named by tables are then ignored.
+        failures: List to which paths and rows that cannot be used are added; None raises the error
+            of the first one.
 
     Returns:
         Display name and input of each clip, in the order of the paths and, within a table, of its
-        rows.
+        rows. A row whose name occurs in several tables is called `TABLE: NAME`.
 
     Raises:
-        InputError: If a path does not exist or contains no usable file, or a row is invalid.
+        InputError: If a path does not exist or contains no usable file, or a row is invalid. This
+            and the following errors are raised only without `failures`.
         SourceError: If a table has errors.
         ClipError: If the motion of a row does not exist, or a media path leads out of the folder of
             its table.
     """
-    named_inputs: list[tuple[str, Input]] = []
+    found: list[tuple[Path, str, Input]] = []
     for path in paths:
-        path_inputs = _expand_path(path, source)
-        if not path_inputs:
-            raise InputError(f"`{path}` contains no {describe_raw_files(source)}")
-        named_inputs += path_inputs
+        try:
+            path_inputs, path_failures = _expand_path(path, source)
+            if not path_inputs and not path_failures:
+                raise InputError(f"`{path}` contains no {describe_raw_files(source)}")
+        except KinesweepError as error:
+            path_inputs, path_failures = [], [InputFailure.from_error(str(path), error)]
+        if path_failures and failures is None:
+            raise path_failures[0].error
+        if failures is not None:
+            failures += path_failures
+        found += [(path, name, item) for name, item in path_inputs]
+    # Texts are returned by name, so clips of two tables must not share one.
+    paths_by_name: dict[str, set[Path]] = {FAILED_KEY: {Path()}}
+    for path, name, _ in found:
+        paths_by_name.setdefault(name, set()).add(path)
+    named_inputs = [
+        (f"{path}: {name}" if len(paths_by_name[name]) > 1 and name != str(path) else name, item)
+        for path, name, item in found
+    ]
     if not as_one_document:
         return named_inputs
     return [
@@ -62,7 +84,11 @@ def find_inputs(
     ]
 
 
-def _expand_path(path: Path, source: SingleSourceConfig) -> list[tuple[str, Input]]:
+_Expansion = tuple[list[tuple[str, Input]], list[InputFailure]]
+"""Display names and inputs of the clips of a path, and its rows that cannot be used."""
+
+
+def _expand_path(path: Path, source: SingleSourceConfig) -> _Expansion:
     """Expand one path of a file, folder or table to its clips, as described at `find_inputs`.
 
     Args:
@@ -70,37 +96,35 @@ def _expand_path(path: Path, source: SingleSourceConfig) -> list[tuple[str, Inpu
         source: Corpus that the model was trained on.
 
     Returns:
-        Display name and input of each clip; empty if a folder contains no usable file.
+        Named clips and failures; both are empty if a folder contains no usable file.
 
     Raises:
-        InputError: If the path does not exist, or a row of the table is invalid.
-        SourceError: If the table has errors.
-        ClipError: If the motion of a row does not exist, or a media path leads out of the folder of
-            the table.
+        InputError: If the path does not exist, or if the model translates no tables.
+        SourceError: If a table of motions has errors.
     """
     is_accepted = get_raw_file_filter(source)
     # A folder of images passes `is_accepted` for video models and is then a single clip.
     if path.is_dir() and not is_accepted(path):
-        return [(str(file), Input(file)) for file in sorted(path.rglob("*")) if is_accepted(file)]
+        files = [file for file in sorted(path.rglob("*")) if is_accepted(file)]
+        return [(str(file), Input(file)) for file in files], []
     if not path.exists():
         raise InputError(f"`{path}` does not exist")
     if path.suffix.lower() == _TABLE_SUFFIX:
         if isinstance(source, SkeletonsConfig):
             return _read_motion_table(path, source)
-        return [(clip.id, _make_input(path, clip)) for clip in _read_media_table(path, source)]
-    return [(str(path), Input(path))]
+        return _read_media_table(path, source)
+    return [(str(path), Input(path))], []
 
 
-def _read_media_table(path: Path, source: SingleSourceConfig) -> list[Clip]:
-    """Read the rows of a table of poses or videos as clips, in the order of the table.
+def _read_media_table(path: Path, source: SingleSourceConfig) -> _Expansion:
+    """Read the rows of a table of poses or videos as inputs, in the order of the table.
 
     Args:
         path: Path of the table.
         source: Corpus that the model was trained on, which determines the kind of media.
 
     Raises:
-        SourceError: If the table has errors; the message names all of them.
-        InputError: If a row is invalid, or the model translates neither poses nor videos.
+        InputError: If the model translates neither poses nor videos.
     """
     if source.kind in ("feature_manifest", "h5_shards"):
         raise InputError(
@@ -109,13 +133,13 @@ def _read_media_table(path: Path, source: SingleSourceConfig) -> list[Clip]:
         )
     media_kind: MediaKind = "poses" if source.kind == "pose_tsv" else "videos"
     table = read_table(path, path.name)
-    rows = RowReader(table, "test", "ms", needs_text=False, media_kind=media_kind).read()
-    raise_table_errors(rows.errors)
-    _reject_invalid_rows(rows.invalid_rows)
-    return rows.clips
+    time_unit = source.time_unit if isinstance(source, TsvConfig) else "ms"
+    rows = RowReader(table, "test", time_unit, needs_text=False, media_kind=media_kind).read()
+    failures = _list_table_failures(rows.errors, rows.invalid_rows)
+    return _make_inputs(rows.clips, lambda clip: _make_input(path, clip), failures)
 
 
-def _read_motion_table(table: Path, source_config: SkeletonsConfig) -> list[tuple[str, Input]]:
+def _read_motion_table(table: Path, source_config: SkeletonsConfig) -> _Expansion:
     """Read the rows of a motion table as inputs, as extraction reads them.
 
     The motions, and the reference motions of rows that have one, are read when an input is used.
@@ -124,13 +148,8 @@ def _read_motion_table(table: Path, source_config: SkeletonsConfig) -> list[tupl
         table: Path of the table.
         source_config: Corpus that the model was trained on.
 
-    Returns:
-        ID and input of each row, in the order of the table.
-
     Raises:
         SourceError: If the table has errors; the message names all of them.
-        InputError: If a row is invalid.
-        ClipError: If the motion of a row does not exist.
     """
     # Motions are either in one pack next to the table, by index or name, or separate files in the
     # folder of the table.
@@ -147,31 +166,59 @@ def _read_motion_table(table: Path, source_config: SkeletonsConfig) -> list[tupl
     }
     source = SkeletonsSource(source_config.model_copy(update=table_settings), needs_text=False)
     clips = source.list_clips("test")
-    _reject_invalid_rows(source.list_invalid_rows())
-    return [
-        (
-            clip.id,
-            Input(
-                source.resolve_media_path(clip),
-                clip.span,
-                document=_get_document_name(table, clip),
-                order=clip.order,
-                read_media=partial(source.read, clip),
-                includes_reference_motion=bool(clip.reference),
-            ),
+
+    def make_input(clip: Clip) -> Input:
+        return Input(
+            source.resolve_media_path(clip),
+            clip.span,
+            document=_get_document_name(table, clip),
+            order=clip.order,
+            read_media=partial(source.read, clip),
+            includes_reference_motion=bool(clip.reference),
         )
-        for clip in clips
-    ]
+
+    return _make_inputs(clips, make_input, _list_table_failures([], source.list_invalid_rows()))
 
 
-def _reject_invalid_rows(invalid_rows: Sequence[InvalidRow]) -> None:
-    """Raise an error if a table has invalid rows.
+def _make_inputs(
+    clips: Sequence[Clip], make_input: Callable[[Clip], Input], failures: list[InputFailure]
+) -> _Expansion:
+    """Make the inputs of the rows of a table; a row whose file cannot be found is a failure.
 
-    Raises:
-        InputError: If there is at least one invalid row; the message shows the first three.
+    Args:
+        clips: Usable rows of the table.
+        make_input: Function that makes the input of a row.
+        failures: Rows that cannot be used; they come first in the result.
     """
+    named_inputs = []
+    failures = list(failures)
+    for clip in clips:
+        try:
+            named_inputs.append((clip.id, make_input(clip)))
+        except ClipError as error:
+            failures.append(InputFailure.from_error(clip.id, error))
+    return named_inputs, failures
+
+
+def _list_table_failures(
+    errors: Sequence[TableError], invalid_rows: Sequence[InvalidRow]
+) -> list[InputFailure]:
+    """List the rows of a table that cannot be used.
+
+    Args:
+        errors: Errors of the table, each with its location.
+        invalid_rows: Rows that are well formed but cannot be used.
+    """
+    failures = []
+    try:
+        raise_table_errors(list(errors))
+    except SourceError as error:
+        failures += [InputFailure(location, text, error) for location, text in errors]
     if invalid_rows:
-        raise InputError("; ".join(f"{row.row}: {row.message}" for row in invalid_rows[:3]))
+        # Without a list of failures the message shows the first three rows.
+        rows_error = InputError("; ".join(f"{row.row}: {row.message}" for row in invalid_rows[:3]))
+        failures += [InputFailure(row.row, row.message, rows_error) for row in invalid_rows]
+    return failures
 
 
 def _make_input(table: Path, clip: Clip) -> Input:

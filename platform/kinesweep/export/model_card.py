@@ -5,9 +5,10 @@ from pathlib import Path
 
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.core.io import write_text
 from kinesweep.evaluation.text_normalization import format_protocol
+from kinesweep.evaluation.tokenization.protocol import resolve_protocol
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import count_test_evaluations
 from kinesweep.training.run_records.result import RunResult
@@ -46,7 +47,7 @@ def write_model_card(
         "",
         f"Motion in, text out. Trained by Kinesweep {__version__}.",
         "",
-        *_format_scores(scores, result.signatures, recipe.evaluation),
+        *_format_scores(scores, result, resolve_protocol(recipe.evaluation, store)),
         "",
         *_format_training_facts(recipe, result, store),
         *(f"| {name} | {value} |" for name, value in (extra_facts or {}).items()),
@@ -60,20 +61,22 @@ def write_model_card(
 
 def _format_scores(
     scores: Mapping[str, Mapping[str, float]],
-    signatures: Mapping[str, str],
-    config: EvaluationConfig,
+    result: RunResult,
+    protocol: ScoringProtocol,
 ) -> list[str]:
     """Format the table of scores and a note on how they were obtained, as lines of Markdown.
 
     Args:
         scores: Split → metric → score; it must contain `test`, which is empty if the test split was
             not scored.
-        signatures: Metric → signature, which names the settings of its implementation.
-        config: Evaluation section of the recipe, which determines the normalization of texts.
+        result: Result of the run, with the signatures, which name the settings of the metrics.
+        protocol: Normalization of texts, with the tokenizer of the corpus.
     """
     lines = ["| split | metric | score | signature |", "|---|---|---|---|"]
     escaped_bar = "\\|"  # an unescaped one would end the table cell
     for split, split_scores in scores.items():
+        # CIDEr's signature and a reduced order of BLEU differ between splits.
+        signatures = (split == "test" and result.test_signatures) or result.signatures
         for metric, score in split_scores.items():
             signature = signatures.get(metric) or _TOKEN_METRIC_DESCRIPTIONS.get(metric, "")
             lines.append(
@@ -84,12 +87,13 @@ def _format_scores(
     )
     if not scores["test"]:
         note += " The test split was not scored."
-    protocol = format_protocol(config.protocol_config)
-    if protocol == "raw":
+    protocol_name = format_protocol(protocol)
+    if protocol_name == "raw":
         note += " Texts were scored unchanged, including case and punctuation."
     else:
         note += (
-            f" Texts and references were normalized in the same way before scoring: `{protocol}`."
+            " Texts and references were normalized in the same way before scoring:"
+            f" `{protocol_name}`."
         )
     return [*lines, "", note]
 
@@ -121,8 +125,21 @@ def _format_training_facts(recipe: Recipe, result: RunResult, store: Store) -> l
         f" length penalty {generation.length_penalty:g} |",
         f"| weights | `{result.weights_sha256}` |",
         f"| test evaluations | {count_test_evaluations(store)} so far with these features |",
+        *_format_text_coverage(result),
         "| license | not stated; ask the owner of the corpus before you distribute the model |",
     ]
+
+
+def _format_text_coverage(result: RunResult) -> list[str]:
+    """Format the table row of the texts that the tokenizer cannot write; none if unknown."""
+    if not result.text_coverage:
+        return []
+    parts = [
+        f"{split} {shares['unknown_tokens']:.2%} unknown tokens,"
+        f" {shares['changed_texts']:.2%} changed texts, {shares['too_long_texts']:.2%} too long"
+        for split, shares in result.text_coverage.items()
+    ]
+    return [f"| texts beyond the tokenizer | {'; '.join(parts)} |"]
 
 
 def _format_intended_use_and_limits(store: Store) -> list[str]:

@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
+from kinesweep.export.input_translation import StreamFeatures
 from kinesweep.export.raw_inputs import (
     REFERENCE_COLUMN,
     get_feature_columns,
     get_file_column_and_suffix,
 )
-from kinesweep.export.translate import Bundle, StreamFeatures
+from kinesweep.export.translate import Bundle
 from kinesweep.training.reproducibility.determinism import configure_process
 
 _LOG = logging.getLogger(__name__)

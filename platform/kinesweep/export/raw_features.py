@@ -15,6 +15,7 @@ from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
 from kinesweep.core.errors import BundleError, ClipError
 from kinesweep.core.schema import StreamSchema
 from kinesweep.export.raw_inputs import Input, read_raw_file
+from kinesweep.export.training_rate import check_training_rate
 from kinesweep.features import Features, build_features
 from kinesweep.store.format.dtype import round_to_store_dtype
 
@@ -24,6 +25,7 @@ def compute_raw_features(
     source: SingleSourceConfig,
     features_config: FeaturesConfig,
     metadata: Mapping[str, Any],
+    accept_rate: bool = False,
 ) -> dict[str, Features]:
     """Compute the features of an input, with their frame rates, as a store would contain them.
 
@@ -33,12 +35,14 @@ def compute_raw_features(
         features_config: Features of the model.
         metadata: Content of the bundle's `features.json`: the stored dtype, and the schema of each
             feature stream in the training data.
+        accept_rate: Whether to accept a file with another frame rate than the training data.
 
     Returns:
         Feature stream → features, (T, D).
 
     Raises:
-        ClipError: If the file cannot be used; the message names it.
+        ClipError: If the file cannot be used; the message names it. The reason is `other_rate` if
+            its frame rate differs from those of the training data.
         InputError: If the file is of another kind than those of the corpus, or cannot be read as
             requested (see `read_raw_file`).
         BundleError: If its points differ from those of the corpus.
@@ -57,6 +61,10 @@ def compute_raw_features(
             )
             for name, features in step.compute_features(media).items()
         }
+        stride = getattr(features_config, "stride", 1)
+        for name, features in rounded_features.items() if not accept_rate else ():
+            schema = StreamSchema.from_json(metadata["streams"][name])
+            check_training_rate(features.rate_hz, schema, stride, name)
     except ClipError as error:
         # Readers name the file themselves; feature steps and rounding do not know it.
         reason_text = str(error)

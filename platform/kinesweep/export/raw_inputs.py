@@ -5,6 +5,7 @@ are of one kind, and files are read in the same way as those of the first. Table
 module map the kind of the source to suffixes, descriptions and column names.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +15,19 @@ from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.skeleton.skeleton import SKELETONS
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VIDEO_SUFFIXES, VideoSegment, is_video_file
+from kinesweep.features.quality.corpus_findings import find_rate_findings
 from kinesweep.sources import read_pose
 from kinesweep.sources.base import Media, SkeletonMotion
 from kinesweep.sources.precomputed.pt_features import FEATURE_SUFFIX, read_features
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
+from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
 from kinesweep.sources.skeletons.motion_file import MOTION_SUFFIXES, read_single_motion
 from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX, get_pose_path
 from kinesweep.sources.video.video_reader import has_images
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,13 @@ def read_raw_file(
     if file.suffix.lower() in _REJECTED_SUFFIXES[source.kind]:
         raise InputError(f"`{file}`: this model translates {describe_raw_files(source)}")
     if source.kind == "pose_tsv":
-        return read_pose(file, span, source.person)
+        pose = read_pose(file, span, source.person, source.pose_fps)
+        for kind, text in find_rate_findings(pose.fps, pose.has_whole_fps):
+            logger.warning(f"{kind}: `{file}` {text}")
+        return pose
     if source.kind == "video_tsv":
-        fps = source.fps if file.is_dir() else None
-        return VideoSegment(file, span, fps, auxiliary_file or _find_pose_file(features, file))
+        pose_path = auxiliary_file or _find_pose_file(features, file)
+        return VideoSegment(file, span, source.fps, pose_path)
     if isinstance(source, SkeletonsConfig):
         return _read_motion(source, file, span, auxiliary_file)
     if source.kind == "h5_shards":
@@ -149,11 +156,11 @@ def _read_motion(
         ClipError: If one of the files cannot be read.
         InputError: If the two motions have different points or numbers of coordinates.
     """
-    skeleton = SKELETONS[source.skeleton]
-    motion = read_single_motion(file, span, skeleton, source.fps)
+    meaning = ArrayMeaning.from_config(source)
+    motion = read_single_motion(file, span, meaning)
     if reference_path is None:
         return SkeletonMotion(motion)
-    reference_motion = read_single_motion(reference_path, Span(), skeleton, source.fps)
+    reference_motion = read_single_motion(reference_path, Span(), meaning)
     num_coordinates = motion.points_TPJC.shape[3]
     if (
         motion.layout != reference_motion.layout

@@ -1,22 +1,17 @@
 """Translation of raw files with a bundle, with features, dtype and decoding as in training.
 
 A file passes through the same functions as during extraction (reader, feature step, dtype of the
-store), so the model receives exactly the values that a store would contain. Up to 256 files at a
-time are read, batched by length and decoded. If the model uses context, the clips of a document are
-translated one after another, and several documents in parallel; the context of a clip consists of
-the texts generated for the earlier clips.
+store), so the model receives exactly the values that a store would contain. `input_translation` is
+the loop over many files.
 
 Shapes: T frames, D width.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.config.recipe.data import BatchConfig
@@ -25,24 +20,17 @@ from kinesweep.core.errors import BundleError, KinesweepError
 from kinesweep.core.units import Span
 from kinesweep.data.bucketing import split_into_batches
 from kinesweep.data.collate import BatchItem, ClipTokens, collate
-from kinesweep.data.context import DocumentContext
 from kinesweep.data.evaluation import FixedBatches
 from kinesweep.data.length_limits import truncate_streams
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.data.task_sampling import Example
 from kinesweep.evaluation.decoding import decode_batches
 from kinesweep.export.bundle import FEATURE_STEP_KEY, PROMPT_FIELDS
 from kinesweep.export.bundle_manifest import check_bundle_files
 from kinesweep.export.bundled_encoder import use_bundled_encoder
+from kinesweep.export.input_translation import StreamFeatures, encode_prompt, translate_inputs
 from kinesweep.export.raw_features import compute_raw_features
 from kinesweep.export.raw_inputs import Input
 from kinesweep.features import Features, build_features
-from kinesweep.store.format.index import ClipRecord
-
-StreamFeatures = dict[str, NDArray[np.floating]]
-"""Feature stream → features of one clip, (T, D)."""
-# Number of files in memory at once; about 50 MB of features.
-_MAX_FILES_IN_MEMORY = 256
 
 
 @dataclass(frozen=True)
@@ -53,11 +41,13 @@ class Bundle:
         loaded: Model, tokenizer, recipe and description of the features.
         encoder_prompt: Default prompt in front of the frames.
         decoder_prompt: Default prefix of the output text.
+        accept_rate: Whether to accept files with another frame rate than the training data.
     """
 
     loaded: LoadedModel
     encoder_prompt: str
     decoder_prompt: str
+    accept_rate: bool = False
 
     @classmethod
     def load(
@@ -112,31 +102,28 @@ class Bundle:
                 of the corpus.
             BundleError: If the features of a file do not fit the model.
         """
-        clip_inputs = [item if isinstance(item, Input) else Input(Path(item)) for item in inputs]
-        records = [
-            ClipRecord(self._make_clip(clip_input, index), {})
-            for index, clip_input in enumerate(clip_inputs)
-        ]
-        recipe = self.loaded.recipe
-        context = DocumentContext(records, recipe.context)
-        prompter = PromptBuilder(self.loaded.tokenizer, recipe.prompt_settings)
-        # Texts by clip ID; later clips of a document read the earlier texts as context.
-        texts_by_id: dict[str, str] = {}
-        for clip_indices in _iter_translation_batches(context, records):
-            batch_records = [records[index] for index in clip_indices]
-            tokens = [
-                _encode_prompt(prompter, record.clip, context.get_sentences(record, texts_by_id))
-                for record in batch_records
-            ]
-            features = [self._compute_feature_arrays(clip_inputs[index]) for index in clip_indices]
-            batch_texts = self.translate_features(features, tokens)
-            texts_by_id |= {
-                record.clip.id: text
-                for record, text in zip(batch_records, batch_texts, strict=True)
-            }
-            if progress is not None:
-                progress(len(texts_by_id), len(clip_inputs))
-        return [texts_by_id[record.clip.id] for record in records]
+        results = translate_inputs(self, inputs, progress, stop_at_failure=True)
+        return [text for text in results if isinstance(text, str)]
+
+    def translate_each(
+        self,
+        inputs: Sequence[Input | Path | str],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[str | KinesweepError]:
+        """Translate clips and go on after those that cannot be translated.
+
+        The text of a clip that cannot be translated is missing in the context of later clips of its
+        document, which is logged.
+
+        Args:
+            inputs: Clips to translate; a path stands for a whole file with the default prompts.
+            progress: Callback that receives the numbers of finished and of all clips.
+
+        Returns:
+            Text of each clip in the order of the inputs, or the error that explains why there is
+            none.
+        """
+        return translate_inputs(self, inputs, progress, stop_at_failure=False)
 
     @property
     def uses_context(self) -> bool:
@@ -168,9 +155,9 @@ class Bundle:
             InputError: If the file is of another kind than those of the corpus.
             BundleError: If its points differ from those of the corpus.
         """
-        return self._compute_feature_arrays(Input(file, span, auxiliary_file=auxiliary_file))
+        return self.compute_feature_arrays(Input(file, span, auxiliary_file=auxiliary_file))
 
-    def _compute_feature_arrays(self, item: Input) -> StreamFeatures:
+    def compute_feature_arrays(self, item: Input) -> StreamFeatures:
         """Compute the feature arrays of an input, (T, D) by feature stream.
 
         Raises the errors of `compute_input_features`.
@@ -190,8 +177,8 @@ class Bundle:
             InputError: If the file is of another kind than those of the corpus.
             BundleError: If its points differ from those of the corpus.
         """
-        recipe, metadata = self.loaded.recipe, self.loaded.features
-        return compute_raw_features(item, recipe.corpora[0], recipe.features, metadata)
+        recipe, metadata, accept = self.loaded.recipe, self.loaded.features, self.accept_rate
+        return compute_raw_features(item, recipe.corpora[0], recipe.features, metadata, accept)
 
     def build_prompt_tokens(self, item: Input) -> ClipTokens:
         """Build the prompt tokens of an input that has no context.
@@ -200,9 +187,9 @@ class Bundle:
             InputError: If a prompt contains an unknown tag.
         """
         prompter = PromptBuilder(self.loaded.tokenizer, self.loaded.recipe.prompt_settings)
-        return _encode_prompt(prompter, self._make_clip(item))
+        return encode_prompt(prompter, self.make_clip(item))
 
-    def _make_clip(self, item: Input, index: int = 0) -> Clip:
+    def make_clip(self, item: Input, index: int = 0) -> Clip:
         """Convert an input to a clip without text and media, with the bundle's default prompts.
 
         Args:
@@ -257,42 +244,3 @@ class Bundle:
             self.loaded.model, tokenizer, FixedBatches(batches), generation.num_beams, generation
         )
         return [texts_by_id[str(index)] for index in range(len(features))]
-
-
-def _encode_prompt(
-    prompter: PromptBuilder, clip: Clip, context_texts: Sequence[str] = ()
-) -> ClipTokens:
-    """Encode the prompts and the context of a clip, whose own text is unknown, as tokens.
-
-    Args:
-        prompter: Builder of prompts.
-        clip: Clip to translate.
-        context_texts: Earlier texts of the document, which are the context.
-
-    Raises:
-        InputError: If a prompt contains an unknown tag.
-    """
-    return prompter.build_tokens(clip, Example.from_clip(clip), context_texts)
-
-
-def _iter_translation_batches(
-    context: DocumentContext, records: Sequence[ClipRecord]
-) -> Iterator[list[int]]:
-    """Yield the indices of clips that are translated together, at most `_MAX_FILES_IN_MEMORY`.
-
-    A clip comes after all earlier clips of its document, whose texts are its context.
-
-    Args:
-        context: Documents of the clips.
-        records: Clips to translate.
-
-    Yields:
-        Indices into `records`; every clip occurs once.
-    """
-    # A group consists of the clips at the same position in their documents.
-    indices_by_position: dict[int, list[int]] = defaultdict(list)
-    for index, record in enumerate(records):
-        indices_by_position[context.get_position(record)].append(index)
-    for _, clip_indices in sorted(indices_by_position.items()):
-        for start in range(0, len(clip_indices), _MAX_FILES_IN_MEMORY):
-            yield clip_indices[start : start + _MAX_FILES_IN_MEMORY]

@@ -145,13 +145,18 @@ def check_embedder_normalization(config: SkeletonFeaturesConfig) -> None:
 
     Raises:
         CheckpointError: If the embedder's folder does not contain an embedder or it is damaged.
-        InputError: If `kind`, `centre` or `scale` differs; the message names the first one.
+        InputError: If `kind`, `centre`, `scale` or `missing` differs; the message names the first
+            one.
     """
     if config.reference is None or config.reference.embedder is None:
         return
     trained_features = load_cached_embedder(config.reference.embedder).features_config
-    for key in ("kind", "centre", "scale"):
+    if trained_features:  # embedders from before this key were trained on zeros
+        trained_features = {"missing": "zero", **trained_features}
+    for key in ("kind", "centre", "scale", "missing"):
         expected = getattr(config, key)
+        # The mask is no part of what is embedded, so `mask` gives the frames of `zero`.
+        expected = "zero" if expected == "mask" else expected
         # Embedders without recorded training features pass; their settings are unknown.
         if key in trained_features and trained_features[key] != expected:
             raise InputError(

@@ -174,9 +174,12 @@ class Augmentation:
             InputError: If the stream holds no points.
         """
         config, layout = self.config, self._get_layout(stream)
-        # Stored features do not say which points were detected; undetected ones are all zeros.
         x_TJC = x_TD.reshape(len(x_TD), layout.num_points, -1)
-        detected_TJ1 = (x_TJC != 0).max(axis=2, keepdims=True)
+        # Without a mask, stored features do not say which points were detected; undetected ones are
+        # all zeros. The mask itself moves with its point, but is never rotated or noisy.
+        has_mask = self.schema.streams[stream].has_mask
+        num_coordinates = x_TJC.shape[2] - has_mask
+        detected_TJ1 = (x_TJC[..., -1:] if has_mask else x_TJC != 0).max(axis=2, keepdims=True)
         # Drawn even if `mirror` is 0, so the angle below does not depend on that setting.
         if rng.random() < config.mirror:
             # Swapping left and right and negating x are both needed; either alone would produce
@@ -190,10 +193,9 @@ class Augmentation:
             rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
             x_TJC[..., :2] = x_TJC[..., :2] @ rotation.astype(np.float32)
         if config.noise:
-            noise_TJC = noise_rng.standard_normal(x_TJC.shape, np.float32) * np.float32(
-                config.noise
-            )
-            x_TJC += noise_TJC * detected_TJ1
+            shape = *x_TJC.shape[:2], num_coordinates
+            noise_TJC = noise_rng.standard_normal(shape, np.float32) * np.float32(config.noise)
+            x_TJC[..., :num_coordinates] += noise_TJC * detected_TJ1
         return x_TJC.reshape(x_TD.shape)
 
     def _get_layout(self, stream: str) -> PointLayout:

@@ -28,10 +28,9 @@ from kinesweep.sources.video.frame_reader import FrameReader
 
 # Increase this when the crops of unchanged files change.
 CROPS_VERSION = 1
-# Side of a square relative to the extent of its points: MediaPipe's hand points end at the finger
-# tips and its face points at the hair line, so a margin is needed.
+# Side of a square relative to the extent of its points, which end at finger tips and hair line.
 CROP_MARGIN = 1.4
-# Seconds up to which a neighboring detection, or a missing end of the poses, is bridged.
+# Seconds up to which a neighboring detection or a missing end of the poses is bridged.
 MAX_GAP_S = 0.5
 # Pixels; a part with a single detected point has no extent.
 MIN_SIDE_PX = 8
@@ -180,7 +179,13 @@ class CroppedFrames:
         pose_fps = read_pose(path, Span.from_frames(0, 1)).fps
         first_frame = self._find_nearest_pose_frame(self._frames.start, pose_fps)
         last_frame = self._find_nearest_pose_frame(self._frames.end - 1, pose_fps)
-        return first_frame, read_pose(path, Span.from_frames(first_frame, last_frame + 1))
+        try:
+            return first_frame, read_pose(path, Span.from_frames(first_frame, last_frame + 1))
+        except ClipError as error:
+            if error.reason != "span_cut":
+                raise
+        # `_get_pose_index` decides how much may be missing at the end.
+        return first_frame, read_pose(path, Span.from_frames(first_frame, 0))
 
     def _get_pose_index(self, frame_index: int) -> int:
         """Return the index of the pose that belongs to a video frame.
@@ -200,12 +205,11 @@ class CroppedFrames:
             self._find_nearest_pose_frame(frame_index, self._pose_fps) - self._first_pose_frame
         )
         if pose_index - self._num_pose_frames >= MAX_GAP_S * self._pose_fps:
+            num_frames = self._first_pose_frame + self._num_pose_frames
             raise ClipError(
-                f"`{self._pose_path}` ends after {self._first_pose_frame + self._num_pose_frames}"
-                " frames at"
-                f" {self._pose_fps:g} fps, but frame {frame_index} of its video at {self.fps:g} fps"
-                " needs more; the file belongs to another video or is truncated: estimate the"
-                " poses again",
+                f"`{self._pose_path}` ends after {num_frames} frames at {self._pose_fps:g} fps, but"
+                f" frame {frame_index} of its video at {self.fps:g} fps needs more; the file is of"
+                " another video or is truncated: estimate the poses again",
                 "pose_too_short",
             )
         return min(pose_index, self._num_pose_frames - 1)
@@ -215,9 +219,8 @@ class CroppedFrames:
 
         Both indices count from the start of their file. Nearly equal rates count as equal.
         """
-        if abs(pose_fps - self.fps) < _SAME_RATE_HZ:
-            return frame_index
-        return int(frame_index * pose_fps / self.fps + 0.5)
+        is_same_rate = abs(pose_fps - self.fps) < _SAME_RATE_HZ
+        return frame_index if is_same_rate else int(frame_index * pose_fps / self.fps + 0.5)
 
 
 def _find_part_points(layout: PointLayout, part: str) -> NDArray[np.intp]:
@@ -234,8 +237,7 @@ def _find_part_points(layout: PointLayout, part: str) -> NDArray[np.intp]:
     components = ", ".join(f"{name} ({len(points)})" for name, points in layout.components)
     raise ClipError(
         f"the file has the point components {components}: `features.crops` has `{part}`, which"
-        " needs"
-        f" {' or '.join(f'`{name}`' for name in _COMPONENTS[part])}",
+        f" needs {' or '.join(f'`{name}`' for name in _COMPONENTS[part])}",
         "unknown_layout",
     )
 
@@ -289,10 +291,7 @@ def _crop_square(image_HW3: NDArray[np.uint8], left: int, top: int, side: int) -
 
 
 def _resize_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize a square image to a side of `size` pixels by bicubic interpolation.
-
-    `sources.video` scales whole frames in the same way.
-    """
+    """Resize a square image to a side of `size` pixels, bicubic as in `sources.video`."""
     if len(square) == size:
         return square
     frame = av.VideoFrame.from_ndarray(square, format="rgb24")

@@ -22,11 +22,14 @@ class Features:
         x_TD: Features, float32 (T, D); all values are finite.
         rate_hz: Feature vectors per second.
         layout: Points whose coordinates form the feature vector; None if it holds no points.
+        has_mask: Whether each point has a further value after its coordinates: 1 where it was
+            detected, otherwise 0.
     """
 
     x_TD: NDArray[np.float32]
     rate_hz: float
     layout: PointLayout | None = None
+    has_mask: bool = False
 
 
 class FeatureStep(Protocol):

@@ -6,7 +6,8 @@ The points of one person come in, and float32 (T, D) goes out; 178 points of Med
 on plain arrays, and work that depends only on the layout is done once. This is 5 times as fast,
 including reading (26 How2Sign clips of 15 to 441 frames on one core: 0.7 ms per clip instead of
 3.7). Center and scale are constant within a clip, so the features keep the signer's build; use
-other features for joint angles or bones.
+other features for joint angles or bones. Points are smoothed and resampled before, if configured
+(`features.points`), so that center and scale are those of equal steps of time.
 
 Shapes: T frames, P people, J points, C coordinates, D = J·C.
 """
@@ -26,6 +27,16 @@ from kinesweep.features.keypoint_selection import (
     KeypointSelection,
     make_no_shoulders_error,
     select_keypoints,
+)
+from kinesweep.features.points import (
+    compute_rate_hz,
+    count_frames,
+    describe_settings,
+    prepare_points,
+)
+from kinesweep.features.points.missing_points import (
+    append_detection_mask,
+    interpolate_missing_points,
 )
 
 # Increase this when the values for an unchanged configuration change.
@@ -47,21 +58,28 @@ class PoseFeatures:
     def fingerprint(self) -> str:
         """Return a hash of the configuration and of the version of this code."""
         # The choice of the estimator already shows in the poses, which are part of the media.
-        config = self.config.model_dump(mode="json", exclude={"estimator"})
+        config = describe_settings(self.config)
+        del config["estimator"]
         return compute_fingerprint({"config": config, "code": CODE_VERSION})
 
     def compute_features(self, media: PoseSequence) -> dict[str, Features]:
         """Compute the pose features of the first person: `pose` → (ceil(T / stride), D).
 
-        Undetected points and masked legs are 0.
+        T is the number of frames at `features.fps`, or that of the file. Masked legs are 0, and so
+        are undetected points, unless `features.missing` fills them.
 
         Raises:
             ClipError: If the clip cannot be used; reason `no_people` (no point is detected in any
                 frame), `unknown_layout`, `no_shoulders` (never both detected in one frame, or
-                always at the same position) or `nan_frames` (a coordinate is not finite).
+                always at the same position), `nan_frames` (a coordinate is not finite),
+                `implausible_rate` (it cannot be resampled) or `smooth_window` (it cannot be
+                smoothed).
         """
         features = Features(
-            self(media), self.compute_rate_hz(media.fps), self.select_layout(media.layout)
+            self(media),
+            self.compute_rate_hz(media.fps),
+            self.select_layout(media.layout),
+            has_mask=self.config.missing == "mask",
         )
         return dict.fromkeys(self.streams, features)
 
@@ -69,11 +87,14 @@ class PoseFeatures:
         """Compute the exact shape of `pose`: number of kept frames and coordinates per frame.
 
         Raises:
-            ClipError: If the layout lacks required points; reason `unknown_layout`.
+            ClipError: If the layout lacks required points; reason `unknown_layout`. If the file
+                cannot be resampled; reason `implausible_rate`.
         """
         num_frames, _, _, num_coordinates = media.points_TPJC.shape
-        width = self.select_layout(media.layout).num_points * num_coordinates
-        return dict.fromkeys(self.streams, (-(-num_frames // self.config.stride), width))
+        values_per_point = num_coordinates + (self.config.missing == "mask")
+        width = self.select_layout(media.layout).num_points * values_per_point
+        shape = count_frames(num_frames, media.fps, self.config), width
+        return dict.fromkeys(self.streams, shape)
 
     def select_layout(self, layout: PointLayout) -> PointLayout:
         """Return the layout of the points that the configuration selects from a layout.
@@ -85,7 +106,7 @@ class PoseFeatures:
 
     def compute_rate_hz(self, fps: float) -> float:
         """Compute the number of kept frames per second from the frame rate of a pose file."""
-        return fps / self.config.stride
+        return compute_rate_hz(fps, self.config)
 
     def __call__(self, pose: PoseSequence) -> NDArray[np.float32]:
         """Compute the pose features of the first person as an array, (ceil(T / stride), D).
@@ -94,18 +115,24 @@ class PoseFeatures:
             ClipError: If the clip cannot be used; see `compute_features`.
         """
         selection = select_keypoints(pose.layout, self.config.points, self.config.hide_legs)
-        x_TJC, detected_TJ = _select_points(pose, selection)
+        x_TJC, confidence_TJ = _select_points(pose, selection)
         # Masked before the check: a clip in which only legs are detected counts as `no_people`.
-        detected_TJ[:, selection.legs] = False
+        confidence_TJ[:, selection.legs] = 0
+        x_TJC, detected_TJ = prepare_points(x_TJC, confidence_TJ, pose.fps, self.config)
         if not detected_TJ.any():
             raise ClipError("no point of a person is detected in any frame", "no_people")
+        # Center and scale stay those of detected points; only the values to be kept are filled.
+        interpolates = self.config.missing == "interpolate"
+        known_TJ = interpolate_missing_points(x_TJC, detected_TJ) if interpolates else detected_TJ
         if self.config.normalize == "shoulders":
             if selection.shoulders is None:
                 raise make_no_shoulders_error(pose.layout)
             _normalize_by_shoulders(x_TJC, detected_TJ, selection.shoulders)
         # After normalization, which would move the zeros of undetected points.
-        if not detected_TJ.all():
-            x_TJC[~detected_TJ] = 0
+        if not known_TJ.all():
+            x_TJC[~known_TJ] = 0
+        if self.config.missing == "mask":
+            x_TJC = append_detection_mask(x_TJC, detected_TJ)
         # The stride comes last, so that center and scale are means over all frames.
         features_TD = x_TJC.reshape(len(x_TJC), -1)[:: self.config.stride]
         if not np.isfinite(features_TD).all():
@@ -115,16 +142,16 @@ class PoseFeatures:
 
 def _select_points(
     pose: PoseSequence, selection: KeypointSelection
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Select points of the first person.
 
     Returns:
-        The points, (T, J, C), as a copy, and their mask, (T, J), True where detected.
+        The points, (T, J, C), and their confidence, (T, J); both are copies.
     """
     x_TJC, confidence_TJ = pose.points_TPJC[:, 0], pose.confidence_TPJ[:, 0]
     if selection.points is None:
-        return x_TJC.copy(), confidence_TJ > 0
-    return x_TJC.take(selection.points, axis=1), confidence_TJ.take(selection.points, axis=1) > 0
+        return x_TJC.copy(), confidence_TJ.copy()
+    return x_TJC.take(selection.points, axis=1), confidence_TJ.take(selection.points, axis=1)
 
 
 def _normalize_by_shoulders(

@@ -29,6 +29,7 @@ from kinesweep.features.alignment import (
     compute_alignment_fingerprint,
 )
 from kinesweep.features.contract import Features
+from kinesweep.features.points import compute_rate_hz, count_frames, describe_settings
 from kinesweep.features.skeleton_normalization import (
     NormalizedMotion,
     normalize_motion,
@@ -48,7 +49,8 @@ class SkeletonFeatures:
     """A feature step that computes the stream `pose` and optionally the stream `reference`.
 
     Attributes:
-        config: Centering, scaling and stride, and the alignment of the reference motion.
+        config: Centering, scaling, stride and settings of points, and the alignment of the
+            reference motion.
     """
 
     config: SkeletonFeaturesConfig
@@ -66,10 +68,9 @@ class SkeletonFeatures:
             CheckpointError: If the embedder's folder does not contain an embedder or it is damaged.
             InputError: If the embedder was trained on frames with another normalization.
         """
-        content: dict[str, Any] = {
-            "config": self.config.model_dump(mode="json", exclude={"reference"}),
-            "code": CODE_VERSION,
-        }
+        settings = describe_settings(self.config)
+        del settings["reference"]
+        content: dict[str, Any] = {"config": settings, "code": CODE_VERSION}
         # Without a reference motion the key is absent, so the fingerprint does not depend on the
         # code of the alignment.
         if self.config.reference is not None:
@@ -91,22 +92,26 @@ class SkeletonFeatures:
             InputError: If the embedder was trained on other points, cannot process such frames or
                 returns non-finite values.
         """
-        rate_hz = media.pose.fps / self.config.stride
-        clip_features = normalize_motion(media.pose, self.config).to_features(rate_hz)
+        rate_hz = compute_rate_hz(media.pose.fps, self.config)
+        with_mask = self.config.missing == "mask"
+        clip_features = normalize_motion(media.pose, self.config).to_features(rate_hz, with_mask)
         if self.config.reference is None:
             return {"pose": clip_features}
         # The difference of equal features is 0.
         if media.reference_pose is None:
             return {"pose": clip_features, "reference": clip_features}
-        _check_frame_rates(self.config.reference, media.pose.fps, media.reference_pose.fps)
+        if self.config.fps is None:  # otherwise both are resampled to one rate
+            _check_frame_rates(self.config.reference, media.pose.fps, media.reference_pose.fps)
         aligned = self._align_reference(self.config.reference, media.pose, media.reference_pose)
-        return {"pose": clip_features, "reference": aligned.to_features(rate_hz)}
+        return {"pose": clip_features, "reference": aligned.to_features(rate_hz, with_mask)}
 
     def estimate_shapes(self, media: SkeletonMotion) -> dict[str, tuple[int, int]]:
         """Compute the exact shape of each stream: number of kept frames and values per frame."""
         num_frames, _, _, num_coordinates = media.pose.points_TPJC.shape
         _, layout = select_non_world_points(media.pose.layout)
-        shape = -(-num_frames // self.config.stride), layout.num_points * num_coordinates
+        values_per_point = num_coordinates + (self.config.missing == "mask")
+        num_kept = count_frames(num_frames, media.pose.fps, self.config)
+        shape = num_kept, layout.num_points * values_per_point
         return dict.fromkeys(self.streams, shape)
 
     def _align_reference(
@@ -126,9 +131,9 @@ class SkeletonFeatures:
         if config.on == "joints":
             # Position and body size must not influence which frames match, so the matching uses
             # its own normalization; the values of the streams keep the configured one.
-            settings = {"kind": "skeleton", "centre": "each", "scale": "bone"}
-            matching_settings = {**settings, "stride": self.config.stride}
-            matching_config = SkeletonFeaturesConfig.model_validate(matching_settings)
+            matching_config = self.config.model_copy(
+                update={"centre": "each", "scale": "bone", "reference": None}
+            )
         clip_motion = normalize_motion(clip_pose, matching_config)
         check_embedder_points(config, clip_motion.skeleton.layout)
         # Only errors of the reference motion get the prefix; those of the clip were raised above.

@@ -20,6 +20,11 @@ from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton, find_skeleton
 from kinesweep.features.alignment import Alignment, apply_alignment
 from kinesweep.features.contract import Features
+from kinesweep.features.points import prepare_points
+from kinesweep.features.points.missing_points import (
+    append_detection_mask,
+    interpolate_missing_points,
+)
 
 _WORLD_COMPONENT = "POSE_WORLD_LANDMARKS"
 
@@ -30,7 +35,7 @@ class NormalizedMotion:
 
     Attributes:
         x_TJC: Points.
-        detected_TJ: Mask of the detected points.
+        detected_TJ: Mask of the detected points, and of those filled by `missing: interpolate`.
         skeleton: Skeleton that the points form.
     """
 
@@ -42,9 +47,18 @@ class NormalizedMotion:
         """Flatten the points of each frame into one vector, (T, D)."""
         return self.x_TJC.reshape(len(self.x_TJC), -1)
 
-    def to_features(self, rate_hz: float) -> Features:
-        """Convert the motion to features (T, D) with `rate_hz` frames per second."""
-        return Features(self.flatten(), rate_hz, self.skeleton.layout)
+    def to_features(self, rate_hz: float, with_mask: bool = False) -> Features:
+        """Convert the motion to features (T, D).
+
+        Args:
+            rate_hz: Frames per second.
+            with_mask: Whether each point gets its mask as a further value.
+        """
+        if not with_mask:
+            return Features(self.flatten(), rate_hz, self.skeleton.layout)
+        x_TJC = append_detection_mask(self.x_TJC, self.detected_TJ)
+        x_TD = x_TJC.reshape(len(x_TJC), -1)
+        return Features(x_TD, rate_hz, self.skeleton.layout, has_mask=True)
 
     def align_to_clip(self, alignment: Alignment, from_root: bool) -> "NormalizedMotion":
         """Align this reference motion to the frames of a clip and return the aligned motion.
@@ -74,23 +88,26 @@ class NormalizedMotion:
 def normalize_motion(pose: PoseSequence, config: SkeletonFeaturesConfig) -> NormalizedMotion:
     """Center and scale the motion of the first person as configured; keep every `stride`-th frame.
 
-    Undetected points become 0.
+    Before that, the motion is smoothed and resampled if configured. Undetected points become 0,
+    unless `config.missing` fills them.
 
     Args:
         pose: Poses of the motion.
-        config: Config with the centering, the scaling and the stride.
+        config: Config with the centering, the scaling, the stride and the settings of points.
 
     Raises:
         ClipError: If the motion cannot be used; reason `no_people` (no point is detected in any
-            frame), `unknown_layout`, `no_root` (it is to be centered, but no frame shows the root)
-            or `no_bones` (it is to be scaled, but no bone has a length).
+            frame), `unknown_layout`, `no_root` (it is to be centered, but no frame shows the root),
+            `no_bones` (it is to be scaled, but no bone has a length), or `implausible_rate` or
+            `smooth_window` (see `prepare_points`).
     """
     point_indices, layout = select_non_world_points(pose.layout)
     # Indexing by an array copies, so the in-place arithmetic does not change the media.
-    x_TJC, detected_TJ = (
+    x_TJC, confidence_TJ = (
         pose.points_TPJC[:, 0, point_indices],
-        pose.confidence_TPJ[:, 0, point_indices] > 0,
+        pose.confidence_TPJ[:, 0, point_indices],
     )
+    x_TJC, detected_TJ = prepare_points(x_TJC, confidence_TJ, pose.fps, config)
     if not detected_TJ.any():
         raise ClipError("no point of a person is detected in any frame", "no_people")
     skeleton = find_skeleton(layout)
@@ -98,14 +115,17 @@ def normalize_motion(pose: PoseSequence, config: SkeletonFeaturesConfig) -> Norm
         components = ", ".join(f"{name} ({len(points)})" for name, points in pose.layout.components)
         text = f"the file has the point components {components}: they form no known skeleton"
         raise ClipError(text, "unknown_layout")
+    # The mean bone length stays that of detected points; a filled root is better than a held one.
+    interpolates = config.missing == "interpolate"
+    known_TJ = interpolate_missing_points(x_TJC, detected_TJ) if interpolates else detected_TJ
     if config.centre != "none":
-        x_TJC -= _find_root_positions(x_TJC, detected_TJ, skeleton, config.centre == "each")
+        x_TJC -= _find_root_positions(x_TJC, known_TJ, skeleton, config.centre == "each")
     if config.scale == "bone":
         x_TJC /= _compute_mean_bone_length(x_TJC, detected_TJ, skeleton)
     # Last, because centering would move the zeros of undetected points.
-    x_TJC[~detected_TJ] = 0
+    x_TJC[~known_TJ] = 0
     stride = config.stride
-    return NormalizedMotion(x_TJC[::stride], detected_TJ[::stride], skeleton)
+    return NormalizedMotion(x_TJC[::stride], known_TJ[::stride], skeleton)
 
 
 @lru_cache(maxsize=64)

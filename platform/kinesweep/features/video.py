@@ -40,8 +40,9 @@ from kinesweep.features.video_windows import (
 from kinesweep.features.window_stitcher import WindowStitcher
 from kinesweep.sources.video.frame_reader import FrameReader, get_duration_s
 
-# Increase this when the values for an unchanged configuration change.
-CODE_VERSION = 1
+# Increase this when the values for an unchanged configuration change. 2: frames of videos with a
+# variable frame rate are chosen by their time stamps.
+CODE_VERSION = 2
 # Settings that do not change feature values; `encoder` has a fingerprint of its own.
 _IRRELEVANT_SETTINGS = {"stream", "gpus", "actors", "encoder"}
 Item = TypeVar("Item")

@@ -237,7 +237,10 @@ def _build_window(
         num_frames: Number of frames of the video known so far.
     """
     indices = np.minimum(positions.get_frame_indices(start), num_frames - 1)
+    # Only the last window is padded. In an earlier one, the newest frame known so far may occur
+    # more than once because the video has fewer frames per second than the window.
+    is_last = not positions.has_next(start, num_frames)
     return Window(
         np.stack([buffer[int(index)] for index in indices]),
-        positions.count_real_frames(start, num_frames),
+        positions.count_real_frames(start, num_frames) if is_last else len(indices),
     )

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from kinesweep.config.recipe.skeletons import ThirdCoordinate
 from kinesweep.core.errors import InputError, SourceError
 from kinesweep.core.pickle_policy import is_pickle
+from kinesweep.core.tables.table_writing import format_table
 from kinesweep.interop.motion_record import (
     MotionRecord,
     convert_record,
@@ -38,6 +40,7 @@ class ConvertedMotions:
         clips: Number of motions, N.
         points: Number of points, J.
         left: Key that was omitted because it is not converted → number of records with this key.
+        third: Value of `source.third` with which the motions are read.
     """
 
     table: Path
@@ -45,6 +48,7 @@ class ConvertedMotions:
     clips: int
     points: int
     left: dict[str, int]
+    third: ThirdCoordinate
 
 
 def is_motion_file(path: Path) -> bool:
@@ -55,7 +59,9 @@ def is_motion_file(path: Path) -> bool:
     return is_pickle(path) or path.suffix.lower() in _NUMPY_SUFFIXES
 
 
-def convert_pickled_motions(path: Path, table_path: Path) -> ConvertedMotions:
+def convert_pickled_motions(
+    path: Path, table_path: Path, third: ThirdCoordinate | None = None
+) -> ConvertedMotions:
     """Convert a file of pickled motions into a table and an `.npz` of the same name next to it.
 
     Existing files of these names are replaced.
@@ -63,6 +69,8 @@ def convert_pickled_motions(path: Path, table_path: Path) -> ConvertedMotions:
     Args:
         path: A pickle, or an `.npy` or `.npz` with objects; no code in it is run.
         table_path: Path of the `.tsv` to write; the folder is created if it is missing.
+        third: Meaning of the third value of a point; None if the format defines it. The `.npz`
+            states it, so that a recipe that says otherwise is refused.
 
     Returns:
         Paths and counts of the result.
@@ -70,7 +78,8 @@ def convert_pickled_motions(path: Path, table_path: Path) -> ConvertedMotions:
     Raises:
         InputError: If the table has another suffix, its `.npz` is the input file, or the input file
             cannot be read.
-        SourceError: If the file contains anything but plain values, or records are invalid.
+        SourceError: If the file contains anything but plain values, records are invalid, or
+            `third` is needed.
     """
     pack_path = table_path.with_suffix(PACK_SUFFIX)
     if table_path.suffix != ".tsv":
@@ -83,31 +92,45 @@ def convert_pickled_motions(path: Path, table_path: Path) -> ConvertedMotions:
     unconverted_counts = Counter(
         key for raw_record in raw_records for key in find_unconverted_keys(raw_record)
     )
-    records = _convert_records(raw_records, path)
+    records = _convert_records(raw_records, path, third)
     table_path.parent.mkdir(parents=True, exist_ok=True)
     # N + 1 offsets: motion i consists of the frames from offset i up to offset i + 1.
     offsets = np.cumsum([0, *(len(record.x_TJC) for record in records)])
     data = np.concatenate([record.x_TJC for record in records])
-    np.savez_compressed(pack_path, data=data, offsets=offsets)
+    stated_third = third if third is not None and data.shape[2] == 3 else None
+    if stated_third == "none":
+        data, stated_third = data[..., :2], None
+    # A string array is no pickle, so the reader accepts it.
+    statement: dict[str, Any] = {} if stated_third is None else {"third": np.array(stated_third)}
+    np.savez_compressed(pack_path, data=data, offsets=offsets, **statement)
     table = _format_table(_make_names_unique(records))
     table_path.write_text(table, encoding="utf-8", newline="\n")
     return ConvertedMotions(
-        table_path, pack_path, len(records), data.shape[1], dict(unconverted_counts)
+        table_path,
+        pack_path,
+        len(records),
+        data.shape[1],
+        dict(unconverted_counts),
+        stated_third or "z",
     )
 
 
-def _convert_records(raw_records: Sequence[Any], path: Path) -> list[MotionRecord]:
+def _convert_records(
+    raw_records: Sequence[Any], path: Path, third: ThirdCoordinate | None
+) -> list[MotionRecord]:
     """Convert all records of a file; one error lists all invalid ones.
 
     Args:
         raw_records: Records as read from the file.
         path: The file, for the error message.
+        third: Meaning of the third value of a point, or None if it was not stated.
 
     Returns:
         At least one record, in the order of the file; all have the same points and coordinates.
 
     Raises:
-        SourceError: If there is no record, a record is invalid, or the numbers of points differ.
+        SourceError: If there is no record, a record is invalid, the numbers of points differ, or
+            `third` is needed.
     """
     records: list[MotionRecord] = []
     errors: list[str] = []
@@ -120,6 +143,13 @@ def _convert_records(raw_records: Sequence[Any], path: Path) -> list[MotionRecor
     shapes = sorted({record.x_TJC.shape[1:] for record in records})
     if len(shapes) > 1:
         errors.append(f"  records differ in their points and coordinates: {shapes}")
+    unknown = [record for record in records if not record.has_known_third]
+    if third is None and unknown:
+        errors.append(
+            f"  `{unknown[0].name}` and {len(unknown) - 1} others have {unknown[0].x_TJC.shape[1]}"
+            " points of three values, and the format does not define whether the third is a depth"
+            " or a confidence; state it with `--third z`, `--third confidence` or `--third none`"
+        )
     if errors or not records:
         message_lines = [
             f"`{path}` has {len(raw_records)} records, of which {len(errors)} cannot be converted",
@@ -170,4 +200,4 @@ def _format_table(named_records: Sequence[tuple[str, MotionRecord]]) -> str:
         if any(values):
             columns.append(column)
             rows = [[*row, str(value)] for row, value in zip(rows, values, strict=True)]
-    return "\n".join("\t".join(row) for row in [columns, *rows]) + "\n"
+    return format_table([columns, *rows])

@@ -4,7 +4,10 @@ Motion2text stores coordinates (T, 66) or (T, 22, 3), several texts, a name and 
 of valid frames. The output of HybrIK is one record without texts. A record has passed all checks
 when it is a `MotionRecord`.
 
-Shapes: T frames, J points.
+Whether the third value of a point is a depth or a confidence is defined for the 22 and 24 joints of
+SMPL only, which have depths. For all other points it must be stated.
+
+Shapes: T frames, J points, C values of a point.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +30,8 @@ _END_KEYS = ("end_frame", "end")
 _KIND_KEYS = ("motion_type",)
 # Of HybrIK's 24 or 29 joints, the first 22 are SMPL's body; the others are dropped.
 _NUM_SMPL_JOINTS = 22
+# Joints of Motion2text and HumanML3D, and all of SMPL: three-dimensional by definition.
+_NUM_XYZ_JOINTS = (22, 24)
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,14 @@ class MotionRecord:
     """One motion of the input file.
 
     Attributes:
-        x_TJC: Coordinates, without padding.
+        x_TJC: Values of the points, without padding.
         name: Name of the motion, not necessarily unique.
         texts: Descriptions of the motion.
         start: First frame of the segment.
         end: Frame after the last one of the segment; 0 for the end of the motion.
         kind: Type of the motion, such as a gloss; empty without one.
+        has_known_third: Whether the format defines the third value of a point, as a depth, or
+            there is none.
     """
 
     x_TJC: NDArray[np.float32]
@@ -48,6 +55,7 @@ class MotionRecord:
     start: int
     end: int
     kind: str
+    has_known_third: bool
 
 
 def extract_records(content: Any) -> list[Any]:
@@ -129,6 +137,8 @@ def convert_record(raw_record: Any, index: int) -> MotionRecord:
         raise SourceError(f"has texts that are not strings: {_describe_type(raw_texts)}")
     name = raw_record.get(_find_key(raw_record, _NAME_KEYS) or "", f"motion_{index}")
     kind = raw_record.get(_find_key(raw_record, _KIND_KEYS) or "", "")
+    num_points, num_values = x_TJC.shape[1:]
+    is_xyz = motion_key in HYBRIK_JOINTS or num_points in _NUM_XYZ_JOINTS
     # Frames after `length` are padding.
     return MotionRecord(
         x_TJC[:length],
@@ -137,6 +147,7 @@ def convert_record(raw_record: Any, index: int) -> MotionRecord:
         start,
         end,
         _collapse_whitespace(kind),
+        has_known_third=is_xyz or num_values != 3,
     )
 
 
@@ -144,11 +155,11 @@ def _parse_joints(value: Any, key: str) -> NDArray[np.float32]:
     """Parse the coordinates of a record.
 
     Args:
-        value: Coordinates (T, J, 3) or (T, J · 3).
+        value: Coordinates (T, J, 3), (T, J, 2) or (T, J · 3).
         key: Key of the value in its record.
 
     Returns:
-        Coordinates (T, J, 3) as float32; only the 22 joints of SMPL's body if the key is HybrIK's.
+        Coordinates (T, J, C) as float32; only the 22 joints of SMPL's body if the key is HybrIK's.
 
     Raises:
         SourceError: If the value has another shape.
@@ -158,8 +169,10 @@ def _parse_joints(value: Any, key: str) -> NDArray[np.float32]:
     # Motion2text flattens the 22 points of a frame into 66 values.
     if x.ndim == 2 and x.shape[1] % 3 == 0:
         x = x.reshape(len(x), -1, 3)
-    if x.ndim != 3 or x.shape[2] != 3 or 0 in x.shape:
-        raise SourceError(f"`{key}` is {x.shape}, not (frames, points, 3) or (frames, points · 3)")
+    if x.ndim != 3 or x.shape[2] not in (2, 3) or 0 in x.shape:
+        raise SourceError(
+            f"`{key}` is {x.shape}, not (frames, points, 2 or 3) or (frames, points · 3)"
+        )
     return x[:, :_NUM_SMPL_JOINTS] if key in HYBRIK_JOINTS else x
 
 

@@ -218,11 +218,11 @@ def _build_scenes(bundle: Bundle, features: dict[str, Any]) -> Sequence[PoseScen
         features: Stream → features of the clip.
     """
     schemas_json = bundle.loaded.features["streams"].items()
-    layouts = {name: StreamSchema.from_json(schema).layout for name, schema in schemas_json}
+    schemas = {name: StreamSchema.from_json(schema) for name, schema in schemas_json}
     return [
-        build_scene(name, feature.x_TD, layout, feature.rate_hz)
+        build_scene(name, feature.x_TD, layout, feature.rate_hz, schemas[name].has_mask)
         for name, feature in features.items()
-        if (layout := layouts[name]) is not None
+        if (layout := schemas[name].layout) is not None
     ]
 
 
@@ -245,4 +245,5 @@ def _load_bundle(model_dir: Path) -> Bundle:
             f"`{model_dir}` is not a bundle, so its prompts must be read from its features, which"
             f" failed: {error}; or export it first (`kinesweep export {model_dir} BUNDLE`)"
         ) from None
-    return Bundle(loaded, *(prompts[name] for name in PROMPT_FIELDS))
+    encoder_prompt, decoder_prompt = (prompts[name] for name in PROMPT_FIELDS)
+    return Bundle(loaded, encoder_prompt, decoder_prompt)

@@ -1,15 +1,41 @@
-"""A check of a corpus before extraction: invalid rows and overlap between splits.
+"""A check of a corpus before extraction: everything that an extraction would drop or refuse.
 
-Every file is opened; nothing is extracted or logged, and neither PyTorch nor Ray is loaded.
+Each clip passes through the computation of the extraction, so what passes the check can be
+extracted. All findings are collected in one run: malformed tables, invalid rows, what the limits of
+the store do not allow, warnings, detection rates and overlap between splits. Nothing is written or
+logged. Ray is not loaded, and PyTorch is not either, because video features are not computed.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.clip import InvalidRow
+from kinesweep.core.clip import Clip, CorpusWarning, InvalidRow
+from kinesweep.core.errors import ClipError
 from kinesweep.core.html_table import format_html_table
-from kinesweep.sources import build_source
-from kinesweep.sources.splitting.split_overlap import OverlapReport, compute_overlaps
+from kinesweep.features import build_features
+from kinesweep.features.quality.corpus_findings import (
+    find_quality_warnings,
+    find_rate_differences,
+    format_warning_lines,
+)
+from kinesweep.features.quality.split_quality import (
+    SplitQuality,
+    build_quality_rows,
+    compute_quality,
+)
+from kinesweep.sources import Source, build_source
+from kinesweep.sources.splitting.split_overlap import OverlapReport, compute_clip_overlaps
+from kinesweep.store.extraction.clip_check import CheckedClip, check_clips
+from kinesweep.store.extraction.clip_processor import ClipProcessor
+from kinesweep.store.extraction.drop_policy import find_policy_violations
+
+_VIDEO_NOTE = (
+    "video features were not computed: every video was opened and its first frame decoded, but"
+    " damage further inside a file is found by `extract` only"
+)
 
 
 @dataclass(frozen=True)
@@ -19,32 +45,171 @@ class CorpusCheck:
     Attributes:
         problems: Rows that `extract` would drop and count, with their reasons.
         overlaps: Sentences, documents and signers that several splits contain.
+        table_errors: Malformed rows, because of which `extract` would refuse the corpus.
+        violations: Limits of the store that the invalid rows exceed, so that `extract` would stop.
+        warnings: Findings that do not make a row unusable.
+        quality: Split → detection rates and frame rates of its poses; empty for other media.
+        not_checked: Explanation of what `extract` computes and the check does not; empty if the
+            check is complete.
     """
 
     problems: list[InvalidRow]
     overlaps: OverlapReport
+    table_errors: list[InvalidRow] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    warnings: list[CorpusWarning] = field(default_factory=list)
+    quality: dict[str, SplitQuality] = field(default_factory=dict)
+    not_checked: str = ""
+
+    @property
+    def invalid_rows(self) -> list[InvalidRow]:
+        """Return the malformed rows, followed by the rows that `extract` would drop."""
+        return [*self.table_errors, *self.problems]
+
+    def describe_invalid_rows(self) -> str:
+        """Describe in a sentence how many rows are invalid and what `extract` does with them."""
+        counts = f"{len(self.invalid_rows)} rows are invalid (listed above)"
+        if not self.table_errors:
+            return f"{counts}; `extract` would drop and count them"
+        return (
+            f"{counts}, {len(self.table_errors)} of them malformed; `extract` refuses a corpus with"
+            " malformed rows"
+        )
 
     def format_lines(self) -> list[str]:
-        """Format invalid rows and overlaps as lines of text; none if nothing was found."""
-        rows = [f"{problem.row}  {problem.reason}  {problem.message}" for problem in self.problems]
-        return [*rows, *self.overlaps.format_lines()]
+        """Format everything that was found as lines of text."""
+        lines = [f"{row.row}  {row.reason}  {row.message}" for row in self.invalid_rows]
+        lines += [f"`extract` would stop: {violation}" for violation in self.violations]
+        lines += format_warning_lines(self.warnings)
+        lines += _align_columns(build_quality_rows(self.quality)) if self.quality else []
+        lines += [self.not_checked] if self.not_checked else []
+        return [*lines, *self.overlaps.format_lines()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert the result to plain values that JSON can represent."""
+        return {
+            "problems": [vars(row) for row in self.invalid_rows],
+            "violations": self.violations,
+            "warnings": [vars(warning) for warning in self.warnings],
+            "quality": {split: quality.to_json() for split, quality in self.quality.items()},
+            "overlaps": self.overlaps.to_dicts(),
+            "not_checked": self.not_checked,
+        }
 
     def _repr_html_(self) -> str:
-        """Return invalid rows and overlaps as HTML tables, which notebooks show."""
-        rows = [(problem.row, problem.reason, problem.message) for problem in self.problems]
-        header, *overlap_rows = self.overlaps.build_table_rows()
-        return (
-            f"<p><b>{len(rows)} invalid rows</b></p>"
-            f"{format_html_table(('row', 'reason', 'message'), rows) if rows else ''}"
-            f"<p><b>Overlap between splits</b></p>{format_html_table(header, overlap_rows)}"
+        """Return everything that was found as HTML tables, which notebooks show."""
+        rows = [(row.row, row.reason, row.message) for row in self.invalid_rows]
+        findings = [(warning.row, warning.kind, warning.message) for warning in self.warnings]
+        quality = build_quality_rows(self.quality) if self.quality else []
+        return "".join(
+            [
+                _format_section(f"{len(rows)} invalid rows", ("row", "reason", "message"), rows),
+                *(f"<p>`extract` would stop: {escape(text)}</p>" for text in self.violations),
+                _format_section(f"{len(findings)} warnings", ("row", "kind", "message"), findings),
+                _format_section("Detection rates", quality[0], quality[1:]) if quality else "",
+                f"<p>{self.not_checked}</p>" if self.not_checked else "",
+                _format_overlaps(self.overlaps),
+            ]
         )
 
 
-def check_corpus(recipe: Recipe) -> CorpusCheck:
-    """Check the corpus of a recipe for invalid rows and for overlap between its splits.
+def check_corpus(
+    recipe: Recipe, progress: Callable[[int, int], object] | None = None
+) -> CorpusCheck:
+    """Check the corpus of a recipe for everything that its extraction would drop or refuse.
+
+    Args:
+        recipe: Recipe of the corpus and its features.
+        progress: Function to call after each clip with the number of clips that were checked and
+            the number of all clips.
 
     Raises:
-        SourceError: If a table as a whole cannot be read.
+        InputError: If the features cannot be computed for any clip, for example because an
+            embedder is missing.
     """
     source = build_source(recipe.effective_source)
-    return CorpusCheck(source.check_clips(), compute_overlaps(source))
+    rows = source.read_all_rows()
+    if recipe.features.kind == "video":
+        checked, dropped = _check_videos(source, rows.clips, progress)
+    else:
+        processor = ClipProcessor(source, build_features(recipe.features), recipe.store.dtype)
+        checked, dropped = check_clips(processor, rows.clips, progress)
+    problems = [*rows.invalid_rows, *dropped]
+    problems.sort(key=lambda row: source.get_row_position(row.row))
+    counts = dict.fromkeys(source.list_splits(), 0)
+    for item in checked:
+        counts[item.clip.split] += 1
+    items = [(item.clip, item.statistics) for item in checked if item.statistics is not None]
+    return CorpusCheck(
+        problems=problems,
+        overlaps=compute_clip_overlaps(_group_by_split(source, rows.clips)),
+        table_errors=rows.errors,
+        violations=find_policy_violations(
+            problems, counts, recipe.store.max_dropped_share, recipe.required_splits
+        ),
+        warnings=[*find_quality_warnings(items), *_find_rate_differences(checked)],
+        quality=compute_quality(items),
+        not_checked=_VIDEO_NOTE if recipe.features.kind == "video" else "",
+    )
+
+
+def _check_videos(
+    source: Source, clips: Sequence[Clip], progress: Callable[[int, int], object] | None
+) -> tuple[list[CheckedClip], list[InvalidRow]]:
+    """Open every video, and return the clips that can be opened and the rows that cannot.
+
+    Args:
+        source: Corpus of videos.
+        clips: Clips of all splits.
+        progress: Function to call after each clip; see `check_corpus`.
+    """
+    usable_clips, invalid_rows = [], []
+    for num_checked, clip in enumerate(clips, 1):
+        try:
+            source.verify_clip(clip)
+            usable_clips.append(CheckedClip(clip, {}, None))
+        except ClipError as error:
+            invalid_rows.append(InvalidRow(clip.row, clip.id, error.reason, str(error), clip.split))
+        if progress is not None:
+            progress(num_checked, len(clips))
+    return usable_clips, invalid_rows
+
+
+def _group_by_split(source: Source, clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    """Group clips by split, in the order of the splits; a split without clips has an empty list."""
+    groups: dict[str, list[Clip]] = {split: [] for split in source.list_splits()}
+    for clip in clips:
+        groups[clip.split].append(clip)
+    return groups
+
+
+def _find_rate_differences(checked: Sequence[CheckedClip]) -> list[CorpusWarning]:
+    """Find streams whose clips differ in the rate of their features."""
+    streams = checked[0].streams if checked else {}
+    return [
+        warning
+        for stream in streams
+        for warning in find_rate_differences(
+            [(item.clip, item.streams[stream].rate_hz) for item in checked]
+        )
+    ]
+
+
+def _align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Format the rows of a table as lines of text with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _format_section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Format a title and, if it has rows, a table as HTML."""
+    return f"<p><b>{title}</b></p>{format_html_table(header, rows) if rows else ''}"
+
+
+def _format_overlaps(overlaps: OverlapReport) -> str:
+    """Format the overlaps between splits as HTML."""
+    header, *rows = overlaps.build_table_rows()
+    return f"<p><b>Overlap between splits</b></p>{format_html_table(header, rows)}"

@@ -37,6 +37,7 @@ from kinesweep.sweeps.space.loading import load_space
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunResult, RunSpec
+from kinesweep.training.run_records.run_failure import train_or_raise
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +129,7 @@ def dry_run_training(
         ResourceError: If the cluster can never hold the workers, or if the disk is too small.
         SourceError: If the corpus as a whole is invalid.
         StoreError: If more than half of the clips are dropped.
+        TrainingError: If the short run diverged, or if its workers were killed twice.
     """
     full_recipe = load_config(Recipe, path, overrides).resolve_paths(Path.cwd())
     folder = create_dry_run_dir(f"{full_recipe.name}-train")
@@ -137,7 +139,7 @@ def dry_run_training(
     spec = RunSpec(dry_recipe, store.folder, run_dir)
     open_log = partial(StepTimerFactory(clock_dir), run_dir, "", "", {})
     train = train_on_ray if on_ray else _train_in_process
-    result = train(spec, open_log)
+    result = train_or_raise(partial(train, spec, open_log), dry_recipe.training.learning_rate)
     timing = read_step_timing(clock_dir / f"{run_dir.name}.jsonl")
     return result, estimate_run_duration(full_recipe, store, timing)
 

@@ -9,9 +9,12 @@ from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.core.io import write_json
+from kinesweep.core.scores import check_finite_scores
 from kinesweep.evaluation.evaluate import Evaluation, evaluate_model, evaluate_texts
 from kinesweep.evaluation.predictions import read_predictions, write_predictions
 from kinesweep.evaluation.scoring import compute_sentence_chrf
+from kinesweep.evaluation.tokenization.coverage import format_coverage_warnings
+from kinesweep.evaluation.tokenization.protocol import resolve_evaluation, resolve_protocol
 from kinesweep.evaluation.train_overlap import (
     TrainOverlapScores,
     get_train_sentences,
@@ -90,6 +93,7 @@ def evaluate_model_dir(
         InputError: If the predictions cannot be read or belong to other clips, or if a file or a
             model of a metric is missing.
         StoreError: If the features that the model was trained on are missing or have no such split.
+        TrainingError: If a score is not finite, because the model has diverged.
     """
     weights_dir = resolve_model_dir(model_dir)
     store = find_training_store(model_dir, overrides)
@@ -101,12 +105,19 @@ def evaluate_model_dir(
         )
     else:
         evaluation = evaluate_model(weights_dir, store, split, recipe.generation, recipe.evaluation)
+    check_finite_scores(evaluation.scores, f"the model in `{model_dir}`")
+    if evaluation.coverage is not None:
+        limit = recipe.generation.max_new_tokens
+        for warning in format_coverage_warnings(split, evaluation.coverage, limit):
+            logger.warning(warning)
     system_name = str(predictions_path or model_dir)
     # Counted even if nothing is written: the ledger records every scoring of test.
     if split == "test":
         log_test_evaluation(store, system_name, evaluation.scores)
     overlap_scores = score_by_train_overlap(
-        evaluation.predictions, get_train_sentences(store), recipe.evaluation
+        evaluation.predictions,
+        get_train_sentences(store),
+        resolve_evaluation(recipe.evaluation, store),
     )
     if output_paths is not None:
         # Another system's decoding settings are unknown; the recipe's must not be reported for it.
@@ -138,7 +149,8 @@ def _write_outputs(
     """
     hypotheses = {row.clip_id: row.hypothesis for row in evaluation.predictions}
     references = {row.clip_id: row.references for row in evaluation.predictions}
-    chrf_scores = compute_sentence_chrf(hypotheses, references, recipe.evaluation.protocol_config)
+    protocol = resolve_protocol(recipe.evaluation, store)
+    chrf_scores = compute_sentence_chrf(hypotheses, references, protocol)
     write_predictions(out.predictions_path, evaluation.predictions, chrf_scores)
     logger.info(f"predictions {out.predictions_path}")
     if out.results_path is None:
@@ -150,6 +162,7 @@ def _write_outputs(
         "evaluation": recipe.evaluation.model_dump(mode="json"),
         "scores": evaluation.scores,
         "signatures": evaluation.signatures,
+        "text_coverage": None if evaluation.coverage is None else evaluation.coverage.shares,
         "parts": [asdict(scores) for scores in overlap_scores],
     }
     write_json(out.results_path, results)

@@ -23,7 +23,8 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
 
     With `source.videos`, missing poses are estimated first. This process is connected to Ray if it
     is used. Logs the plan of the extraction; afterwards the numbers of dropped clips by reason,
-    clips that are their own reference motion, and the overlap of train with other splits.
+    warnings about the media, clips that are their own reference motion, and the overlap of train
+    with other splits.
 
     Args:
         recipe: Recipe of the corpus and its features.
@@ -38,9 +39,11 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
         StoreError: If too many clips are dropped, if there is too little disk space, or if the
             existing store is damaged.
     """
+    from kinesweep.features.quality.corpus_findings import format_warning_lines
     from kinesweep.sources import build_source
     from kinesweep.sources.splitting.split_overlap import compute_overlaps
     from kinesweep.store.inspect.show import describe_self_comparisons
+    from kinesweep.store.inspect.warnings import find_store_warnings
 
     # Without Ray, extracted features are used as they are: poses are estimated on Ray.
     if recipe.pose_estimation_source is not None and (on_ray or not _has_features(recipe)):
@@ -61,6 +64,8 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
         )
     for reason, count in summarize_store(store)["dropped"].items():
         logger.info(f"dropped {count}: {reason}")
+    for line in format_warning_lines(find_store_warnings(store)):
+        logger.warning(line)
     if self_reference_note := describe_self_comparisons(store):
         logger.info(self_reference_note)
     overlaps = compute_overlaps(build_source(recipe.effective_source))

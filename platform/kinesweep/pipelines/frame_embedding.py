@@ -35,6 +35,7 @@ def train_embedding_recipe(
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped or if there is too little disk space.
         TrackingError: If `tracking` is `mlflow` and no server can be used.
+        TrainingError: If the run diverged.
     """
     corpus_recipe = recipe.corpus_recipe
     store = extract_features(corpus_recipe, on_ray)

@@ -37,7 +37,8 @@ def estimate_missing_poses(
     Args:
         tasks: Videos and their output files.
         estimator: Pose estimator.
-        fps: Frames per second of folders of images; None: there are none.
+        fps: Frames per second of folders of images, and rate at which the frames of video files are
+            chosen; None for their own rates.
 
     Raises:
         ResourceError: If the cluster has no CPU, or if the environment of the estimator cannot be

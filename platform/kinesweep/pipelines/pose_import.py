@@ -1,6 +1,7 @@
 """Import of poses: convert the output of other pose estimators to pose files."""
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,10 +23,16 @@ class PoseImportResult:
     Attributes:
         num_files: Number of clips that the tool's output contains.
         failed: Name of a clip that could not be used → reason.
+        people: Number of people → number of clips with so many.
+        left_out: Reason → number of files that were left out of the search.
+        notes: Name of a clip → findings that the user should know.
     """
 
     num_files: int
     failed: dict[str, str] = field(default_factory=dict)
+    people: Counter[int] = field(default_factory=Counter)
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def num_written(self) -> int:
@@ -34,7 +41,12 @@ class PoseImportResult:
 
 
 def import_external_poses(
-    estimator: str, outputs: Path, out: Path, video_properties: str, overwrite: bool
+    estimator: str,
+    outputs: Path,
+    out: Path,
+    video_properties: str,
+    overwrite: bool,
+    first_frame: int | None = None,
 ) -> PoseImportResult:
     """Convert the output of another pose estimator to pose files; log each unusable clip.
 
@@ -44,28 +56,33 @@ def import_external_poses(
         out: Output folder for the `.pose` files.
         video_properties: Size and frame rate of the videos, such as `1280x720@25`.
         overwrite: Whether existing pose files are replaced.
+        first_frame: Number that the first frame of each video has in the output; None to take it
+            from the output.
 
     Raises:
         InputError: If an argument is invalid, or if a pose file exists and may not be replaced.
     """
     properties = parse_video_properties(video_properties)
-    output_files = find_estimator_outputs(estimator, [outputs])
-    existing = [clip for clip in output_files if (out / f"{clip}.pose").exists()]
+    search = find_estimator_outputs(estimator, [outputs])
+    existing = [clip for clip in search.clips if (out / f"{clip}.pose").exists()]
     if existing and not overwrite:
         raise InputError(
             f"`{out}` already contains `{existing[0]}.pose`; pass `--overwrite` or another folder"
         )
-    result = PoseImportResult(len(output_files))
+    result = PoseImportResult(len(search.clips), left_out=dict(search.left_out))
     with show_progress_bar("import") as update:
-        for number, (clip, path) in enumerate(output_files.items(), 1):
+        for number, (clip, output) in enumerate(search.clips.items(), 1):
             try:
-                pose = read_estimator_output(estimator, path, properties)
+                imported = read_estimator_output(estimator, output, properties, first_frame)
                 target = out / f"{clip}.pose"
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
-                    pose.write(file)
+                    imported.pose.write(file)
+                result.people[imported.num_people] += 1
+                if imported.notes:
+                    result.notes[clip] = list(imported.notes)
             except ClipError as error:
                 result.failed[clip] = str(error)
                 logger.info(f"{error.reason}  {error}")
-            update(number, len(output_files))
+            update(number, len(search.clips))
     return result

@@ -20,6 +20,7 @@ from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.reproducibility.run_comparison import Divergence, compare_runs
 from kinesweep.training.run_records.result import RunResult, RunSpec, read_run_result
+from kinesweep.training.run_records.run_failure import train_or_raise
 
 # New workers for each run, the same workers for all runs, or this process.
 ExecutionMode = Literal["cold", "warm", "in_process"]
@@ -84,6 +85,7 @@ def repeat_training(
             is not a run folder.
         KinesweepError: If `extract_features`, `create_tracker` or a run raises it.
         ResourceError: If a run in warm workers does not finish.
+        TrainingError: If a run diverged, or if its workers were killed twice.
     """
     store = extract_features(recipe, on_ray=mode != "in_process")
     name = make_run_name(recipe, store)
@@ -105,7 +107,11 @@ def repeat_training(
             # The trace records the initial weights, the settings and the loss of every step, from
             # which the first differing step is found.
             spec = RunSpec(recipe, store.folder, run_dir, trace=True)
-            results.append(train(spec, partial(opener, run_dir, title, "repeat", {})))
+            open_log = partial(opener, run_dir, title, "repeat", {})
+            # Two runs that diverged alike would otherwise be reported as bit-identical.
+            results.append(
+                train_or_raise(partial(train, spec, open_log), recipe.training.learning_rate)
+            )
     return Repetition(results, compare_runs(results))
 
 

@@ -13,12 +13,15 @@ from kinesweep.pipelines.extraction import extract_features
 from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
 from kinesweep.store import Store
 from kinesweep.training.run_records.result import RunResult, RunSpec
+from kinesweep.training.run_records.run_failure import train_or_raise
 
 logger = logging.getLogger(__name__)
 
 
 def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: bool) -> RunResult:
     """Train one run of a recipe on a `TorchTrainer` or in this process and return its result.
+
+    A run that failed is an error, also if it failed in an earlier call.
 
     Both ways give bit-identical results. Logs what `extract_features` and `create_tracker` log, and
     in this process the scores of each evaluation.
@@ -35,10 +38,11 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
         InputError: If the folder to remove is not a run folder, or if the recipe cannot be trained
             on the clips.
         ResourceError: If no GPU is available, if the cluster can never hold the workers, or if the
-            disk is too small.
+            disk or the memory is too small.
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped or if there is too little disk space.
         TrackingError: If `tracking` is `mlflow` and no server can be used.
+        TrainingError: If the run diverged or its workers were killed twice.
     """
     store = extract_features(recipe, on_ray)
     name = make_run_name(recipe, store)
@@ -52,11 +56,13 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
     if on_ray:
         from kinesweep.training.distributed.ray_train import train_on_ray
 
-        return train_on_ray(spec, open_log)
+        return train_or_raise(lambda: train_on_ray(spec, open_log), recipe.training.learning_rate)
     # Imported here, as above, because Ray and PyTorch take seconds.
     from kinesweep.training.loop.run import train_run
 
-    return train_run(spec, open_log(), log_evaluation)
+    return train_or_raise(
+        lambda: train_run(spec, open_log(), log_evaluation), recipe.training.learning_rate
+    )
 
 
 def write_untrained_model(recipe: Recipe, folder: Path | None, on_ray: bool) -> Path:

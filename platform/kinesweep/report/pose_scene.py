@@ -10,7 +10,7 @@ Shapes: T frames, J points, C coordinates (2 or 3).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,8 +86,10 @@ def load_clip_scenes(store: Store, record: ClipRecord) -> list[PoseScene]:
             coordinates per point.
     """
     features = store.get_features(record)
-    layouts = {name: stream.layout for name, stream in store.schema.streams.items()}
-    return build_scenes(features, layouts, record.rates_hz, str(store.folder))
+    streams = store.schema.streams
+    layouts = {name: stream.layout for name, stream in streams.items()}
+    masked_streams = [name for name, stream in streams.items() if stream.has_mask]
+    return build_scenes(features, layouts, record.rates_hz, str(store.folder), masked_streams)
 
 
 def build_scenes(
@@ -95,6 +97,7 @@ def build_scenes(
     layouts: Mapping[str, PointLayout | None],
     rates_hz: Mapping[str, float],
     origin: str,
+    masked_streams: Collection[str] = (),
 ) -> list[PoseScene]:
     """Build the scenes of the streams whose layout of points is known.
 
@@ -103,6 +106,7 @@ def build_scenes(
         layouts: Stream → layout of its points; None if the features are not points.
         rates_hz: Stream → frame rate in Hz.
         origin: Origin of the features, for error messages.
+        masked_streams: Streams whose points have their detection mask as a further value.
 
     Returns:
         Scenes in the order of `features`.
@@ -112,7 +116,7 @@ def build_scenes(
             point.
     """
     scenes = [
-        build_scene(name, x_TD, layout, rates_hz[name])
+        build_scene(name, x_TD, layout, rates_hz[name], name in masked_streams)
         for name, x_TD in features.items()
         if (layout := layouts[name]) is not None
     ]
@@ -126,7 +130,11 @@ def build_scenes(
 
 
 def build_scene(
-    stream: str, x_TD: NDArray[np.floating], layout: PointLayout, rate_hz: float
+    stream: str,
+    x_TD: NDArray[np.floating],
+    layout: PointLayout,
+    rate_hz: float,
+    has_mask: bool = False,
 ) -> PoseScene:
     """Build the scene of one feature stream.
 
@@ -135,20 +143,27 @@ def build_scene(
         x_TD: Features; D is the number of points times the number of coordinates.
         layout: Layout of the points.
         rate_hz: Frame rate in Hz.
+        has_mask: Whether each point has its detection mask as a further value.
 
     Raises:
         InputError: If the features do not have two or three coordinates per point.
     """
     # Features store the points one after the other, each with its C coordinates.
-    num_coordinates, remainder = divmod(x_TD.shape[1], layout.num_points)
+    num_values, remainder = divmod(x_TD.shape[1], layout.num_points)
+    num_coordinates = num_values - has_mask
     if remainder or num_coordinates not in (2, 3):
         raise InputError(
             f"the stream `{stream}` has {x_TD.shape[1]} values per frame for"
             f" {layout.num_points} points; only 2 or 3 coordinates per point can be drawn"
         )
-    points_TJC = x_TD.astype(np.float32).reshape(len(x_TD), -1, num_coordinates)
+    values_TJV = x_TD.astype(np.float32).reshape(len(x_TD), -1, num_values)
+    # A copy, because turning the points upright changes them.
+    points_TJC = values_TJV[..., :num_coordinates].copy()
     skeleton = find_skeleton(layout)
-    detected_TJ = _find_detected_points(points_TJC, skeleton)
+    if has_mask:
+        detected_TJ = values_TJV[..., num_coordinates] > 0
+    else:
+        detected_TJ = _find_detected_points(points_TJC, skeleton)
     qualified_names = [
         (component, name) for component, names in layout.components for name in names
     ]

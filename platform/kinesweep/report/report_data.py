@@ -136,6 +136,8 @@ class SweepReport:
         repeat: Information needed to reproduce the sweep, name → text.
         space: Search space as YAML.
         recipe: Recipe as YAML.
+        quality: Rows of the table of detection rates by split, the header first; empty for media
+            without points.
         pictures: A few clips shown as images.
         not_drawn: Images or attention pages that are not shown, with the reasons.
     """
@@ -164,5 +166,6 @@ class SweepReport:
     repeat: Mapping[str, str]
     space: str
     recipe: str
+    quality: Sequence[Sequence[str]] = ()
     pictures: Sequence[ClipImage] = ()
     not_drawn: Sequence[str] = ()

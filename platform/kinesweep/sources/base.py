@@ -41,6 +41,25 @@ class SkeletonMotion:
     reference_pose: PoseSequence | None = None
 
 
+TABLE_ERROR = "table_error"
+"""Reason of a row that is malformed, which makes its whole corpus unreadable."""
+
+
+@dataclass(frozen=True)
+class CorpusRows:
+    """All rows of a corpus, also if some of them are malformed.
+
+    Attributes:
+        clips: Clips of the usable rows of all splits, in the order of the splits and tables.
+        invalid_rows: Rows that are well formed but unusable.
+        errors: Malformed rows, with the reason `table_error`; any of them makes `list_clips` fail.
+    """
+
+    clips: list[Clip]
+    invalid_rows: list[InvalidRow]
+    errors: list[InvalidRow]
+
+
 PrecomputedStreams = dict[str, PrecomputedFeatures]
 """Stream name → features, for corpora with several streams; lengths and rates may differ."""
 Media = PoseSequence | VideoSegment | PrecomputedFeatures | PrecomputedStreams | SkeletonMotion
@@ -81,6 +100,20 @@ class Source(Protocol):
             SourceError: If the metadata is malformed.
         """
 
+    def read_all_rows(self) -> CorpusRows:
+        """Return the clips, invalid rows and malformed rows of all splits without an error.
+
+        A check of the corpus uses it to report everything in one run; `list_clips` and
+        `list_invalid_rows` refuse a corpus with a malformed row.
+        """
+
+    def get_row_position(self, row: str) -> tuple[int, ...]:
+        """Return numbers by which the rows of the corpus are sorted in the order of its tables.
+
+        Args:
+            row: Location of a clip or an invalid row, for example `train.tsv:12`.
+        """
+
     def resolve_media_path(self, clip: Clip) -> Path:
         """Return the absolute path of the clip's media file or folder of images.
 
@@ -116,6 +149,13 @@ class Source(Protocol):
 
         Raises:
             ClipError: If the clip is unusable, with the reason under which it is counted.
+        """
+
+    def verify_clip(self, clip: Clip) -> None:
+        """Check that a clip can be read; a video is opened for it.
+
+        Raises:
+            ClipError: If it cannot be read.
         """
 
     def check_clips(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.sources.base import Media, MediaDigest, Source
+from kinesweep.sources.base import CorpusRows, Media, MediaDigest, Source
 
 
 class CombinedSource:
@@ -41,7 +41,7 @@ class CombinedSource:
             available = ", ".join(self.list_splits())
             raise InputError(f"no corpus has a split `{split}`; they have {available}")
         return [
-            replace(clip, id=f"{name}/{clip.id}", row=f"{name}/{clip.row}", corpus=name)
+            _add_corpus_name(name, clip)
             for name, corpus in self._corpora.items()
             if split in corpus.list_splits()
             for clip in corpus.list_clips(split)
@@ -54,6 +54,37 @@ class CombinedSource:
             SourceError: If the metadata of a corpus is malformed.
         """
         return self._collect_invalid_rows(lambda corpus: corpus.list_invalid_rows())
+
+    def read_all_rows(self) -> CorpusRows:
+        """Return the clips, invalid and malformed rows of all corpora, with prefixed ids."""
+        rows = {name: corpus.read_all_rows() for name, corpus in self._corpora.items()}
+        clips = [
+            _add_corpus_name(name, clip)
+            for split in SPLITS
+            for name, corpus_rows in rows.items()
+            for clip in corpus_rows.clips
+            if clip.split == split
+        ]
+        invalid_rows = [
+            _add_name_to_row(name, row)
+            for name, corpus_rows in rows.items()
+            for row in corpus_rows.invalid_rows
+        ]
+        errors = [
+            replace(row, row=f"{name}/{row.row}")
+            for name, corpus_rows in rows.items()
+            for row in corpus_rows.errors
+        ]
+        return CorpusRows(clips, invalid_rows, errors)
+
+    def get_row_position(self, row: str) -> tuple[int, ...]:
+        """Return the index of a row's corpus and the position of the row in it."""
+        # The name of a corpus may itself contain a slash, so the longest that fits is its own.
+        name = max(
+            (name for name in self._corpora if row.startswith(f"{name}/")), key=len, default=""
+        )
+        corpus_row = row.removeprefix(f"{name}/")
+        return list(self._corpora).index(name), *self._corpora[name].get_row_position(corpus_row)
 
     def resolve_media_path(self, clip: Clip) -> Path:
         """Return the absolute path of the clip's media file or folder of images.
@@ -103,6 +134,14 @@ class CombinedSource:
         """
         return self._corpora[clip.corpus].read(clip)
 
+    def verify_clip(self, clip: Clip) -> None:
+        """Check that a clip can be read, as the source of its corpus does.
+
+        Raises:
+            ClipError: If it cannot be read.
+        """
+        self._corpora[clip.corpus].verify_clip(clip)
+
     def check_clips(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
         """Open the media of every clip of all corpora and return all invalid rows.
 
@@ -143,11 +182,17 @@ class CombinedSource:
             get_invalid_rows: Function that returns the invalid rows of one corpus.
         """
         return [
-            replace(
-                invalid_row,
-                row=f"{name}/{invalid_row.row}",
-                clip_id=f"{name}/{invalid_row.clip_id}",
-            )
+            _add_name_to_row(name, invalid_row)
             for name, corpus in self._corpora.items()
             for invalid_row in get_invalid_rows(corpus)
         ]
+
+
+def _add_corpus_name(name: str, clip: Clip) -> Clip:
+    """Return a clip whose id and row are prefixed with the name of its corpus."""
+    return replace(clip, id=f"{name}/{clip.id}", row=f"{name}/{clip.row}", corpus=name)
+
+
+def _add_name_to_row(name: str, row: InvalidRow) -> InvalidRow:
+    """Return an invalid row whose location and clip id are prefixed with the name of its corpus."""
+    return replace(row, row=f"{name}/{row.row}", clip_id=f"{name}/{row.clip_id}")

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.errors import CheckpointError, ResourceError
+from kinesweep.core.errors import ResourceError, TrainingError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.paths import compute_directory_size
+from kinesweep.evaluation.tokenization.protocol import resolve_protocol
 from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.job_factory import JobFactory, RunLoggerFactory
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.journal.run_folders import RUNS, format_run_name
 from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, write_sweep_metadata
 from kinesweep.sweeps.policy_runner import MessageCallback, PolicyRunner, RunnerFactory
+from kinesweep.sweeps.results.failures import explain_failed_finals, explain_failed_trials
 from kinesweep.sweeps.results.rounds import ProvisionalRankingPublisher, publish_search_ranking
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome, summarize_sweep
 from kinesweep.sweeps.run_storage import (
@@ -27,7 +29,13 @@ from kinesweep.sweeps.run_storage import (
     remove_search_weights,
 )
 from kinesweep.sweeps.search.budget import Budget, ResourceUsage
-from kinesweep.sweeps.search.finals import Finalist, FinalsPolicy, list_final_runs, select_finalists
+from kinesweep.sweeps.search.finals import (
+    NUM_RANKING_SEEDS,
+    Finalist,
+    FinalsPolicy,
+    list_final_runs,
+    select_finalists,
+)
 from kinesweep.sweeps.search.samples_per_eval import compute_samples_per_eval
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.loading import apply_overrides, compute_base_values
@@ -112,11 +120,11 @@ def run_sweep(sweep: Sweep, extra_trials: int = 0) -> SweepOutcome:
         extra_trials: Number of trials to add to those of the space and of earlier extensions.
 
     Raises:
-        CheckpointError: If the folder holds another sweep, no configuration can take part in the
-            finals, or Ray Tune stopped early.
+        CheckpointError: If the folder holds another sweep or Ray Tune stopped early.
         ResourceError: If a run does not fit in the cluster, its files do not fit on disk, or a full
             grid is to be extended.
-        InputError: If no finalist has two finished seeds.
+        TrainingError: If no configuration can take part in the finals, or if none of them finishes
+            on two seeds.
     """
     with sweep.open_runner(sweep.space.resources, sweep.folder / "tune") as runner:
         # Opened after the runner: a run that cannot fit in the cluster leaves no journal behind.
@@ -131,6 +139,8 @@ def _run_all(
     sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_trials: int
 ) -> SweepOutcome:
     """Write `sweep.json`, run or resume all steps of a sweep, and return the outcome."""
+    # First, because texts in several scripts need a setting; each trial would fail with that error.
+    protocol = resolve_protocol(sweep.recipe.evaluation, sweep.stores.base)
     if journal.start_session(sweep.identity, sweep.space.question):
         sweep.on_message(f"resuming the sweep in {sweep.folder}")
     # Written before the search, so that the table of a sweep in progress can be built.
@@ -142,9 +152,10 @@ def _run_all(
         sweep.space, compute_base_values(sweep.space, sweep.recipe), journal.trials
     )
     if not any(finalist.ranked for finalist in finalists):
-        raise CheckpointError(_explain_missing_finalists(journal.trials))
+        raise TrainingError(_explain_missing_finalists(journal.trials))
     results = _run_finals(sweep, journal, runner, finalists)
-    protocol = sweep.recipe.evaluation.protocol_config
+    if not any(f.ranked and len(results[f.name]) >= NUM_RANKING_SEEDS for f in finalists):
+        raise TrainingError(explain_failed_finals(journal))
     outcome = summarize_sweep(sweep.space, sweep.stores.base, finalists, results, journal, protocol)
     journal.append_event("ranked", winner=outcome.winner)
     # Weights are removed only after the ranking is on record; a crash here repeats this step.
@@ -272,7 +283,7 @@ def _build_publisher(
     return ProvisionalRankingPublisher(
         space=sweep.space,
         store=sweep.stores.base,
-        protocol=sweep.recipe.evaluation.protocol_config,
+        protocol=resolve_protocol(sweep.recipe.evaluation, sweep.stores.base),
         folder=sweep.folder,
         journal=journal,
         finalists=finalists,
@@ -282,7 +293,9 @@ def _build_publisher(
 
 
 def _explain_missing_finalists(trials: Sequence[Trial]) -> str:
-    """Return an error message with the states of all trials and up to three of their reasons."""
+    """Return an error message for a search of whose trials none can take part in the finals."""
+    if trials and all(trial.state == "failed" for trial in trials):
+        return explain_failed_trials(trials)
     reasons = {trial.reason for trial in trials if trial.reason}
     states = ", ".join(sorted({trial.state for trial in trials}))
     details = f": {'; '.join(sorted(reasons)[:3])}" if reasons else "; see the logs"

@@ -1,10 +1,10 @@
 """The MLflow calls that send queued records to a run: batches, artifacts, datasets, the status."""
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from kinesweep.sources.tsv.tsv_reader import read_table
 from kinesweep.tracking.mlflow_client import MlflowServerClient, RequestRejectedError
 from kinesweep.tracking.mlflow_limits import MAX_DIGEST_LENGTH, MAX_TAG_LENGTH
 from kinesweep.tracking.offline_queue import QueuedRecord
@@ -89,11 +89,10 @@ def _log_artifact(client: MlflowServerClient, run_id: str, path: Path) -> None:
 
 def _log_table(client: MlflowServerClient, run_id: str, path: Path) -> None:
     """Log a TSV file as an MLflow table, which the UI can display and compare between runs."""
-    with path.open(encoding="utf-8", newline="") as file:
-        header_and_rows = list(csv.reader(file, delimiter="\t"))
-    if not header_and_rows:
+    table = read_table(path, path.name)
+    if not table.header:
         return
-    columns, *rows = header_and_rows
+    columns, rows = list(table.header), [list(row.fields) for row in table.rows]
     name = f"{path.stem}.json"
     # Not `log_table`, which appends: a repeated call would duplicate the rows.
     client.call_client("log_dict", run_id, {"columns": columns, "data": rows}, name)

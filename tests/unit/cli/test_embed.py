@@ -55,3 +55,10 @@ def test_a_recipe_that_is_none(place: Path, capsys: pytest.CaptureFixture[str]) 
     said = call(capsys, "embedding.kind=tccc", "encoder.kind=cnn", code=2)
     assert "embedding.kind" in said and "'tccc'" in said
     assert "training.stepps" in call(capsys, "training.stepps=3", code=2)
+
+
+def test_a_diverged_embedder_is_an_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also if only the last step breaks it: Kendall's tau of what is no number is a number."""
+    assert "diverged" in call(capsys, "training.learning_rate=1e30", code=1)
+    last = ("training.max_steps=1", "training.learning_rate=3e37", "training.warmup_steps=0")
+    assert "embeddings of a validation clip" in call(capsys, *last, code=1)

@@ -64,6 +64,7 @@ def test_bytes_for_people() -> None:
         errors.ClipError("b", reason="nan_frames"),
         errors.ConfigError("file", [("a.b", "is wrong"), ("c", "too")]),
         errors.CheckpointError("c"),
+        errors.TrainingError("d"),
     ],
 )
 def test_errors_cross_processes(error: errors.KinesweepError) -> None:

@@ -169,7 +169,21 @@ def test_wrong_pairs_stay_wrong_with_paraphrases() -> None:
             answers = {made.get_example(index, epoch).answer for epoch in range(5)}
             assert len(answers) == 1
             assert not made.get_example(index, 0).other_answers
-            assert how == "each" or not answers & set(its.clip.texts)
+            assert not answers & set(its.clip.texts)
+        assert not made.varies_by_epoch
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_clip_never_has_its_own_text_when_each_reference_is_shuffled(seed: int) -> None:
+    """Two clips with many references are the hardest: most exchanges stay within a clip."""
+    for counts in ((5, 5), (1, 4, 3), (2,) * 9, (3, 3, 1, 1)):
+        records = [record(n, texts=count) for n, count in enumerate(counts)]
+        config = BatchConfig(batch_size=4, ablation="shuffled", reference_choice="each")
+        made = ExampleSampler(records, config, PromptConfig(), seed)
+        answers = [made.get_example(index, 0).answer for index in range(sum(counts))]
+        assert sorted(answers) == sorted(text for r in records for text in r.clip.texts)
+        for its, answer in zip(made.records, answers, strict=True):
+            assert answer not in its.clip.texts
 
 
 def test_wrong_pairs_are_asked_for_nothing_that_is_right() -> None:
@@ -220,6 +234,23 @@ def test_frames_run_backwards_where_the_answer_says_so() -> None:
 
 
 def test_prompts_with_wrong_braces_are_refused() -> None:
-    for wrong in ({"word_present": "no word"}, {"which_words": "{word}"}, {"which_words": "{"}):
+    for wrong in (
+        {"word_present": "no word"},
+        {"word_present": "{word} {}"},
+        {"word_present": "{word:{}}"},
+        {"which_words": "{words} {0}"},
+        {"which_words": "{word}"},
+        {"which_words": "{"},
+    ):
         with pytest.raises(ValueError, match="braces"):
             PromptConfig(**wrong)
+
+
+def test_a_word_has_one_form_in_questions_about_any_clip() -> None:
+    """Else its case would say whether it is signed: clips write "Rain", the others "RAIN"."""
+    forms = [word for word in WORDS[:4] for _ in range(2)]
+    records = [record(n, w if n % 2 else w.upper()) for n, w in enumerate(forms)]
+    made = examples(records=records, tasks={"word_present": 1})
+    drawn = [made.get_example(i, epoch) for epoch in range(40) for i in range(len(records))]
+    asked = {example.question.split('"')[1] for example in drawn if example.question}
+    assert asked == {word.upper() for word in WORDS[:4]}

@@ -93,7 +93,7 @@ def test_parts_of_a_split_are_weighed_by_the_whole() -> None:
     parts = {part.what: part.scores for part in score_by_train_overlap(lines, {"u v"}, config)}
     assert parts["sentences that occur in train"]["cider"] == pytest.approx(250)
     others = parts["sentences that do not occur in train"]
-    assert others == pytest.approx({"cider": 500, "bleu": 0, "ter": 0, "chrf": 100})
+    assert others == pytest.approx({"cider": 500, "bleu": 100, "ter": 0, "chrf": 100})
 
 
 def test_texts_of_another_system_are_scored(store: Store) -> None:

@@ -67,3 +67,26 @@ def test_clips_that_the_limits_leave_out_are_not_asked_for(recipe: Recipe, store
     short = {r.clip.id: "x" for r in records if max(r.lengths.values()) < longest}
     assert 0 < len(short) < len(records)
     assert evaluate_texts(short, store, "validation", recipe.evaluation, limits).scores
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("id\thypothesis\na\n", "p.tsv:2 has 1 fields, not 2"),
+        ("id\thypothesis\thypothesis\na\tx\ty\n", "column `hypothesis` more than once"),
+        ("id,hypothesis\na,x\n", "this one is separated by commas"),
+    ],
+)
+def test_rows_and_columns_that_would_be_lost_are_errors(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "p.tsv").write_text(content)
+    with pytest.raises(InputError) as caught:
+        read_predictions(tmp_path / "p.tsv")
+    assert said in str(caught.value)
+
+
+def test_an_open_quotation_mark_loses_no_row(tmp_path: Path) -> None:
+    """Python's `csv` takes it for the beginning of a field that ends with the file."""
+    (tmp_path / "p.tsv").write_text('id\thypothesis\na\t"Yes\nb\tNo.\n')
+    assert [line.hypothesis for line in read_predictions(tmp_path / "p.tsv")] == ['"Yes', "No."]

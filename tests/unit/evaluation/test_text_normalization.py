@@ -47,11 +47,12 @@ def test_chinese_is_scored_by_characters() -> None:
     assert compute_scores(said, wanted, names, CHAR).values == pytest.approx(
         {"bleu": 100, "rouge": 100}
     )
-    assert compute_scores(said, wanted, names).values["rouge"] == 0
+    by_space = ScoringProtocol(tokenize="13a")
+    assert compute_scores(said, wanted, names, by_space).values["rouge"] == 0
 
 
 def test_signatures_name_the_protocol_and_its_tokenizer() -> None:
-    said, wanted = {"a": "b c"}, {"a": ["b c"]}
+    said, wanted = {"a": "b c d e"}, {"a": ["b c d e"]}
     own = ScoringProtocol(case="lower", tokenize="intl")
     for protocol, name in ((PHOENIX, "phoenix"), (own, "case=lower,tokenize=intl")):
         signatures = compute_scores(said, wanted, ["bleu", "rouge"], protocol).signatures

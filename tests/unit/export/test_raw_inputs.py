@@ -56,14 +56,14 @@ def test_crops_need_the_poses_beside_a_video(tmp_path: Path) -> None:
     )
 
 
-def test_a_film_has_its_span_and_a_folder_the_recipes_rate(tmp_path: Path) -> None:
+def test_a_film_and_a_folder_have_their_span_and_the_recipes_rate(tmp_path: Path) -> None:
     plain = film_recipe(tmp_path, tmp_path / "dinov2", tmp_path).model_dump(mode="json")
     plain["source"]["fps"] = 12.5
     recipe = validate_config(Recipe, plain, "test")
     span, film, folder = Span.from_ms(400, 800), tmp_path / "a.mp4", tmp_path / "pictures"
     folder.mkdir()
     assert read_raw_file(recipe.corpora[0], recipe.features, film, span) == VideoSegment(
-        film, span, None
+        film, span, 12.5
     )
     assert read_raw_file(recipe.corpora[0], recipe.features, folder, span) == VideoSegment(
         folder, span, 12.5

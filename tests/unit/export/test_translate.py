@@ -12,7 +12,7 @@ from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.core.units import Span
 from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.evaluation.predictions import read_predictions
-from kinesweep.export import Bundle, Input, find_inputs, translate, verify_bundle
+from kinesweep.export import Bundle, Input, find_inputs, input_translation, verify_bundle
 from kinesweep.export.verify import compare_bundle_with_run
 from kinesweep.features import pose
 from kinesweep.sources import build_source
@@ -46,7 +46,7 @@ def test_also_in_a_fresh_process(bundle, expected):
 
 
 def test_order_and_number_at_once_do_not_matter(bundle, expected, monkeypatch):
-    monkeypatch.setattr(translate, "_MAX_FILES_IN_MEMORY", 2)
+    monkeypatch.setattr(input_translation, "_MAX_FILES_IN_MEMORY", 2)
     files = [*reversed(expected), next(iter(expected))]
     told = []
     lines = Bundle.load(bundle).translate(files, progress=lambda *done: told.append(done))

@@ -175,6 +175,11 @@ def test_an_embedder_of_other_frames_is_refused(tmp_path: Path) -> None:
     assert build_features(features(centre="each", reference=reference)).fingerprint
     with pytest.raises(InputError, match=r"`features\.centre: each`, but the recipe has `first`"):
         _ = build_features(features(reference=reference)).fingerprint
+    # Embedders of earlier versions were trained on zeros, and a mask is not embedded.
+    assert build_features(features(centre="each", missing="mask", reference=reference)).fingerprint
+    with pytest.raises(InputError, match=r"`features\.missing: zero`, but the recipe has `interp"):
+        filled = features(centre="each", missing="interpolate", reference=reference)
+        _ = build_features(filled).fingerprint
     narrow = embedder(tmp_path / "narrow", [0, 1], width=3)
     step = build_features(features(reference={**reference, "embedder": narrow}))
     with pytest.raises(InputError, match=r"expects \(T, 3\) frames"):

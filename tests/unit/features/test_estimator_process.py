@@ -1,5 +1,7 @@
 """An estimator's process: videos in, pose files out, and what goes wrong with one of them."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +10,11 @@ import pytest
 
 from films import toy_estimator, turn_video, write_pictures, write_video
 from kinesweep.core.errors import ClipError
+from kinesweep.features.estimators import worker_main
 from kinesweep.features.estimators.subprocess_worker import EstimatorProcess
 from kinesweep.sources.pose_format.pose_file import read_pose
+from kinesweep.sources.video.video_reader import VideoReader
+from timed_films import write_timed_video
 
 
 @pytest.fixture
@@ -36,6 +41,29 @@ def test_a_video(estimate: EstimatorProcess, tmp_path: Path) -> None:
 def test_other_containers(estimate: EstimatorProcess, tmp_path: Path, suffix: str) -> None:
     made = estimate(write_video(tmp_path / f"a{suffix}", 7, fps=30), tmp_path / "a.pose")
     assert (made["frames"], made["fps"]) == (7, 30)
+
+
+@pytest.mark.parametrize(("fps", "num_poses"), [(None, 240), (10.0, 80)])
+def test_poses_of_a_variable_rate_have_a_constant_one(
+    estimate: EstimatorProcess, tmp_path: Path, fps: float | None, num_poses: int
+) -> None:
+    """Two seconds at 30 frames a second, then six at 10, of a header that says 30."""
+    ticks = [round(1000 * i / 30) for i in range(60)] + [2000 + 100 * i for i in range(60)]
+    film = write_timed_video(tmp_path / "a.webm", ticks)
+    made = estimate(film, tmp_path / "a.pose", fps)
+    pose = read_pose(tmp_path / "a.pose")
+    assert made["frames"] == len(pose.points_TPJC) == num_poses
+    assert made["fps"] == pose.fps == (fps or 30)
+    # The frame that is shown at a time, as the video reader has it.
+    frames = VideoReader(film, fps)
+    brightest = [np.unravel_index(f.sum(axis=2).argmax(), f.shape[:2])[::-1] for f in frames]
+    np.testing.assert_array_equal(pose.points_TPJC[:, 0, 0, :2], brightest)
+
+
+def test_the_process_does_not_need_the_package() -> None:
+    """Its environment has none of our packages; here it is made to look so."""
+    code = "import runpy, sys; sys.modules['kinesweep'] = None; runpy.run_path(sys.argv[1])"
+    subprocess.run([sys.executable, "-P", "-c", code, worker_main.__file__], check=True)
 
 
 def test_a_turned_video_is_seen_upright(estimate: EstimatorProcess, tmp_path: Path) -> None:

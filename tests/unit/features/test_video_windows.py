@@ -82,6 +82,14 @@ def test_features_a_second_do_not_depend_on_the_film_s_rate(overlap: str) -> Non
     assert max(rates) / min(rates) < 1.02
 
 
+@pytest.mark.parametrize("fps", [4, 5, 8, 10, 12, 12.5, 15, 23.976])
+def test_only_the_last_window_is_padded_at_low_rates(fps: float) -> None:
+    """A window of 10.24 s then has fewer frames than places, so that frames repeat in it."""
+    found = list(iter_windows(film(round(40 * fps)), SsvpWindowPositions(SSVP, fps)))
+    assert [window.num_real_frames for window in found[:-1]] == [128] * (len(found) - 1)
+    assert len(found) > 1 and 1 <= found[-1].num_real_frames <= 128
+
+
 def test_published_rates_do_depend_on_it() -> None:
     seam = WindowStitcher(SSVP, MOMENTS)
     lengths = []

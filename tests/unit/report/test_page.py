@@ -103,3 +103,10 @@ def test_several_objectives_have_a_front(made_up: Make, tmp_path: Path) -> None:
     page = write_report(tmp_path, replace(made_up(**two), trials=trials))
     assert "Pareto front" in page.read_text()
     assert "decode_ms (min)" in page.read_text()
+
+
+def test_detection_rates_are_a_table(made_up: Make, tmp_path: Path) -> None:
+    rows = [("split", "clips", "left hand"), ("train", "7", "43.0%")]
+    page = write_report(tmp_path, made_up(quality=rows)).read_text()
+    assert re.search(r'<h2 id="quality">.*left hand.*43\.0%', page, flags=re.DOTALL)
+    assert 'id="quality"' not in write_report(tmp_path, made_up()).read_text()

@@ -110,15 +110,20 @@ def test_limits_count_the_frames_that_features_have(recipe: Recipe) -> None:
         )
 
 
-def test_what_the_recipe_must_say(recipe: Recipe) -> None:
-    for changes in ({"estimator": None}, {}):
+def test_what_the_recipe_must_say(recipe: Recipe, tmp_path: Path) -> None:
+    roots = (recipe.source.root, "poses", None)
+    for estimator, root in ((None, roots[0]), ("seeing", roots[1]), ("seeing", roots[2])):
         plain = recipe.model_dump(mode="json")
-        plain["features"] |= changes
-        if not changes:
-            plain["source"]["root"] = "poses"
+        plain["features"]["estimator"], plain["source"]["root"] = estimator, root
         with pytest.raises(ConfigError, match="belong together"):
             validate_config(Recipe, plain, "")
-    assert recipe.to_portable().effective_source.root is None
+    # No folder of this machine, and still valid; bundles of earlier versions had no root at all.
+    portable = recipe.to_portable()
+    assert portable.source.root == "{estimator}"
+    plain = portable.model_dump(mode="json")
+    plain["source"]["root"] = None
+    (tmp_path / "recipe.yaml").write_text(json.dumps(plain))
+    assert read_recipe(tmp_path) == portable
     assert str(recipe.effective_source.root).endswith("by/seeing")
 
 

@@ -16,7 +16,7 @@ from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models.base_model import BASE_MODELS_ENV
 from kinesweep.store import Store
-from kinesweep.training.loop import run
+from kinesweep.training.loop import resource_checks
 from kinesweep.training.loop.run import RunSpec, train_run
 from kinesweep.training.run_records.metrics import read_metrics
 from kinesweep.training.run_records.result import RunResult
@@ -68,7 +68,7 @@ def test_it_stops_resumes_and_moves(
     recipe = recipe_of(corpus, store, base, training={"average_checkpoints": 2})
     asked: list[int] = []
     monkeypatch.setattr(
-        run,
+        resource_checks,
         "estimate_checkpoint_bytes",
         lambda *sizes: asked.append(estimate_checkpoint_bytes(*sizes)) or asked[-1],
     )

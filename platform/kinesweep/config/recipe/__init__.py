@@ -252,9 +252,9 @@ class Recipe(StrictConfig):
         if self.model.reference is None:
             del values["model"]["reference"]
         if not self.context.is_enabled and self.context.decoding_context == "model":
-            values["context"]["decoding_context"] = (
-                "references"  # the former default; unused without context
-            )
+            # The former default, which is unused without context.
+            values["context"]["decoding_context"] = "references"
+        values["evaluation"]["protocol"] = self.evaluation.hashed_protocol
         # Sampling weights are part of `source`, which was removed, but they change the training.
         if self.corpus_weights:
             values["weights"] = self.corpus_weights

@@ -60,15 +60,15 @@ def check_streams_match_source(
 def check_estimator_folder(corpora: Sequence[SingleSourceConfig], features: FeaturesConfig) -> None:
     """Check that `features.estimator` is set exactly if `source.root` contains `{estimator}`.
 
-    Corpora without a `root` are not checked.
+    Without the placeholder, every estimator would read the same files.
 
     Raises:
         ValueError: If only one of them is set.
     """
     estimator = getattr(features, "estimator", None)
     for corpus in corpora:
-        root = getattr(corpus, "root", None)
-        if root is not None and (ESTIMATOR_PLACEHOLDER in root) != (estimator is not None):
+        root = getattr(corpus, "root", None) or ""
+        if (ESTIMATOR_PLACEHOLDER in root) != (estimator is not None):
             raise ValueError(
                 f"`features.estimator` and `{ESTIMATOR_PLACEHOLDER}` in `source.root` belong"
                 " together:"

@@ -34,14 +34,29 @@ class ScoringProtocol(StrictConfig):
         description="Keep or remove one full stop at the end of a text; a difference of 0.9 BLEU on"
         " PHOENIX.",
     )
-    tokenize: Literal["13a", "intl", "char", "zh", "none"] = Field(
+    tokenize: Literal[
+        "auto",
         "13a",
-        description="sacreBLEU tokenizer used for BLEU, ROUGE, METEOR and CIDEr; `none` splits at"
-        " spaces.",
+        "intl",
+        "zh",
+        "ja-mecab",
+        "ko-mecab",
+        "char",
+        "fsw",
+        "flores200",
+        "none",
+    ] = Field(
+        "auto",
+        description="sacreBLEU tokenizer used for all metrics that count words; `none` splits at"
+        " spaces. `auto` chooses by the script of the training texts: `13a` for scripts with"
+        " spaces, `zh` for Chinese, `ja-mecab` for Japanese, `char` for other scripts without"
+        " spaces such as Thai, and `fsw`, which splits signs into symbols and positions, for"
+        " SignWriting in FSW.",
     )
 
 
 SCORING_PROTOCOLS: dict[str, ScoringProtocol] = {
+    # Words by the script of the texts; for scripts with spaces these are those of `13a`.
     "raw": ScoringProtocol(),
     # PHOENIX texts are lowercase and already tokenized, each with a full stop at its end.
     "phoenix": ScoringProtocol(case="lower", final_period="drop", tokenize="none"),
@@ -100,7 +115,8 @@ class EvaluationConfig(StrictConfig):
     protocol: Literal["raw", "phoenix", "csl_char"] | ScoringProtocol = Field(
         "raw",
         description="Text normalization, applied equally to hypotheses and references: the name of"
-        " a protocol (`raw`: none), or its settings.",
+        " a protocol (`raw`: none), or its settings. Forms of the same Unicode character are always"
+        " unified.",
     )
     max_frames: int = Field(
         16384, ge=1, description="Frames per evaluation batch, including padding."
@@ -119,3 +135,15 @@ class EvaluationConfig(StrictConfig):
         # A named protocol stays a name in the recipe, and its settings are looked up here.
         is_named = isinstance(self.protocol, str)
         return SCORING_PROTOCOLS[str(self.protocol)] if is_named else self.protocol  # type: ignore[return-value]
+
+    @property
+    def hashed_protocol(self) -> object:
+        """Return the plain values of `protocol` for the hash of a configuration."""
+        if isinstance(self.protocol, str):
+            return self.protocol
+        values = self.protocol.model_dump(mode="json")
+        if self.protocol.tokenize == "auto":
+            # The former default, which `auto` chooses for scripts with spaces. A run's identity
+            # names any other choice, because that follows from the texts.
+            values["tokenize"] = "13a"
+        return values

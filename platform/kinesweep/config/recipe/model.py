@@ -1,5 +1,6 @@
 """Recipe section `model`: tokenizers, and the model of encoders, fusion and backbone."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,8 @@ from kinesweep.config.recipe.encoders import EncoderConfig, LinearEncoderConfig
 from kinesweep.config.recipe.fusion import FusionConfig, TimeFusionConfig
 from kinesweep.config.recipe.graph import GraphEncoderConfig
 from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
+from kinesweep.core.tables.delimited_text import split_records
+from kinesweep.core.tables.text_encoding import decode_text
 
 
 def _read_tokens(value: object) -> object:
@@ -19,15 +22,23 @@ def _read_tokens(value: object) -> object:
     A file has one token per line; further words in a line are ignored.
 
     Raises:
-        ValueError: If the text looks like the path of a file and there is no such file.
+        ValueError: If the file is not UTF-8, or the text looks like the path of a file and there is
+            no such file.
     """
     if not isinstance(value, str):
         return value
     # A missing file is an error, or a mistyped path would silently become a token.
     path = Path(value)
     if path.is_file():
-        token_lines = path.read_text(encoding="utf-8").splitlines()
-        return tuple(line.split()[0] for line in token_lines if line.strip())
+        try:
+            text = decode_text(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"`{path}` cannot be read: {error}") from None
+        # Spaces and tabs separate words, and a quoted token loses its quotation marks.
+        records = split_records(re.sub(r"[^\S\r\n]+", "\t", text), "\t", width=1)
+        return tuple(
+            token for record in records if (token := next(filter(None, record.fields), ""))
+        )
     if "/" in value or path.suffix in {".txt", ".tsv", ".csv"}:
         raise ValueError("looks like the path of a file, but there is no such file")
     return tuple(token.strip() for token in value.split(",") if token.strip())

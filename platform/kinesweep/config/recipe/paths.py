@@ -7,6 +7,7 @@ taken for a hub id and stays unchanged.
 from pathlib import Path
 from typing import Any
 
+from kinesweep.config.recipe.source import ESTIMATOR_PLACEHOLDER
 from kinesweep.core.checkpoint_files import compute_weights_digest
 from kinesweep.core.clip import SPLITS
 
@@ -47,23 +48,41 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
 def make_paths_portable(recipe: RecipeDict) -> None:
     """Remove the folders of this machine: reduce paths to file names, and unset data folders.
 
-    `poses` of a corpus keeps its file name, because a recipe with crops is invalid without it.
+    `poses` of a corpus keeps its file name, because a recipe with crops is invalid without it. For
+    the same reason, a `root` with `{estimator}` is reduced to this placeholder.
 
     Args:
         recipe: Plain values of a recipe, modified in place.
     """
     for corpus in _list_corpora(recipe):
         corpus |= {split: Path(corpus[split]).name for split in SPLITS if corpus[split]}
-        poses = corpus.get("poses")
+        poses, root = corpus.get("poses"), corpus.get("root")
         corpus |= {key: None for key in _FOLDER_KEYS if key in corpus}
         for stream in corpus.get("streams", ()):
             stream["folder"] = None
         if poses is not None:  # the recipe must stay valid: crops require `source.poses`
             corpus["poses"] = Path(poses).name or "poses"
+        if root is not None and ESTIMATOR_PLACEHOLDER in root:
+            corpus["root"] = ESTIMATOR_PLACEHOLDER
     recipe["store"]["root"] = None
     for section, key in _list_resource_keys(recipe):
         if Path(section[key]).is_absolute():
             section[key] = Path(section[key]).name
+
+
+def restore_estimator_root(recipe: RecipeDict) -> None:
+    """Set the `root` of each corpus that lacks it to `{estimator}` if the features name one.
+
+    Earlier versions removed it from the recipes of bundles, which are invalid without it.
+
+    Args:
+        recipe: Plain values of a recipe of a model folder, modified in place.
+    """
+    if (recipe.get("features") or {}).get("estimator") is None:
+        return
+    for corpus in _list_corpora(recipe):
+        if corpus.get("root") is None:
+            corpus["root"] = ESTIMATOR_PLACEHOLDER
 
 
 def strip_model_paths(recipe: RecipeDict) -> None:

@@ -46,9 +46,12 @@ class PromptConfig(StrictConfig):
         placeholders_by_key = {"word_present": {"word"}, "which_words": {"words"}}
         for key, expected_placeholders in placeholders_by_key.items():
             try:
-                # `parse` yields the names of the placeholders and rejects unbalanced braces.
+                # `parse` yields the names of the placeholders and rejects unbalanced braces. A name
+                # is None for text alone, and empty for `{}`, which is a placeholder as well.
                 placeholders = {
-                    name for _, name, _, _ in Formatter().parse(getattr(self, key)) if name
+                    name if not spec else f"{name}:{spec}"
+                    for _, name, spec, _ in Formatter().parse(getattr(self, key))
+                    if name is not None
                 }
             except ValueError as error:
                 raise ValueError(f"`{key}` has unbalanced braces: {error}") from None

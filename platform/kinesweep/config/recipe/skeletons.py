@@ -1,5 +1,7 @@
 """Recipe sections `source` and `features` of skeleton corpora: joints over time, with texts.
 
+The settings that features of poses share with those of skeletons are here as well.
+
 A corpus has one table per split; its motions are stored in a single `.npz` or in one file each. The
 columns of a table are recognized by name; `columns` maps columns with other names.
 """
@@ -20,6 +22,8 @@ COLUMN_MEANINGS = (
     *("signer", "document", "order", "gloss", "language"),
 )
 """Meanings that a column can have, besides texts."""
+ThirdCoordinate = Literal["z", "confidence", "none"]
+"""Meaning of the third value of a point."""
 TEXT_MEANINGS = ("output", "text", "ref")
 _TEXT_MEANING_PATTERN = re.compile(r"output|(?:text|ref)\d*")
 
@@ -51,6 +55,12 @@ class SkeletonsConfig(CorpusConfig):
     ] = Field("smpl_22", description="Point layout of arrays; `.pose` files store their own.")
     fps: float = Field(
         gt=0, description="Frame rate of arrays in frames per second; `.pose` files store theirs."
+    )
+    third: ThirdCoordinate = Field(
+        "z",
+        description="Meaning of the third of three values per point in arrays, which do not state"
+        " it: `z`, the depth; `confidence`, where points with confidence 0 were not found; `none`:"
+        " it is left out. `.pose` files state theirs.",
     )
     columns: dict[str, str] = Field(
         {}, description="Meaning → column name, for tables with other column names."
@@ -107,7 +117,45 @@ class SkeletonsConfig(CorpusConfig):
         return self
 
 
-class SkeletonFeaturesConfig(StrictConfig):
+class SavgolConfig(StrictConfig):
+    """A Savitzky–Golay filter: a polynomial fitted to the frames around each frame."""
+
+    kind: Literal["savgol"] = Field("savgol", description="Kind of filter.")
+    window_s: float = Field(
+        0.2,
+        gt=0,
+        le=5,
+        description="Length of the window in seconds: a frame and all frames within half of it"
+        " before and after.",
+    )
+    order: int = Field(2, ge=0, le=5, description="Order of the polynomial.")
+
+
+class PointFeaturesConfig(StrictConfig):
+    """Settings shared by features that are coordinates of points: time, gaps and jitter."""
+
+    fps: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="Frame rate in frames per second that all files are resampled to, linear in"
+        " time, before normalization; default: the rate of each file.",
+    )
+    missing: Literal["zero", "interpolate", "mask"] = Field(
+        "zero",
+        description="Points that were not detected: `zero` sets them to 0; `interpolate` fills them"
+        " linearly in time, held at the ends, 0 if never detected; `mask` sets them to 0 and adds"
+        " one value per point, after its coordinates: 1 if it was detected.",
+    )
+    smooth: SavgolConfig | None = Field(
+        None,
+        description="Filter against jitter, applied at the rate of the file over detected frames;"
+        " default: none.",
+    )
+    stride: int = Field(1, ge=1, description="Keep every n-th frame, after normalization.")
+
+
+class SkeletonFeaturesConfig(PointFeaturesConfig):
     """Coordinates of a skeleton's points over time, centered and scaled."""
 
     kind: Literal["skeleton"] = Field(description="Kind of features.")
@@ -119,7 +167,6 @@ class SkeletonFeaturesConfig(StrictConfig):
     scale: Literal["bone", "none"] = Field(
         "none", description="`bone`: scale each clip to a mean bone length of 1."
     )
-    stride: int = Field(1, ge=1, description="Keep every n-th frame.")
     reference: AlignmentConfig | None = Field(
         None,
         description="Add a second stream `reference`: the motion that a clip is compared with,"

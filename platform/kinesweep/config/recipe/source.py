@@ -8,7 +8,11 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig
-from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
+from kinesweep.config.recipe.skeletons import (
+    PointFeaturesConfig,
+    SkeletonFeaturesConfig,
+    SkeletonsConfig,
+)
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import SPLITS
 
@@ -25,10 +29,16 @@ class TsvConfig(CorpusConfig):
         " `{estimator}` in it is replaced by `features.estimator`.",
     )
     fps: float | None = Field(
-        None, gt=0, description="Frames per second of videos that are stored as folders of images."
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Frame rate in frames per second: of videos that are stored as folders of"
+        " images; of `.pose` files, whose stated rate it replaces; and the rate at which the frames"
+        " of video files are chosen by their time stamps. Default: the rate of each file.",
     )
-    time_unit: Literal["ms", "frames"] = Field(
-        "ms", description="Time unit of the columns with start and end."
+    time_unit: Literal["ms", "s", "frames"] = Field(
+        "ms",
+        description="Time unit of the columns with start and end: `ms`, `s` (seconds) or `frames`.",
     )
     ignore_columns: tuple[str, ...] = Field(
         (), description="Unknown columns that the TSVs may contain; they are ignored."
@@ -45,6 +55,13 @@ class PoseTsvConfig(TsvConfig):
         " poses are estimated into `root` before extraction.",
     )
     person: int = Field(0, ge=0, description="Index of the person used from a pose file.")
+
+    @property
+    def pose_fps(self) -> float | None:
+        """Return the frame rate that replaces the one that pose files state; None keeps theirs."""
+        # Poses that are estimated from `videos` have the rates of these; `fps` is that of folders
+        # of images among them.
+        return self.fps if self.videos is None else None
 
     @model_validator(mode="after")
     def _check_pose_root(self) -> "PoseTsvConfig":
@@ -93,7 +110,7 @@ class FeatureManifestConfig(CorpusConfig):
         return self
 
 
-class PoseFeaturesConfig(StrictConfig):
+class PoseFeaturesConfig(PointFeaturesConfig):
     """Pose features: selected points, normalized by the shoulders and flattened."""
 
     kind: Literal["pose"] = Field("pose", description="Kind of features.")
@@ -112,7 +129,6 @@ class PoseFeaturesConfig(StrictConfig):
         "shoulders",
         description="`shoulders`: center and scale each clip once, based on the shoulders.",
     )
-    stride: int = Field(1, ge=1, description="Keep every n-th frame, after normalization.")
 
 
 class PrecomputedFeaturesConfig(StrictConfig):

@@ -49,9 +49,14 @@ class PoseSequence:
         confidence_TPJ: Confidence, float32 (T, P, J); 0 where a point was not detected.
         fps: Frame rate in frames per second.
         layout: Names of the J points.
+        has_confidence: Whether the file stores confidences; if not, all of them are 1.
+        has_whole_fps: Whether the file can store whole frame rates only, so that a rate of 29.97
+            may have become 29.
     """
 
     points_TPJC: NDArray[np.float32]
     confidence_TPJ: NDArray[np.float32]
     fps: float
     layout: PointLayout
+    has_confidence: bool = True
+    has_whole_fps: bool = False

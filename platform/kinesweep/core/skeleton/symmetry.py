@@ -17,7 +17,7 @@ Key = tuple[str, str | int]
 _MIDLINE_POINTS = frozenset(
     (
         *("nose", "neck", "midhip", "head_top", "headtop", "upperneck", "pelvis", "head"),
-        *("spine1", "spine2", "spine3"),
+        *("spine1", "spine2", "spine3", "chest", "thorax", "upper_neck", "hip"),
     )
 )
 _SIDE_WORD = re.compile(r"left|right", re.IGNORECASE)

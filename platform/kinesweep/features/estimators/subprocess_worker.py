@@ -59,7 +59,8 @@ class EstimatorProcess:
         Args:
             source: Video file or folder of frames.
             output_path: Path of the `.pose` file.
-            fps: Frames per second of a folder of frames; a video file states its own.
+            fps: Frames per second of a folder of frames; of a video file, the rate of its poses, or
+                None for its own.
 
         Returns:
             Dict with the properties of the video (`fps`, `width`, `height`, `frames`) and of the

@@ -23,14 +23,21 @@ def _import_from_file(name: str, file: Path) -> Any:
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up while it is executed.
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-# The only code shared with Kinesweep; `video_reader.py` needs nothing beyond PyAV and numpy.
-video_reader = _import_from_file(
-    "kinesweep_video_reader", Path(__file__).parents[2] / "sources" / "video" / "video_reader.py"
-)
+# The only code shared with Kinesweep; it needs nothing beyond PyAV and numpy. Each module imports
+# earlier ones by their full names, which Python finds in `sys.modules` without the package.
+_VIDEO_MODULES = ("frame_rate", "video_times", "video_file", "video_reader")
+for _name in _VIDEO_MODULES:
+    _full_name = f"kinesweep.sources.video.{_name}"
+    if _full_name not in sys.modules:
+        _file = Path(__file__).parents[2] / "sources" / "video" / f"{_name}.py"
+        sys.modules[_full_name] = _import_from_file(_full_name, _file)
+video_reader = sys.modules["kinesweep.sources.video.video_reader"]
 VideoError = video_reader.VideoError
 
 

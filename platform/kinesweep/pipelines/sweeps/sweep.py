@@ -14,7 +14,7 @@ from typing import Any
 
 from kinesweep.checkpoints.model_dir_files import read_recipe
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import InputError, TrainingError
 from kinesweep.core.hashing import flatten_mapping
 from kinesweep.core.html_table import format_html_key_values
 from kinesweep.core.paths import get_state_dir
@@ -33,8 +33,9 @@ from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
 from kinesweep.store import Store
 from kinesweep.sweeps.feature_stores import extract_all_features
 from kinesweep.sweeps.job_factory import RunLoggerFactory
-from kinesweep.sweeps.journal.journal import JOURNAL
+from kinesweep.sweeps.journal.journal import JOURNAL, build_trials, read_journal
 from kinesweep.sweeps.journal.prometheus import iter_sweep_readings
+from kinesweep.sweeps.results.failures import explain_failed_trials
 from kinesweep.sweeps.results.outcome_file import write_sweep_outcome
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.space.loading import load_space
@@ -154,14 +155,14 @@ def run_sweep_pipeline(
         open_log: Function that opens the log of each run; None: as `recipe.tracking` specifies.
 
     Raises:
-        CheckpointError: If the folder contains another sweep, or if no trial finished.
-        InputError: If no finalist has two finished seeds, or if the pose estimator, its videos or a
-            file of a metric is missing.
+        CheckpointError: If the folder contains another sweep.
+        InputError: If the pose estimator, its videos or a file of a metric is missing.
         ResourceError: If a run does not fit in the cluster, or if its files do not fit on disk.
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped, if there is too little disk space, or if the
             stores of a search over features differ in their validation or test clips.
         TrackingError: If the recipe requires MLflow and no server can be used.
+        TrainingError: If no configuration finished on two seeds of the finals.
         BundleError: If the bundle generates other texts than the winner.
     """
     stores = extract_all_features(space, recipe, extract_features)
@@ -196,6 +197,23 @@ def run_sweep_pipeline(
         return SweepResult(outcome, folder, bundle, page, tracking="")
     try_register_winner(tracker, folder, recipe, outcome, store, bundle)
     return SweepResult(outcome, folder, bundle, page, tracking=tracker.uri)
+
+
+def raise_if_search_failed(result: SweepResult) -> None:
+    """Raise an error if all trials of a sweep's search failed; its report has been written.
+
+    The finals of such a sweep hold the untuned recipe alone, so a ranking exists, but the question
+    of the sweep is not answered.
+
+    Raises:
+        TrainingError: If the search had trials and all of them failed.
+    """
+    if result.outcome.has_failed_search:
+        reasons = explain_failed_trials(build_trials(read_journal(result.folder)))
+        raise TrainingError(
+            f"{reasons}. Only the untuned recipe was trained, see `{result.report}`; correct the"
+            " search space and run the sweep again with `--overwrite`"
+        )
 
 
 def _write_results(folder: Path, outcome: SweepOutcome, sweep_log: RunLogger) -> Path:

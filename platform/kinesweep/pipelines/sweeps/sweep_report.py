@@ -10,7 +10,10 @@ import yaml
 
 from kinesweep.core.paths import compute_directory_size
 from kinesweep.core.units import format_bytes
+from kinesweep.evaluation.text_normalization import describe_protocol
+from kinesweep.evaluation.tokenization.protocol import resolve_evaluation, resolve_protocol
 from kinesweep.evaluation.train_overlap import get_train_sentences
+from kinesweep.features.quality.split_quality import build_quality_rows
 from kinesweep.pipelines.sweeps.learning_curves import collect_learning_curves
 from kinesweep.pipelines.sweeps.report_media import render_winner_samples
 from kinesweep.pipelines.sweeps.winner_translations import (
@@ -104,12 +107,15 @@ def collect_report_data(folder: Path) -> SweepReport:
         ],
         curves=collect_learning_curves(folder, space.search.seed, trials, events),
         samples=collect_translation_samples(outcome, recipe, store, train_texts),
-        parts=compute_scores_by_train_overlap(outcome, recipe, train_texts),
+        parts=compute_scores_by_train_overlap(
+            outcome, resolve_evaluation(recipe.evaluation, store), train_texts
+        ),
         costs=_summarize_costs(folder, store, space, trials, events),
         failures=_list_failures(trials, events),
         repeat=_collect_provenance(metadata, store),
         space=_format_yaml(space.model_dump(mode="json", by_alias=True, exclude_none=True)),
         recipe=_format_yaml(recipe.model_dump(mode="json", by_alias=True)),
+        quality=build_quality_rows(store.quality) if store.quality else (),
     )
 
 
@@ -194,6 +200,7 @@ def _collect_provenance(metadata: SweepMetadata, store: Store) -> dict[str, str]
         "search seed": str(metadata.space.search.seed),
         "seeds of the finals": ", ".join(map(str, metadata.space.final_seeds)),
         "features": store.fingerprint,
+        "scores": describe_protocol(resolve_protocol(metadata.recipe.evaluation, store)),
         **{name: value for name, value in metadata.made_with.items() if value},
     }
 

@@ -10,6 +10,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import TrackingError
 from kinesweep.evaluation.evaluate import evaluate_model
 from kinesweep.evaluation.predictions import write_predictions
+from kinesweep.evaluation.tokenization.protocol import resolve_protocol
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.pipelines.sweeps.model_registry import register_winner
 from kinesweep.store import Store
@@ -152,7 +153,7 @@ def try_register_winner(
         bundle: Folder of the winner's bundle.
     """
     try:
-        protocol = recipe.evaluation.protocol_config
+        protocol = resolve_protocol(recipe.evaluation, store)
         message = register_winner(
             tracker, folder, recipe.name, outcome, store, bundle, protocol=protocol
         )

@@ -4,8 +4,10 @@ from pathlib import Path
 from statistics import fmean
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.evaluation.predictions import Prediction, read_predictions
 from kinesweep.evaluation.scoring import compute_sentence_chrf
+from kinesweep.evaluation.tokenization.protocol import resolve_protocol
 from kinesweep.evaluation.train_overlap import score_by_train_overlap
 from kinesweep.report import SubsetScores, TranslationSample
 from kinesweep.store import Store
@@ -26,7 +28,8 @@ def collect_translation_samples(
     predictions = read_run_predictions(Path(outcome.winner_runs[0]), "validation")
     hypotheses = {row.clip_id: row.hypothesis for row in predictions}
     references = {row.clip_id: row.references for row in predictions}
-    scores = compute_sentence_chrf(hypotheses, references, recipe.evaluation.protocol_config)
+    protocol = resolve_protocol(recipe.evaluation, store)
+    scores = compute_sentence_chrf(hypotheses, references, protocol)
     records = {record.clip.id: record for record in store.get_records("validation")}
     return [
         TranslationSample(
@@ -43,7 +46,7 @@ def collect_translation_samples(
 
 
 def compute_scores_by_train_overlap(
-    outcome: SweepOutcome, recipe: Recipe, train_texts: set[str]
+    outcome: SweepOutcome, evaluation: EvaluationConfig, train_texts: set[str]
 ) -> list[SubsetScores]:
     """Compute separate scores of sentences that occur in train and of those that do not.
 
@@ -52,7 +55,7 @@ def compute_scores_by_train_overlap(
 
     Args:
         outcome: Result of the sweep.
-        recipe: Recipe with the metrics and the scoring protocol.
+        evaluation: Metrics, and the scoring protocol with the tokenizer of the corpus.
         train_texts: All texts of the training split.
     """
     winner_runs = [Path(run) for run in outcome.winner_runs]
@@ -62,7 +65,7 @@ def compute_scores_by_train_overlap(
         if not all(predictions_by_run):
             continue
         scores_by_run = [
-            score_by_train_overlap(predictions, train_texts, recipe.evaluation)
+            score_by_train_overlap(predictions, train_texts, evaluation)
             for predictions in predictions_by_run
         ]
         # All runs have the same clips, and therefore the same groups of sentences.

@@ -4,6 +4,7 @@ Frames differ in size, so the whole body is read into memory. Shapes: T frames, 
 C coordinates.
 """
 
+import os
 import struct
 from io import BufferedReader
 from pathlib import Path
@@ -12,10 +13,14 @@ import numpy as np
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
-from kinesweep.core.units import Span
+from kinesweep.sources.decoded_size import check_decoded_size
 from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_header import PoseHeader
-from kinesweep.sources.pose_format.pose_validation import check_person, validate_fps
+from kinesweep.sources.pose_format.pose_validation import (
+    PoseSelection,
+    check_person,
+    validate_fps,
+)
 
 _FLOAT_BYTES = 4
 _BODY_00 = struct.Struct("<HH")  # fps, frames; the number of people is stored per frame
@@ -24,7 +29,7 @@ _PERSON_ID_BYTES = 2
 
 
 def read_body_v0(
-    file: BufferedReader, path: Path, header: PoseHeader, offset: int, span: Span, person: int
+    file: BufferedReader, path: Path, header: PoseHeader, offset: int, selection: PoseSelection
 ) -> PoseSequence:
     """Read one person over a span of a v0.0 file, in which each frame lists its own people.
 
@@ -35,8 +40,7 @@ def read_body_v0(
         path: Path of the file, for error messages.
         header: Header of the file.
         offset: Offset of the body in bytes.
-        span: Part of the file to read.
-        person: Index of the person, from 0.
+        selection: Span, person and, if it is replaced, frame rate.
 
     Raises:
         ClipError: With reason `not_a_pose_file`, `truncated`, `bad_fps`, `no_frames`,
@@ -49,18 +53,22 @@ def read_body_v0(
             " is not supported",
             "not_a_pose_file",
         )
+    # A file of this version is read whole, because its frames differ in size.
+    check_decoded_size(f"`{path}`", os.fstat(file.fileno()).st_size)
     file.seek(offset)
     content = file.read()
     width = header.num_dims + 1
     person_bytes = _PERSON_ID_BYTES + header.layout.num_points * width * _FLOAT_BYTES
     try:
-        fps, num_frames = _BODY_00.unpack_from(content)
+        stated_fps, num_frames = _BODY_00.unpack_from(content)
         people_offsets, people_counts = _find_people(content, num_frames, person_bytes)
     except struct.error:
         raise ClipError(f"`{path}` is truncated: frames are missing", "truncated") from None
-    start_frame, end_frame = resolve_frame_range(path, span, validate_fps(path, fps), num_frames)
+    fps = validate_fps(path, stated_fps, selection.fps)
+    start_frame, end_frame = resolve_frame_range(path, selection.span, fps, num_frames)
     # The person may be missing in some frames, but must appear in at least one of the file.
     # `max` has an argument: `resolve_frame_range` rejects files without frames.
+    person = selection.person
     check_person(path, person, max(people_counts))
     # W: the coordinates of a point, followed by its confidence.
     values_TJW = np.zeros((end_frame - start_frame, header.layout.num_points, width), np.float32)
@@ -75,7 +83,9 @@ def read_body_v0(
             values_TJW[t] = flat_values.reshape(values_TJW[t].shape)
     points_TPJC = np.ascontiguousarray(values_TJW[:, None, :, :-1])
     confidence_TPJ = np.ascontiguousarray(values_TJW[:, None, :, -1])
-    return PoseSequence(points_TPJC, confidence_TPJ, float(fps), header.layout)
+    return PoseSequence(
+        points_TPJC, confidence_TPJ, fps, header.layout, has_whole_fps=selection.fps is None
+    )
 
 
 def _find_people(content: bytes, num_frames: int, person_bytes: int) -> tuple[list[int], list[int]]:

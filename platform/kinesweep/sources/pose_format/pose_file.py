@@ -10,6 +10,7 @@ clip. Drawing and writing are not supported.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
+import math
 import os
 import stat
 import struct
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.units import Span
+from kinesweep.sources.decoded_size import check_decoded_size
 from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_body_v0 import read_body_v0
 from kinesweep.sources.pose_format.pose_header import (
@@ -33,6 +35,7 @@ from kinesweep.sources.pose_format.pose_header import (
     parse_header,
 )
 from kinesweep.sources.pose_format.pose_validation import (
+    PoseSelection,
     check_finite,
     check_person,
     validate_fps,
@@ -51,7 +54,7 @@ class _BodyInfo:
     """The properties of the body of a file, whose data are points and then confidences.
 
     Attributes:
-        fps: Frame rate in frames per second.
+        fps: Frame rate in frames per second as the file states it, not checked.
         num_frames: Number of frames T.
         num_people: Number of people P.
         offset: Offset of the points (T, P, J, C) in bytes; the confidences (T, P, J) follow them.
@@ -63,13 +66,17 @@ class _BodyInfo:
     offset: int
 
 
-def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
+def read_pose(
+    path: Path, span: Span = Span(), person: int = 0, fps: float | None = None
+) -> PoseSequence:
     """Read the points and confidences of one person over a span of a `.pose` file.
 
     Args:
         path: Path of a `.pose` file.
         span: Part of the file to read; `Span.to_frame_range` defines the rounding.
         person: Index of the person, from 0.
+        fps: Frame rate in frames per second that replaces the one that the file states; spans in
+            milliseconds follow it.
 
     Returns:
         A sequence with P = 1. Its coordinates are finite wherever the confidence is not 0.
@@ -85,7 +92,7 @@ def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ClipError(f"`{path}` is not a file", "not_a_file")
         with path.open("rb") as file:
-            sequence = _read_sequence(file, path, span, person)
+            sequence = _read_sequence(file, path, PoseSelection(span, person, fps))
     except FileNotFoundError:
         raise ClipError(f"`{path}` does not exist", "missing_file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -122,14 +129,13 @@ def read_frame_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def _read_sequence(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequence:
+def _read_sequence(file: BufferedReader, path: Path, selection: PoseSelection) -> PoseSequence:
     """Read the points and confidences of one person over a span of an open file of any version.
 
     Args:
         file: File, open at its beginning.
         path: Path of the file, for error messages.
-        span: Part of the file to read.
-        person: Index of the person, from 0.
+        selection: Span, person and, if it is replaced, frame rate.
 
     Raises:
         ClipError: With a reason of `read_pose`.
@@ -140,25 +146,29 @@ def _read_sequence(file: BufferedReader, path: Path, span: Span, person: int) ->
         raise ClipError(f"`{path}` is empty", "empty_file")
     version, header, offset = _read_header(file, path)
     if version == 0.0:
-        return read_body_v0(file, path, header, offset, span, person)
+        return read_body_v0(file, path, header, offset, selection)
     body = _read_body_info(file, path, version, header, offset, size)
-    start_frame, end_frame = resolve_frame_range(path, span, body.fps, body.num_frames)
-    check_person(path, person, body.num_people)
+    # Not checked before: a rate that is replaced may be any number, even NaN.
+    fps = validate_fps(path, body.fps, selection.fps)
+    start_frame, end_frame = resolve_frame_range(path, selection.span, fps, body.num_frames)
+    check_person(path, selection.person, body.num_people)
     num_points, num_dims = header.layout.num_points, header.num_dims
     channel_bytes = body.num_people * num_points * _FLOAT_BYTES  # bytes of one number per point
     # People are interleaved in each frame: all of them are read, and one is kept.
     shape = (end_frame - start_frame, body.num_people, num_points)
+    check_decoded_size(f"`{path}`", math.prod(shape) * (num_dims + 1) * _FLOAT_BYTES)
     points_TPJC = _read_array(
         file, path, body.offset + start_frame * channel_bytes * num_dims, (*shape, num_dims)
     )
     confidence_offset = body.offset + body.num_frames * channel_bytes * num_dims
     confidence_TPJ = _read_array(file, path, confidence_offset + start_frame * channel_bytes, shape)
-    selected_people = slice(person, person + 1)
+    selected_people = slice(selection.person, selection.person + 1)
     return PoseSequence(
         points_TPJC[:, selected_people],
         confidence_TPJ[:, selected_people],
-        body.fps,
+        fps,
         header.layout,
+        has_whole_fps=version == 0.1 and selection.fps is None,
     )
 
 
@@ -201,7 +211,7 @@ def _read_body_info(
         size: Size of the file in bytes.
 
     Raises:
-        ClipError: With reason `truncated`, `no_people`, `wrong_length` or `bad_fps`.
+        ClipError: With reason `truncated`, `no_people` or `wrong_length`.
     """
     body_struct = _BODY_01 if version == 0.1 else _BODY_02
     file.seek(offset)
@@ -227,7 +237,7 @@ def _read_body_info(
             " copy or estimate it again",
             "truncated" if data_bytes < num_frames * frame_bytes else "wrong_length",
         )
-    return _BodyInfo(validate_fps(path, fps), num_frames, num_people, data_offset)
+    return _BodyInfo(fps, num_frames, num_people, data_offset)
 
 
 def _read_array(

@@ -1,11 +1,13 @@
 """A corpus of `.pose` files that are listed in one TSV per split."""
 
+from dataclasses import replace
 from typing import Any
 
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
+from kinesweep.core.units import Span
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.tsv.media_tsv import MediaTsvSource
 from kinesweep.sources.tsv.tsv_rows import MediaKind
@@ -29,8 +31,19 @@ class PoseTsvSource(MediaTsvSource):
         return "poses" if self.config.videos is None else "poses_or_videos"
 
     def get_read_options(self) -> dict[str, Any]:
-        """Return the kind of the source and the index of the selected person."""
-        return {"source": self.config.kind, "person": self.config.person}
+        """Return the kind of the source, the selected person, and the rate if it is replaced."""
+        options = {"source": self.config.kind, "person": self.config.person}
+        # Left out if it is not set, so that fingerprints of earlier stores stay valid.
+        return options if self.config.pose_fps is None else {**options, "fps": self.config.pose_fps}
+
+    def read_duration_s(self, clip: Clip) -> float:
+        """Return the duration of a clip's whole file in seconds.
+
+        Raises:
+            ClipError: If the file cannot be read.
+        """
+        pose = self.read(replace(clip, span=Span()))
+        return len(pose.points_TPJC) / pose.fps
 
     def read(self, clip: Clip) -> PoseSequence:
         """Read the poses of person `source.person` in the clip's span of its file (P = 1).
@@ -41,6 +54,6 @@ class PoseTsvSource(MediaTsvSource):
         """
         path = self.resolve_media_path(clip)
         try:
-            return read_pose(path, clip.span, self.config.person)
+            return read_pose(path, clip.span, self.config.person, self.config.pose_fps)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None

@@ -6,30 +6,52 @@ reader itself checks that the bytes are a complete `.pose` file.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
+from kinesweep.core.units import Span
 
 
-def validate_fps(path: Path, fps: float) -> float:
-    """Return the frame rate of a file unchanged, after checking that it is positive and finite.
+@dataclass(frozen=True)
+class PoseSelection:
+    """The part of a pose file to read.
+
+    Attributes:
+        span: Part of the file.
+        person: Index of the person, from 0.
+        fps: Frame rate that replaces the one that the file states; None keeps it.
+    """
+
+    span: Span
+    person: int
+    fps: float | None
+
+
+def validate_fps(path: Path, stated_fps: float, fps: float | None = None) -> float:
+    """Return the frame rate of a file, or the rate that replaces it, in frames per second.
 
     Args:
         path: Path of the file, for the error message.
-        fps: Frame rate in frames per second.
+        stated_fps: Frame rate that the file states.
+        fps: Frame rate that replaces it; None keeps it.
 
     Raises:
-        ClipError: With reason `bad_fps`.
+        ClipError: With reason `bad_fps` if the stated rate is needed, but 0, negative or not
+            finite.
     """
-    if not 0 < fps < float("inf"):  # also false for NaN
+    if fps is not None:
+        return fps
+    if not 0 < stated_fps < float("inf"):  # also false for NaN
         raise ClipError(
-            f"`{path}` declares {fps:g} frames a second; the rate must be positive and finite",
+            f"`{path}` declares {stated_fps:g} frames a second; the rate must be positive and"
+            " finite; state the right one with `source.fps`",
             "bad_fps",
         )
-    return float(fps)
+    return float(stated_fps)
 
 
 def check_person(path: Path, person: int, num_people: int) -> None:

@@ -1,8 +1,8 @@
 """Precomputed features in the layout of SSVP-SLT: one manifest per split, one file per clip.
 
 A row of a manifest is `video_name, length, label`, separated by tabs. A header is optional and is
-recognized by its first field; with a header, `length` may be omitted. The features of a row are at
-`{features}/{epoch}/{name[:5]}/{name}.pt`.
+recognized by the names of its columns; with a header, `length` may be omitted. The features of a
+row are at `{features}/{epoch}/{name[:5]}/{name}.pt`, where `name` lacks the suffix of a video.
 
 Train may have several augmented copies of each clip with the same text: `name` is the copy of the
 first of `source.epochs`, `name@3` the copy of epoch 3. `length` applies to the first epoch only,
@@ -10,15 +10,18 @@ because an augmented copy may be longer or shorter; a file with another length i
 or damaged files are reported and never replaced.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from kinesweep.config.recipe.source import FeatureManifestConfig
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
+from kinesweep.core.tables.number_format import parse_whole_number
 from kinesweep.core.units import Span
+from kinesweep.core.video_files import is_video_file
 from kinesweep.sources.base import PrecomputedFeatures
 from kinesweep.sources.precomputed.pt_features import FEATURE_SUFFIX, read_features
 from kinesweep.sources.tsv.base_table_source import TableSource
@@ -76,9 +79,19 @@ class FeatureManifestSource(TableSource):
         In train each row gives one clip for each of `source.epochs`, in other splits only the clip
         of the first epoch.
         """
-        table = read_table(path, self.get_table_name(split), MANIFEST_COLUMNS)
+        table = read_table(path, self.get_table_name(split), _assume_columns)
         epochs = self.config.epochs if split == "train" else self.config.epochs[:1]
         return _ManifestReader(table, split, epochs).read()
+
+
+def _assume_columns(fields: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of a manifest without a header, or nothing if its first line is one.
+
+    A header begins with a column name; where the columns have another order, it has two of them.
+    """
+    num_names = sum(field in MANIFEST_COLUMNS for field in fields)
+    is_header = fields[0] == MANIFEST_COLUMNS[0] or num_names > 1
+    return () if is_header else MANIFEST_COLUMNS
 
 
 def get_feature_path(epoch: int, name: str) -> str:
@@ -88,8 +101,10 @@ def get_feature_path(epoch: int, name: str) -> str:
         epoch: Epoch of the augmented copy.
         name: Name of the clip in the manifest.
     """
-    # SSVP-SLT groups the files by the first five characters of their names.
-    return f"{epoch}/{name[:5]}/{name}{FEATURE_SUFFIX}"
+    # SSVP-SLT groups the files by the first five characters of their names. Its manifests may
+    # name the video, whose suffix the feature file does not have.
+    stem = name.removesuffix(PurePosixPath(name).suffix) if is_video_file(name) else name
+    return f"{epoch}/{name[:5]}/{stem}{FEATURE_SUFFIX}"
 
 
 def make_epoch_id(name: str, epoch: int) -> str:
@@ -129,13 +144,15 @@ class _ManifestReader:
         fields = (field.strip() for field in row.fields)
         values = dict(zip(self.table.header, fields, strict=True))
         name, length, label = (values.get(column, "") for column in MANIFEST_COLUMNS)
-        errors = _find_row_errors(name, length)
+        num_features, errors = _parse_length(length)
+        if not name:
+            errors.insert(0, "`video_name` is empty; it must name the feature file")
         if errors:
             parsed.errors += [(location, text) for text in errors]
         elif not label:
             parsed.invalid_rows.append(InvalidRow(location, name, "empty_text", "`label` is empty"))
         else:
-            parsed.clips += self._build_clips(name, int(length or 0), label, location)
+            parsed.clips += self._build_clips(name, num_features, label, location)
 
     def _build_clips(self, name: str, length: int, label: str, location: str) -> list[Clip]:
         """Build the clips of a row, one for each epoch in the order of `epochs`.
@@ -178,16 +195,16 @@ def _find_header_errors(table: Table) -> list[TableError]:
     return errors
 
 
-def _find_row_errors(name: str, length: str) -> list[str]:
-    """Return the error texts for an empty name and a malformed length in a row of a manifest.
+def _parse_length(text: str) -> tuple[int, list[str]]:
+    """Parse the length in a row of a manifest, and return it with the error in it.
 
-    An empty length is not an error.
+    An empty text is not an error; the length is then 0, for unknown.
     """
-    errors = []
-    if not name:
-        errors.append("`video_name` is empty; it must name the feature file")
-    # `isdigit` alone accepts superscripts, on which `int` fails; a length of 0 is an error too.
-    if length and not (length.isascii() and length.isdigit() and int(length)):
-        text = f"`length` must be a whole number of 1 or more, but is `{length}`"
-        errors.append(text)
-    return errors
+    try:
+        length = parse_whole_number(text) if text else None
+        hint = ""
+    except ValueError as error:
+        length, hint = 0, str(error)
+    if length is None or length > 0:
+        return length or 0, []
+    return 0, [f"`length` must be a whole number of 1 or more, but is `{text}`{hint}"]

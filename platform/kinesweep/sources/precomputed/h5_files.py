@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
+from kinesweep.sources.decoded_size import check_decoded_size
 from kinesweep.sources.file_stamp import FileStamp, read_file_stamp
 
 MAX_OPEN_FILES = 8
@@ -141,7 +142,7 @@ def _read_dataset(data: h5py.h5d.DatasetID, location: str) -> NDArray[np.floatin
 
     Raises:
         ClipError: With reason `unreadable` (the data are in another file), `wrong_dtype`,
-            `wrong_shape` or `incomplete`.
+            `wrong_shape`, `incomplete` or `too_large`.
     """
     shape, dtype, creation_properties = data.shape, data.dtype, data.get_create_plist()
     layout = creation_properties.get_layout()
@@ -166,6 +167,7 @@ def _read_dataset(data: h5py.h5d.DatasetID, location: str) -> NDArray[np.floatin
         is_complete = data.get_storage_size() >= math.prod(shape) * dtype.itemsize
     if not is_complete:
         raise ClipError(f"a part of {location} was never written; write it again", "incomplete")
+    check_decoded_size(location, math.prod(shape) * dtype.itemsize)
     x_TD = np.empty(shape, dtype)
     data.read(h5py.h5s.ALL, h5py.h5s.ALL, x_TD)
     return x_TD

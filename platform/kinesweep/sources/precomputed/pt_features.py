@@ -12,11 +12,13 @@ import numpy as np
 
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.base import PrecomputedFeatures
+from kinesweep.sources.decoded_size import check_decoded_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FEATURE_SUFFIX = ".pt"
+_FLOAT_BYTES = 4
 _CHECKSUM_PREFIX = "the checksum"
 """Prefix of our own error message. PyTorch's messages are not shown: they suggest loading the file
 with its code enabled."""
@@ -46,6 +48,8 @@ def read_features(path: Path, rate_hz: float, length: float | None = None) -> Pr
         raise ClipError(
             f"`{path}` holds {len(x_TD)} features, but its manifest says {length:g}", "wrong_length"
         )
+    # A tensor of any size can be a view of a single number, so the file's size says nothing.
+    check_decoded_size(f"`{path}`", x_TD.numel() * _FLOAT_BYTES)
     return PrecomputedFeatures(np.ascontiguousarray(x_TD.detach().float().numpy()), rate_hz)
 
 
@@ -59,6 +63,7 @@ def _read_tensor(path: Path) -> "Tensor":
         raise ClipError(f"`{path}` does not exist", "missing_file")
     import torch  # takes seconds; errors in a table are reported without it
 
+    check_decoded_size(f"`{path}`", path.stat().st_size)
     try:
         _verify_checksums(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)

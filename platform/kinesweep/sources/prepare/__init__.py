@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import InputError
+from kinesweep.core.tables.table_writing import format_table
 from kinesweep.sources.prepare.clip_annotation import ClipAnnotation
 from kinesweep.sources.prepare.csl_daily import read_csl_daily
 from kinesweep.sources.prepare.file_search import find_unestimated_video
@@ -258,21 +259,20 @@ def _write_split_tables(out: Path, lines_by_split: dict[str, list[str]]) -> dict
 
 def _write_dropped_table(path: Path, annotations_by_split: dict[str, SplitAnnotations]) -> None:
     """Write the table of the dropped rows with their reasons, unless there are none."""
-    lines = [
-        f"{split}\t{row.row}\t{row.reason}"
+    rows = [
+        (split, row.row, row.reason)
         for split, part in annotations_by_split.items()
         for row in part.dropped
         # Two thirds of the cues of automatic captions only repeat lines; they are counted alone.
         if row.reason != "rolling_repeat"
     ]
-    if lines:
-        path.write_text("\n".join(["split\trow\treason", *lines]) + "\n", encoding="utf-8")
+    if rows:
+        path.write_text(format_table([("split", "row", "reason"), *rows]), encoding="utf-8")
 
 
 def _write_missing_table(path: Path, missing_clips: list[_MissingClip]) -> None:
     """Write the table of the clips without a pose file or annotations, unless there are none."""
     if not missing_clips:
         return
-    lines = ["split\tid\tlooked for"]
-    lines += [f"{clip.split}\t{clip.clip_id}\t{clip.searched_item}" for clip in missing_clips]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = [(clip.split, clip.clip_id, clip.searched_item) for clip in missing_clips]
+    path.write_text(format_table([("split", "id", "looked for"), *rows]), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kinesweep.core.tables.table_writing import format_row
 from kinesweep.sources.tsv.tsv_columns import WRITTEN_COLUMNS
 
 MIN_CLIP_MS = 40
@@ -91,5 +92,5 @@ class ClipAnnotation:
         values = {**vars(self), "signal": pose_file.path, "output": self.text}
         values["signal_start"] = f"{pose_file.start_ms:.10g}"
         values["signal_end"] = f"{pose_file.end_ms:.10g}"
-        # Tabs and line breaks within a field would break the table, so white space is collapsed.
-        return "\t".join(" ".join(str(values[column]).split()) for column in WRITTEN_COLUMNS)
+        # Captions break lines for the screen, so white space within a field is collapsed.
+        return format_row(" ".join(str(values[column]).split()) for column in WRITTEN_COLUMNS)

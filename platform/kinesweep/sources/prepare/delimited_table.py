@@ -1,12 +1,12 @@
-"""A reader for the delimited text tables in which corpora publish their annotations.
+"""The tables in which corpora publish their annotations, as dictionaries of their fields.
 
-`tsv.tsv_reader` does not read these tables, because they have other delimiters and fields that a
-spreadsheet program may have quoted.
+They have several delimiters and more columns than are needed, and are read like all tables
+(`tsv.tsv_reader`).
 """
 
 from pathlib import Path
 
-from kinesweep.sources.tsv.tsv_reader import TableError
+from kinesweep.sources.tsv.tsv_reader import TableError, find_other_delimiter, read_table
 
 
 def read_delimited_rows(
@@ -14,53 +14,32 @@ def read_delimited_rows(
 ) -> tuple[list[tuple[int, dict[str, str]]], list[TableError]]:
     """Read the rows of a table with a header, and return them with the errors in the file.
 
-    Fields may be quoted as spreadsheet programs do. A quotation mark inside a sentence is an
-    ordinary character.
-
     Args:
-        path: Path of the table, which must exist.
+        path: Path of the table.
         delimiter: Separator between fields.
         required_columns: Columns that must exist.
 
     Returns:
-        The line number of each row with its fields by column name, and all errors. If the file is
-        not UTF-8 or lacks a required column, there are no rows.
-
-    Raises:
-        OSError: If the file cannot be read.
+        The line number of each row with its fields by column name, and all errors. If the file
+        cannot be read, or lacks or repeats a column, there are no rows.
     """
-    # Not the `csv` module: an unclosed quotation mark would swallow all lines after it.
-    try:
-        # Not `splitlines`, which also splits at Unicode separators inside a sentence.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        return [], [(path.name, f"is not UTF-8 ({error.reason} at byte {error.start})")]
-    header = [_unquote_field(field) for field in lines[0].rstrip("\r").split(delimiter)]
-    missing_columns = [column for column in required_columns if column not in header]
-    if missing_columns:
-        return [], [(f"{path.name}:1", f"has no column `{column}`") for column in missing_columns]
-    rows, errors = [], []
-    for line_number, line in enumerate(lines[1:], 2):
-        if not line.strip():
-            continue
-        fields = [_unquote_field(field) for field in line.rstrip("\r").split(delimiter)]
-        if len(fields) != len(header):
-            errors.append(
-                (f"{path.name}:{line_number}", f"has {len(fields)} fields, not {len(header)}")
-            )
-        else:
-            rows.append((line_number, dict(zip(header, fields, strict=True))))
-    return rows, errors
-
-
-def _unquote_field(field: str) -> str:
-    """Return a field without the quotation marks that a spreadsheet program added to it.
-
-    Doubled quotation marks inside become single ones. A field that is not quoted in this way is
-    returned unchanged.
-    """
-    inner = field[1:-1]
-    # A spreadsheet doubles the marks inside; a single one means that the outer ones are text.
-    if len(field) < 2 or field[0] != '"' or field[-1] != '"' or '"' in inner.replace('""', ""):
-        return field
-    return inner.replace('""', '"')
+    table = read_table(path, path.name, delimiter=delimiter)
+    if not table.header:
+        return [], list(table.errors)
+    location, header = f"{path.name}:1", table.header
+    other_delimiter = find_other_delimiter(header)
+    hint = f"; its fields are separated by {other_delimiter}" if other_delimiter else ""
+    errors = [
+        (location, f"has no column `{column}`{hint}")
+        for column in required_columns
+        if column not in header
+    ]
+    errors += [
+        (location, f"column `{column}` appears twice")
+        for column in dict.fromkeys(header)
+        if column and header.count(column) > 1
+    ]
+    if errors:
+        return [], errors
+    rows = [(row.line_number, dict(zip(header, row.fields, strict=True))) for row in table.rows]
+    return rows, list(table.errors)

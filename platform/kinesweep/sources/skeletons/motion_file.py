@@ -8,11 +8,13 @@ points.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
+import math
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +24,10 @@ from kinesweep.core.pickle_policy import PICKLE_SUFFIXES, format_pickle_error
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.units import Span
+from kinesweep.sources.decoded_size import check_decoded_size
 from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_file import read_pose
+from kinesweep.sources.skeletons.array_meaning import ArrayMeaning, split_third_value
 from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
 
 PACK_SUFFIX = ".npz"
@@ -34,17 +38,19 @@ of them those of the body."""
 _NUM_COORDINATES = (2, 3)
 _PICKLE_FIRST_BYTE = b"\x80"
 """First byte of a pickle, for all but the oldest protocols."""
-_FILL_ADVICE = "fill in the missing points, or use `.pose` files, which mark them"
+_FILL_ADVICE = (
+    "fill in the missing points, or mark them: with confidence 0 (`source.third: confidence`), or"
+    " in `.pose` files"
+)
 
 
-def read_single_motion(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSequence:
+def read_single_motion(path: Path, span: Span, meaning: ArrayMeaning) -> PoseSequence:
     """Read a span of the motion in a file that contains only one motion.
 
     Args:
         path: Path of an `.npy`, `.npz` or `.pose` file.
         span: Frames to read.
-        skeleton: Skeleton of the points in an array; a `.pose` file names its own.
-        fps: Frame rate of an array in frames per second; a `.pose` file states its own.
+        meaning: Meaning of an array; a `.pose` file states its own.
 
     Raises:
         ClipError: With the reasons of `read_pose` for a `.pose` file, or else of
@@ -52,35 +58,46 @@ def read_single_motion(path: Path, span: Span, skeleton: Skeleton, fps: float) -
     """
     if path.suffix.lower() == POSE_SUFFIX:
         return read_pose(path, span)
-    return build_pose_sequence(read_motion_array(path, skeleton), path, span, skeleton, fps)
+    return build_pose_sequence(read_motion_array(path, meaning.skeleton), path, span, meaning)
 
 
 def build_pose_sequence(
-    x: NDArray[Any], path: Path, span: Span, skeleton: Skeleton, fps: float
+    x: NDArray[Any], path: Path, span: Span, meaning: ArrayMeaning
 ) -> PoseSequence:
-    """Build the pose sequence of a span of a stored motion; every point gets confidence 1.
+    """Build the pose sequence of a span of a stored motion.
+
+    Every point gets confidence 1 if the array holds no confidences.
 
     Args:
         x: Stored array, (T, J, C) or (T, J·C).
         path: Path of the file, for error messages.
         span: Frames to keep.
-        skeleton: Skeleton of the points.
-        fps: Frame rate in frames per second.
+        meaning: Skeleton, frame rate and meaning of the third value.
 
     Raises:
         ClipError: With reason `wrong_dtype`, `wrong_shape`, `no_frames`, `span_beyond_file`,
-            `empty_span` or `nan_frames`. The message names the file.
+            `empty_span`, `nan_frames`, `no_confidence` or `bad_confidence`. The message names the
+            file.
     """
-    x_TJC = reshape_to_joints(x, skeleton, path)
+    x_TJC = reshape_to_joints(x, meaning.skeleton, path)
     # The span is cut before the conversion, so only its frames are copied.
-    start_frame, end_frame = resolve_frame_range(path, span, fps, len(x_TJC))
+    start_frame, end_frame = resolve_frame_range(path, span, meaning.fps, len(x_TJC))
     with np.errstate(all="ignore"):  # values beyond float32 become infinite and are refused below
         x_TPJC = np.ascontiguousarray(x_TJC[start_frame:end_frame, None], np.float32)
-    num_invalid_frames = int((~np.isfinite(x_TPJC)).any(axis=(1, 2, 3)).sum())
+    x_TPJC, confidence_TPJ = split_third_value(x_TPJC, meaning.third, path)
+    # Coordinates of points that were not found may be anything.
+    is_invalid_TPJ = ~np.isfinite(x_TPJC).all(axis=3) & (confidence_TPJ > 0)
+    num_invalid_frames = int(is_invalid_TPJ.any(axis=(1, 2)).sum())
     if num_invalid_frames:
         text = f"in {num_invalid_frames} of {len(x_TPJC)} frames; {_FILL_ADVICE}"
         raise ClipError(f"`{path}` has coordinates that are not numbers {text}", "nan_frames")
-    return PoseSequence(x_TPJC, np.ones(x_TPJC.shape[:3], np.float32), fps, skeleton.layout)
+    return PoseSequence(
+        x_TPJC,
+        confidence_TPJ,
+        meaning.fps,
+        meaning.skeleton.layout,
+        has_confidence=meaning.third == "confidence",
+    )
 
 
 def read_motion_array(path: Path, skeleton: Skeleton) -> NDArray[Any]:
@@ -202,9 +219,10 @@ def open_arrays(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     statement and are converted here.
 
     Raises:
-        ClipError: With reason `missing_file`, `pickled` or `unreadable`.
+        ClipError: With reason `missing_file`, `pickled`, `too_large` or `unreadable`.
     """
     try:
+        check_decoded_size(f"`{path}`", _compute_array_bytes(path))
         arrays = np.load(path, allow_pickle=False)
         # `np.load` returns the array of an `.npy` itself, but an archive to close for an `.npz`.
         if isinstance(arrays, np.ndarray):
@@ -227,3 +245,38 @@ def open_arrays(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
             raise ClipError(f"`{path}` {format_pickle_error(path)}", "pickled") from None
         text = f"is not a NumPy file: it begins with {first_bytes!r}"
         raise ClipError(f"`{path}` {text}", "unreadable") from None
+
+
+def _compute_array_bytes(path: Path) -> int:
+    """Compute the size of the arrays of a NumPy file in memory, from its headers.
+
+    Raises:
+        OSError: If the file cannot be read.
+        zipfile.BadZipFile: If the archive is damaged.
+    """
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            # NumPy reads an `.npy` straight into the array that its header declares.
+            return max(os.fstat(file.fileno()).st_size, _read_declared_bytes(file))
+        with zipfile.ZipFile(file) as archive:
+            num_bytes = 0
+            for member in archive.infolist():
+                with archive.open(member) as member_file:
+                    num_bytes += max(member.file_size, _read_declared_bytes(member_file))
+            return num_bytes
+
+
+def _read_declared_bytes(file: IO[bytes]) -> int:
+    """Read the size in bytes of the array that an open `.npy` declares; 0 if it is none."""
+    file.seek(0)
+    try:
+        version = np.lib.format.read_magic(file)
+        # Version 3 differs from 2 in the encoding of field names only, which no motion has.
+        is_first = version == (1, 0)
+        read_header = (
+            np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read_header(file)
+    except ValueError:  # not a NumPy array; `np.load` reports what it is
+        return 0
+    return math.prod(shape) * dtype.itemsize

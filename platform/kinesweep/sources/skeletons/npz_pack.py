@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.skeletons import ThirdCoordinate
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.file_stamp import FileStamp, read_file_stamp
 from kinesweep.sources.skeletons.motion_file import open_arrays
@@ -20,8 +21,9 @@ from kinesweep.sources.skeletons.motion_file import open_arrays
 MAX_PACKS = 4
 """Maximum number of packs that a process keeps in memory."""
 
-Pack = tuple[NDArray[Any], NDArray[np.int64]]
-"""`data` (sum T, J, C) with the frames of all motions, and `offsets` (N+1) where each begins."""
+Pack = tuple[NDArray[Any], NDArray[np.int64], str | None]
+"""`data` (sum T, J, C) with the frames of all motions, `offsets` (N+1) where each begins, and the
+meaning of the third value of a point, `third`, which `kinesweep convert` writes."""
 
 
 class NpzCache:
@@ -34,7 +36,7 @@ class NpzCache:
         # Packs may be hundreds of megabytes; another process reads them itself.
         return {"_packs": OrderedDict()}
 
-    def get_motion(self, path: Path, index: int) -> NDArray[Any]:
+    def get_motion(self, path: Path, index: int, third: ThirdCoordinate = "z") -> NDArray[Any]:
         """Return one motion of a pack as a view of the cached array, in its stored type and shape.
 
         The pack is read if it is not cached or was replaced.
@@ -42,10 +44,33 @@ class NpzCache:
         Args:
             path: Path of the pack.
             index: Index of the motion, from 0.
+            third: Meaning of the third value of a point that the recipe states.
 
         Raises:
-            ClipError: With reason `missing_file`, `unreadable`, `pickled`, `bad_pack` or
-                `no_such_motion`. The message names the file.
+            ClipError: With reason `missing_file`, `unreadable`, `pickled`, `bad_pack`,
+                `no_such_motion`, or `other_third` if the pack states another meaning. The message
+                names the file.
+        """
+        data, offsets, stated_third = self._get_pack(path)
+        if stated_third not in (None, third):
+            raise ClipError(
+                f"`{path}` states that the third value of its points is {stated_third}, but the"
+                f" recipe says {third}; set `source.third: {stated_third}`",
+                "other_third",
+            )
+        if not 0 <= index < len(offsets) - 1:
+            raise ClipError(
+                f"`{path}` holds {len(offsets) - 1} motions, numbered from 0, but motion {index}"
+                " was requested",
+                "no_such_motion",
+            )
+        return data[offsets[index] : offsets[index + 1]]
+
+    def _get_pack(self, path: Path) -> Pack:
+        """Return a pack, which is read if it is not cached or was replaced.
+
+        Raises:
+            ClipError: With a reason of `get_motion`.
         """
         stamp = read_file_stamp(path)
         # Removed and inserted again: the order of the dictionary is that of the last use.
@@ -55,18 +80,11 @@ class NpzCache:
         self._packs[path] = stamp, pack
         while len(self._packs) > MAX_PACKS:
             self._packs.popitem(last=False)
-        data, offsets = pack
-        if not 0 <= index < len(offsets) - 1:
-            raise ClipError(
-                f"`{path}` holds {len(offsets) - 1} motions, numbered from 0, but motion {index}"
-                " was requested",
-                "no_such_motion",
-            )
-        return data[offsets[index] : offsets[index + 1]]
+        return pack
 
 
 def _read_pack(path: Path) -> Pack:
-    """Read the two arrays of a pack, and check that the offsets fit the data.
+    """Read the arrays of a pack, and check that the offsets fit the data.
 
     Raises:
         ClipError: With reason `missing_file`, `unreadable`, `pickled` or `bad_pack`.
@@ -78,6 +96,7 @@ def _read_pack(path: Path) -> Pack:
             text = f"`{path}` holds {array_names}; a pack of motions must hold `data` and `offsets`"
             raise ClipError(text, "bad_pack")
         data, offsets = np.asarray(arrays["data"]), np.asarray(arrays["offsets"])
+        third = str(arrays["third"]) if "third" in names else None
     is_index_array = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
     if not is_index_array or offsets[0] != 0 or (np.diff(offsets.astype(np.int64)) < 0).any():
         text = "must be whole numbers that start at 0 and never decrease"
@@ -85,4 +104,4 @@ def _read_pack(path: Path) -> Pack:
     if data.shape[:1] != (offsets[-1],):  # compared as tuples: `data` may be a scalar
         text = f"end at {offsets[-1]}, but `data` has the shape {data.shape}, with frames first"
         raise ClipError(f"`offsets` of `{path}` {text}", "bad_pack")
-    return data, offsets.astype(np.int64)
+    return data, offsets.astype(np.int64), third

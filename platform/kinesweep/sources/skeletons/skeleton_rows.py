@@ -17,7 +17,9 @@ from kinesweep.config.recipe.skeletons import (
 )
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.pickle_policy import format_pickle_error, is_pickle
+from kinesweep.core.tables.number_format import parse_whole_number
 from kinesweep.core.units import Span
+from kinesweep.sources.skeletons.motion_file import MOTION_SUFFIXES
 from kinesweep.sources.skeletons.skeleton_columns import (
     ColumnIndices,
     resolve_skeleton_columns,
@@ -187,17 +189,23 @@ def _parse_whole_number(text: str, column: str, errors: list[str]) -> int | None
         column: Name of the column, for the error.
         errors: Error texts, to which at most one is appended.
     """
-    # `isdigit` alone accepts superscripts, and `int` signs, spaces and underscores.
-    if text.isascii() and text.isdigit():
-        return int(text)
-    errors.append(f"`{column}` must be a whole number of 0 or more, but is `{text}`")
+    try:
+        value, hint = parse_whole_number(text), ""
+    except ValueError as error:
+        value, hint = -1, str(error)
+    if value >= 0:
+        return value
+    errors.append(f"`{column}` must be a whole number of 0 or more, but is `{text}`{hint}")
     return None
 
 
 def _make_default_id(media: str, span: Span) -> str:
     """Return the default id of a clip: its motion without suffix, and `@start-end` for a span."""
     file, motion_index = split_pack_path(media)
-    name = PurePosixPath(file).with_suffix("").as_posix()
+    # A dot may also be a part of the name.
+    path = PurePosixPath(file)
+    has_suffix = path.suffix.lower() in MOTION_SUFFIXES
+    name = (path.with_suffix("") if has_suffix else path).as_posix()
     name += "" if motion_index is None else f"{PACK_SEPARATOR}{motion_index}"
     return name if span.is_full else f"{name}@{span.start or 0:.0f}-{_format_end(span.end)}"
 

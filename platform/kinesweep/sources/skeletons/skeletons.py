@@ -18,9 +18,9 @@ from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
-from kinesweep.core.skeleton.skeleton import SKELETONS
 from kinesweep.core.units import Span
 from kinesweep.sources.base import MediaDigest, SkeletonMotion
+from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
 from kinesweep.sources.skeletons.motion_digest import compute_motion_digest
 from kinesweep.sources.skeletons.motion_file import (
     MOTION_SUFFIXES,
@@ -56,7 +56,7 @@ class SkeletonsSource(TableSource):
         super().__init__(config)
         self.config, self._needs_text = config, needs_text
         self._motions_path = Path(config.motions).absolute() if config.motions is not None else None
-        self._skeleton = SKELETONS[config.skeleton]
+        self._meaning = ArrayMeaning.from_config(config)
         self._packs = NpzCache()
         # Both are filled by `read_rows`: clips by id, which other clips may name as their reference
         # motion, and the name of the pack by split.
@@ -78,9 +78,14 @@ class SkeletonsSource(TableSource):
         )
 
     def get_read_options(self) -> dict[str, Any]:
-        """Return the kind of the source, the frame rate and the skeleton; arrays store neither."""
+        """Return the kind of the source and what arrays do not state themselves.
+
+        That is the frame rate, the skeleton and the meaning of the third value.
+        """
         config = self.config
-        return {"source": config.kind, "fps": config.fps, "skeleton": config.skeleton}
+        options = {"source": config.kind, "fps": config.fps, "skeleton": config.skeleton}
+        # Left out with its default, so that fingerprints of earlier stores stay valid.
+        return options if config.third == "z" else {**options, "third": config.third}
 
     def read_split_table(self, split: str) -> Table:
         """Read a split's table as text, without converting its rows to clips."""
@@ -208,12 +213,11 @@ class SkeletonsSource(TableSource):
                 `build_pose_sequence`.
         """
         _, motion_index = split_pack_path(motion_clip.media)
-        skeleton, fps = self._skeleton, self.config.fps
         try:
             if motion_index is None:
-                return read_single_motion(path, motion_clip.span, skeleton, fps)
-            x = self._packs.get_motion(path, motion_index)
-            return build_pose_sequence(x, path, motion_clip.span, skeleton, fps)
+                return read_single_motion(path, motion_clip.span, self._meaning)
+            x = self._packs.get_motion(path, motion_index, self._meaning.third)
+            return build_pose_sequence(x, path, motion_clip.span, self._meaning)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
 
@@ -254,12 +258,12 @@ class SkeletonsSource(TableSource):
 
         Raises:
             ClipError: With reason `missing_reference`.
-            SourceError: If the tables have errors.
         """
         if not clip.reference:
             return None
-        # A reference motion may be a row of any table; reading them fills both attributes.
-        self._get_rows()
+        # A reference motion may be a row of any table; reading them fills both attributes. A check
+        # reads what it can in spite of errors in the tables.
+        self._load_rows()
         candidate = self._reference_motion_candidates.get(clip.reference)
         if candidate is not None:
             return candidate

@@ -17,6 +17,7 @@ from kinesweep.config.recipe.source import SourceConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import create_generator
+from kinesweep.core.tables.table_writing import format_table
 from kinesweep.sources import build_source
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from kinesweep.sources.splitting.skeleton_splits import SkeletonTableFormatter
@@ -186,12 +187,14 @@ def _write_fold(
 
 def _format_media_table(clips: list[Clip], source: MediaTsvSource, root: Path) -> str:
     """Format clips as the text of a TSV with `WRITTEN_COLUMNS`; media paths start at `root`."""
-    lines = ["\t".join(WRITTEN_COLUMNS)]
+    rows: list[tuple[str, ...]] = [WRITTEN_COLUMNS]
+    # The recipe over the folds has the unit of the corpus; spans in seconds are kept in ms.
+    unit = 1000 if source.time_unit == "s" else 1
     for clip in clips:
         media = Path(os.path.relpath(source.get_root(clip.split) / clip.media, root)).as_posix()
         # `g` keeps fractions of a millisecond and writes whole numbers without a point.
-        start, end = (f"{bound or 0:.10g}" for bound in (clip.span.start, clip.span.end))
+        start, end = (f"{(bound or 0) / unit:.10g}" for bound in (clip.span.start, clip.span.end))
         prompts = (clip.encoder_prompt, clip.decoder_prompt, clip.texts[0])
         metadata = (clip.document, str(clip.order), clip.signer, clip.gloss, clip.language)
-        lines.append("\t".join((clip.id, media, start, end, *prompts, *metadata)))
-    return "\n".join(lines) + "\n"
+        rows.append((clip.id, media, start, end, *prompts, *metadata))
+    return format_table(rows)

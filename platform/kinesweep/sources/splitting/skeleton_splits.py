@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kinesweep.config.recipe.skeletons import is_text_meaning
 from kinesweep.core.clip import Clip
+from kinesweep.core.tables.table_writing import format_table
 from kinesweep.sources.skeletons.skeleton_rows import split_pack_path
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 
@@ -72,15 +73,15 @@ class SkeletonTableFormatter:
 
         Rows of reference motions that are not clips themselves come last and have no texts.
         """
-        lines = ["\t".join(self._columns)]
+        table: list[list[str]] = [self._columns]
         empty_texts = dict.fromkeys(self._text_columns, "")
         rows: list[tuple[Clip, dict[str, str]]] = [(clip, {}) for clip in clips]
         rows += [(clip, empty_texts) for clip in self._source.list_reference_motion_clips(clips)]
         for clip, texts in rows:
             # Later entries win: explicit ids and motions, then the emptied texts of references.
             cells = {**self._cells_by_row[clip.row], **self._get_explicit_cells(clip), **texts}
-            lines.append("\t".join(cells.get(column, "") for column in self._columns))
-        return "\n".join(lines) + "\n"
+            table.append([cells.get(column, "") for column in self._columns])
+        return format_table(table)
 
     def _get_explicit_cells(self, clip: Clip) -> dict[str, str]:
         """Return the cells that state what a clip's place in its table implied, by column.

@@ -110,8 +110,18 @@ def compute_overlaps(source: Source) -> OverlapReport:
     Raises:
         SourceError: If the metadata is malformed.
     """
-    # In the order train, validation, test, so `first` is always the earlier split of a pair.
-    clips = {split: source.list_clips(split) for split in source.list_splits()}
+    return compute_clip_overlaps(
+        {split: source.list_clips(split) for split in source.list_splits()}
+    )
+
+
+def compute_clip_overlaps(clips: dict[str, list[Clip]]) -> OverlapReport:
+    """Compute the overlaps between each pair of splits from the clips of each split.
+
+    Args:
+        clips: Clips by split, in the order train, validation, test.
+    """
+    # The order makes `first` always the earlier split of a pair.
     results = [
         _compute_overlap(kind, values, first, second, clips)
         for first, second in combinations(clips, 2)

@@ -15,8 +15,8 @@ from kinesweep.config.recipe.source import SingleSourceConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.paths import resolve_path_inside
-from kinesweep.sources.base import Media, MediaDigest
-from kinesweep.sources.tsv.parsed_rows import ParsedRows, find_duplicate_ids
+from kinesweep.sources.base import CorpusRows, Media, MediaDigest
+from kinesweep.sources.tsv.parsed_rows import ParsedRows, find_duplicate_ids, to_corpus_rows
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _MISSING_FILE = ("does not exist", "missing_file")
@@ -118,11 +118,15 @@ class TableSource(ABC):
         """
         return list(self._get_rows().invalid_rows)
 
+    def read_all_rows(self) -> CorpusRows:
+        """Return the clips, invalid rows and malformed rows of all splits without an error."""
+        return to_corpus_rows(self._load_rows())
+
     def resolve_media_path(self, clip: Clip) -> Path:
         """Return the absolute path of the clip's media file or folder of images.
 
         Raises:
-            ClipError: With reason `outside_root`, `missing_file` or `not_a_file`.
+            ClipError: With reason `outside_root`, `missing_file`, `not_a_file` or `unreadable`.
         """
         try:
             # A table must not reach files outside the corpus, for example by `../`.
@@ -135,6 +139,10 @@ class TableSource(ABC):
             if self.is_valid_media(path):
                 return path
             exists = path.exists()
+        except PermissionError as error:
+            raise ClipError(
+                f"{clip.row}: `{path}` cannot be read: {error.strerror}", "unreadable"
+            ) from None
         except (OSError, ValueError):  # a name that no file can have: too long, or with a NUL
             exists = False
         text, reason = (self.invalid_media_message, "not_a_file") if exists else _MISSING_FILE
@@ -193,16 +201,18 @@ class TableSource(ABC):
         Raises:
             SourceError: If the tables have errors; the message contains all of them.
         """
+        rows = self._load_rows()
+        raise_table_errors(rows.errors)
+        return rows
+
+    def _load_rows(self) -> ParsedRows:
+        """Return the parsed rows and errors of all tables, which are read on the first call."""
         if self._rows is None:
             self._rows = self._parse_tables()
         return self._rows
 
     def _parse_tables(self) -> ParsedRows:
-        """Read all tables, make the ids of their clips unique and limit them to `max_clips`.
-
-        Raises:
-            SourceError: If the tables have errors; the message contains all of them.
-        """
+        """Read all tables, make the ids of their clips unique and limit them to `max_clips`."""
         tables = [self.read_rows(split, path) for split, path in self._tables.items()]
         clips = [clip for rows in tables for clip in rows.clips]
         # Ids are made unique over all splits and before `max_clips` is applied, so that a clip has
@@ -211,8 +221,8 @@ class TableSource(ABC):
             clips, {row for rows in tables for row in rows.rows_without_id}
         )
         errors = [error for rows in tables for error in rows.errors]
-        raise_table_errors([*errors, *find_duplicate_ids(unique_clips, self.duplicate_id_advice)])
-        combined = ParsedRows()
+        errors += find_duplicate_ids(unique_clips, self.duplicate_id_advice)
+        combined = ParsedRows(errors=errors)
         for rows in tables:
             # `unique_clips` has the order of the tables: each table takes its clips from the front.
             rows.clips, unique_clips = (

@@ -10,8 +10,10 @@ from typing import ClassVar
 
 from kinesweep.config.recipe.source import PoseTsvConfig, VideoTsvConfig
 from kinesweep.core.clip import Clip
+from kinesweep.core.errors import ClipError
 from kinesweep.sources.tsv.base_table_source import TableSource
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
+from kinesweep.sources.tsv.row_spans import TimeUnit, find_unit_error_by_media
 from kinesweep.sources.tsv.tsv_reader import read_table
 from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader, make_ids_unique
 
@@ -41,6 +43,19 @@ class MediaTsvSource(TableSource):
     def media_kind(self) -> MediaKind:
         """Return the kind of media file that the rows of the tables may name."""
 
+    @abstractmethod
+    def read_duration_s(self, clip: Clip) -> float:
+        """Return the duration of a clip's whole file in seconds.
+
+        Raises:
+            ClipError: If the file cannot be read.
+        """
+
+    @property
+    def time_unit(self) -> TimeUnit:
+        """Return the unit of the start and end times in the tables."""
+        return self._table_config.time_unit
+
     def make_ids_unique(self, clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
         """Return the clips with repeated ids lengthened, except ids from a column `id`."""
         return make_ids_unique(clips, rows_without_id)
@@ -49,6 +64,17 @@ class MediaTsvSource(TableSource):
         """Read the table of one split, and return its clips, invalid rows and errors."""
         config = self._table_config
         table = read_table(path, self.get_table_name(split))
-        return RowReader(
+        rows = RowReader(
             table, split, config.time_unit, config.ignore_columns, media_kind=self.media_kind
         ).read()
+        if config.time_unit == "ms" and not rows.errors:
+            error_text = find_unit_error_by_media(rows.clips, self._find_duration_s)
+            rows.errors += [(table.name, error_text)] if error_text else []
+        return rows
+
+    def _find_duration_s(self, clip: Clip) -> float | None:
+        """Return the duration of a clip's whole file in seconds, or None if it cannot be read."""
+        try:
+            return self.read_duration_s(clip)
+        except ClipError:
+            return None

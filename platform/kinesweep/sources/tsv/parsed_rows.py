@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from kinesweep.core.clip import Clip, InvalidRow
+from kinesweep.sources.base import TABLE_ERROR, CorpusRows
 from kinesweep.sources.tsv.tsv_reader import TableError
 
 
@@ -26,6 +27,12 @@ class ParsedRows:
     errors: list[TableError] = field(default_factory=list)
     rows_without_id: set[str] = field(default_factory=set)
     row_positions: dict[str, int] = field(default_factory=dict)
+
+
+def to_corpus_rows(rows: ParsedRows) -> CorpusRows:
+    """Convert parsed rows to rows of a corpus, with its errors as invalid rows."""
+    errors = [InvalidRow(location, "", TABLE_ERROR, text) for location, text in rows.errors]
+    return CorpusRows(list(rows.clips), list(rows.invalid_rows), errors)
 
 
 def find_duplicate_ids(clips: list[Clip], advice: str) -> list[TableError]:

@@ -9,7 +9,7 @@ prompts.
 from collections.abc import Mapping, Sequence
 
 from kinesweep.config.suggestions import suggest_closest_word
-from kinesweep.sources.tsv.tsv_reader import TableError
+from kinesweep.sources.tsv.tsv_reader import TableError, find_other_delimiter
 
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "signal": ("signal", "source_signal", "input_pose"),
@@ -88,8 +88,9 @@ def format_unknown_column_error(
         other_remedy: Remedy besides ignoring the column, appended to the text.
     """
     # A single column with commas, semicolons or bars is a table with another delimiter.
-    if len(header) == 1 and any(delimiter in column for delimiter in ",;|"):
-        return f"`{column[:60]}` is one column; columns are separated by tabs"
+    if other_delimiter := find_other_delimiter(header):
+        text = f"`{column[:60]}` is one column, in which names are separated by {other_delimiter}"
+        return f"{text}; columns are separated by tabs"
     if not column:
         return "a column has no name"
     hint = suggest_closest_word(column, known_names)

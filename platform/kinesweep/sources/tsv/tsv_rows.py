@@ -1,13 +1,12 @@
 """Conversion of the rows of a TSV of media files to clips: paths, spans, texts and ids.
 
 A row becomes a clip, an invalid row (well formed, but without a text or without frames) or an error
-of the table. Times are in milliseconds or frames; 0 or an empty field stands for the start or
-end of the file, each bound separately. A clip's id is its `id` column, or else the name of its file
-with `@start-end` appended if the clip is a part of the file. Where file names repeat, the path
+of the table. Times are in milliseconds, seconds or frames; 0 or an empty field stands for the start
+or end of the file, each bound separately. A clip's id is its `id` column, or else the name of its
+file with `@start-end` appended if the clip is a part of the file. Where file names repeat, the path
 replaces the name; where paths repeat, the split is prepended.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,9 +14,17 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from kinesweep.core.clip import Clip, InvalidRow
+from kinesweep.core.tables.number_format import parse_whole_number
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import is_video_file
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
+from kinesweep.sources.tsv.row_spans import (
+    TimeUnit,
+    find_missing_spans,
+    find_unit_error,
+    format_number,
+    parse_time,
+)
 from kinesweep.sources.tsv.tsv_columns import resolve_columns
 from kinesweep.sources.tsv.tsv_reader import Table, TableRow
 
@@ -42,7 +49,7 @@ class RowReader:
 
     table: Table
     split: str
-    time_unit: Literal["ms", "frames"]
+    time_unit: TimeUnit
     ignored_columns: tuple[str, ...] = ()
     needs_text: bool = True
     media_kind: MediaKind = "poses"
@@ -59,12 +66,38 @@ class RowReader:
         if errors:  # without a valid header every row would be reported
             return parsed
         next_order: dict[str, int] = {}
+        # An `input_clip` has no span, whatever the other rows of its file say.
+        cut_rows = set()
         for row in self.table.rows:
             values = {
                 meaning: row.fields[index].strip() for meaning, index in column_indices.items()
             }
             self._read_row(row, values, next_order, parsed)
+            if not values.get("input_clip"):
+                cut_rows.add(f"{self.table.name}:{row.line_number}")
+        self._check_spans(parsed, cut_rows)
         return parsed
+
+    def _check_spans(self, parsed: ParsedRows, cut_rows: set[str]) -> None:
+        """Add an error for a wrong time unit, and remove the clips whose span is missing.
+
+        Args:
+            parsed: All rows of the table, which this method changes.
+            cut_rows: Rows whose span was read from the table.
+        """
+        clips = [clip for clip in parsed.clips if clip.row in cut_rows]
+        if self.time_unit == "ms":
+            error_text = find_unit_error([(clip.row, clip.span) for clip in clips])
+            parsed.errors += [(self.table.name, error_text)] if error_text else []
+        missing_rows = find_missing_spans(clips)
+        if not missing_rows:
+            return
+        missing_locations = {row.row for row in missing_rows}
+        parsed.clips = [clip for clip in parsed.clips if clip.row not in missing_locations]
+        parsed.rows_without_id -= missing_locations
+        parsed.invalid_rows = sorted(
+            [*parsed.invalid_rows, *missing_rows], key=lambda row: int(row.row.rpartition(":")[2])
+        )
 
     def _read_row(
         self, row: TableRow, values: dict[str, str], next_order: dict[str, int], parsed: ParsedRows
@@ -85,9 +118,10 @@ class RowReader:
         next_order[document] = order + 1
         if values.get("order"):
             try:
-                order = int(values["order"])
-            except ValueError:
-                errors.append(f"`order` must be a whole number, but is `{values['order']}`")
+                order = parse_whole_number(values["order"])
+            except ValueError as error:
+                text = f"`order` must be a whole number, but is `{values['order']}`{error}"
+                errors.append(text)
         if errors:
             parsed.errors += [(location, text) for text in errors]
             return
@@ -137,29 +171,12 @@ class RowReader:
         bounds = []
         for name, text in zip(("signal_start", "signal_end"), times, strict=True):
             try:
-                bounds.append(self._parse_time(text))
+                bounds.append(parse_time(text, self.time_unit))
             except ValueError as error:
                 bounds.append(None)  # go on: errors in both times are reported together
-                errors.append(f"`{name}` {error}, but is `{text}`")
-        return media, Span(bounds[0], bounds[1], self.time_unit), errors
-
-    def _parse_time(self, text: str) -> float | None:
-        """Parse a start or end time; return None for 0 and for an empty text.
-
-        None stands for the start or end of the file.
-
-        Raises:
-            ValueError: If the text is not a valid time; the message says what is allowed.
-        """
-        try:
-            value = float(text or 0)
-        except ValueError:
-            raise ValueError(f"must be a number of {self.time_unit}") from None
-        if not 0 <= value < math.inf:  # also true for NaN
-            raise ValueError("must be 0 or more")
-        if self.time_unit == "frames" and value != int(value):
-            raise ValueError("must be a whole number of frames")
-        return value or None  # 0 stands for the start or end of the file
+                errors.append(f"`{name}` {error}")
+        unit: Literal["ms", "frames"] = "frames" if self.time_unit == "frames" else "ms"
+        return media, Span(bounds[0], bounds[1], unit), errors
 
 
 def make_ids_unique(clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
@@ -249,15 +266,8 @@ def _format_span_suffix(span: Span) -> str:
     """Format a span as `@start-end` for an id; return an empty string for the whole file."""
     if span.is_full:
         return ""
-    start, end = (
-        "" if bound is None else _format_number(bound) for bound in (span.start, span.end)
-    )
+    start, end = ("" if bound is None else format_number(bound) for bound in (span.start, span.end))
     return f"@{start or 0}-{end}"
-
-
-def _format_number(value: float) -> str:
-    """Format a number as text, whole numbers without a trailing `.0`."""
-    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _find_invalid_row(clip: Clip, needs_text: bool) -> InvalidRow | None:
@@ -272,8 +282,8 @@ def _find_invalid_row(clip: Clip, needs_text: bool) -> InvalidRow | None:
         return InvalidRow(clip.row, clip.id, "empty_text", "`output` is empty")
     if start is not None and end is not None and end <= start:
         text = (
-            f"the span starts at {_format_number(start)} {clip.span.unit} and ends at"
-            f" {_format_number(end)}"
+            f"the span starts at {format_number(start)} {clip.span.unit} and ends at"
+            f" {format_number(end)}"
         )
         return InvalidRow(clip.row, clip.id, "empty_span", text)
     return None

@@ -1,41 +1,38 @@
-"""A decoder for videos and folders of images that yields one frame at a time.
+"""A decoder for videos and folders of images that yields one frame at a time at a constant rate.
 
-A whole video is never held in memory. Estimators run this file in environments where Kinesweep is
-not installed, so it must not import anything from the package.
+Which frame of a video file is shown at which time is decided by its time stamps (`video_times`), so
+a variable frame rate, a gap or a first time stamp other than 0 does not move frames in time. A
+whole video is never held in memory. Estimators run this file where Kinesweep is not installed; from
+the package it imports only the modules that `worker_main` loads before it.
 
 If a smaller frame is requested, FFmpeg scales it before it becomes an array: at 1280 × 720 this
 halves the time per frame and leaves a twentieth of the bytes. A segment in the middle of a file is
-reached by seeking. Rotation metadata is applied; alpha channels are dropped.
+reached by seeking; frames that are not shown are decoded, but not converted. Rotation metadata is
+applied; alpha channels are dropped.
 """
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
+
+from kinesweep.sources.video.video_file import (
+    VideoError,
+    decode_frames,
+    open_video,
+    read_times,
+)
+from kinesweep.sources.video.video_times import VideoTimes, choose_frames
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 """Suffixes of the files in a folder of images that are its frames, in lower case."""
 _MIN_DECODED_SHARE = 0.95
 """Minimum share of the declared frames that must be decoded; some headers count a few too many."""
-_MIN_SEEK_S = 2.0
-"""Start times up to this one, in seconds, are reached by decoding, which costs no more than a
-seek."""
-
-
-class VideoError(Exception):
-    """An error for a video that cannot be used.
-
-    Args:
-        message: Explanation, which does not name the file.
-        reason: Short, stable key under which the clip is counted, for example `not_a_video`.
-    """
-
-    def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+Item = TypeVar("Item")
 
 
 class VideoReader:
@@ -45,39 +42,47 @@ class VideoReader:
 
     Args:
         source: Path of the video file or the folder.
-        fps: Frame rate of a folder of images; a video states its own.
+        fps: Frame rate at which the frames of a video are chosen, or None for its own; the frame
+            rate of a folder of images.
         size: Side in pixels of the square center crop that each frame is scaled to, or None to
             keep the frames as they are.
-        start_s: Start time in seconds; frames before it may be skipped if the file is seekable.
+        start_s: Start time in seconds; the first frame is the one that covers it.
+        end_s: End time in seconds. No frame is returned that is shown only before the start or
+            only from the end on.
 
     Attributes:
         fps: Frame rate in frames per second.
         width: Width in pixels of the frames that are returned.
         height: Height in pixels of the frames that are returned.
-        num_declared_frames: Number of frames that the file declares, or 0 if it declares none.
+        num_frames: Number of frames of the whole video by its header or its time stamps.
+        num_declared_frames: The same if the file declares its length, or else 0.
         next_index: Index of the frame after the last one read, counted from the start of the file.
         first_index: Index of the first frame that is returned.
 
     Raises:
-        VideoError: With reason `not_a_video`, `bad_frame`, `truncated`, `no_times`, `no_frames` or
-            `no_frame_rate`.
+        VideoError: With reason `not_a_video`, `bad_frame`, `truncated`, `bad_times`, `no_frames`,
+            `span_beyond_file` or `no_frame_rate`.
     """
 
     def __init__(
-        self, source: Path, fps: float | None, size: int | None = None, start_s: float = 0.0
+        self,
+        source: Path,
+        fps: float | None,
+        size: int | None = None,
+        start_s: float = 0.0,
+        end_s: float = math.inf,
     ) -> None:
         self.source, self.next_index, self.num_declared_frames, self.first_index = source, 0, 0, 0
-        self._size, self._start_s = size, start_s
+        self._size, self._start_s, self._end_s = size, start_s, end_s
         self._frame_size: tuple[int, int] | None = None
-        self._frames = self._decode_images() if source.is_dir() else self._decode_video()
-        self.fps = fps or 0.0
-        # Both generators run up to their first frame here; that sets `num_declared_frames` and
-        # `first_index`, and a video replaces `fps` by its own.
+        self.fps, self.num_frames = fps or 0.0, 0
+        self._frames = self._read_images() if source.is_dir() else self._read_video()
+        # Both generators run up to their first frame here; that sets the other attributes.
         self._next_frame = next(self._frames, None)
         if self._next_frame is None:
+            if start_s > 0 and self.num_frames:
+                raise VideoError(f"has no frame at {start_s:g} s", "span_beyond_file")
             raise VideoError("contains no frames", "no_frames")
-        if not self.fps > 0:
-            raise VideoError("does not state its frame rate", "no_frame_rate")
         self.height, self.width = self._next_frame.shape[:2]
 
     def __iter__(self) -> Iterator[Any]:
@@ -85,7 +90,7 @@ class VideoReader:
 
         Raises:
             VideoError: With reason `truncated` or `bad_frame` if the video cannot be decoded to its
-                end, `sizes_differ` if its frames change their size, or `no_times`.
+                end, `sizes_differ` if its frames change their size, or `bad_times`.
         """
         self.next_index = self.first_index
         frame, self._next_frame = self._next_frame, None
@@ -93,66 +98,65 @@ class VideoReader:
             self.next_index += 1
             yield frame
             frame = next(self._frames, None)
-        if self.next_index < _MIN_DECODED_SHARE * self.num_declared_frames:
+        is_file_end = self.next_index < self._end_s * self.fps
+        if is_file_end and self.next_index < _MIN_DECODED_SHARE * self.num_declared_frames:
             text = f"ends after {self.next_index} of {self.num_declared_frames} frames"
             raise VideoError(text, "truncated")
 
-    def _decode_video(self) -> Iterator[Any]:
-        """Yield the converted frames of a video file; set `fps` and `num_declared_frames` before.
+    def _read_video(self) -> Iterator[Any]:
+        """Yield the converted frames of a video file; set its rate and its lengths before.
 
         Raises:
-            VideoError: With reason `not_a_video`, `truncated`, `no_times` or `sizes_differ`.
+            VideoError: With reason `not_a_video`, `no_frame_rate`, `truncated`, `bad_times` or
+                `sizes_differ`.
         """
-        try:
-            # Tags that are not UTF-8 must not make a video unreadable.
-            container = av.open(str(self.source), metadata_errors="replace")
-        except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"cannot be opened as a video: {error}", "not_a_video") from None
-        with container:
-            if not container.streams.video:
-                raise VideoError("contains no video stream", "not_a_video")
-            video_stream = container.streams.video[0]
-            video_stream.codec_context.thread_count = 1  # each worker has one core
-            self.fps = float(video_stream.average_rate or video_stream.guessed_rate or 0)
-            self.num_declared_frames = video_stream.frames
+        with open_video(self.source) as container:
+            times = read_times(container, self.source, self.fps or None)
+            self.fps, self.num_frames = times.fps, times.num_frames
+            self.num_declared_frames = times.num_declared_frames
+            timed_frames = decode_frames(container, self.source, times, self._start_s)
+            shown: Any = None
+            image: Any = None
             try:
-                for frame in self._seek_and_decode(container, video_stream):
-                    yield self._convert_frame(frame)
+                for frame in self._choose_frames(timed_frames, times.last_duration):
+                    # A copy if it is shown again: an estimator may draw into its frames.
+                    image = image.copy() if frame is shown else self._convert_frame(frame)
+                    shown = frame
+                    yield image
             except av.FFmpegError as error:
                 # A file that fails before its first frame was never a readable video.
                 reason = "truncated" if self.next_index else "not_a_video"
                 raise VideoError(f"decoding failed: {error}", reason) from None
 
-    def _seek_and_decode(self, container: Any, video_stream: Any) -> Iterator[Any]:
-        """Yield the decoded frames from a key frame before `start_s` on; set `first_index` before.
-
-        Args:
-            container: Open PyAV container.
-            video_stream: Video stream of the container.
+    def _read_images(self) -> Iterator[Any]:
+        """Yield the converted images of a folder in natural order; set their number before.
 
         Raises:
-            VideoError: With reason `no_times`, if the frames have no timestamps.
+            VideoError: With reason `no_frame_rate`, `bad_frame` or `sizes_differ`.
         """
-        must_seek = (
-            self._start_s > _MIN_SEEK_S and self.fps > 0 and video_stream.time_base is not None
-        )
-        if must_seek:
-            # Timestamps count from the stream's own start time, which need not be 0.
-            start_timestamp = video_stream.start_time or 0
-            # Seek 1 s early: a few more frames are decoded, but no frame after `start_s` is lost.
-            seek_timestamp = start_timestamp + int((self._start_s - 1) / video_stream.time_base)
-            container.seek(seek_timestamp, stream=video_stream, backward=True)
-        for frame in container.decode(video_stream):
-            if must_seek and frame.pts is None:
-                raise VideoError(
-                    "its frames have no timestamps, so it cannot be seeked", "no_times"
-                )
-            if must_seek:
-                # After a seek only the timestamp tells which frame this is; count on from here.
-                seconds = float((frame.pts - start_timestamp) * video_stream.time_base)
-                self.first_index = round(seconds * self.fps)
-                must_seek = False
-            yield frame
+        self.num_frames = _count_images(self.source, self.fps).num_frames
+        self.num_declared_frames = self.num_frames
+        paths = sorted(filter(is_image_file, self.source.iterdir()), key=_make_natural_sort_key)
+        for path in self._choose_frames(enumerate(paths), 1.0):
+            try:
+                with av.open(str(path)) as container:
+                    frame = next(container.decode(video=0))
+            except (av.FFmpegError, OSError, StopIteration) as error:
+                raise VideoError(f"`{path.name}` cannot be read: {error}", "bad_frame") from None
+            yield self._convert_frame(frame)
+
+    def _choose_frames(
+        self, timed_frames: Iterable[tuple[float, Item]], last_duration: float
+    ) -> Iterator[Item]:
+        """Return the frames that are shown in the span; set `first_index`.
+
+        Args:
+            timed_frames: Positions of frames and frames.
+            last_duration: Duration of the last frame of the video in frames.
+        """
+        start, end = self._start_s * self.fps, self._end_s * self.fps
+        self.first_index = math.floor(start)
+        return choose_frames(timed_frames, start, end, last_duration)
 
     def _convert_frame(self, frame: Any) -> Any:
         """Convert a decoded frame to an upright RGB array (H, W, 3), scaled and cropped to `size`.
@@ -175,21 +179,22 @@ class VideoReader:
         upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
         return np.ascontiguousarray(_crop_center(upright, self._size))
 
-    def _decode_images(self) -> Iterator[Any]:
-        """Yield the converted images of a folder in natural order; set their number before.
 
-        Raises:
-            VideoError: With reason `bad_frame` or `sizes_differ`.
-        """
-        paths = sorted(filter(is_image_file, self.source.iterdir()), key=_make_natural_sort_key)
-        self.num_declared_frames = len(paths)
-        for path in paths:
-            try:
-                with av.open(str(path)) as container:
-                    frame = next(container.decode(video=0))
-            except (av.FFmpegError, OSError, StopIteration) as error:
-                raise VideoError(f"`{path.name}` cannot be read: {error}", "bad_frame") from None
-            yield self._convert_frame(frame)
+def read_source_times(source: Path, fps: float | None) -> VideoTimes:
+    """Return the times of a video file or a folder of images without decoding a frame.
+
+    Args:
+        source: Path of the video file or the folder.
+        fps: Frame rate at which the frames of a video are chosen, or None for its own; the frame
+            rate of a folder of images.
+
+    Raises:
+        VideoError: With reason `not_a_video`, `no_frames` or `no_frame_rate`.
+    """
+    if source.is_dir():
+        return _count_images(source, fps or 0.0)
+    with open_video(source) as container:
+        return read_times(container, source, fps)
 
 
 def is_image_file(path: Path) -> bool:
@@ -203,6 +208,20 @@ def has_images(folder: Path) -> bool:
         return False
     # `map` is lazy: a folder may contain many thousands of frames.
     return any(map(is_image_file, folder.iterdir()))
+
+
+def _count_images(folder: Path, fps: float) -> VideoTimes:
+    """Return the times of a folder of images.
+
+    Raises:
+        VideoError: With reason `no_frames` or `no_frame_rate`.
+    """
+    num_images = sum(map(is_image_file, folder.iterdir()))
+    if not num_images:
+        raise VideoError("contains no frames", "no_frames")
+    if not fps > 0:
+        raise VideoError("does not state its frame rate", "no_frame_rate")
+    return VideoTimes(fps, num_images)
 
 
 def _crop_center(image: Any, size: int | None) -> Any:

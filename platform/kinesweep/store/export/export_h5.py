@@ -19,6 +19,7 @@ import h5py
 
 from kinesweep.core.errors import InputError
 from kinesweep.sources.precomputed.shard_index import format_metadata_name, format_shard_name
+from kinesweep.store.export.export_marker import read_marker, write_marker
 from kinesweep.store.export.file_names import sanitize_file_name
 from kinesweep.store.export.h5_layout import (
     ClipsByVideo,
@@ -29,8 +30,6 @@ from kinesweep.store.export.h5_layout import (
 from kinesweep.store.format.reader import Store
 from kinesweep.store.format.writer import write_bytes_durably
 
-EXPORT_MARKER = "handed_over.json"
-"""File that records source store and streams; only a folder with it may be overwritten."""
 LAYOUT_NAME = "h5_shards"
 _SPLIT_NAMES = {"train": "train", "validation": "dev", "test": "test"}
 _DEFAULT_SHARD_BYTES = 1_000_000_000
@@ -79,13 +78,9 @@ def export_h5_shards(
     # Names are checked here, before anything is written or removed.
     splits = {split: group_by_video(store.get_records(split)) for split in store.splits}
     _prepare_output_dir(output_dir, overwrite)
-    marker = {
-        "layout": LAYOUT_NAME,
-        "store": store.fingerprint,
-        "streams": list(store.schema.streams),
-    }
     # Written first, so that an interrupted export can be replaced with `overwrite`.
-    write_bytes_durably(output_dir / EXPORT_MARKER, f"{json.dumps(marker, indent=1)}\n".encode())
+    marker = {"store": store.fingerprint, "streams": list(store.schema.streams)}
+    write_marker(output_dir, LAYOUT_NAME, marker)
     clips = {split: len(store.get_records(split)) for split in splits}
     num_written, num_to_write = 0, sum(clips.values()) * len(store.schema.streams)
 
@@ -254,9 +249,9 @@ def _read_exported_streams(output_dir: Path) -> list[str]:
         a name does not stand for a folder directly below the output folder.
     """
     try:
-        marker = json.loads((output_dir / EXPORT_MARKER).read_text(encoding="utf-8"))
-        streams = list(marker["streams"]) if marker["layout"] == LAYOUT_NAME else []
-    except (OSError, ValueError, KeyError, TypeError):
+        marker = read_marker(output_dir, LAYOUT_NAME)
+        streams = list(marker["streams"]) if marker is not None else []
+    except (KeyError, TypeError):
         return []
     # These folders are removed: an empty name would stand for `output_dir` itself, and `..` for
     # another folder.

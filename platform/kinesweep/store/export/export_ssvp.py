@@ -12,7 +12,6 @@ Shapes: T frames, D width.
 """
 
 import io
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,12 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
+from kinesweep.core.tables.table_writing import format_table
 from kinesweep.sources.precomputed.feature_manifest import (
     FEATURES_DIR,
     MANIFEST_COLUMNS,
     get_feature_path,
 )
 from kinesweep.store.export.augmented_copies import AugmentedCopiesSpec
+from kinesweep.store.export.export_marker import EXPORT_MARKER, read_marker, write_marker
 from kinesweep.store.export.export_rows import (
     FeatureFile,
     ManifestRow,
@@ -40,8 +41,7 @@ from kinesweep.store.format.reader import Store
 from kinesweep.store.format.writer import write_bytes_durably
 
 MANIFESTS_FOLDER = "manifests"
-EXPORT_MARKER = "handed_over.json"
-"""File that records the source store; only a folder that contains it may be overwritten."""
+LAYOUT_NAME = "feature_manifest"
 _MANIFEST_NAMES = {"train": "train", "validation": "val", "test": "test"}
 
 
@@ -103,22 +103,23 @@ def export_ssvp_features(
     rows = _build_checked_rows(store, epoch, augmented_copies)
     _prepare_output_dir(output_dir, overwrite)
     # Written first, so that an interrupted export can be replaced with `overwrite`.
-    _write_marker(store, stream_name, output_dir)
+    rate_hz = store.schema.streams[stream_name].rate_hz
+    marker = {"store": store.fingerprint, "stream": stream_name, "rate_hz": rate_hz}
+    write_marker(output_dir, LAYOUT_NAME, marker)
     num_written, num_rows = 0, sum(map(len, rows.values()))
     for split, split_rows in rows.items():
-        manifest_lines = ["\t".join(MANIFEST_COLUMNS)]
+        manifest_rows: list[tuple[object, ...]] = [MANIFEST_COLUMNS]
         for row in split_rows:
             num_frames = _write_row_files(
                 store, output_dir / FEATURES_DIR, stream_name, row, augmented_copies
             )
-            manifest_lines.append(f"{row.name}\t{num_frames}\t{row.label}")
+            manifest_rows.append((row.name, num_frames, row.label))
             num_written += 1
             if progress is not None:
                 progress(num_written, num_rows)
-        manifest = "".join(f"{line}\n" for line in manifest_lines)
         write_bytes_durably(
             output_dir / MANIFESTS_FOLDER / f"{_MANIFEST_NAMES[split]}_features.tsv",
-            manifest.encode(),
+            format_table(manifest_rows).encode(),
         )
     return _summarize_export(store, stream_name, rows)
 
@@ -200,7 +201,8 @@ def _select_stream(store: Store, requested_name: str | None) -> str:
 def _prepare_output_dir(output_dir: Path, overwrite: bool) -> None:
     """Check an output folder, and remove the manifests and features of an earlier export in it.
 
-    A folder with the file `EXPORT_MARKER` counts as an export. Other files in it stay.
+    A folder with a marker of this layout counts as an export. Other files in it
+    stay.
 
     Args:
         output_dir: Output folder of the export.
@@ -212,8 +214,12 @@ def _prepare_output_dir(output_dir: Path, overwrite: bool) -> None:
     """
     if not output_dir.exists() or (output_dir.is_dir() and not any(output_dir.iterdir())):
         return
-    if not (output_dir / EXPORT_MARKER).is_file():
-        raise InputError(f"`{output_dir}` exists and is not an earlier export; choose a new folder")
+    # Earlier versions wrote markers without a layout.
+    if read_marker(output_dir, LAYOUT_NAME, default_layout=LAYOUT_NAME) is None:
+        raise InputError(
+            f"`{output_dir}` exists and is not an earlier export (its `{EXPORT_MARKER}` is missing"
+            " or names another layout); choose a new folder"
+        )
     if not overwrite:
         raise InputError(
             f"`{output_dir}` contains an earlier export; choose a new folder, or replace it with"
@@ -222,19 +228,6 @@ def _prepare_output_dir(output_dir: Path, overwrite: bool) -> None:
     # Manifests first, so that an interruption leaves no manifest without its features.
     for folder_name in (MANIFESTS_FOLDER, FEATURES_DIR):
         shutil.rmtree(output_dir / folder_name, ignore_errors=True)
-
-
-def _write_marker(store: Store, stream: str, output_dir: Path) -> None:
-    """Write the file that marks a folder as an export and records the store and the stream.
-
-    Args:
-        store: Exported store.
-        stream: Name of the exported stream.
-        output_dir: Output folder of the export.
-    """
-    rate_hz = store.schema.streams[stream].rate_hz
-    marker = {"store": store.fingerprint, "stream": stream, "rate_hz": rate_hz}
-    write_bytes_durably(output_dir / EXPORT_MARKER, f"{json.dumps(marker, indent=1)}\n".encode())
 
 
 def _write_row_files(

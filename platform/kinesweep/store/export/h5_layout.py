@@ -31,8 +31,10 @@ def group_by_video(records: Sequence[ClipRecord]) -> ClipsByVideo:
         `order`, and clips with equal `order` are in the order of the store.
 
     Raises:
-        InputError: If two videos or two clips of a video would get the same name.
+        InputError: If two videos or two clips of a video would get the same name, or a clip has no
+            text.
     """
+    _check_texts(records)
     document_by_video: dict[str, tuple[str, str]] = {}
     clips_by_video: ClipsByVideo = {}
     # `sorted` is stable: clips with equal `order` keep the order of the store.
@@ -49,6 +51,20 @@ def group_by_video(records: Sequence[ClipRecord]) -> ClipsByVideo:
     # Keys of a dictionary keep the order in which they were first inserted.
     videos_in_store_order = dict.fromkeys(_get_export_names(record.clip)[0] for record in records)
     return {video: clips_by_video[video] for video in videos_in_store_order}
+
+
+def _check_texts(records: Sequence[ClipRecord]) -> None:
+    """Check that every clip has a text, without which the layout has no clip.
+
+    Raises:
+        InputError: If a clip has none.
+    """
+    ids = [record.clip.id for record in records if not record.clip.texts]
+    if ids:
+        raise InputError(
+            f"{len(ids)} clips have no text, for example `{ids[0]}`; annotations in this layout"
+            " need one for each clip: add the texts, or leave the clips out of the corpus"
+        )
 
 
 def _get_export_names(clip: Clip) -> tuple[str, str]:

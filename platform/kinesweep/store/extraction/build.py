@@ -75,9 +75,8 @@ def extract_locally(
 
     Raises:
         SourceError: If the corpus as a whole cannot be read.
-        StoreError: If too many clips are dropped, a split is incomplete or empty, clips differ in
-            the width or points of a stream, disk space is too low, or the existing store is
-            damaged.
+        StoreError: If too many clips are dropped, a split is incomplete or empty, disk space is too
+            low, or the existing store is damaged.
     """
     extraction = ExtractionSpec.from_recipe(recipe, root)
     return build_store(extraction, compute_chunks_locally, progress, on_plan)
@@ -120,9 +119,8 @@ def build_store(
 
     Raises:
         SourceError: If the corpus as a whole cannot be read.
-        StoreError: If too many clips are dropped, a split is incomplete or empty, clips differ in
-            the width or points of a stream, disk space is too low, or the existing store is
-            damaged.
+        StoreError: If too many clips are dropped, a split is incomplete or empty, disk space is too
+            low, or the existing store is damaged.
         ResourceError: If the executor needs resources that the cluster lacks.
     """
     scan = scan_corpus(extraction)
@@ -138,15 +136,21 @@ def build_store(
     with create_staging_dir(extraction.root) as folder:
         processor = ChunkProcessor(extraction.source, extraction.step, extraction.dtype, folder)
         results = _collect_results(plan, executor(plan, processor), progress)
-        num_dropped = len(finalize_store(extraction, plan, results, folder))
+        dropped_rows = finalize_store(extraction, plan, results, folder)
         # Another process may have committed an equal store first; then this one is discarded and
         # `store_dir` is opened all the same.
         commit_store_dir(folder, store_dir)
     store = open_store(store_dir)
-    num_reused = sum(status.reused for result in results for status in result.statuses)
+    dropped_ids = {row.clip_id for row in dropped_rows}
+    # A copied clip that disagrees with the others is dropped, not reused.
+    num_reused = sum(
+        status.reused and task.clip.id not in dropped_ids
+        for chunk, result in zip(plan.chunks, results, strict=True)
+        for task, status in zip(chunk.tasks, result.statuses, strict=True)
+    )
     num_rows = scan.num_clips + len(scan.invalid_rows)
-    num_computed = num_rows - num_dropped - num_reused
-    store.extraction = ExtractionCounts(num_computed, num_reused, num_dropped)
+    num_computed = num_rows - len(dropped_rows) - num_reused
+    store.extraction = ExtractionCounts(num_computed, num_reused, len(dropped_rows))
     return store
 
 

@@ -6,20 +6,25 @@ after their digest has been checked; if the check fails, the clip is computed in
 frames, D width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, StoreError
 from kinesweep.core.skeleton.pose import PointLayout
-from kinesweep.features.contract import Features, FeatureStep
+from kinesweep.features.contract import FeatureStep
+from kinesweep.features.quality.media_statistics import MediaStatistics, compute_media_statistics
 from kinesweep.sources.base import Source
-from kinesweep.store.format.dtype import round_to_store_dtype
+from kinesweep.store.extraction.clip_processor import (
+    ClipProcessor,
+    ComputedFeatures,
+    ProcessedClip,
+    StoredStreams,
+    StreamStatus,
+    make_stream_status,
+)
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store, open_store
 from kinesweep.store.format.writer import FileChecksum, compute_features_digest, write_shard
@@ -69,29 +74,13 @@ class ClipChunk:
 
 
 @dataclass(frozen=True)
-class StreamStatus:
-    """The shape, rate and layout of one stored stream of a clip.
-
-    Attributes:
-        num_frames: Number of frames, T.
-        width: Values per frame, D.
-        rate_hz: Frames per second.
-        layout: Points to which the values of a frame belong; None if the stream has no points.
-    """
-
-    num_frames: int
-    width: int
-    rate_hz: float
-    layout: PointLayout | None = None
-
-
-@dataclass(frozen=True)
 class ClipStatus:
     """The result for one clip of a chunk: either stored, or dropped for a reason.
 
     Attributes:
         shard_row: Row of the clip in the shard; -1 if it was dropped.
         streams: Stream → shape, rate and layout; empty if the clip was dropped.
+        statistics: Statistics of the clip's media; None if it was dropped or has no points.
         digest: Digest of the stored features; empty if the clip was dropped.
         reused: True if the features were copied from another store.
         reason: Key under which a dropped clip is counted; empty if it was stored.
@@ -100,6 +89,7 @@ class ClipStatus:
 
     shard_row: int
     streams: dict[str, StreamStatus] = field(default_factory=dict)
+    statistics: MediaStatistics | None = None
     digest: str = ""
     reused: bool = False
     reason: str = ""
@@ -119,10 +109,8 @@ class ChunkResult:
     shard: FileChecksum | None
 
 
-ComputeFeatures = Callable[[ClipTask], dict[str, Features]]
+ComputeFeatures = Callable[[ClipTask], ComputedFeatures]
 """Function that returns all streams of a clip, or raises a `ClipError`."""
-StoredStreams = dict[str, NDArray[np.floating]]
-"""Stream → (T, D) array in the stored dtype."""
 
 
 @dataclass(frozen=True)
@@ -159,37 +147,41 @@ class ChunkProcessor:
         layouts: dict[PointLayout | None, PointLayout | None] = {}
         for task in chunk.tasks:
             try:
-                features, streams, reused = self._process_clip(task, compute)
+                processed, reused = self._process_clip(task, compute)
             except ClipError as error:
                 statuses.append(ClipStatus(-1, reason=error.reason, message=str(error)))
                 continue
             streams = {
                 name: replace(status, layout=layouts.setdefault(status.layout, status.layout))
-                for name, status in streams.items()
+                for name, status in processed.streams.items()
             }
+            digest = compute_features_digest(processed.features)
             # `len(stored_clips)` is the clip's row in the shard: dropped clips take up no row.
             statuses.append(
-                ClipStatus(len(stored_clips), streams, compute_features_digest(features), reused)
+                ClipStatus(len(stored_clips), streams, processed.statistics, digest, reused)
             )
-            stored_clips.append(features)
+            stored_clips.append(processed.features)
         if not stored_clips:
             return ChunkResult(tuple(statuses), None)
         columns = {name: [clip[name] for clip in stored_clips] for name in self.step.streams}
         checksum = write_shard(self.folder / chunk.shard, columns)
         return ChunkResult(tuple(statuses), checksum)
 
-    def compute_features(self, task: ClipTask) -> dict[str, Features]:
+    @property
+    def clip_processor(self) -> ClipProcessor:
+        """Return the function that computes a clip without writing it."""
+        return ClipProcessor(self.source, self.step, self.dtype)
+
+    def compute_features(self, task: ClipTask) -> ComputedFeatures:
         """Compute the features of all streams of a clip from its media.
 
         Raises:
             ClipError: If the clip cannot be used; its reason is the key under which the clip is
                 counted.
         """
-        return self.step.compute_features(self.source.read(task.clip))
+        return self.clip_processor.compute_features(task.clip)
 
-    def _process_clip(
-        self, task: ClipTask, compute: ComputeFeatures
-    ) -> tuple[StoredStreams, dict[str, StreamStatus], bool]:
+    def _process_clip(self, task: ClipTask, compute: ComputeFeatures) -> tuple[ProcessedClip, bool]:
         """Copy the features of a clip if possible; otherwise compute them.
 
         Args:
@@ -197,8 +189,7 @@ class ChunkProcessor:
             compute: Function that returns the features of a clip that is not copied.
 
         Returns:
-            Features in the stored dtype, the status of each stream, and whether the features were
-            copied.
+            Features in the stored dtype with their statuses, and whether they were copied.
 
         Raises:
             ClipError: If `compute` fails, a stream is missing (reason `missing_stream`), or values
@@ -210,40 +201,34 @@ class ChunkProcessor:
             schemas = _open_cached_store(cached.folder).schema.streams
             rates_hz = cached.record.rates_hz
             streams = {
-                name: _make_stream_status(x_TD, rates_hz[name], schemas[name].layout)
+                name: make_stream_status(
+                    x_TD, rates_hz[name], schemas[name].layout, schemas[name].has_mask
+                )
                 for name, x_TD in copied.items()
             }
-            return copied, streams, True
+            return ProcessedClip(copied, streams, self._get_cached_statistics(task, streams)), True
         # Not copied, either because no store has these features or because the copy was damaged.
-        features = compute(task)
-        missing_streams = [name for name in self.step.streams if name not in features]
-        if missing_streams:
-            raise ClipError(
-                f"the clip has no stream `{'`, `'.join(missing_streams)}`", "missing_stream"
-            )
-        rounded = {name: self._round_stream(name, features[name]) for name in self.step.streams}
-        streams = {
-            name: _make_stream_status(x_TD, float(features[name].rate_hz), features[name].layout)
-            for name, x_TD in rounded.items()
-        }
-        return rounded, streams, False
+        return self.clip_processor.round_features(compute(task)), False
 
-    def _round_stream(self, name: str, features: Features) -> NDArray[np.floating]:
-        """Round the features of a stream to the stored dtype and return them, (T, D).
+    def _get_cached_statistics(
+        self, task: ClipTask, streams: Mapping[str, StreamStatus]
+    ) -> MediaStatistics | None:
+        """Return the statistics of a clip whose features are copied.
 
         Args:
-            name: Name of the stream, for the message of an error.
-            features: Computed features.
+            task: Clip with the location of existing features.
+            streams: Streams of the copied features.
 
         Raises:
-            ClipError: If there are no frames, or values are NaN, infinite or too large for the
-                dtype; the message names the stream if there are several.
+            ClipError: If the statistics must be computed and the media cannot be read.
         """
-        try:
-            return round_to_store_dtype(features.x_TD, self.dtype)
-        except ClipError as error:
-            prefix = f"`{name}`: " if len(self.step.streams) > 1 else ""
-            raise ClipError(f"{prefix}{error}", error.reason) from None
+        assert task.cached is not None
+        statistics = _open_cached_store(task.cached.folder).find_media_statistics(task.key)
+        # Stores of earlier versions have none. Videos and precomputed features never have any, so
+        # their media are not read again.
+        if statistics is None and any(status.layout for status in streams.values()):
+            statistics = compute_media_statistics(self.source.read(task.clip))
+        return statistics
 
     def _copy_cached_features(self, cached: CachedFeatures) -> StoredStreams | None:
         """Return the features of a clip from another store.
@@ -263,20 +248,6 @@ class ChunkProcessor:
             return None
         # The digest of the new store depends on the order of the streams, so use this step's order.
         return {name: features[name] for name in self.step.streams}
-
-
-def _make_stream_status(
-    x_TD: NDArray[np.floating], rate_hz: float, layout: PointLayout | None
-) -> StreamStatus:
-    """Return the status of a stream of a clip.
-
-    Args:
-        x_TD: Stored features.
-        rate_hz: Frames per second.
-        layout: Points to which the values of a frame belong; None if the stream has no points.
-    """
-    num_frames, width = x_TD.shape
-    return StreamStatus(num_frames, width, rate_hz, layout)
 
 
 @lru_cache(maxsize=4)

@@ -91,6 +91,39 @@ def check_splits_not_empty(
         raise StoreError(f"no usable clip in split {', '.join(empty_splits)}{details}")
 
 
+def find_policy_violations(
+    dropped_rows: Sequence[InvalidRow],
+    clip_counts: Mapping[str, int],
+    max_share: float,
+    required_splits: Collection[str],
+) -> list[str]:
+    """Find every reason why an extraction with these dropped rows would be refused.
+
+    Args:
+        dropped_rows: Dropped rows.
+        clip_counts: Split → number of usable clips.
+        max_share: Largest allowed share of dropped rows (`store.max_dropped_share`).
+        required_splits: Names of the splits that must be complete (`store.required_splits`).
+
+    Returns:
+        First line of the message of each error that an extraction could raise.
+    """
+    num_rows = sum(clip_counts.values()) + len(dropped_rows)
+    checks = (
+        lambda: check_required_splits(dropped_rows, required_splits),
+        lambda: check_dropped_share(dropped_rows, num_rows, max_share),
+        lambda: check_splits_not_empty(clip_counts, dropped_rows),
+    )
+    violations = []
+    for check in checks:
+        try:
+            check()
+        except StoreError as error:
+            # The rows that follow are those that the caller has anyway.
+            violations.append(str(error).partition("\n")[0])
+    return violations
+
+
 def format_dropped_rows(dropped_rows: Sequence[InvalidRow]) -> str:
     """Format dropped rows as indented lines of text: the counts by reason, and the first five rows.
 

@@ -26,6 +26,7 @@ import ray.data
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError, StoreError
 from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.features.quality.media_statistics import MediaStatistics
 from kinesweep.store.extraction.build import (
     ChunkExecutor,
     ClipProgressCallback,
@@ -38,8 +39,8 @@ from kinesweep.store.extraction.chunk_processor import (
     ChunkResult,
     ClipChunk,
     ClipStatus,
-    StreamStatus,
 )
+from kinesweep.store.extraction.clip_processor import StreamStatus
 from kinesweep.store.extraction.corpus_scan import ExtractionSpec
 from kinesweep.store.extraction.extraction_progress import ExtractionProgress
 from kinesweep.store.extraction.plan import ExtractionPlan
@@ -75,8 +76,8 @@ def extract_on_ray(
     Raises:
         SourceError: If the corpus as a whole cannot be read.
         StoreError: If Ray is not running, workers died repeatedly on the same clips, too many clips
-            are dropped, a split is incomplete or empty, clips differ in the width or points of a
-            stream, disk space is too low, or the existing store is damaged.
+            are dropped, a split is incomplete or empty, disk space is too low, or the existing
+            store is damaged.
         ResourceError: If the cluster lacks the resources that the recipe needs.
     """
     extraction = ExtractionSpec.from_recipe(recipe, root)
@@ -211,16 +212,22 @@ def _parse_chunk_results(rows: list[dict[str, Any]]) -> Iterator[tuple[int, Chun
 
 
 def _encode_clip_status(status: ClipStatus) -> dict[str, Any]:
-    """Convert a status to a row of plain values, with streams and layouts as JSON strings."""
+    """Convert a status to a row of plain values, with all that is nested as JSON strings."""
     streams = {
-        name: (stream.num_frames, stream.width, stream.rate_hz)
+        name: (stream.num_frames, stream.width, stream.rate_hz, stream.has_mask)
         for name, stream in status.streams.items()
     }
     # A column of its own can be dictionary-encoded; lengths and rates differ from clip to clip.
     layouts = [
         stream.layout.to_json() if stream.layout else None for stream in status.streams.values()
     ]
-    return {**vars(status), "streams": json.dumps(streams), "layouts": json.dumps(layouts)}
+    statistics = None if status.statistics is None else vars(status.statistics)
+    return {
+        **vars(status),
+        "streams": json.dumps(streams),
+        "layouts": json.dumps(layouts),
+        "statistics": json.dumps(statistics),
+    }
 
 
 def _decode_clip_status(row: dict[str, Any]) -> ClipStatus:
@@ -228,10 +235,13 @@ def _decode_clip_status(row: dict[str, Any]) -> ClipStatus:
     layouts = _parse_layouts(row.pop("layouts"))
     stream_items = zip(json.loads(row.pop("streams")).items(), layouts, strict=True)
     streams = {
-        name: StreamStatus(num_frames, width, rate_hz, layout)
-        for (name, (num_frames, width, rate_hz)), layout in stream_items
+        name: StreamStatus(num_frames, width, rate_hz, layout, has_mask)
+        for (name, (num_frames, width, rate_hz, has_mask)), layout in stream_items
     }
-    return ClipStatus(**row, streams=streams)
+    statistics = json.loads(row.pop("statistics"))
+    return ClipStatus(
+        **row, streams=streams, statistics=statistics and MediaStatistics(**statistics)
+    )
 
 
 # Cached so that equal layouts are parsed once and share one object in the driver.

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.clip import InvalidRow
-from kinesweep.core.errors import StoreError
-from kinesweep.core.schema import StreamSchema
-from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.schema import StreamSchema, count_rates
+from kinesweep.features.quality.split_quality import compute_quality
 from kinesweep.store.extraction.chunk_processor import ChunkResult, ClipChunk, ClipStatus, ClipTask
 from kinesweep.store.extraction.corpus_scan import ExtractionSpec
 from kinesweep.store.extraction.drop_policy import (
@@ -23,8 +22,10 @@ from kinesweep.store.extraction.drop_policy import (
     check_splits_not_empty,
 )
 from kinesweep.store.extraction.plan import ExtractionPlan
+from kinesweep.store.extraction.stream_agreement import find_disagreeing_clips
 from kinesweep.store.format.fingerprint import STORE_FORMAT
 from kinesweep.store.format.index import ClipRecord, build_index_table
+from kinesweep.store.format.statistics_table import STATISTICS, build_statistics_table
 from kinesweep.store.format.writer import (
     INDEX,
     FileChecksum,
@@ -53,22 +54,36 @@ def finalize_store(
         The dropped rows: those that the scan rejected, then the clips that failed.
 
     Raises:
-        StoreError: If too many clips are dropped, a split is incomplete or empty, or clips differ
-            in the width or points of a stream.
+        StoreError: If too many clips are dropped, also for the width or points of a stream that
+            most others do not have, or if a split is incomplete or empty.
     """
     outcomes = _list_outcomes(plan, results)
     # Rows that the scan rejected count together with clips that failed during extraction.
     dropped_rows = [*plan.scan.invalid_rows, *_list_failed_clips(outcomes)]
-    stored_outcomes = [outcome for outcome in outcomes if not outcome[2].reason]
+    usable_outcomes = [outcome for outcome in outcomes if not outcome[2].reason]
+    streams = extraction.step.streams
+    # Their features stay in the shards, but no row of the index points to them.
+    disagreeing_rows = find_disagreeing_clips(
+        [(task.clip, status.streams) for _, task, status in usable_outcomes], streams
+    )
+    dropped_rows += disagreeing_rows
+    disagreeing_ids = {row.clip_id for row in disagreeing_rows}
+    stored_outcomes = [
+        outcome for outcome in usable_outcomes if outcome[1].clip.id not in disagreeing_ids
+    ]
     num_rows = len(stored_outcomes) + len(dropped_rows)
     check_required_splits(dropped_rows, extraction.required_splits)
     check_dropped_share(dropped_rows, num_rows, extraction.max_dropped_share)
-    streams = extraction.step.streams
     records = [_make_clip_record(*outcome) for outcome in stored_outcomes]
     splits = _count_clips_and_frames(plan.scan.clips, records, streams)
     check_splits_not_empty({name: counts["clips"] for name, counts in splits.items()}, dropped_rows)
     files = _collect_shard_checksums(plan, results)
     files[INDEX] = write_arrow_table(folder / INDEX, build_index_table(records, streams))
+    statistics = [status.statistics for _, _, status in stored_outcomes]
+    if any(statistics):
+        files[STATISTICS] = write_arrow_table(
+            folder / STATISTICS, build_statistics_table(statistics)
+        )
     # Before the manifest: its presence means that the folder holds exactly the listed files.
     _remove_unlisted_files(folder, files)
     manifest = {
@@ -79,6 +94,7 @@ def finalize_store(
             name: _build_stream_schema(name, stored_outcomes, extraction.dtype) for name in streams
         },
         "splits": splits,
+        **_build_quality_section(stored_outcomes),
         "dropped": build_dropped_section(dropped_rows),
         **_build_files_sections(files),
     }
@@ -182,43 +198,41 @@ def _count_clips_and_frames(
     return counts
 
 
+def _build_quality_section(outcomes: Sequence[ClipOutcome]) -> dict[str, Any]:
+    """Build the section `quality` of the manifest; none for media without points.
+
+    Args:
+        outcomes: Outcomes of all stored clips.
+    """
+    quality = compute_quality(
+        (task.clip, status.statistics)
+        for _, task, status in outcomes
+        if status.statistics is not None
+    )
+    if not quality:
+        return {}
+    return {"quality": {split: values.to_json() for split, values in quality.items()}}
+
+
 def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str) -> dict[str, Any]:
     """Build the schema of a stream from all stored clips, as plain values for the manifest.
 
-    All clips must have the same width and points. The frame rate is None if clips differ in it.
+    All clips have the same width and points (`find_disagreeing_clips`). The frame rate is None if
+    clips differ in it.
 
     Args:
         name: Name of the stream.
         outcomes: Outcomes of all stored clips, at least one.
         dtype: Stored dtype.
-
-    Raises:
-        StoreError: If the clips differ in width or points.
     """
-    # The first clip of each variant serves as an example in the error message.
-    example_tasks: dict[tuple[int, PointLayout | None], ClipTask] = {}
-    for _, task, status in outcomes:
-        stream_status = status.streams[name]
-        example_tasks.setdefault((stream_status.width, stream_status.layout), task)
-    if len(example_tasks) > 1:
-        examples = [
-            f"{width} (`{task.clip.id}`, {task.clip.row})"
-            for (width, _), task in example_tasks.items()
-        ]
-        widths = {width for width, _ in example_tasks}
-        difference = (
-            "features of different widths" if len(widths) > 1 else "points of different names"
-        )
-        prefix = f"`{name}`: " if len(outcomes[0][2].streams) > 1 else ""
-        raise StoreError(
-            f"{prefix}clips have {difference}: {', '.join(examples)}. All clips of a store"
-            " must agree; select points with `features.points`, or split the corpus."
-        )
-    ((width, layout),) = example_tasks
-    rates = {status.streams[name].rate_hz for _, _, status in outcomes}
+    first = outcomes[0][2].streams[name]
+    rates = [status.streams[name].rate_hz for _, _, status in outcomes]
     # None means that clips differ; the index then has the rate of each clip.
-    rate_hz = rates.pop() if len(rates) == 1 else None
-    return StreamSchema(width, rate_hz, dtype, layout).to_json()
+    rate_hz = rates[0] if len(set(rates)) == 1 else None
+    rate_counts = () if rate_hz is not None else count_rates(rates)
+    return StreamSchema(
+        first.width, rate_hz, dtype, first.layout, first.has_mask, rate_counts
+    ).to_json()
 
 
 def _remove_unlisted_files(folder: Path, files: Mapping[str, FileChecksum]) -> None:

@@ -26,6 +26,7 @@ from kinesweep.store.extraction.chunk_processor import (
     ClipTask,
     ComputeFeatures,
 )
+from kinesweep.store.extraction.clip_processor import ComputedFeatures
 from kinesweep.store.extraction.plan import ExtractionPlan
 
 CLIPS_PER_PIECE = 8
@@ -148,7 +149,7 @@ def write_video_chunks(
     # requested, or it is lost.
     next_group = next(groups, None)
     for chunk_index, chunk in enumerate(plan.chunks):
-        feature_functions: dict[str, Callable[[], dict[str, Features]]] = {}
+        feature_functions: dict[str, Callable[[], ComputedFeatures]] = {}
         if next_group is not None and next_group[0] == chunk_index:
             for piece, result in next_group[1]:
                 # Joining is deferred until the chunk is written: a failed clip then raises inside
@@ -169,7 +170,7 @@ def _get_chunk_index(piece_result: tuple[VideoPiece, VideoPieceResult]) -> int:
 
 def _make_lazy_features(
     result: VideoPieceResult, position: int, stitcher: WindowStitcher, step: VideoFeatures
-) -> Callable[[], dict[str, Features]]:
+) -> Callable[[], ComputedFeatures]:
     """Return a function that joins the windows of one clip when it is called.
 
     Args:
@@ -178,11 +179,13 @@ def _make_lazy_features(
         stitcher: Window stitcher that joins the windows.
         step: Feature step, whose streams all get the joined features.
     """
-    return lambda: dict.fromkeys(step.streams, result.join_features(position, stitcher))
+    return lambda: ComputedFeatures(
+        dict.fromkeys(step.streams, result.join_features(position, stitcher))
+    )
 
 
 def _make_compute_features(
-    feature_functions: dict[str, Callable[[], dict[str, Features]]], processor: ChunkProcessor
+    feature_functions: dict[str, Callable[[], ComputedFeatures]], processor: ChunkProcessor
 ) -> ComputeFeatures:
     """Return the function from which the chunk processor gets the features of a clip.
 
@@ -191,7 +194,7 @@ def _make_compute_features(
         processor: Chunk processor that computes clips which were not encoded.
     """
 
-    def compute_features(task: ClipTask) -> dict[str, Features]:
+    def compute_features(task: ClipTask) -> ComputedFeatures:
         """Return the features of a clip from its windows, or compute them from its media."""
         # A clip to be copied has no piece; if its copy is damaged, it is computed in this process.
         join_features = feature_functions.get(task.clip.id)

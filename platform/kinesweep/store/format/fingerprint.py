@@ -64,11 +64,16 @@ def _hash_image_folder(folder: Path) -> MediaDigest | ClipError:
     """Hash the names and contents of all images in a folder; other files are ignored.
 
     Returns:
-        SHA-256 and total size in bytes, or the error of the first image that cannot be read.
+        SHA-256 and total size in bytes, or the error of the folder or of the first image that
+        cannot be read.
     """
     image_digests: dict[str, MediaDigest] = {}
-    # Sorted because the order of `iterdir` differs between file systems.
-    for path in sorted(filter(is_image_file, folder.iterdir())):
+    try:
+        # Sorted because the order of `iterdir` differs between file systems.
+        paths = sorted(filter(is_image_file, folder.iterdir()))
+    except OSError as error:
+        return ClipError(f"`{folder}` cannot be read: {error.strerror}", reason="unreadable")
+    for path in paths:
         digest = _hash_media_path(path)
         if isinstance(digest, ClipError):
             return digest

@@ -19,8 +19,11 @@ from kinesweep.core.errors import StoreError
 from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
 from kinesweep.core.html_table import format_html_key_values
 from kinesweep.core.schema import StoreSchema, StreamSchema
+from kinesweep.features.quality.media_statistics import MediaStatistics
+from kinesweep.features.quality.split_quality import SplitQuality, parse_quality_section
 from kinesweep.store.format.fingerprint import STORE_FORMAT
 from kinesweep.store.format.index import ClipRecord, parse_index_table
+from kinesweep.store.format.statistics_table import STATISTICS, read_statistics_table
 from kinesweep.store.format.writer import INDEX, MANIFEST
 
 MappedShard = dict[str, tuple[NDArray[np.int64], NDArray[np.floating]]]
@@ -126,6 +129,25 @@ class Store:
             for split, records in self._records.items()
         }
 
+    def get_media_statistics(self, split: str) -> list[MediaStatistics | None]:
+        """Return the statistics of the media of a split's clips, in the order of `get_records`.
+
+        They are None for media without points, and in a store of an earlier version.
+
+        Raises:
+            StoreError: If there is no such split.
+        """
+        return [self.find_media_statistics(record.key) for record in self.get_records(split)]
+
+    def find_media_statistics(self, key: str) -> MediaStatistics | None:
+        """Return the statistics of the media of the clip with a key, or None if there are none."""
+        return self._media_statistics.get(key)
+
+    @property
+    def quality(self) -> dict[str, SplitQuality]:
+        """Return split → quality of its poses; empty for a store without statistics of media."""
+        return parse_quality_section(self.manifest.get("quality", {}))
+
     def get_features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
         """Return the features of a clip as views of its shard.
 
@@ -166,6 +188,16 @@ class Store:
         for record in parse_index_table(table, list(self.schema.streams)):
             records_by_split[record.clip.split].append(record)
         return records_by_split
+
+    @cached_property
+    def _media_statistics(self) -> dict[str, MediaStatistics | None]:
+        """Return key of the features → statistics of the media, read from their table once."""
+        if STATISTICS not in self.manifest["files"]:
+            return {}
+        statistics = read_statistics_table(self.folder / STATISTICS)
+        # The rows have the order of the index, which lists one split after the other.
+        keys = [record.key for split in self.splits for record in self._records[split]]
+        return dict(zip(keys, statistics, strict=True))
 
     def _map_shard(self, shard: str) -> MappedShard:
         """Map a shard into memory and return views of its streams.

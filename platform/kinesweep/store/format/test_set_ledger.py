@@ -36,6 +36,7 @@ def count_test_evaluations(store: Store) -> int:
 
 
 def _get_ledger_path(store: Store) -> Path:
-    """Return the path of a store's ledger: that of its folder, with the suffix `.test.jsonl`."""
-    # Beside the store rather than in it: a finished store is immutable.
-    return store.folder.with_suffix(".test.jsonl")
+    """Return the path of a store's ledger: that of its folder, followed by `.test.jsonl`."""
+    # Beside the store rather than in it: a finished store is immutable. Not `with_suffix`, which
+    # would give the stores `x.v1` and `x.v2` one ledger.
+    return store.folder.with_name(f"{store.folder.name}.test.jsonl")

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from kinesweep.core.clip import Clip
 from kinesweep.core.units import format_bytes
+from kinesweep.features.quality.split_quality import build_quality_rows
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
 from kinesweep.store.inspect.clip_lookup import find_clip_record
@@ -38,6 +39,7 @@ def describe_store(store: Store, clip_id: str | None = None) -> RenderableType:
             _build_splits_table(store),
             _build_streams_table(store),
             *reference_lines,
+            *_build_quality_tables(store),
             *_build_dropped_tables(store),
         )
     return _describe_clip(store, find_clip_record(store, clip_id))
@@ -87,8 +89,21 @@ def _build_streams_table(store: Store) -> Table:
     table = Table("stream", "width", "frames per second", "type")
     for name, schema in store.schema.streams.items():
         rate_text = "differs" if schema.rate_hz is None else f"{schema.rate_hz:g}"
+        if schema.rates_hz:  # stores of earlier versions do not list their rates
+            rate_text = f"{schema.rates_hz[0][0]:g} to {schema.rates_hz[-1][0]:g}"
         table.add_row(name, str(schema.width), rate_text, schema.dtype)
     return table
+
+
+def _build_quality_tables(store: Store) -> list[Table]:
+    """Build a list with a table of the detection rates by split; empty for media without points."""
+    if not store.quality:
+        return []
+    header, *rows = build_quality_rows(store.quality)
+    table = Table(*header, title="detected in the poses")
+    for row in rows:
+        table.add_row(*row)
+    return [table]
 
 
 def _build_dropped_tables(store: Store) -> list[Table]:

@@ -70,7 +70,8 @@ def estimate_poses_on_ray(
     Args:
         tasks: Videos and their pose files, as returned by `build_pose_estimation_tasks`.
         spec: Pose estimator.
-        fps: Frame rate of folders of images in Hz; ignored for video files.
+        fps: Frame rate of folders of images in Hz, and rate at which the frames of video files are
+            chosen; None for their own rates.
         progress: Callback that receives the numbers of finished videos and of all videos without
             valid poses, after every video.
 
@@ -97,7 +98,8 @@ class _PoseEstimationWorker:
     Args:
         tasks: All videos without valid poses.
         spec: Pose estimator.
-        fps: Frame rate of folders of images in Hz.
+        fps: Frame rate of folders of images in Hz, and rate at which the frames of video files are
+            chosen; None for their own rates.
     """
 
     def __init__(
@@ -143,7 +145,8 @@ def _run_estimation_workers(
     Args:
         tasks: Videos and their pose files.
         spec: Pose estimator.
-        fps: Frame rate of folders of images in Hz.
+        fps: Frame rate of folders of images in Hz, and rate at which the frames of video files are
+            chosen; None for their own rates.
         progress: Callback that receives the numbers of finished and of all videos.
 
     Returns:

@@ -15,7 +15,8 @@ from typing import Any
 from kinesweep.core.errors import InputError
 from kinesweep.core.video_files import VIDEO_SUFFIXES, is_video_file
 from kinesweep.features.estimators import EstimatorSpec
-from kinesweep.sources.video.video_reader import has_images, is_image_file
+from kinesweep.sources.video.video_file import VideoError
+from kinesweep.sources.video.video_reader import has_images, is_image_file, read_source_times
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def has_valid_poses(task: PoseEstimationTask, spec: EstimatorSpec, fps: float | 
     Args:
         task: Video and its pose file.
         spec: Pose estimator.
-        fps: Frame rate of folders of images in Hz; ignored for video files.
+        fps: Frame rate of folders of images in Hz, and rate at which the frames of video files are
+            chosen; None for their own rates.
 
     Raises:
         OSError: If the pose file and its note exist, but the video does not.
@@ -93,9 +95,16 @@ def has_valid_poses(task: PoseEstimationTask, spec: EstimatorSpec, fps: float | 
     except (OSError, ValueError):
         return False
     expected_values = {**collect_estimation_inputs(task, spec, fps), "pose_bytes": pose_bytes}
-    return isinstance(note, dict) and all(
-        note.get(key) == value for key, value in expected_values.items()
-    )
+    if not isinstance(note, dict):
+        return False
+    differences = {key for key, value in expected_values.items() if note.get(key) != value}
+    if fps is not None and note.get("fps") == fps and task.source.is_file():
+        # The rate that is asked for is the video's own.
+        differences.discard("given_fps")
+    if differences == {"frames_by"}:
+        # Written before frames were chosen by time stamps: valid if the choice is the same.
+        return "frames_by" not in note and _has_frame_per_pose(task.source, fps, note)
+    return not differences
 
 
 def collect_estimation_inputs(
@@ -109,7 +118,8 @@ def collect_estimation_inputs(
     Args:
         task: Video, a file or a folder of images.
         spec: Pose estimator.
-        fps: Frame rate of folders of images in Hz; ignored for video files.
+        fps: Frame rate of folders of images in Hz, and rate at which the frames of video files are
+            chosen; None for their own rates.
 
     Returns:
         Key of the note → value.
@@ -126,7 +136,8 @@ def collect_estimation_inputs(
         "source_files": len(files),
         "source_bytes": sum(stat.st_size for stat in stats),
         "source_mtime_ns": max(stat.st_mtime_ns for stat in stats),
-        "given_fps": fps if task.source.is_dir() else None,
+        "given_fps": fps,
+        "frames_by": "time",
         "estimator": spec.name,
         "estimator_version": spec.version,
         "estimator_fingerprint": spec.fingerprint,
@@ -146,6 +157,25 @@ def write_estimation_note(task: PoseEstimationTask, content: Mapping[str, Any]) 
     temp_path.replace(task.note_path)
 
 
+def _has_frame_per_pose(source: Path, fps: float | None, note: Mapping[str, Any]) -> bool:
+    """Return whether the frames of a video at its rate are those of the file, as a note has them.
+
+    Args:
+        source: Path of the video, a file or a folder of images.
+        fps: Frame rate that the recipe states, or None.
+        note: Note without the key `frames_by`, whose poses were estimated from every frame.
+    """
+    if source.is_dir():
+        return True
+    try:
+        times = read_source_times(source, fps)
+    except VideoError:
+        return False
+    # Rates may differ in the last bit, as a quotient of other numbers.
+    has_same_rate = abs(times.fps - float(note.get("fps") or 0)) < 1e-6
+    return times.is_constant and has_same_rate and times.num_frames == note.get("frames")
+
+
 def _iter_tasks(path: Path, output_dir: Path) -> Iterator[PoseEstimationTask]:
     """Yield a task for each video at or below a path, sorted by path.
 
@@ -157,7 +187,9 @@ def _iter_tasks(path: Path, output_dir: Path) -> Iterator[PoseEstimationTask]:
         InputError: If the path does not exist.
     """
     if path.is_file():
-        yield PoseEstimationTask(path, output_dir / f"{path.stem}.pose", path.name)
+        # A number after the last dot, as in `clip-00:00:18.285`, is no suffix.
+        stem = path.name if path.suffix[1:].isdigit() else path.stem
+        yield PoseEstimationTask(path, output_dir / f"{stem}.pose", path.name)
     elif not path.is_dir():
         raise InputError(f"`{path}` does not exist")
     elif has_images(path):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from kinesweep.sweeps.journal.journal import Journal
+from kinesweep.sweeps.results.failures import explain_failed_trials, find_failed_runs
 from kinesweep.sweeps.results.ranking import RankedConfiguration, compute_pooled_variance
 from kinesweep.sweeps.results.tukey_test import compute_min_detectable_difference
 from kinesweep.sweeps.search.finals import Finalist
@@ -19,8 +20,8 @@ def collect_notes(
 ) -> list[str]:
     """Return notes on all known limitations of a sweep's outcome.
 
-    These are the smallest detectable difference, reference context, budget stops, failed runs, and
-    a search that continued after the test split had been scored.
+    These are the smallest detectable difference, reference context, budget stops, failed trials and
+    runs, and a search that continued after the test split had been scored.
 
     Args:
         ranking: Configurations from best to worst.
@@ -72,7 +73,7 @@ def _format_reference_context_note(
 
 
 def _collect_journal_notes(journal: Journal) -> list[str]:
-    """Return notes on budget stops, failed runs and a search that continued after test scoring."""
+    """Return notes on budget stops, failures and a search that continued after test scoring."""
     notes = []
     stopped = journal.find_last_event("search_stopped")
     if stopped is not None:
@@ -80,8 +81,12 @@ def _collect_journal_notes(journal: Journal) -> list[str]:
     finals_cut = journal.find_last_event("finals_cut")
     if finals_cut is not None:
         notes.append(f"The budget was used up: {finals_cut['runs']} final runs were skipped.")
-    failure_events = [e for e in journal.events if e["event"] == "run_failed"]
-    notes += [f"{e['finalist']} ({e['run']}) failed: {e['reason']}." for e in failure_events]
+    failed_trials = explain_failed_trials(journal.trials)
+    if failed_trials:
+        notes.append(f"{failed_trials[0].upper()}{failed_trials[1:]}.")
+    notes += [
+        f"{e['finalist']} ({e['run']}) failed: {e['reason']}." for e in find_failed_runs(journal)
+    ]
     # Whoever extended the search after this event may have known the test scores.
     test_index = next((i for i, e in enumerate(journal.events) if e["event"] == "tested"), None)
     events_after_test = journal.events[test_index:] if test_index is not None else []

@@ -66,6 +66,11 @@ class SweepOutcome:
     notes: list[str]
     test: dict[str, dict[str, float]] = field(default_factory=dict)
 
+    @property
+    def has_failed_search(self) -> bool:
+        """Return whether all trials of the search failed, so that the sweep answers nothing."""
+        return set(self.trials) == {"failed"}
+
 
 def summarize_sweep(
     space: SearchSpace,
@@ -242,9 +247,13 @@ def _format_conclusion(
     conclusion = (
         f"{best.name} is best with {metric} {best.mean:.1f} [{best.low:.1f}, {best.high:.1f}]"
     )
-    conclusion += (
-        f", not significantly better than {', '.join(ties)}" if ties else ", ahead of all others"
-    )
+    if ties:
+        conclusion += f", not significantly better than {', '.join(ties)}"
+    elif len(ranking) > 1:
+        conclusion += ", ahead of all others"
+    else:
+        # With a single entry nothing was compared, which must not read like a win.
+        conclusion += ", the only configuration in the ranking"
     untuned = next((ranked for ranked in ranking if ranked.name == UNTUNED), None)
     if untuned is not None and untuned is not best:
         conclusion += f"; the untuned recipe scores {untuned.mean:.1f}"

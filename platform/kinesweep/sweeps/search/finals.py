@@ -18,7 +18,7 @@ from kinesweep.sweeps.space.space import SearchSpace
 
 UNTUNED = "untuned"
 """Name of the finalist that trains the recipe with the fixed values alone."""
-_MIN_SEEDS = 2
+NUM_RANKING_SEEDS = 2
 """Number of seeds that are trained even when the budget is used up; a ranking needs two."""
 
 
@@ -79,12 +79,14 @@ def sort_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
     Duplicates are left out, and the earlier of two equal trials is first. With several objectives
     the Pareto front comes before all other trials, and both are sorted by the first objective. If
     no trial finished, which happens when the budget stops all of them, the trials with an
-    evaluation are returned instead, sorted by the samples they have seen and then by their loss.
+    evaluation that did not fail are returned instead, sorted by the samples they have seen and then
+    by their loss.
     """
     originals = [t for t in trials if t.duplicate_of is None]
     finished = [t for t in originals if t.state == "finished"]
     if not finished:
-        reported = [t for t in originals if t.losses]
+        # A trial that failed is no candidate, however good it was before its loss diverged.
+        reported = [t for t in originals if t.losses and t.state != "failed"]
         return sorted(reported, key=lambda t: (-max(t.losses), t.losses[max(t.losses)], t.number))
     objectives = space.objectives
     # The sign turns costs into scores, so that the front maximizes every coordinate.
@@ -260,4 +262,4 @@ class FinalsPolicy:
 
     def _is_required_for_ranking(self, run: FinalRun) -> bool:
         """Return whether the run trains a ranked finalist on one of its first two seeds."""
-        return run.finalist.ranked and run.seed in run.finalist.seeds[:_MIN_SEEDS]
+        return run.finalist.ranked and run.seed in run.finalist.seeds[:NUM_RANKING_SEEDS]

@@ -103,5 +103,5 @@ def parse_run_end(result: Mapping[str, Any] | None, error: bool, reason: str = "
     if result.get("ended"):
         return RunEnd("failed", {}, str(result.get("reason") or "its run did not finish"))
     if not math.isfinite(result.get("token_loss", math.nan)):
-        return RunEnd("failed", {}, "its loss is not a number")
+        return RunEnd("failed", {}, "diverged: its loss is not a number")
     return RunEnd("pruned")

@@ -12,14 +12,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray.train
+from ray.exceptions import RayActorError
+from ray.train import TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.failure_handling import FailureDecision
+from ray.train.v2._internal.execution.failure_handling.default import DefaultFailurePolicy
 
 from kinesweep.config.recipe.training import ResourcesConfig
-from kinesweep.core.errors import CheckpointError, KinesweepError, ResourceError
+from kinesweep.core.errors import (
+    CheckpointError,
+    KinesweepError,
+    ResourceError,
+    TrainingError,
+    format_one_line,
+)
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.training.run_records.result import RunResult, RunSpec, read_run_result
+from kinesweep.training.run_records.run_failure import is_memory_error, make_memory_error
 from kinesweep.training.run_records.task import TrainingTask
 
 # Subfolder of the run folder for Ray Train's own state.
@@ -41,6 +52,31 @@ class TorchTrainerWithoutData(TorchTrainer):
         return [
             callback for callback in callbacks if not isinstance(callback, self.excluded_callbacks)
         ]
+
+
+class UserErrorPolicy(DefaultFailurePolicy):
+    """Ray Train's failure policy, except that errors which would occur again are not retried.
+
+    Ray Train retries whatever a worker raises. A clip that does not fit or exhausted memory would
+    cost a second start of all workers, only to be reported afterwards.
+    """
+
+    def make_decision(self, training_failed_error: TrainingFailedError) -> FailureDecision:
+        """Return whether Ray Train starts new workers or raises the error."""
+        causes = _list_causes(training_failed_error)
+        if any(isinstance(cause, KinesweepError) or is_memory_error(cause) for cause in causes):
+            return FailureDecision.RAISE
+        return super().make_decision(training_failed_error)
+
+
+class SingleRunTrainer(TorchTrainerWithoutData):
+    """A trainer for one run, which raises errors that would occur again at once."""
+
+    def _initialize_and_run_controller(self, **arguments: Any) -> ray.train.Result:
+        """Run the controller with `UserErrorPolicy`; see `DataParallelTrainer`."""
+        # Ray Train 2.60 has no setting for the policy.
+        arguments["failure_policy"] = UserErrorPolicy(self.run_config.failure_config)
+        return super()._initialize_and_run_controller(**arguments)
 
 
 class WorkerSlotTrainer(TorchTrainerWithoutData):
@@ -81,7 +117,7 @@ def build_worker_group_arguments(
 def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogger) -> RunResult:
     """Train a run with worker processes on the Ray cluster to which this process is connected.
 
-    If the workers die more than once, Ray's own error is raised.
+    Workers that die are replaced once. An error that the run would raise again is not retried.
 
     Args:
         spec: Specification of the run; `recipe.resources` sets the number of workers, CPUs and
@@ -94,10 +130,12 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogge
     Raises:
         CheckpointError: If the workers end without a result, because they see another folder.
         KinesweepError: If `train_run` raises it in a worker.
-        ResourceError: If the cluster can never hold the workers.
+        ResourceError: If the cluster can never hold the workers, or if a worker exhausts the memory
+            of its machine or GPU.
+        TrainingError: If the workers were killed twice.
     """
     check_cluster_resources(spec.recipe.resources)
-    trainer = TorchTrainerWithoutData(
+    trainer = SingleRunTrainer(
         _train_on_worker,
         train_loop_config={"task": TrainingTask.from_spec(spec, open_log)},
         **build_worker_group_arguments(spec.recipe.resources),
@@ -114,8 +152,8 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogge
             trainer.fit()
     except Exception as error:
         # Ray wraps a worker's exception, with its traceback; users should see the original message
-        # only.
-        user_error = _find_kinesweep_error(error)
+        # only. Any other error is a bug and keeps its traceback.
+        user_error = find_user_error(error)
         if user_error is not None:
             raise user_error from None
         raise
@@ -191,19 +229,43 @@ def _report_metrics(metrics: dict[str, float]) -> bool:
     return True
 
 
-def _find_kinesweep_error(error: BaseException) -> KinesweepError | None:
-    """Find the `KinesweepError` of a worker inside an exception of Ray Train.
+def find_user_error(error: Exception) -> KinesweepError | None:
+    """Find the cause of an exception of Ray Train, if it is one that a user can fix.
 
     Args:
         error: Exception of Ray Train.
 
     Returns:
-        The first `KinesweepError` found; None if the exception contains none.
+        The first `KinesweepError` of a worker; else an error that says that the memory is exhausted
+        or that the workers were killed; None if the cause is a bug.
     """
+    causes = _list_causes(error)
+    user_error = next((cause for cause in causes if isinstance(cause, KinesweepError)), None)
+    if user_error is not None:
+        return user_error
+    memory_error = next((cause for cause in causes if is_memory_error(cause)), None)
+    if memory_error is not None:
+        return make_memory_error(memory_error)
+    death = next((cause for cause in causes if isinstance(cause, RayActorError)), None)
+    if death is None:
+        return None
+    return TrainingError(
+        f"the workers were killed twice: {format_one_line(death, max_chars=600)}. If the system"
+        " killed them because the memory was exhausted, lower `batch.max_frames` or limit the"
+        " longest clips with `batch.max_clip_frames`; run the command again to resume"
+    )
+
+
+def _list_causes(error: Exception) -> list[Exception]:
+    """List an exception of Ray Train, the failures of its workers, and the originals in them."""
     failures = getattr(error, "worker_failures", None) or {}
-    # The KinesweepError may be the exception itself, a worker failure, or its cause.
+    causes: list[Exception] = []
     for candidate in [error, *failures.values(), error.__cause__]:
-        original = getattr(candidate, "cause", None) or candidate
-        if isinstance(original, KinesweepError):
-            return original
-    return None
+        # Ray keeps the original under `cause`, and that of a failed health check under its name.
+        for name in ("cause", "health_check_failure"):
+            original = getattr(candidate, name, None)
+            if isinstance(original, Exception):
+                causes.append(original)
+        if isinstance(candidate, Exception):
+            causes.append(candidate)
+    return causes

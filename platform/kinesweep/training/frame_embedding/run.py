@@ -79,9 +79,10 @@ def train_embedder(spec: EmbedderSpec, log: RunLogger, report: ReportCallback) -
     Raises:
         CheckpointError: If the folder belongs to another run or another process works in it.
         ConfigError: If the recipe names a stream that the store does not have.
-        InputError: If no two clips of a split show the same motion or the loss is not finite.
+        InputError: If no two clips of a split show the same motion.
         ResourceError: If a GPU is requested but none is available.
         StoreError: If the store is missing or damaged.
+        TrainingError: If the run diverged: its loss or its embeddings are not finite.
     """
     try:
         with lock_run_dir(spec.folder):

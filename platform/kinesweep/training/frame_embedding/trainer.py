@@ -25,7 +25,7 @@ from kinesweep.checkpoints.checkpoints import (
 from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import TrainingError
 from kinesweep.core.hashing import compute_file_sha256
 from kinesweep.core.io import write_folder
 from kinesweep.core.seeds import derive_seed
@@ -105,7 +105,7 @@ class EmbedderTrainer:
             State after the last step; its `stop` is `max_steps` or `reported`.
 
         Raises:
-            InputError: If the loss is not finite.
+            TrainingError: If the loss or the score of an evaluation is not finite.
         """
         config = self.recipe.training
         # Each evaluation is followed by a checkpoint, so this list never spans a resumption.
@@ -137,12 +137,22 @@ class EmbedderTrainer:
         """Compute the embeddings (T, E) of the frames (T, D) of one clip.
 
         The network is left in evaluation mode.
+
+        Raises:
+            TrainingError: If an embedding is not finite.
         """
         self.network.eval()
         with torch.no_grad():
             x_BTD = torch.from_numpy(x_TD)[None].to(self._device)
             mask_BT = torch.ones(x_BTD.shape[:2], dtype=torch.bool, device=self._device)
-            return np.asarray(self.network(x_BTD, mask_BT)[0].cpu().numpy())
+            x_TE = np.asarray(self.network(x_BTD, mask_BT)[0].cpu().numpy())
+        # Kendall's tau of embeddings that are not numbers is a number, so the score would not tell.
+        if not np.isfinite(x_TE).all():
+            raise TrainingError(
+                "the run diverged: the embeddings of a validation clip are not finite; set"
+                f" `training.learning_rate` ({self.recipe.training.learning_rate:g}) lower"
+            )
+        return x_TE
 
     def _train_step(self, step: int) -> tuple[float, int]:
         """Take one AdamW step.
@@ -154,7 +164,7 @@ class EmbedderTrainer:
             Loss before the update, and the number of clips or views in the batch.
 
         Raises:
-            InputError: If the loss is not finite.
+            TrainingError: If the loss is not finite.
         """
         config = self.recipe.training
         first_side, second_side = (side.to(self._device) for side in self._batches(step))
@@ -164,8 +174,8 @@ class EmbedderTrainer:
         loss = compute_pair_loss(self.recipe.embedding, self.network, first_side, second_side)
         # Stop before the update: a NaN would otherwise reach every weight and the next checkpoint.
         if not loss.isfinite():
-            raise InputError(
-                f"the loss is not finite at step {step + 1}; set"
+            raise TrainingError(
+                f"the run diverged: the loss is not finite at step {step + 1}; set"
                 f" `training.learning_rate` ({config.learning_rate:g}) lower"
             )
         self._optimizer.zero_grad()

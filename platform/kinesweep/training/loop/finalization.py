@@ -16,6 +16,7 @@ from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.collectives import is_rank_zero, run_on_rank_zero
 from kinesweep.core.run_logger import RunLogger
+from kinesweep.core.scores import check_finite_scores
 from kinesweep.data.length_limits import compute_truncation_stats, filter_clips_by_length
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.evaluation.evaluate import Evaluation, evaluate_loaded_model
@@ -68,6 +69,7 @@ def finish_run(context: FinalizationContext, progress: TrainingProgress) -> RunR
     Raises:
         InputError: If a prompt cannot be built, or a file or model of a metric cannot be read.
         StoreError: If the store lacks a split that is evaluated.
+        TrainingError: If a validation score of the best model is not finite.
     """
     spec = context.spec
     if spec.recipe.checkpoints.keep == "last":
@@ -91,6 +93,9 @@ def finish_run(context: FinalizationContext, progress: TrainingProgress) -> RunR
     result = build_run_result(spec, progress)
     if spec.full_decoding:
         validation = evaluate_loaded_model(loaded_model, context.store, "validation")
+        # Evaluations during training may use a part of validation and another precision, so their
+        # scores can be finite although these are not.
+        check_finite_scores(validation.scores, f"the best model of the run in `{spec.folder}`")
         _write_split_outputs(context, "validation", validation, progress.step)
         result = replace(
             result,
@@ -101,7 +106,7 @@ def finish_run(context: FinalizationContext, progress: TrainingProgress) -> RunR
     if spec.score_test:
         test = evaluate_loaded_model(loaded_model, context.store, "test")
         _write_split_outputs(context, "test", test, progress.step)
-        result = replace(result, test=test.scores, signatures=test.signatures)
+        result = replace(result, test=test.scores, test_signatures=test.signatures)
     costs = {
         "parameters": count_trainable_parameters(loaded_model.model),
         "decode_ms": measure_decode_ms_per_sentence(loaded_model, context.store),

@@ -16,20 +16,12 @@ from pathlib import Path
 import torch
 
 from kinesweep.checkpoints.checkpoints import Checkpoint, recover_newest_checkpoint
-from kinesweep.checkpoints.disk_space import (
-    check_checkpoint_space,
-    estimate_checkpoint_bytes,
-    estimate_run_bytes,
-)
 from kinesweep.checkpoints.model_dir import write_model_folder_with_callback
 from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.collectives import get_rank_and_world_size, is_rank_zero, run_on_rank_zero
-from kinesweep.core.paths import compute_directory_size
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.evaluation.wordnet import check_wordnet_folder
-from kinesweep.models.checkpoint_io import estimate_saved_bytes
-from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store, open_store
 from kinesweep.training.loop.components import (
     RunComponents,
@@ -45,6 +37,8 @@ from kinesweep.training.loop.finalization import (
     remove_run_checkpoints,
 )
 from kinesweep.training.loop.length_checks import check_clips_fit_model, iter_tokenized_clips
+from kinesweep.training.loop.resource_checks import check_batches_fit_memory, check_disk_space
+from kinesweep.training.loop.text_checks import check_texts
 from kinesweep.training.loop.trainer import ReportCallback, RunCallbacks
 from kinesweep.training.reproducibility.determinism import seed_dropout
 from kinesweep.training.reproducibility.step_trace import write_start_trace
@@ -93,8 +87,10 @@ def train_run(
         ConfigError: If the recipe in the folder `model.init_from` is not valid.
         InputError: If WordNet or another file named in the recipe cannot be read, a clip does not
             fit the model, or a clip and its reference motion have different lengths.
-        ResourceError: If a requested GPU is not available or the disk is too small.
+        ResourceError: If a requested GPU is not available, the disk is too small, or a clip cannot
+            fit into the memory.
         StoreError: If the store is missing or damaged.
+        TrainingError: If a validation score of the best model is not finite.
     """
     try:
         with _lock_on_rank_zero(spec.folder):
@@ -147,7 +143,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     start_time = time.perf_counter()
     store = open_store(spec.store)
     _, world_size = get_rank_and_world_size()
-    identity = build_run_identity(spec.recipe, store.fingerprint, world_size)
+    identity = build_run_identity(spec.recipe, store, world_size)
     run_on_rank_zero(partial(claim_run_dir, spec.folder, identity, spec.overwrite))
     previous_result = run_on_rank_zero(partial(read_run_result, spec.folder))
     # A kill may have come between writing the result and removing the checkpoints.
@@ -157,6 +153,9 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     # Fail before hours of training rather than at the first evaluation.
     check_wordnet_folder(spec.recipe.evaluation)
     components = build_components(spec.recipe, store)
+    text_coverage = run_on_rank_zero(
+        partial(check_texts, components, spec.recipe.evaluation, spec.recipe.generation)
+    )
     # A stopped run continues: until it ends again, the folder must not look finished.
     run_on_rank_zero(partial((spec.folder / RESULT_FILE).unlink, missing_ok=True))
     # With `last`, the result is the last checkpoint, so a lost best one does no harm.
@@ -164,7 +163,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     checkpoint = run_on_rank_zero(
         partial(recover_newest_checkpoint, spec.folder / "checkpoints", needs_best)
     )
-    run_on_rank_zero(partial(_check_disk_space, spec, components.model, world_size))
+    run_on_rank_zero(partial(check_disk_space, spec, components.model, world_size))
     if is_rank_zero():
         log.log_dataset(spec.recipe.name, store.fingerprint)
     progress = _get_initial_progress(checkpoint)
@@ -186,38 +185,13 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
         seconds=time.perf_counter() - start_time,
         epochs=result.samples / num_clips,
         limited=limit_counts | result.limited,
+        text_coverage=text_coverage,
     )
     # The result comes before the removal of checkpoints: a kill in between loses nothing.
     run_on_rank_zero(result.write)
     if result.status != "stopped":
         remove_run_checkpoints(spec.folder)
     return result
-
-
-def _check_disk_space(spec: RunSpec, model: Translator, world_size: int) -> None:
-    """Check that the checkpoints of a run fit on the disk of its folder.
-
-    Args:
-        spec: Specification of the run.
-        model: Built model, whose weights determine the size of a checkpoint.
-        world_size: Number of workers; each saves its own RNG states.
-
-    Raises:
-        ResourceError: If the checkpoints exceed `checkpoints.max_disk` or the free space.
-    """
-    weight_bytes = estimate_saved_bytes(model)
-    num_trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    bytes_per_checkpoint = estimate_checkpoint_bytes(weight_bytes, num_trainable, world_size)
-    needed_bytes = estimate_run_bytes(
-        bytes_per_checkpoint, weight_bytes, spec.recipe.checkpoints, spec.recipe.training
-    )
-    check_checkpoint_space(
-        spec.folder,
-        needed_bytes,
-        bytes_per_checkpoint,
-        spec.recipe.checkpoints,
-        compute_directory_size(spec.folder),
-    )
 
 
 def _get_initial_progress(checkpoint: Checkpoint | None) -> TrainingProgress:
@@ -248,6 +222,7 @@ def _train_remaining_steps(
 
     Raises:
         InputError: If a clip does not fit the model.
+        ResourceError: If a batch cannot fit into the memory.
     """
     recipe = spec.recipe
     batch_config, prompt_settings = recipe.effective_batch, recipe.prompt_settings
@@ -268,6 +243,14 @@ def _train_remaining_steps(
         recipe.evaluation.max_frames,
     )
     check_clips_fit_model(components.model, tokenized_clips)
+    check_batches_fit_memory(
+        components.model,
+        components.store,
+        train_dataset,
+        recipe.training,
+        batch_config,
+        recipe.evaluation.max_frames,
+    )
     progress = _get_initial_progress(checkpoint)
     recorder = None
     if is_rank_zero():

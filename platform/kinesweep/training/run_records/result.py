@@ -55,12 +55,18 @@ class RunResult:
             `fit_clips.<stream>` and `fit_vectors.<stream>`, truncated to fit into the language
             model. For a frame embedder: `alone_in_kind`, the number of training clips that are not
             used because no other clip shows their motion.
+        text_coverage: Split → `unknown_tokens`, the share of its tokens that the tokenizer does not
+            know; `changed_texts` and `too_long_texts`, the shares of its texts that differ after
+            encoding and decoding, and that exceed `generation.max_new_tokens`. Empty in results
+            of earlier versions.
         scores: Scores of the best checkpoint on validation.
         search_scores: Scores of the best checkpoint as measured during training.
         test: Scores of the best checkpoint on test, or None.
         costs: `parameters` (trained weights) and `decode_ms` (decoding time per sentence with the
             recipe's beams); the latter is not reproducible.
-        signatures: Metric → signature of its computation.
+        signatures: Metric → signature of its computation on validation.
+        test_signatures: Metric → signature of its computation on test; empty without test scores,
+            and in results of earlier versions, where `signatures` are those of test.
         weights_sha256: Hash of the best model's tensors; empty unless finished.
         seconds: Duration of the final call; earlier calls of a resumed run are not counted.
         folder: Run folder.
@@ -81,6 +87,8 @@ class RunResult:
     costs: dict[str, float] = field(default_factory=dict)
     epochs: float | None = None
     limited: dict[str, int] = field(default_factory=dict)
+    test_signatures: dict[str, str] = field(default_factory=dict)
+    text_coverage: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def objective_values(self) -> dict[str, float]:
@@ -93,7 +101,8 @@ class RunResult:
 
         They inflate the scores, because no translation is available in real use.
         """
-        return any(GOLD_CONTEXT in signature for signature in self.signatures.values())
+        signatures = (*self.signatures.values(), *self.test_signatures.values())
+        return any(GOLD_CONTEXT in signature for signature in signatures)
 
     def _repr_html_(self) -> str:
         """Return status, scores and folder as HTML, which notebooks show."""

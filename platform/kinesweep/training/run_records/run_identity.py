@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import hold_lock_file, read_json, write_json
+
+if TYPE_CHECKING:
+    from kinesweep.store.format.reader import Store
 
 RUN_FILE = "run.json"
 RESULT_FILE = "result.json"
@@ -40,6 +44,9 @@ class RunIdentity:
         torch: Version of torch.
         transformers: Version of transformers.
         processor: GPU model, or instruction set of the CPU.
+        chosen_tokenizer: Tokenizer that the scoring protocol `auto` chose for the texts, because it
+            decides which checkpoint is the best. None for `13a`, which was the only one in earlier
+            versions, and for a tokenizer that the recipe names.
     """
 
     config_hash: str
@@ -50,29 +57,36 @@ class RunIdentity:
     torch: str
     transformers: str
     processor: str
+    chosen_tokenizer: str | None = None
 
 
-def build_run_identity(recipe: Recipe, store_fingerprint: str, workers: int) -> RunIdentity:
+def build_run_identity(recipe: Recipe, store: "Store", workers: int) -> RunIdentity:
     """Build the identity of a run on this machine.
 
     Args:
         recipe: Recipe of the run; its hash covers nearly all sections.
-        store_fingerprint: Fingerprint of the feature store.
+        store: Feature store; its fingerprint stands for the data.
         workers: Number of workers.
+
+    Raises:
+        InputError: If no tokenizer suits the scripts of the texts and the recipe names none.
     """
     # Imported here because it takes seconds: `sweeps` and `report` need only the file names above.
     import torch
     import transformers
 
+    from kinesweep.evaluation.tokenization.protocol import find_chosen_tokenizer
+
     return RunIdentity(
-        config_hash=recipe.compute_config_hash(store_fingerprint),
+        config_hash=recipe.compute_config_hash(store.fingerprint),
         seed=recipe.training.seed,
-        store=store_fingerprint,
+        store=store.fingerprint,
         threads=recipe.resources.cpus,
         workers=workers,
         torch=torch.__version__,
         transformers=transformers.__version__,
         processor=get_processor_name(recipe.resources.gpus > 0),
+        chosen_tokenizer=find_chosen_tokenizer(recipe.evaluation, store),
     )
 
 

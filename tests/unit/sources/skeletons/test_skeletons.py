@@ -396,3 +396,9 @@ def test_motions_stay_in_their_folder(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", motions(1)[0])
     write_rows(tmp_path / "train.tsv", "motion text id", ["../a Up. a"])
     assert reason(tmp_path, "a", motions=str(tmp_path / "m")) == "outside_root"
+
+
+def test_only_the_suffix_of_a_motion_is_taken_off(tmp_path: Path) -> None:
+    rows = ("walk.v1 A.", "walk.v2 B.", "run.1.5.npy C.")
+    write_rows(tmp_path / "train.tsv", "motion text", rows)
+    assert [c.id for c in source(tmp_path).list_clips("train")] == ["walk.v1", "walk.v2", "run.1.5"]

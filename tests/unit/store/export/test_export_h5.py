@@ -19,6 +19,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.sources import build_source
 from kinesweep.store import Store
 from kinesweep.store.export.export_h5 import export_h5_shards
+from kinesweep.store.export.file_names import sanitize_file_name
 from kinesweep.store.extraction.build import build_store, extract_locally
 from shards import h5_corpus
 
@@ -140,3 +141,16 @@ def test_the_verb_writes_and_replaces_only_its_own(
     (out / "handed_over.json").unlink()
     assert call("--overwrite") == 2
     assert (out / "annotation.dev.json").exists()
+
+
+def test_a_clip_without_a_text_is_named(tmp_path: Path) -> None:
+    source = change(make_corpus(tmp_path, train=3), "train-1", texts=())
+    store = build_store(extraction(source, tmp_path / "stores"))
+    with pytest.raises(InputError, match="1 clips have no text, for example `train-1`"):
+        export_h5_shards(store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", [" ", "\t", "\u3000"])
+def test_a_name_of_white_space_is_a_file_name(name: str) -> None:
+    assert sanitize_file_name(name) == "_"

@@ -1,5 +1,6 @@
 """Features in SSVP-SLT's layout: read into a store, handed over, read again, to the bit."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from corpus import tiny_recipe
 from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.augmentation import AugmentationConfig
+from kinesweep.config.recipe.source import FeatureManifestConfig
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.augmentation import Augmentation
+from kinesweep.sources.precomputed.feature_manifest import FeatureManifestSource
 from kinesweep.store import Store
 from kinesweep.store.export.augmented_copies import AugmentedCopiesSpec, build_augmented_copies_spec
+from kinesweep.store.export.export_h5 import export_h5_shards
 from kinesweep.store.export.export_ssvp import EXPORT_MARKER, export_ssvp_features
 from kinesweep.store.extraction.build import build_store, extract_locally
 
@@ -262,3 +266,31 @@ def test_what_cannot_be_varied(tmp_path: Path) -> None:
     assert (variation.num_copies, variation.augmentation.max_frames) == (2, 4)
     with pytest.raises(InputError, match=r"contains copies \(`-aYouTube_0` and `-aYouTube_0@1`\)"):
         export_ssvp_features(store, tmp_path / "out", augmented_copies=variation)
+
+
+def test_an_export_of_another_layout_is_not_replaced(tmp_path: Path) -> None:
+    store, out = poses(tmp_path), tmp_path / "out"
+    export_h5_shards(store, out)
+    files = sorted(out.rglob("*"))
+    with pytest.raises(InputError, match="names another layout"):
+        export_ssvp_features(store, out, overwrite=True)
+    assert sorted(out.rglob("*")) == files
+
+
+def test_a_marker_without_a_layout_is_that_of_an_earlier_version(tmp_path: Path) -> None:
+    store, out = poses(tmp_path), tmp_path / "out"
+    export_ssvp_features(store, out)
+    marker = json.loads((out / EXPORT_MARKER).read_text())
+    del marker["layout"]
+    (out / EXPORT_MARKER).write_text(json.dumps(marker))
+    export_ssvp_features(store, out, overwrite=True)
+
+
+def test_texts_that_begin_with_a_quotation_mark_are_read_back(tmp_path: Path) -> None:
+    texts = ('"Quoted whole."',)
+    export_ssvp_features(poses(tmp_path, "a", texts=texts), tmp_path / "out")
+    line = (tmp_path / "out/manifests/train_features.tsv").read_text().splitlines()[1]
+    assert line.endswith('\t"""Quoted whole."""')
+    manifest = str(tmp_path / "out/manifests/train_features.tsv")
+    config = FeatureManifestConfig(kind="feature_manifest", train=manifest)
+    assert FeatureManifestSource(config).list_clips("train")[0].texts == texts

@@ -162,7 +162,7 @@ def test_values_beyond_float16_are_dropped_and_never_infinite(tmp_path):
     assert exact.manifest["dropped"]["total"] == 0
 
 
-def test_clips_of_different_width_are_an_error_that_names_two(tmp_path):
+def test_a_clip_of_anwrong_width_is_dropped_and_names_one_that_is_right(tmp_path):
     class Ragged(FakeStep):
         def compute_features(self, pose):
             found = super().compute_features(pose)
@@ -170,8 +170,30 @@ def test_clips_of_different_width_are_an_error_that_names_two(tmp_path):
             return {"pose": replace(found["pose"], x_TD=x_TD[:, : 6 if len(x_TD) == 2 else 3])}
 
     source = make_corpus(tmp_path, train=2)
-    with pytest.raises(StoreError, match=r"6 \(`train-0`, train\.tsv:2\), 3 \(`train-1`"):
+    with pytest.raises(
+        StoreError, match=r"1 of 2 clips.*\n  wrong_width  1\n  train\.tsv:3: wrong_"
+    ):
         build_store(extraction(source, tmp_path / "stores", step=Ragged()))
+    wide = {"max_dropped_share": 0.5}
+    store = build_store(extraction(source, tmp_path / "stores", step=Ragged(), **wide))
+    (row,) = store.manifest["dropped"]["rows"]
+    assert (row["row"], row["reason"], row["split"]) == ("train.tsv:3", "wrong_width", "train")
+    assert "3 values per frame, but most clips have 6, for example `train-0`" in row["message"]
+    assert [record.clip.id for record in store.get_records("train")] == ["train-0"]
+    assert store.extraction == ExtractionCounts(computed=1, reused=0, dropped=1)
+
+
+def test_most_clips_decide_which_points_are_right(tmp_path):
+    source = make_corpus(tmp_path, train=5)
+    write_media(tmp_path, "train-0", "hand 4 frames of 1.0")
+    store = build_store(extraction(source, tmp_path / "stores", max_dropped_share=0.2))
+    (row,) = store.manifest["dropped"]["rows"]
+    assert (row["clip_id"], row["reason"]) == ("train-0", "wrong_layout")
+    assert "HAND thumb instead of BODY left" in row["message"]
+    # The features of the dropped clip are in the shard, but the others are found beside them.
+    for record in store.get_records("train"):
+        wanted = FakeStep().compute_features(source.read(record.clip))["pose"].x_TD
+        np.testing.assert_array_equal(store.get_features(record)["pose"], wanted.astype(np.float16))
 
 
 @pytest.mark.parametrize(

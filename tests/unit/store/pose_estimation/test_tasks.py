@@ -16,6 +16,7 @@ from kinesweep.store.pose_estimation.tasks import (
     has_valid_poses,
     write_estimation_note,
 )
+from timed_films import write_timed_video
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_done_means_this_file_by_this_estimator(tmp_path: Path, spec: EstimatorS
     assert not has_valid_poses(video, spec, None)
     touch(video.pose_path)
     write_estimation_note(video, {**collect_estimation_inputs(video, spec, None), "pose_bytes": 1})
-    assert has_valid_poses(video, spec, None) and has_valid_poses(video, spec, 25.0)
+    assert has_valid_poses(video, spec, None) and not has_valid_poses(video, spec, 25.0)
     assert not has_valid_poses(video, replace(spec, version="9"), None)
     assert not has_valid_poses(video, replace(spec, requirements=("x==1",)), None)
     os.utime(source, ns=(0, 0))
@@ -89,7 +90,42 @@ def test_a_folder_has_the_rate_that_was_given(tmp_path: Path, spec: EstimatorSpe
     assert not has_valid_poses(video, spec, 25.0)
 
 
+def test_a_video_s_own_rate_may_be_asked_for(tmp_path: Path, spec: EstimatorSpec) -> None:
+    video = PoseEstimationTask(tmp_path / "a.mp4", tmp_path / "a.pose", "a.mp4")
+    touch(video.source, video.pose_path)
+    inputs = collect_estimation_inputs(video, spec, None)
+    write_estimation_note(video, {**inputs, "pose_bytes": 1, "fps": 25.0})
+    assert has_valid_poses(video, spec, 25.0) and not has_valid_poses(video, spec, 30.0)
+
+
+@pytest.mark.parametrize(("slow_ms", "is_valid"), [(40, True), (120, False)])
+def test_poses_from_before_stay_if_the_rate_is_constant(
+    tmp_path: Path, spec: EstimatorSpec, slow_ms: int, is_valid: bool
+) -> None:
+    ticks = [*range(0, 1000, 40), *range(1000, 1000 + 25 * slow_ms, slow_ms)]
+    video = PoseEstimationTask(tmp_path / "a.webm", tmp_path / "a.pose", "a.webm")
+    write_timed_video(video.source, ticks, rate=25)
+    touch(video.pose_path)
+    # The note of an earlier version, which took the frames one by one.
+    note = {**collect_estimation_inputs(video, spec, None), "given_fps": None}
+    del note["frames_by"]
+    write_estimation_note(video, {**note, "pose_bytes": 1, "fps": 25.0, "frames": 50})
+    assert has_valid_poses(video, spec, None) is is_valid
+    write_estimation_note(video, {**note, "pose_bytes": 1, "fps": 30.0, "frames": 50})
+    assert not has_valid_poses(video, spec, None)
+
+
 def test_estimators_by_name() -> None:
     assert find_estimator("mediapipe").requirements[0].startswith("mediapipe==")
     with pytest.raises(InputError, match="did you mean `mediapipe`"):
         find_estimator("mediapip")
+
+
+def test_only_the_suffix_of_a_video_is_taken_off(tmp_path: Path) -> None:
+    names = ["v-00:00:18.285-00:00:21.521.mp4", "v-00:00:18.285-00:00:25.100.webm"]
+    touch(*(tmp_path / "in" / name for name in names), tmp_path / "v-00:00:18.285")
+    found = build_pose_estimation_tasks([tmp_path / "in", tmp_path / "v-00:00:18.285"], tmp_path)
+    assert [task.pose_path.name for task in found] == [
+        *("v-00:00:18.285-00:00:21.521.pose", "v-00:00:18.285-00:00:25.100.pose"),
+        "v-00:00:18.285.pose",
+    ]

@@ -43,6 +43,11 @@ def test_ties_are_named() -> None:
     )
 
 
+def test_a_single_entry_is_not_ahead_of_others() -> None:
+    said = _format_conclusion([line("trial 7", 20)], {}, "bleu")
+    assert "ahead" not in said and said.endswith("the only configuration in the ranking.")
+
+
 def test_a_winner_within_the_noise_of_nothing_has_learnt_nothing() -> None:
     said = _format_conclusion(
         [line("trial 3", 3.0)], {"always “Hello.”": 2.5, "zeros": 0.1}, "bleu"

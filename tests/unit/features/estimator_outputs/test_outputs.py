@@ -1,6 +1,7 @@
 """Outputs of other estimators become pose files: frames by number, persons in order."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from kinesweep.cli import main
+from kinesweep.cli.pose_estimation import import_poses
 from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.features import build_features
@@ -17,11 +19,16 @@ from kinesweep.features.estimators.external_outputs import (
     find_estimator_outputs,
     read_estimator_output,
 )
+from kinesweep.features.estimators.external_outputs.clip_output import ClipOutput
+from kinesweep.features.estimators.external_outputs.point_layouts import KNOWN_LAYOUTS
 from kinesweep.sources.pose_format.pose_file import read_pose
 
 FILM = VideoProperties(25.0, 640, 480)
-POINTS = {"openpose": 137, "openpose_135": 135, "alphapose": 136, "mmpose": 133, "openpifpaf": 133}
-WIDTHS = {"openpose": 274, "openpose_135": 270, "alphapose": 272, "mmpose": 266, "openpifpaf": 266}
+POINTS = {
+    **{"openpose": 137, "openpose_25b": 137, "openpose_135": 135},
+    **{"alphapose": 136, "mmpose": 133, "openpifpaf": 133},
+}
+WIDTHS = {name: 2 * number for name, number in POINTS.items()}
 """As far as they are published, those of the predecessor."""
 
 
@@ -90,11 +97,12 @@ def write(name: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", OUTPUT_READERS)
 def test_frames_persons_and_widths(name: str, tmp_path: Path) -> None:
-    output = write(name, tmp_path / "in")
-    assert find_estimator_outputs(name, [tmp_path / "in"]) == {"clip": output}
-    assert find_estimator_outputs(name, [output]) == {"clip": output}
+    path = write(name, tmp_path / "in")
+    ((clip, output),) = find_estimator_outputs(name, [tmp_path / "in"]).clips.items()
+    assert (clip, output.path) == ("clip", path)
+    assert find_estimator_outputs(name, [path]).clips == {"clip": output}
     with (tmp_path / "a.pose").open("wb") as file:
-        read_estimator_output(name, output, FILM).write(file)
+        read_estimator_output(name, output, FILM).pose.write(file)
     pose = read_pose(tmp_path / "a.pose")
     assert pose.points_TPJC.shape == (4, 1, POINTS[name], 2) and pose.fps == 25
     assert (pose.confidence_TPJ[2] == 0).all(), "frame 2 is there, with nobody in it"
@@ -122,12 +130,13 @@ def test_names_of_other_layouts_come_from_the_output(tmp_path: Path) -> None:
         ],
     }
     (tmp_path / "a.json").write_text(json.dumps(plain))
-    pose = read_estimator_output("mmpose", tmp_path / "a.json", FILM)
+    output = ClipOutput((tmp_path / "a.json",))
+    pose = read_estimator_output("mmpose", output, FILM).pose
     assert pose.header.components[0].points == names
     del plain["meta_info"]
     (tmp_path / "a.json").write_text(json.dumps(plain))
     with pytest.raises(ClipError, match="is not an output of mmpose"):
-        read_estimator_output("mmpose", tmp_path / "a.json", FILM)
+        read_estimator_output("mmpose", output, FILM)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"frames": []}', '[{"image_id": 3}]'])
@@ -135,22 +144,57 @@ def test_names_of_other_layouts_come_from_the_output(tmp_path: Path) -> None:
 def test_bad_outputs(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(ClipError) as caught:
-        read_estimator_output(name, tmp_path / "a.json", FILM)
+        read_estimator_output(name, ClipOutput((tmp_path / "a.json",)), FILM)
     assert caught.value.reason == "bad_output"
 
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write("alphapose", tmp_path / "in/deep")
     (tmp_path / "in/bad.json").write_text("{}")
+    (tmp_path / "in/video.mp4").touch()
+    late = [{"image_id": f"x_{n}.jpg", "keypoints": [1.0] * 51} for n in (5000, 5001)]
+    (tmp_path / "in/late.json").write_text(json.dumps(late))
     words = ["import-poses", "alphapose", str(tmp_path / "in"), str(tmp_path / "out")]
     told = call([*words, "640x480@25", "--json"], capsys)
-    assert (told["written"], list(told["failed"])) == (1, ["bad"])
+    assert (told["written"], list(told["failed"])) == (2, ["bad"])
+    assert told["people"] == {"1": 1, "2": 1}
+    assert told["left_out"] == {"name does not end in `.json`": 1}
+    assert "numbered from 5000" in told["notes"]["late"][0]
     assert (tmp_path / "out/deep/clip.pose").is_file()
-    for wrong in ("640x480@25", "640x480", "0x480@25", "640x480@0"):
+    for wrong in ("640x480@25", "640x480", "0x480@25", "640x480@0", "70000x480@25", "9x9@9e9"):
         call([*words, wrong], capsys, code=2)
     call([*words, "640x480@25", "--overwrite"], capsys)
+    told = call([*words, "640x480@25", "--overwrite", "--first-frame", "4999", "--json"], capsys)
+    assert "The first 1 frames have no entry" in told["notes"]["late"][0]
     with pytest.raises(InputError, match="are not supported"):
         find_estimator_outputs("posenet", [tmp_path])
+
+
+def test_the_result_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for clip in "abcdefg":
+        folder = write_openpose(tmp_path / "in" / clip, 137)
+        (folder / "a_000000000000_keypoints.json").unlink()
+    (tmp_path / "in/.DS_Store").touch()
+    with pytest.raises(SystemExit):
+        main(["import-poses", "openpose", str(tmp_path / "in"), str(tmp_path / "out"), "64x48@25"])
+    lines = capsys.readouterr().err.splitlines()[-9:]
+    assert lines[:3] == [
+        "7 written, 0 failed",
+        "people per clip: 7 with 2",
+        "1 files left out: hidden file",
+    ]
+    assert lines[3] == "a: 1 of 3 frames have no entry and are empty."
+    assert lines[8] == "2 more clips have notes; `--json` shows all of them"
+
+
+def test_the_help_lists_what_is_supported() -> None:
+    """The command does not import the tables, which would make `--help` slow."""
+    text = " ".join((import_poses.__doc__ or "").split())
+    for tool in ("OpenPose", "AlphaPose", "MMPose", "OpenPifPaf"):
+        sentence = text.split(tool)[1].split(")")[0]
+        told = {int(number) for number in re.findall(r"\b[0-9]+\b", sentence)}
+        assert told == set(KNOWN_LAYOUTS[tool.lower()])
+    assert "`openpose_25b` is BODY_25B" in text
 
 
 def call(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> Any:

@@ -1,0 +1,1 @@
+"""The machine on which this process runs: its memory."""

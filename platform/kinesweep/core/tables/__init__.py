@@ -1,0 +1,1 @@
+"""Delimited text tables: splitting into records, quoting, number formats and writing."""

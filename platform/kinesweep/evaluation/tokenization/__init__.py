@@ -1,0 +1,1 @@
+"""Words of texts in all scripts, for metrics that count words."""

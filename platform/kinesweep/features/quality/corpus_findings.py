@@ -1,0 +1,177 @@
+"""Findings about a corpus of poses: what may be wrong although every clip can be read.
+
+They are warnings, not errors. The constants say from when on, and why.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+
+from kinesweep.core.clip import Clip, CorpusWarning
+from kinesweep.features.quality.media_statistics import MediaStatistics
+from kinesweep.features.quality.split_quality import (
+    ClipStatistics,
+    SplitQuality,
+    compute_quality,
+    has_zeros,
+)
+
+MIN_FPS, MAX_FPS = 5.0, 240.0
+"""Range of plausible frame rates: fingers cannot be followed below 5 frames a second, and no usual
+camera takes more than 240."""
+CUT_FPS = {23: 24000 / 1001, 29: 30000 / 1001, 47: 48000 / 1001, 59: 60000 / 1001, 119: 119.88}
+"""Whole rates that hardly any camera has → NTSC rate from which they were cut."""
+MIN_DETECTION_SHARES = {"person": 0.9, "face": 0.5, "left_hand": 0.5, "right_hand": 0.5}
+"""Part → smallest share of frames without a warning. Signers are almost always in the picture;
+their hands blur, rest or leave it, but 26 How2Sign clips show them in 0.87 and 0.92
+of the frames."""
+_CONFIDENCE_LIKE_SHARE = 0.9
+"""Share of a split's clips from which a third coordinate is reported as a likely confidence."""
+_SAME_RATE = 0.01  # relative difference up to which rates count as equal, so that 29.97 equals 30
+_CLIP_KINDS = ("implausible_rate", "cut_rate", "constant_points", "zeros_with_confidence")
+
+
+def find_quality_warnings(items: Sequence[ClipStatistics]) -> list[CorpusWarning]:
+    """Find what may be wrong in a corpus although every clip can be read.
+
+    Args:
+        items: Clips with their statistics, in the order of the corpus.
+
+    Returns:
+        The warnings about clips, then those about splits and about the corpus, grouped by kind.
+    """
+    warnings = [
+        CorpusWarning(clip.row, kind, f"clip `{clip.id}` {text}")
+        for clip, statistics in items
+        for kind, text in find_clip_findings(statistics)
+    ]
+    # Stable, so the warnings of a kind keep the order of the corpus.
+    warnings.sort(key=lambda warning: _CLIP_KINDS.index(warning.kind))
+    for split, quality in compute_quality(items).items():
+        warnings += _find_low_detection(split, quality)
+        warnings += _find_confidence_like(split, [s for clip, s in items if clip.split == split])
+    return warnings
+
+
+def find_clip_findings(statistics: MediaStatistics) -> list[tuple[str, str]]:
+    """Find what may be wrong with one clip: pairs of a kind and a clause about the clip."""
+    return [
+        *find_rate_findings(statistics.fps, statistics.has_whole_fps),
+        *_find_constant_points(statistics),
+        *_find_zeros(statistics),
+    ]
+
+
+def find_rate_findings(fps: float, has_whole_fps: bool) -> list[tuple[str, str]]:
+    """Find what may be wrong with a frame rate: pairs of a kind and a clause about the clip.
+
+    Args:
+        fps: Frame rate in frames per second.
+        has_whole_fps: Whether the file can store whole frame rates only.
+    """
+    if not MIN_FPS <= fps <= MAX_FPS:
+        text = (
+            f"has {fps:g} frames a second; plausible are {MIN_FPS:g} to {MAX_FPS:g}. State the"
+            " right rate with `source.fps`, or correct the file"
+        )
+        return [("implausible_rate", text)]
+    if has_whole_fps and fps in CUT_FPS:
+        text = (
+            f"has {fps:g} frames a second in a version of `.pose` that stores whole rates only; it"
+            f" was almost certainly {CUT_FPS[int(fps)]:.3f}, which moves a span by"
+            f" {abs(CUT_FPS[int(fps)] / fps - 1) * 60:.1f} s in a minute. State the right rate with"
+            " `source.fps`, or write the files again in version 0.2"
+        )
+        return [("cut_rate", text)]
+    return []
+
+
+def find_rate_differences(rates_hz: Sequence[tuple[Clip, float]]) -> list[CorpusWarning]:
+    """Find clips of a corpus whose features have other rates than most of its clips.
+
+    Args:
+        rates_hz: Clips with the rate of their features, in the order of the corpus.
+
+    Returns:
+        One warning, which names a clip of each rate; none if all rates are equal within 1 %.
+    """
+    rates = [rate for _, rate in rates_hz]
+    if not rates or max(rates) / min(rates) - 1 <= _SAME_RATE:
+        return []
+    counts = Counter(round(rate, 2) for rate in rates).most_common()
+    examples = {round(rate, 2): clip for clip, rate in reversed(rates_hz)}
+    shown = ", ".join(
+        f"{rate:g} ({count} clip{'s' if count > 1 else ''}, for example {examples[rate].row})"
+        for rate, count in counts[:4]
+    )
+    rest = f" and {len(counts) - 4} more" if len(counts) > 4 else ""
+    text = (
+        f"the features have several rates a second: {shown}{rest}. A model cannot tell speed from"
+        " rate; bring all clips to one rate, or train on one of them"
+    )
+    return [CorpusWarning("corpus", "several_rates", text)]
+
+
+def format_warning_lines(warnings: Sequence[CorpusWarning], max_rows: int = 5) -> list[str]:
+    """Format warnings as lines of text, at most `max_rows` of a kind and the number of others."""
+    lines = []
+    ordered = sorted(warnings, key=lambda warning: warning.kind)
+    for kind, group in groupby(ordered, key=lambda warning: warning.kind):
+        of_kind = list(group)
+        lines += [f"{item.row}  warning: {kind}  {item.message}" for item in of_kind[:max_rows]]
+        if len(of_kind) > max_rows:
+            lines.append(f"warning: {kind}  and {len(of_kind) - max_rows} more rows")
+    return lines
+
+
+def _find_constant_points(statistics: MediaStatistics) -> list[tuple[str, str]]:
+    """Find points of a clip that never move, which is no detection but a filled-in value."""
+    if not statistics.num_constant_points:
+        return []
+    text = (
+        f"has {statistics.num_constant_points} point(s) that never move in"
+        f" {statistics.num_frames} frames although they count as detected; give points that were"
+        " not found a confidence of 0, or estimate the poses again"
+    )
+    return [("constant_points", text)]
+
+
+def _find_zeros(statistics: MediaStatistics) -> list[tuple[str, str]]:
+    """Find detections of a clip at the origin, where points that were not found are often put."""
+    if not has_zeros(statistics):
+        return []
+    share = statistics.num_zeros / statistics.num_detections
+    with_confidence = "with a confidence above 0" if statistics.has_confidence else "as detections"
+    text = (
+        f"has {share:.1%} of its points at the origin {with_confidence}; points that were not found"
+        " must have confidence 0 (`.pose` files, or `source.third: confidence`)"
+    )
+    return [("zeros_with_confidence", text)]
+
+
+def _find_low_detection(split: str, quality: SplitQuality) -> list[CorpusWarning]:
+    """Find parts of the body that are detected in too few frames of a split."""
+    return [
+        CorpusWarning(
+            split,
+            "low_detection",
+            f"the {part.replace('_', ' ')} is detected in {quality.detection[part]:.1%} of the"
+            f" frames of {split}, which is below {limit:.0%}; look at some clips (`kinesweep show"
+            " --clip`), and estimate the poses again or choose other points",
+        )
+        for part, limit in MIN_DETECTION_SHARES.items()
+        if quality.detection.get(part, 1.0) < limit
+    ]
+
+
+def _find_confidence_like(split: str, statistics: Sequence[MediaStatistics]) -> list[CorpusWarning]:
+    """Find a split whose third coordinates are probably confidences."""
+    num_alike = sum(clip.has_third_in_unit_range for clip in statistics)
+    if not num_alike or num_alike < _CONFIDENCE_LIKE_SHARE * len(statistics):
+        return []
+    text = (
+        f"the third coordinate lies between 0 and 1 in {num_alike} of {len(statistics)} clips of"
+        f" {split}, like a confidence, but it is read as z; state `source.third: confidence` if it"
+        " is one"
+    )
+    return [CorpusWarning(split, "third_looks_like_confidence", text)]

@@ -1,0 +1,66 @@
+"""What arrays of motions do not state themselves: skeleton, frame rate and the third value.
+
+Whether the third of three values per point is a depth or a confidence cannot be seen: both may lie
+between 0 and 1. The recipe states it, and it is never guessed.
+
+Shapes: T frames, P people, J points, C coordinates.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinesweep.config.recipe.skeletons import SkeletonsConfig, ThirdCoordinate
+from kinesweep.core.errors import ClipError
+from kinesweep.core.skeleton.skeleton import SKELETONS, Skeleton
+
+
+@dataclass(frozen=True)
+class ArrayMeaning:
+    """What arrays of motions do not state themselves.
+
+    Attributes:
+        skeleton: Skeleton of the points.
+        fps: Frame rate in frames per second.
+        third: Meaning of the third of three values per point.
+    """
+
+    skeleton: Skeleton
+    fps: float
+    third: ThirdCoordinate = "z"
+
+    @classmethod
+    def from_config(cls, config: SkeletonsConfig) -> "ArrayMeaning":
+        """Create the meaning that a corpus states in its recipe."""
+        return cls(SKELETONS[config.skeleton], config.fps, config.third)
+
+
+def split_third_value(
+    x_TPJC: NDArray[np.float32], third: ThirdCoordinate, path: Path
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Split the values of points into coordinates and confidences, (T, P, J).
+
+    Args:
+        x_TPJC: Two or three values per point.
+        third: Meaning of the third value; without it every confidence is 1.
+        path: Path of the file, for error messages.
+
+    Raises:
+        ClipError: With reason `no_confidence` if there are only two values, or `bad_confidence` if
+            a third value is negative or not a number.
+    """
+    num_values = x_TPJC.shape[3]
+    if third == "confidence":
+        if num_values != 3:
+            text = f"`{path}` has {num_values} values per point, so the third cannot be confidence"
+            raise ClipError(f"{text}; see `source.third`", "no_confidence")
+        confidence_TPJ = x_TPJC[..., 2]
+        # Written so that NaN is refused, too.
+        if not (np.isfinite(confidence_TPJ) & (confidence_TPJ >= 0)).all():
+            text = f"`{path}` has third values that are negative or not numbers, which no"
+            raise ClipError(f"{text} confidence is; see `source.third`", "bad_confidence")
+        return np.ascontiguousarray(x_TPJC[..., :2]), np.ascontiguousarray(confidence_TPJ)
+    ones_TPJ = np.ones(x_TPJC.shape[:3], np.float32)
+    return (x_TPJC[..., :2].copy() if third == "none" else x_TPJC), ones_TPJ

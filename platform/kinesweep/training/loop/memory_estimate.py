@@ -1,0 +1,107 @@
+"""A lower bound of the memory that a batch takes, from lengths and sizes alone.
+
+A single recording that was never cut into clips (53,214 frames) took more than 22 GB in training,
+and the kernel killed the largest process of the machine. The estimate counts what certainly lies in
+the memory at one time: the features, a few values per vector and layer that the backward pass needs
+(Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", count
+17 widths; 8 are counted here), and the scores of the attention where its kernel stores them.
+Weights, gradients and the optimizer are left out. Whoever exceeds this bound cannot be trained.
+
+Shapes: B clips, T frames, D width, N vectors, E width of the backbone, H heads, L layers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kinesweep.models.translator import Translator
+
+_FEATURE_BYTES = 4
+_KEPT_WIDTHS = 8
+"""Number of kept values per vector and layer, in widths E; a lower bound."""
+
+
+@dataclass(frozen=True)
+class BatchMemory:
+    """The parts of the memory of a batch in bytes.
+
+    Attributes:
+        features: Padded features.
+        activations: Values that are kept for the backward pass.
+        attention: Attention scores over all pairs of vectors.
+        num_vectors: Number of vectors of the longest clip, N.
+    """
+
+    features: int
+    activations: int
+    attention: int
+    num_vectors: int
+
+    @property
+    def total(self) -> int:
+        """Return the sum of all parts in bytes."""
+        return self.features + self.activations + self.attention
+
+
+def estimate_batch_memory(
+    model: Translator,
+    num_clips: int,
+    lengths: Mapping[str, int],
+    *,
+    is_training: bool,
+    value_bytes: int = 4,
+    checkpoints_layers: bool = False,
+) -> BatchMemory:
+    """Estimate a lower bound of the memory of one batch of clips of equal length.
+
+    Args:
+        model: Translator; its device decides on the kernel of the attention.
+        num_clips: Number of clips, B.
+        lengths: Stream → number of frames, T, with padding.
+        is_training: Whether a backward pass follows.
+        value_bytes: Size of an activation: 4 for fp32, 2 for bf16 and fp16.
+        checkpoints_layers: Whether activations are computed again for the backward pass
+            (`training.activation_checkpointing`).
+    """
+    widths = model.config.get_stream_widths()
+    num_values = sum(lengths.get(name, 0) * width for name, width in widths.items())
+    num_vectors = _count_vectors(model, lengths)
+    config: Any = model.backbone.config
+    # One layer is alive at a time without a backward pass, or if its activations are not kept.
+    num_layers = int(config.num_hidden_layers) if is_training and not checkpoints_layers else 1
+    kept_widths = _KEPT_WIDTHS if is_training else 2
+    num_scores = num_clips * int(config.num_attention_heads) * num_vectors**2
+    return BatchMemory(
+        features=num_clips * num_values * _FEATURE_BYTES,
+        activations=num_clips
+        * num_vectors
+        * int(config.hidden_size)
+        * kept_widths
+        * num_layers
+        * value_bytes,
+        attention=num_scores * num_layers * value_bytes * _count_stored_scores(model, is_training),
+        num_vectors=num_vectors,
+    )
+
+
+def _count_vectors(model: Translator, lengths: Mapping[str, int]) -> int:
+    """Count the vectors of the longest stream after its encoder and the length budget."""
+    num_vectors = max(
+        len(encoder.get_source_spans(lengths.get(name, 0)))  # type: ignore[operator]
+        for name, encoder in model.encoders.items()
+    )
+    limit = model.position_limit.limit
+    return num_vectors if limit is None else min(num_vectors, limit)
+
+
+def _count_stored_scores(model: Translator, is_training: bool) -> int:
+    """Count how often the attention stores its scores (B, H, N, N) at one time in a layer."""
+    config: Any = model.backbone.config
+    # Softmax and its dropped-out copy are kept for the backward pass.
+    num_copies = 2 if is_training else 1
+    if getattr(config, "_attn_implementation", None) == "eager":
+        return num_copies
+    # PyTorch's fused kernel for CPUs has no dropout, so the scores are stored if there is one.
+    has_dropout = float(getattr(config, "attention_dropout", 0.0) or 0.0) > 0
+    is_cpu = model.device.type == "cpu"
+    return num_copies if is_cpu and has_dropout and is_training else 0

@@ -1,0 +1,25 @@
+"""Tables given to `translate` have the unit of time of the corpus that the model was trained on."""
+
+from pathlib import Path
+
+import pytest
+
+from kinesweep.config.recipe.source import PoseTsvConfig
+from kinesweep.core.units import Span
+from kinesweep.export.inputs import find_inputs
+
+
+@pytest.mark.parametrize(
+    ("unit", "span"),
+    [
+        ("ms", Span(500, 2000, "ms")),
+        ("s", Span(500_000, 2_000_000, "ms")),
+        ("frames", Span(500, 2000, "frames")),
+    ],
+)
+def test_spans_have_the_unit_of_the_corpus(tmp_path: Path, unit: str, span: Span) -> None:
+    (tmp_path / "t.tsv").write_text("signal\tsignal_start\tsignal_end\na.b.pose\t500\t2000\n")
+    source = PoseTsvConfig.model_validate({"train": "train.tsv", "time_unit": unit})
+    ((name, item),) = find_inputs([tmp_path / "t.tsv"], source)
+    assert item.span == span
+    assert name.startswith("a.b@500")
