@@ -170,3 +170,9 @@ def test_a_file_that_was_written_again_is_read_again(tmp_path: Path) -> None:
     assert VideoReader(path, None).num_frames == 240
     write_timed_video(path, SLOWING_MS[:60])
     assert VideoReader(path, None).num_frames == 60
+
+
+def test_a_codec_that_is_not_known(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv")
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4", b"V_NOPE4"))
+    assert find_reason(path, Span()) == "not_a_video"
