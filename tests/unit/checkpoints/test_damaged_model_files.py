@@ -3,6 +3,7 @@
 The fuzzer (`make fuzz`) found each of them in a bundle whose manifest agrees with its files.
 """
 
+import json
 import math
 from pathlib import Path
 
@@ -26,7 +27,11 @@ def test_features_json(tmp_path: Path, content: bytes) -> None:
 
 
 def test_tokenizer_json(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "None"}}')
+    parts = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+    model = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
+    token = {"id": 0, "content": "a", "special": True}  # without the key `normalized`
+    content = {"version": "1.0", **dict.fromkeys(parts), "added_tokens": [token], "model": model}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "TokenizersBackend"}')
     with pytest.raises(InputError, match="has no tokenizer that can be loaded"):
         read_tokenizer(str(tmp_path))
