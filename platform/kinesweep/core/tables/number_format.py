@@ -7,7 +7,7 @@ thousands. These numbers are refused and never guessed: `1,500` may be 1.5 or 15
 import math
 import re
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # pandas writes the integers of a column with missing values as floats, `3.0`.
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}([,. '’_\u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?", re.ASCII)

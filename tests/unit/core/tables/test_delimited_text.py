@@ -8,7 +8,7 @@ import io
 
 import pandas
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kinesweep.core.tables.delimited_text import has_open_quote, split_records
@@ -104,6 +104,7 @@ def has_carriage_return(table: list[list[str]]) -> bool:
 
 
 @given(TABLES)
+@example([['"x"', "a"], ['"', "b"], ["a\tb", "\r"]])
 def test_what_is_written_is_read_by_all(table: list[list[str]]) -> None:
     """By this reader, by `csv` and by pandas, to the character."""
     if not table or not is_unambiguous(table):
