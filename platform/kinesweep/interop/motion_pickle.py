@@ -142,13 +142,6 @@ def _convert_records(
     shapes = sorted({record.x_TJC.shape[1:] for record in records})
     if len(shapes) > 1:
         errors.append(f"  records differ in their points and coordinates: {shapes}")
-    unknown = [record for record in records if not record.has_known_third]
-    if third is None and unknown:
-        errors.append(
-            f"  `{unknown[0].name}` and {len(unknown) - 1} others have {unknown[0].x_TJC.shape[1]}"
-            " points of three values, and the format does not define whether the third is a depth"
-            " or a confidence; state it with `--third z`, `--third confidence` or `--third none`"
-        )
     if errors or not records:
         message_lines = [
             f"`{path}` has {len(raw_records)} records, of which {len(errors)} cannot be converted",
@@ -157,6 +150,15 @@ def _convert_records(
         if len(errors) > _MAX_SHOWN_ERRORS:
             message_lines.append(f"  … and {len(errors) - _MAX_SHOWN_ERRORS} more")
         raise SourceError("\n".join(message_lines))
+    unknown = [record for record in records if not record.has_known_third]
+    if third is None and unknown:
+        num_points = unknown[0].x_TJC.shape[1]
+        raise SourceError(
+            f"`{path}`: {len(unknown)} records, the first of them `{unknown[0].name}`, have"
+            f" {num_points} points of three values, and their format does not define whether the"
+            " third is a depth or a confidence; state it with `--third z`, `--third confidence` or"
+            " `--third none`"
+        )
     return records
 
 
