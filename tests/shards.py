@@ -4,17 +4,22 @@ Every word has a vector of its own in each stream, so that a model can learn fro
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from kinesweep.config.loading import validate_config
+from kinesweep.config.recipe.source import H5ShardsConfig
+from kinesweep.sources import build_source
+
 WIDTHS = {"pose": 8, "dino": 12, "sign2vec": 6}
 RATES = {"pose": 25.0, "dino": 25.0, "sign2vec": 12.5}
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 """Word in the names of the files → split."""
+DEV = "annotation.dev.json"
 WORDS = ("blue", "house", "rain", "river", "bread", "night")
 
 
@@ -141,3 +146,14 @@ def _features(rng: np.random.Generator, vectors: list[Any], stream: str) -> Any:
     frames = 4 if RATES.get(stream, 25.0) == 25.0 else 2
     x_TD = np.repeat(np.stack(vectors), frames, axis=0)
     return (x_TD + 0.1 * rng.normal(size=x_TD.shape)).astype(np.float16)
+
+
+def source_of(plain: dict[str, Any], **settings: Any) -> Any:
+    """The source that a recipe's section names."""
+    return build_source(validate_config(H5ShardsConfig, {**plain, **settings}, "test"))
+
+
+def change(path: Path, edit: Callable[[Any], Any]) -> None:
+    """Edits a JSON file in place; what the edit returns, if anything, takes its place."""
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(edit(content) or content))

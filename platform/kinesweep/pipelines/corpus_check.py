@@ -15,6 +15,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip, CorpusWarning, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.html_table import format_html_table
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.features import build_features
 from kinesweep.features.quality.corpus_findings import (
     find_quality_warnings,
@@ -129,7 +130,8 @@ def check_corpus(
     """
     source = build_source(recipe.effective_source)
     rows = source.read_all_rows()
-    if recipe.features.kind == "video":
+    is_video = recipe.features.kind == "video"
+    if is_video:
         checked, dropped = _check_videos(source, rows.clips, progress)
     else:
         processor = ClipProcessor(source, build_features(recipe.features), recipe.store.dtype)
@@ -147,9 +149,13 @@ def check_corpus(
         violations=find_policy_violations(
             problems, counts, recipe.store.max_dropped_share, recipe.required_splits
         ),
-        warnings=[*find_quality_warnings(items), *_find_rate_differences(checked)],
+        warnings=[
+            *find_quality_warnings(items),
+            *_find_rate_differences(checked),
+            *(_find_video_rates(source, checked) if is_video else ()),
+        ],
         quality=compute_quality(items),
-        not_checked=_VIDEO_NOTE if recipe.features.kind == "video" else "",
+        not_checked=_VIDEO_NOTE if is_video else "",
     )
 
 
@@ -195,6 +201,30 @@ def _find_rate_differences(checked: Sequence[CheckedClip]) -> list[CorpusWarning
             can_resample=stream.layout is not None,
         )
     ]
+
+
+def _find_video_rates(source: Source, checked: Sequence[CheckedClip]) -> list[CorpusWarning]:
+    """Find doubts about the frame rates of videos, once for each file.
+
+    Args:
+        source: Corpus of videos.
+        checked: Clips that can be read.
+    """
+    # Loads PyAV, which other corpora do not need.
+    from kinesweep.sources.video.video_warnings import find_video_warnings
+
+    warnings: list[CorpusWarning] = []
+    examined_paths = set()
+    for clip in (item.clip for item in checked):
+        media = source.read(clip)
+        # Many clips share a file, and to examine one may take a pass over its time stamps.
+        if not isinstance(media, VideoSegment) or media.path in examined_paths:
+            continue
+        examined_paths.add(media.path)
+        warnings += [
+            CorpusWarning(clip.row, kind, message) for kind, message in find_video_warnings(media)
+        ]
+    return warnings
 
 
 def _align_columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -57,6 +57,9 @@ def open_video(path: Path) -> Any:
     if not container.streams.video:
         container.close()
         raise VideoError("contains no video stream", "not_a_video")
+    if container.streams.video[0].codec_context is None:  # PyAV's sign of an unknown codec
+        container.close()
+        raise VideoError("has a video stream of an unknown codec", "not_a_video")
     container.streams.video[0].codec_context.thread_count = 1  # each worker has one core
     return container
 

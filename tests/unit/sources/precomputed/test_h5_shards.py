@@ -1,9 +1,8 @@
-"""Shards of several streams: both ways to name files; every fault is named, all at once."""
+"""Shards of several streams: values and widths, damaged files, open files."""
 
 import json
 import os
 import pickle
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,30 +12,16 @@ import numpy as np
 import psutil
 import pytest
 
-from corpus import tiny_recipe
 from kinesweep.config.loading import validate_config
-from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.source import H5ShardsConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.errors import ClipError, ConfigError, SourceError
-from kinesweep.sources import build_source
+from kinesweep.core.errors import ClipError
 from kinesweep.sources.base import MediaDigest
 from kinesweep.sources.precomputed.clip_h5_file import read_streams
 from kinesweep.sources.precomputed.h5_files import ShardFilePool
-from shards import WIDTHS, annotation_of, h5_corpus, write_shard
+from shards import DEV, WIDTHS, change, h5_corpus, source_of, write_shard
 
-DEV = "annotation.dev.json"
 WHERE = f"{DEV}:dev_video1/clip_02"
-
-
-def source_of(plain: dict[str, Any], **settings: Any) -> Any:
-    return build_source(validate_config(H5ShardsConfig, {**plain, **settings}, "test"))
-
-
-def change(path: Path, edit: Callable[[Any], Any]) -> None:
-    """Edits a JSON file in place; what the edit returns, if anything, takes its place."""
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps(edit(content) or content))
 
 
 def rewrite(path: Path, name: str, values: Any) -> None:
@@ -79,125 +64,6 @@ def test_clips_and_streams_come_back(tmp_path: Path, prefix: str | None) -> None
     assert {name: given.rate_hz for name, given in found.items()} == rates_hz
     assert source.get_read_options() == {"source": "h5_shards", "rates_hz": rates_hz}
     assert source.check_clips() == []
-
-
-def test_clips_may_stand_together_under_one_key(tmp_path: Path) -> None:
-    plain = h5_corpus(tmp_path)
-    expected = source_of(plain).list_clips("train")
-
-    def together(videos: Any) -> Any:
-        return {
-            video: {"clip_order": own["clip_order"], "clip": {c: own[c] for c in own["clip_order"]}}
-            for video, own in videos.items()
-        }
-
-    change(tmp_path / "annotation.train.json", together)
-    assert source_of(plain).list_clips("train") == expected
-
-
-def test_a_clip_may_be_called_clip(tmp_path: Path) -> None:
-    text = {"translation": "Hi."}
-    (tmp_path / DEV).write_text(json.dumps({"v": {"clip_order": ["clip"], "clip": text}}))
-    h5_corpus(tmp_path / "other", documents={"dev": 1})
-    shutil.copytree(tmp_path / "other" / "pose", tmp_path / "pose")
-    change(tmp_path / "pose" / "metadata_pose.dev.json", lambda _: {"v": "0"})
-    plain = {"kind": "h5_shards", "validation": str(tmp_path / DEV)}
-    (clip,) = source_of(plain, streams=[{"name": "pose", "fps": 25}]).list_clips("validation")
-    assert (clip.id, clip.texts, clip.keywords) == ("v/clip", ("Hi.",), ())
-
-
-def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
-    plain = h5_corpus(tmp_path)
-
-    def spoil(videos: Any) -> None:
-        first, second = videos["dev_video0"], videos["dev_video1"]
-        first["clip_order"].append("clip_00")
-        del first["clip_01"]
-        first["clip_77"] = {"translation": "Nobody asked."}
-        second["clip_00"] = {"translation": 7, "paraphrases": "one"}
-        second["clip_01"]["keyword"] = []
-        second["clip_02"]["keywords"] = ["", "rain"]
-        second["clip_03"]["translation"] = "half \ud83d"
-        videos["a/b"] = {"clip_order": ["."], ".": {"translation": "x"}}
-        videos["lost"] = {"clip_00": {"translation": "x"}}
-        videos["flat"] = []
-
-    change(tmp_path / DEV, spoil)
-    change(tmp_path / "dino" / "metadata_dino.dev.json", lambda known: {**known, "x": "../../0"})
-    (tmp_path / "sign2vec" / "metadata_sign2vec.train.json").unlink()
-    (tmp_path / "annotation.train.json").write_text('{"v": {"clip_order": [], "clip_order": []}}')
-    with pytest.raises(SourceError) as caught:
-        source_of(plain).list_clips("train")
-    lines = {tuple(line.split(maxsplit=1)) for line in str(caught.value).splitlines()[1:]}
-    known = dict(lines)
-    expected = {
-        f"{DEV}:dev_video0/clip_00": "appears 2 times in `clip_order`",
-        f"{DEV}:dev_video1/clip_00": "`paraphrases` must be a list of strings",
-        f"{DEV}:dev_video1/clip_01": "did you mean `keywords`?",
-        f"{DEV}:dev_video1/clip_02": "`keywords` contains an empty string",
-        f"{DEV}:dev_video1/clip_03": "contains a lone surrogate",
-        f"{DEV}:a/b": "cannot be the name of a video",
-        f"{DEV}:a/b/.": "cannot be the name of a clip",
-        f"{DEV}:lost": "has no `clip_order`",
-        f"{DEV}:flat": "holds a list, but must hold an object",
-        "dino/metadata_dino.dev.json:x": "must be a number or a plain word, but is '../../0'",
-        "sign2vec/metadata_sign2vec.train.json": "nor does `metadata_dino.train.json` beside it",
-        "annotation.train.json:v": "key `clip_order` appears more than once",
-    }
-    for where, text in expected.items():
-        assert any(place == where and text in said for place, said in lines), (where, text)
-    assert "`translation` must be a string, but is a number" in str(caught.value)
-    assert "`clip_order` is empty" in str(caught.value)
-    assert known.keys() == expected.keys()
-
-
-def test_order_and_annotations_must_agree(tmp_path: Path) -> None:
-    plain = h5_corpus(tmp_path)
-
-    def spoil(videos: Any) -> None:
-        videos["dev_video1"]["clip_09"] = videos["dev_video1"].pop("clip_02")
-
-    change(tmp_path / DEV, spoil)
-    with pytest.raises(SourceError) as caught:
-        source_of(plain).list_clips("train")
-    assert f"{WHERE}  is listed in `clip_order` but has no annotation" in str(caught.value)
-    text = f"{DEV}:dev_video1/clip_09  has an annotation but is not listed in `clip_order`"
-    assert text in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        (b'{"v": ', rf"{DEV}:1 .*is not valid JSON at column 7"),
-        (b'{"v":\n "\xe9"}', rf"{DEV}:2 .*0xe9\) is not UTF-8; if it is Latin-1: `iconv"),
-        ('{"v": 1}'.encode("utf-16"), r"is UTF-16, not UTF-8"),
-        (b"[]", "holds a list, but must hold an object"),
-        (b"{}", "contains no videos"),
-        (b"[" * 100_000, "cannot be read"),
-        (b'{"v": {"clip_order": ["c"], "c": null}}', f"{DEV}:v/c  holds null"),
-        (None, "does not exist"),
-    ],
-)
-def test_a_file_that_is_no_annotation(tmp_path: Path, content: bytes | None, text: str) -> None:
-    plain = h5_corpus(tmp_path)
-    (tmp_path / DEV).unlink()
-    if content is not None:
-        (tmp_path / DEV).write_bytes(content)
-    with pytest.raises(SourceError, match=text):
-        source_of(plain).list_clips("train")
-
-
-def test_a_byte_order_mark_and_other_keys_are_no_faults(tmp_path: Path) -> None:
-    plain = h5_corpus(tmp_path)
-    expected = source_of(plain).list_clips("validation")
-
-    def more(videos: Any) -> None:
-        videos["dev_video0"]["signer"] = "A"
-        videos["dev_video0"]["clip_00"]["start"] = 1.5
-
-    change(tmp_path / DEV, more)
-    (tmp_path / DEV).write_bytes(b"\xef\xbb\xbf" + (tmp_path / DEV).read_bytes())
-    assert source_of(plain, ignore_keys=["signer", "start"]).list_clips("validation") == expected
 
 
 def set_to(values: Any) -> Callable[[Path], None]:
@@ -305,21 +171,6 @@ def test_a_damaged_shard_is_an_error_of_its_clips_alone(tmp_path: Path, damage: 
     assert all("sign2vec.train.1.h5" in problem.message for problem in problems)
 
 
-def test_a_video_that_a_stream_lacks_is_counted(tmp_path: Path) -> None:
-    plain = h5_corpus(tmp_path)
-    change(tmp_path / "dino" / "metadata_dino.dev.json", lambda known: {"dev_video0": 0})
-    source = source_of(plain)
-    assert {clip.document for clip in source.list_clips("validation")} == {"dev_video0"}
-    problems = source.list_invalid_rows()
-    assert [problem.clip_id for problem in problems] == [f"dev_video1/clip_0{n}" for n in range(4)]
-    assert {(problem.reason, problem.split) for problem in problems} == {
-        ("missing_features", "validation")
-    }
-    assert "stream `dino`: not in `" in problems[0].message
-    few = source_of(plain, streams=[plain["streams"][0]])
-    assert few.list_invalid_rows() == [] and len(few.list_clips("validation")) == 7
-
-
 def test_content_is_a_clip_s_own(tmp_path: Path) -> None:
     plain = h5_corpus(tmp_path)
     source = source_of(plain)
@@ -410,59 +261,3 @@ def test_a_file_of_one_clip(tmp_path: Path) -> None:
     }
     with pytest.raises(ClipError, match=r"no data set `dino`.*train\.0\.h5"):
         read_streams(tmp_path / "pose" / "pose.train.0.h5", config)
-
-
-def test_recipes_say_which_streams_are_taken(tmp_path: Path) -> None:
-    plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
-    plain |= {"source": h5_corpus(tmp_path), "features": {"kind": "streams"}}
-    recipe = validate_config(Recipe, plain, "test")
-    assert recipe.selected_streams == ("pose", "dino", "sign2vec") and recipe.required_splits == (
-        "validation",
-    )
-    plain["features"]["streams"] = "sign2vec+pose"
-    chosen = validate_config(Recipe, plain, "test")
-    assert chosen.selected_streams == ("sign2vec", "pose")
-    assert chosen.effective_source.stream_names == ("sign2vec", "pose")  # type: ignore[union-attr]
-    assert validate_config(Recipe, chosen.model_dump(mode="json"), "test") == chosen
-    portable = chosen.to_portable()
-    assert (
-        str(tmp_path) not in portable.model_dump_json()
-        and portable.selected_streams == chosen.selected_streams
-    )
-    bad: list[tuple[dict[str, Any], str]] = [
-        ({"features": {"kind": "streams", "streams": ["mae"]}}, r"names mae, but .* pose, dino"),
-        (
-            {"features": {"kind": "streams", "streams": "pose+pose"}},
-            "lists a stream twice: pose, pose",
-        ),
-        ({"features": {"kind": "precomputed"}}, "needs `features.kind: streams`"),
-        ({"source": {**plain["source"], "train": "train.json"}}, r"annotation\.\{token\}\.json"),
-        ({"source": {**plain["source"], "streams": []}}, r"streams"),
-        (
-            {"source": {**plain["source"], "streams": [{"name": "pose"}]}},
-            r"streams\[0\]\.fps *miss",
-        ),
-    ]
-    for part, text in bad:
-        with pytest.raises(ConfigError, match=text):
-            validate_config(Recipe, {**plain, **part}, "test")
-
-
-def test_what_is_said_of_a_stream_counts_where_it_is_taken(tmp_path: Path) -> None:
-    """One recipe serves a search over streams; a stream that the source has not stays an error."""
-    plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
-    plain |= {"source": h5_corpus(tmp_path), "features": {"kind": "streams", "streams": "pose"}}
-    caps = {"pose": 3, "dino": 4, "poes": 5}
-    plain["batch"]["truncate_frames"] = caps
-    plain["model"]["encoders"] = {name: {"kind": "linear", "gain": True} for name in caps}
-    alone = validate_config(Recipe, plain, "test")
-    assert alone.effective_batch.truncate_frames == {"pose": 3, "poes": 5}
-    assert set(alone.effective_model.encoders) == {"pose", "poes"}
-    both = alone.model_dump(mode="json") | {"features": {"kind": "streams"}}
-    assert validate_config(Recipe, both, "test").effective_batch.truncate_frames == caps
-    assert set(validate_config(Recipe, both, "test").effective_model.encoders) == set(caps)
-
-
-def test_annotations_are_those_of_the_helper() -> None:
-    (video,) = annotation_of({"v": [["rain", "house"]]}).values()
-    assert video["clip_order"] == ["clip_00"] and video["clip_00"]["translation"] == "Rain house."

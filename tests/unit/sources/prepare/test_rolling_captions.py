@@ -144,13 +144,24 @@ def test_a_music_mark_in_the_window_is_no_line() -> None:
     assert said(text) == [(1010, 2000, "ich begrüße euch")]
 
 
-def test_a_line_that_stays_keeps_its_time_on_the_screen() -> None:
+def test_a_line_that_waits_on_the_screen_ends_with_its_words() -> None:
     text = vtt(
         (0, 1000, timed(0, "one two three")),
         (1000, 1010, "one two three"),
-        (1010, 4000, "one two three"),
+        (1010, 9000, "one two three"),
+        (9000, 9900, f"one two three\n{timed(9000, 'four five')}"),
     )
-    assert said(text) == [(0, 4000, "one two three")]
+    assert said(text) == [(0, 1000, "one two three"), (9000, 9900, "four five")]
+
+
+def test_without_times_of_words_a_line_that_stays_is_extended() -> None:
+    text = vtt(
+        (0, 1000, "one"),
+        (1000, 2000, "one\ntwo"),
+        (2000, 3000, "one\ntwo"),
+        (3000, 4000, "two\nsix"),
+    )
+    assert said(text) == [(0, 1000, "one"), (1000, 3000, "two"), (3000, 4000, "six")]
 
 
 @pytest.mark.parametrize(

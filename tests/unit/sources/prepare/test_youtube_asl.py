@@ -119,6 +119,13 @@ def test_one_file_a_video(
     assert row["output"] == wanted
 
 
+def test_json_without_a_language_goes_before_other_formats(place: Place) -> None:
+    place.write(f"{VIDEO}.json", '[{"text": "json", "start": 1, "duration": 1}]')
+    place.write(f"{VIDEO}.en.vtt", f"{HEAD}vtt")
+    assert place.prepare().unused_files == {"other_format": 1}
+    assert place.rows()[0]["output"] == "json"
+
+
 def test_automatic_captions_are_known_by_their_content(place: Place) -> None:
     place.write(f"{VIDEO}.en.vtt", AUTOMATIC)
     place.write(f"{VIDEO}.en-GB.vtt", f"{HEAD}by hand")

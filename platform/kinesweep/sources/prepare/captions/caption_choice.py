@@ -134,7 +134,7 @@ def choose_caption_files(files: Iterable[CaptionFile], languages: Sequence[str])
 
 def _rank(file: CaptionFile) -> tuple[bool, bool, str, int, str]:
     """Return the key by which files are preferred, the smallest first."""
-    has_region = file.tag.lower() != file.language
+    has_region = bool(file.tag) and file.tag.lower() != file.language
     suffix_rank = _FORMATS.index(file.path.suffix.lower())
     return (file.is_automatic, has_region, file.tag, suffix_rank, str(file.path))
 

@@ -31,6 +31,9 @@ def join_rolling_cues(cues: Sequence[Cue]) -> tuple[list[Cue], list[Cue]]:
     """
     if not _is_rolling(cues):
         return list(cues), []
+    # Where words have times, a line ends with the cue in which it is said; afterwards it only waits
+    # on the screen for the next one.
+    ends_with_words = _has_word_times(cues)
     joined: list[Cue] = []
     repeated: list[Cue] = []
     previous: Cue | None = None
@@ -40,8 +43,9 @@ def join_rolling_cues(cues: Sequence[Cue]) -> tuple[list[Cue], list[Cue]]:
         if joined and (num_old == len(cue.lines) or grown is not None):
             # The line stays on the screen, or gets further words: it is still the same line.
             last = joined[-1]
-            is_bridge = grown is None and cue.end_ms - cue.start_ms <= _BRIDGE_MS
-            end_ms = last.end_ms if is_bridge else max(last.end_ms, cue.end_ms)
+            is_bridge = cue.end_ms - cue.start_ms <= _BRIDGE_MS or ends_with_words
+            keeps_end = grown is None and is_bridge
+            end_ms = last.end_ms if keeps_end else max(last.end_ms, cue.end_ms)
             lines = last.lines if grown is None else (*last.lines[:-1], *cue.lines[grown:])
             joined[-1] = replace(last, end_ms=end_ms, lines=lines)
             repeated.append(cue)
@@ -84,8 +88,12 @@ def _is_rolling(cues: Sequence[Cue]) -> bool:
         num_rolled += 0 < num_old < len(cue.lines) or is_bridge
         num_rolled += not num_old and _find_grown_line(previous, cue) is not None
     # One pair may be a line that was said twice, unless the words carry times as YouTube's do.
-    has_times = any(has_word_times(line) for cue in cues for line in cue.lines)
-    return num_rolled >= (1 if has_times else 2) and 2 * num_rolled >= len(cues) - 1
+    return num_rolled >= (1 if _has_word_times(cues) else 2) and 2 * num_rolled >= len(cues) - 1
+
+
+def _has_word_times(cues: Sequence[Cue]) -> bool:
+    """Return whether any line contains times of its words."""
+    return any(has_word_times(line) for cue in cues for line in cue.lines)
 
 
 def _count_old_lines(previous: Cue | None, cue: Cue) -> int:
