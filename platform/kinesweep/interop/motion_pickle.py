@@ -138,15 +138,15 @@ def _convert_records(
             records.append(convert_record(raw_record, index))
         except (SourceError, ValueError, TypeError, IndexError) as error:
             errors.append(f"  record {index}: {error}")
+    # Records that are valid one by one may not fit together.
+    share = f", of which {len(errors)} cannot be converted" if errors else ""
     # All motions share one array of the pack, so their points and coordinates must agree.
     shapes = sorted({record.x_TJC.shape[1:] for record in records})
     if len(shapes) > 1:
         errors.append(f"  records differ in their points and coordinates: {shapes}")
     if errors or not records:
-        message_lines = [
-            f"`{path}` has {len(raw_records)} records, of which {len(errors)} cannot be converted",
-            *errors[:_MAX_SHOWN_ERRORS],
-        ]
+        message_lines = [f"`{path}` has {len(raw_records)} records{share}"]
+        message_lines += errors[:_MAX_SHOWN_ERRORS]
         if len(errors) > _MAX_SHOWN_ERRORS:
             message_lines.append(f"  … and {len(errors) - _MAX_SHOWN_ERRORS} more")
         raise SourceError("\n".join(message_lines))
