@@ -34,10 +34,7 @@ from kinesweep.features.points import (
     describe_settings,
     prepare_points,
 )
-from kinesweep.features.points.missing_points import (
-    append_detection_mask,
-    interpolate_missing_points,
-)
+from kinesweep.features.points.missing_points import append_detection_mask
 
 # Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
@@ -118,12 +115,11 @@ class PoseFeatures:
         x_TJC, confidence_TJ = _select_points(pose, selection)
         # Masked before the check: a clip in which only legs are detected counts as `no_people`.
         confidence_TJ[:, selection.legs] = 0
-        x_TJC, detected_TJ = prepare_points(x_TJC, confidence_TJ, pose.fps, self.config)
+        points = prepare_points(x_TJC, confidence_TJ, pose.fps, self.config)
+        x_TJC, detected_TJ, known_TJ = points.x_TJC, points.detected_TJ, points.known_TJ
         if not detected_TJ.any():
             raise ClipError("no point of a person is detected in any frame", "no_people")
         # Center and scale stay those of detected points; only the values to be kept are filled.
-        interpolates = self.config.missing == "interpolate"
-        known_TJ = interpolate_missing_points(x_TJC, detected_TJ) if interpolates else detected_TJ
         if self.config.normalize == "shoulders":
             if selection.shoulders is None:
                 raise make_no_shoulders_error(pose.layout)

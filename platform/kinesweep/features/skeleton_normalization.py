@@ -21,10 +21,7 @@ from kinesweep.core.skeleton.skeleton import ROOT, Skeleton, find_skeleton
 from kinesweep.features.alignment import Alignment, apply_alignment
 from kinesweep.features.contract import Features
 from kinesweep.features.points import prepare_points
-from kinesweep.features.points.missing_points import (
-    append_detection_mask,
-    interpolate_missing_points,
-)
+from kinesweep.features.points.missing_points import append_detection_mask
 
 _WORLD_COMPONENT = "POSE_WORLD_LANDMARKS"
 
@@ -107,7 +104,8 @@ def normalize_motion(pose: PoseSequence, config: SkeletonFeaturesConfig) -> Norm
         pose.points_TPJC[:, 0, point_indices],
         pose.confidence_TPJ[:, 0, point_indices],
     )
-    x_TJC, detected_TJ = prepare_points(x_TJC, confidence_TJ, pose.fps, config)
+    points = prepare_points(x_TJC, confidence_TJ, pose.fps, config)
+    x_TJC, detected_TJ, known_TJ = points.x_TJC, points.detected_TJ, points.known_TJ
     if not detected_TJ.any():
         raise ClipError("no point of a person is detected in any frame", "no_people")
     skeleton = find_skeleton(layout)
@@ -116,8 +114,6 @@ def normalize_motion(pose: PoseSequence, config: SkeletonFeaturesConfig) -> Norm
         text = f"the file has the point components {components}: they form no known skeleton"
         raise ClipError(text, "unknown_layout")
     # The mean bone length stays that of detected points; a filled root is better than a held one.
-    interpolates = config.missing == "interpolate"
-    known_TJ = interpolate_missing_points(x_TJC, detected_TJ) if interpolates else detected_TJ
     if config.centre != "none":
         x_TJC -= _find_root_positions(x_TJC, known_TJ, skeleton, config.centre == "each")
     if config.scale == "bone":

@@ -1,19 +1,23 @@
-"""Preparation of points before normalization: smoothing, then resampling to a common rate.
+"""Preparation of points before normalization: smoothing, filling gaps, resampling to a common rate.
 
 The points of one person come in at the rate of their file and go out at `features.fps`. Smoothing
 comes first, so it also limits the bandwidth before frames are thinned out (from 60 to 25 frames per
-second, a tremor of 20 Hz turns into one of 5 Hz; the default filter leaves 13 % of it). Resampling
-comes before normalization, so center and scale are means over equal steps of time at every rate.
-Both are off by default and then cost nothing.
+second, a tremor of 20 Hz turns into one of 5 Hz; the default filter leaves 13 % of it). Gaps are
+filled at the rate of the file too, between the detections themselves. Resampling comes before
+normalization, so center and scale are means over equal steps of time at every rate. All are off by
+default and then cost nothing.
 
 Shapes: T frames, J points, C coordinates.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.skeletons import PointFeaturesConfig
 from kinesweep.features.points.jitter_filter import count_window_frames, smooth_points
+from kinesweep.features.points.missing_points import interpolate_missing_points
 from kinesweep.features.points.resampler import count_resampled_frames, resample_points
 
 __all__ = ["compute_rate_hz", "count_frames", "describe_settings", "prepare_points"]
@@ -23,32 +27,59 @@ __all__ = ["compute_rate_hz", "count_frames", "describe_settings", "prepare_poin
 _OPTIONAL_KEYS = ("fps", "missing", "smooth")
 
 
+@dataclass(frozen=True)
+class PreparedPoints:
+    """Points that were smoothed, filled and resampled.
+
+    Attributes:
+        x_TJC: Points.
+        detected_TJ: Mask of the points that were detected. With `missing: interpolate`, a point
+            whose detections all lie between the resampled frames counts as detected where filled.
+        known_TJ: Mask of the points that have a position: the detected and the filled ones.
+    """
+
+    x_TJC: NDArray[np.float32]
+    detected_TJ: NDArray[np.bool_]
+    known_TJ: NDArray[np.bool_]
+
+
 def prepare_points(
     x_TJC: NDArray[np.float32],
     confidence_TJ: NDArray[np.float32],
     fps: float,
     config: PointFeaturesConfig,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Smooth points and resample them to `config.fps`, each if configured.
+) -> PreparedPoints:
+    """Smooth points, fill their gaps and resample them to `config.fps`, each if configured.
 
     Args:
         x_TJC: Points; the array may be changed.
         confidence_TJ: Confidence; 0 where a point was not detected.
         fps: Frame rate of the points in frames per second.
-        config: Config with the target rate and the filter.
-
-    Returns:
-        The points and their mask, (T, J), True where detected.
+        config: Config with the target rate, the filter and the treatment of missing points.
 
     Raises:
         ClipError: If the points cannot be smoothed or resampled; reason `smooth_window` or
             `implausible_rate`.
     """
+    detected_TJ = known_TJ = confidence_TJ > 0
     if config.smooth is not None:
-        smooth_points(x_TJC, confidence_TJ > 0, fps, config.smooth)
-    if config.fps is not None:
-        x_TJC, confidence_TJ = resample_points(x_TJC, confidence_TJ, fps, config.fps)
-    return x_TJC, confidence_TJ > 0
+        smooth_points(x_TJC, detected_TJ, fps, config.smooth)
+    interpolates = config.missing == "interpolate"
+    if interpolates:
+        # Before resampling, which needs both neighbors: a point found in every second frame would
+        # be lost in all of them.
+        known_TJ = interpolate_missing_points(x_TJC, detected_TJ)
+    if config.fps is None:
+        return PreparedPoints(x_TJC, detected_TJ, known_TJ)
+    x_RJC, confidence_RJ = resample_points(
+        x_TJC, known_TJ.astype(np.float32) if interpolates else confidence_TJ, fps, config.fps
+    )
+    known_RJ = confidence_RJ > 0
+    if not interpolates:
+        return PreparedPoints(x_RJC, known_RJ, known_RJ)
+    detected_RJ = resample_points(x_TJC, confidence_TJ, fps, config.fps)[1] > 0
+    lost_J = known_RJ.any(axis=0) & ~detected_RJ.any(axis=0)
+    return PreparedPoints(x_RJC, detected_RJ | (known_RJ & lost_J), known_RJ)
 
 
 def count_frames(num_frames: int, fps: float, config: PointFeaturesConfig) -> int:

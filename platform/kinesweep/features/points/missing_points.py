@@ -1,10 +1,11 @@
 """Points that were not detected: filling gaps in time, and the mask beside the coordinates.
 
 With `features.missing: interpolate`, gaps are filled in the coordinates of the file, before
-normalization, whose means still use only detected points. With `mask`, each point gets one further
-value after its coordinates, 1 where it was detected and 0 elsewhere, as ST-GCN takes a confidence
-as third channel of a joint (Yan et al., 2018). A frame then has J · (C + 1) values. The mask stands
-beside its point, so that everything that splits a frame into points stays correct.
+resampling and normalization, whose means still use only detected points. With `mask`, each point
+gets one further value after its coordinates, 1 where it was detected and 0 elsewhere, as ST-GCN
+takes a confidence as third channel of a joint (Yan et al., 2018). A frame then has J · (C + 1)
+values. The mask stands beside its point, so that everything that splits a frame into points stays
+correct.
 
 Shapes: T frames, J points, C coordinates, D = J·C or J·(C + 1).
 """

@@ -1,8 +1,11 @@
 """Gaps in the detection of a point: filled with lines, held at the ends, or told by a mask."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.source import PoseFeaturesConfig
+from kinesweep.features.points import prepare_points
 from kinesweep.features.points.missing_points import (
     append_detection_mask,
     interpolate_missing_points,
@@ -59,3 +62,27 @@ def test_the_mask_stands_behind_the_coordinates_of_its_point() -> None:
     assert values[0].tolist() == [[0, 1, 1], [2, 3, 0], [4, 5, 1]]
     back_TJC, back_TJ = split_detection_mask(values.reshape(2, 9), 3)
     assert (back_TJC == x_TJC).all() and (back_TJ == found_TJ).all()
+
+
+@pytest.mark.parametrize("fps", [12.0, 12.5, 25.0, 30.0, 60.0])
+def test_gaps_are_filled_between_detections_before_resampling(fps: float) -> None:
+    """Points that are found in every second, every third or no frame, in one frame and in all."""
+    x_TJC = np.random.default_rng(1).normal(size=(48, 5, 2)).astype(np.float32)
+    confidence_TJ = np.zeros((48, 5), np.float32)
+    confidence_TJ[1::2, 0] = confidence_TJ[::3, 1] = confidence_TJ[5, 2] = confidence_TJ[:, 3] = 0.9
+    expected = slow(x_TJC, confidence_TJ > 0)
+    config = PoseFeaturesConfig(fps=fps, missing="interpolate")
+    points = prepare_points(x_TJC.copy(), confidence_TJ, 24.0, config)
+    times = np.minimum(np.arange(len(points.x_TJC)) * 24 / fps, 47)
+    for j in range(5):
+        wanted = np.stack([np.interp(times, np.arange(48), expected[:, j, c]) for c in (0, 1)], 1)
+        np.testing.assert_allclose(points.x_TJC[:, j], wanted, atol=1e-5)
+        assert (points.known_TJ[:, j] == (j != 4)).all()
+        # Each point that is found at all takes part in means.
+        assert points.detected_TJ[:, j].any() == (j != 4)
+    assert not (points.detected_TJ & ~points.known_TJ).any() and points.detected_TJ[:, 3].all()
+    # Without filling, a point that is found in every second frame is lost or stays as it is.
+    zeros = prepare_points(
+        x_TJC.copy(), confidence_TJ, 24.0, PoseFeaturesConfig(fps=fps, missing="zero")
+    )
+    assert zeros.known_TJ is zeros.detected_TJ and not zeros.detected_TJ[:, 0].all()
