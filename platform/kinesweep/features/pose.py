@@ -32,6 +32,7 @@ from kinesweep.features.points import (
     compute_rate_hz,
     count_frames,
     describe_settings,
+    make_no_people_error,
     prepare_points,
 )
 from kinesweep.features.points.missing_points import append_detection_mask
@@ -118,7 +119,7 @@ class PoseFeatures:
         points = prepare_points(x_TJC, confidence_TJ, pose.fps, self.config)
         x_TJC, detected_TJ, known_TJ = points.x_TJC, points.detected_TJ, points.known_TJ
         if not detected_TJ.any():
-            raise ClipError("no point of a person is detected in any frame", "no_people")
+            raise make_no_people_error(confidence_TJ, self.config.fps)
         # Center and scale stay those of detected points; only the values to be kept are filled.
         if self.config.normalize == "shoulders":
             if selection.shoulders is None:

@@ -20,7 +20,7 @@ from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton, find_skeleton
 from kinesweep.features.alignment import Alignment, apply_alignment
 from kinesweep.features.contract import Features
-from kinesweep.features.points import prepare_points
+from kinesweep.features.points import make_no_people_error, prepare_points
 from kinesweep.features.points.missing_points import append_detection_mask
 
 _WORLD_COMPONENT = "POSE_WORLD_LANDMARKS"
@@ -107,7 +107,7 @@ def normalize_motion(pose: PoseSequence, config: SkeletonFeaturesConfig) -> Norm
     points = prepare_points(x_TJC, confidence_TJ, pose.fps, config)
     x_TJC, detected_TJ, known_TJ = points.x_TJC, points.detected_TJ, points.known_TJ
     if not detected_TJ.any():
-        raise ClipError("no point of a person is detected in any frame", "no_people")
+        raise make_no_people_error(confidence_TJ, config.fps)
     skeleton = find_skeleton(layout)
     if skeleton is None:
         components = ", ".join(f"{name} ({len(points)})" for name, points in pose.layout.components)

@@ -16,11 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.skeletons import PointFeaturesConfig
+from kinesweep.core.errors import ClipError
 from kinesweep.features.points.jitter_filter import count_window_frames, smooth_points
 from kinesweep.features.points.missing_points import interpolate_missing_points
 from kinesweep.features.points.resampler import count_resampled_frames, resample_points
 
-__all__ = ["compute_rate_hz", "count_frames", "describe_settings", "prepare_points"]
+__all__ = [
+    "compute_rate_hz",
+    "count_frames",
+    "describe_settings",
+    "make_no_people_error",
+    "prepare_points",
+]
 
 # Keys of `PointFeaturesConfig` that are absent from fingerprints while they have their default, so
 # that the fingerprints of stores and bundles from before these keys stay valid.
@@ -80,6 +87,22 @@ def prepare_points(
     detected_RJ = resample_points(x_TJC, confidence_TJ, fps, config.fps)[1] > 0
     lost_J = known_RJ.any(axis=0) & ~detected_RJ.any(axis=0)
     return PreparedPoints(x_RJC, detected_RJ | (known_RJ & lost_J), known_RJ)
+
+
+def make_no_people_error(confidence_TJ: NDArray[np.float32], fps: float | None) -> ClipError:
+    """Make the error for a clip in which no point is left, with the reason `no_people`.
+
+    Args:
+        confidence_TJ: Confidence of the points of the file, before resampling.
+        fps: Rate to which they were resampled, or None.
+    """
+    if fps is None or not (confidence_TJ > 0).any():
+        return ClipError("no point of a person is detected in any frame", "no_people")
+    return ClipError(
+        f"points are detected, but none in the frames around a time at {fps:g} frames per second;"
+        " set `features.missing: interpolate` to fill their gaps before they are resampled",
+        "no_people",
+    )
 
 
 def count_frames(num_frames: int, fps: float, config: PointFeaturesConfig) -> int:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.source import PoseFeaturesConfig
-from kinesweep.features.points import prepare_points
+from kinesweep.features.points import make_no_people_error, prepare_points
 from kinesweep.features.points.missing_points import (
     append_detection_mask,
     interpolate_missing_points,
@@ -86,3 +86,11 @@ def test_gaps_are_filled_between_detections_before_resampling(fps: float) -> Non
         x_TJC.copy(), confidence_TJ, 24.0, PoseFeaturesConfig(fps=fps, missing="zero")
     )
     assert zeros.known_TJ is zeros.detected_TJ and not zeros.detected_TJ[:, 0].all()
+
+
+def test_detections_that_resampling_loses_are_told_from_none() -> None:
+    confidence_TJ = np.zeros((9, 2), np.float32)
+    assert "detected in any frame" in str(make_no_people_error(confidence_TJ, 12.0))
+    confidence_TJ[1::2] = 1
+    error = make_no_people_error(confidence_TJ, 12.0)
+    assert error.reason == "no_people" and "`features.missing: interpolate`" in str(error)
