@@ -88,10 +88,16 @@ def find_unit_error(spans: Sequence[tuple[str, Span]]) -> str | None:
         for row, span in ended_spans[:_MAX_SHOWN_ROWS]
     )
     more = " …" if len(ended_spans) > _MAX_SHOWN_ROWS else ""
+    finding = f"{num_short} of {len(durations)} spans are shorter than {_FRAME_MS:g} ms, one frame"
+    remedy = "remove these rows"
+    if num_short < _MIN_SHORT_SHARE * len(durations):
+        finding = (
+            f"no span is longer than {_MAX_FRACTIONAL_SPAN_MS:g} ms, and many have fractions of one"
+        )
+        remedy = "round the times to whole milliseconds"
     return (
-        f"{num_short} of {len(durations)} spans are shorter than {_FRAME_MS:g} ms, one frame, for"
-        f" example {shown_rows}{more}; if the times are in seconds, set `source.time_unit: s`,"
-        " which is `ms` now; else remove these rows"
+        f"{finding}, for example {shown_rows}{more}; if the times are in seconds, set"
+        f" `source.time_unit: s`, which is `ms` now; else {remedy}"
     )
 
 
