@@ -1,7 +1,8 @@
 """Output of the commands: text for people, one JSON line for programs, exit codes for shells.
 
-Exit code 0 means success, 2 invalid input, 1 another expected error (a run that failed, or a full
-disk), and 130 an interrupt. Invalid input never shows a traceback; a bug in Kinesweep does.
+Exit code 0 means success, 2 invalid input, 1 another expected error (a run that failed, a full disk
+or exhausted memory), and 130 an interrupt. Invalid input never shows a traceback; a bug in
+Kinesweep does.
 """
 
 import functools
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kinesweep.core.errors import KinesweepError, TrainingError
 from kinesweep.pipelines.progress import LogDisplay, ProgressCallback, install_display
+from kinesweep.training.run_records.run_failure import is_memory_error, make_memory_error
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,6 +89,8 @@ def _format_error(error: BaseException) -> tuple[str | None, int]:
             return f"{type(original).__name__}: {original}", code
         if isinstance(original, OSError):
             return f"{type(original).__name__}: {original}", 1
+        if isinstance(original, Exception) and is_memory_error(original):
+            return f"ResourceError: {make_memory_error(original)}", 1
         current_error = original.__cause__ or current_error.__cause__
     return None, 1
 

@@ -10,6 +10,7 @@ from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
 from kinesweep.pipelines.training import log_evaluation, remove_run
 from kinesweep.training.frame_embedding.run import EmbedderSpec, train_embedder
 from kinesweep.training.run_records.result import RunResult
+from kinesweep.training.run_records.run_failure import train_or_raise
 
 
 def train_embedding_recipe(
@@ -46,4 +47,6 @@ def train_embedding_recipe(
     tracker = create_tracker(corpus_recipe, recipe.name, run_dir)
     open_log = partial(RunLogOpener(tracker, recipe), run_dir, name, "embed", {})
     spec = EmbedderSpec(recipe, store.folder, run_dir, overwrite)
-    return train_embedder(spec, open_log(), log_evaluation)
+    return train_or_raise(
+        lambda: train_embedder(spec, open_log(), log_evaluation), recipe.training.learning_rate
+    )

@@ -1,6 +1,7 @@
 """A run that failed says why and leaves with an exit code that is not 0, in every command."""
 
 import json
+import runpy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
 from kinesweep.core.errors import ResourceError, TrainingError
 from kinesweep.evaluation.evaluate import Evaluation, evaluate_loaded_model
-from kinesweep.pipelines import dry_run
+from kinesweep.pipelines import dry_run, evaluation
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.training.loop import finalization
 from kinesweep.training.loop import run as training_loop
@@ -129,3 +130,24 @@ def test_a_model_whose_scores_are_not_finite_is_not_evaluated(
     save_file({**weights, name: weights[name] * float("nan")}, run / "best/model.safetensors")
     said = call("evaluate", str(run), "--out", str(tmp_path / "scores"), code=1)
     assert "diverged: token_loss is nan" in said
+
+
+def test_an_evaluation_without_memory_has_no_traceback(
+    call: Call, tmp_path: Path, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    run = ks.train(ks.load_recipe(lab / "recipe.yaml"), tmp_path / "run", on_ray=False).folder
+    monkeypatch.setattr(evaluation, "evaluate_model", exhaust)
+    assert "`evaluation.max_frames`" in call("evaluate", str(run), code=1)
+
+
+def test_a_job_raises(lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception ends its process with exit code 1, so Ray marks the job as failed."""
+    monkeypatch.chdir(lab)
+    job = Path(__file__).resolve().parents[3] / "jobs" / "train.py"
+    words = [str(job), "recipe.yaml", TOO_HIGH, "--no-ray", "--folder", str(tmp_path / "run")]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(TrainingError, match="diverged"):
+        runpy.run_path(str(job), run_name="__main__")

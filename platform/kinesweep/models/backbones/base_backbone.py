@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, PreTrainedModel
 
 from kinesweep.config.recipe.backbone import AnyBackbone
-from kinesweep.core.errors import ConfigError
+from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.architectures import BackboneFamily
 from kinesweep.models.backbones.pretrained import (
@@ -108,12 +108,18 @@ class BaseBackbone:
 
         Args:
             saved_config: Hugging Face configuration as plain values, with `model_type`.
+
+        Raises:
+            CheckpointError: If `model_type` is missing.
         """
         # A copy, because `pop` below would change the caller's configuration.
         keys = dict(saved_config)
-        return self.family.auto_class.from_config(
-            AutoConfig.for_model(keys.pop("model_type"), **keys)
-        )
+        model_type = keys.pop("model_type", None)
+        if model_type is None:
+            raise CheckpointError(
+                "the saved configuration of the backbone has no `model_type`; copy the folder again"
+            )
+        return self.family.auto_class.from_config(AutoConfig.for_model(model_type, **keys))
 
     def get_pretrained_vocab_size(self, config: AnyBackbone) -> int:
         """Return the vocabulary size of a pretrained backbone, before tokens are added.

@@ -40,11 +40,13 @@ def parse_time(text: str, unit: TimeUnit) -> float | None:
     Raises:
         ValueError: If the text is not a valid time; the message says what is allowed.
     """
-    if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
-        raise ValueError(f"must be 0 or more and finite, but is `{text}`")
+    if text in ("", "0"):
+        return None
     try:
-        value = parse_number(text or "0")
+        value = parse_number(text)
     except ValueError as error:
+        if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+            raise ValueError(f"must be 0 or more and finite, but is `{text}`") from None
         name = _UNIT_NAMES[unit]
         raise ValueError(f"must be a number of {name}, but is `{text}`{error}") from None
     if value < 0:
@@ -60,7 +62,7 @@ def format_number(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
 
 
-def find_unit_error(spans: Sequence[tuple[str, Span]]) -> str | None:
+def find_unit_error(clips: Sequence[Clip]) -> str | None:
     """Return the error text if the spans of a table in milliseconds must be in seconds.
 
     That is the case if there are several spans with an end, and if at least 90 % of them are
@@ -68,29 +70,26 @@ def find_unit_error(spans: Sequence[tuple[str, Span]]) -> str | None:
     is longer than 300 ms.
 
     Args:
-        spans: Location and span of each row, in milliseconds.
+        clips: Clips of the table, with spans in milliseconds.
     """
-    ended_spans = [(row, span) for row, span in spans if span.end is not None]
-    durations = [(span.end or 0) - (span.start or 0) for _, span in ended_spans]
-    # Rows whose times are in the wrong order are reported one by one.
-    durations = [duration for duration in durations if duration > 0]
+    durations = [
+        clip.span.end - (clip.span.start or 0) for clip in clips if clip.span.end is not None
+    ]
     if len(durations) < _MIN_SPANS:
         return None
     num_short = sum(duration < _FRAME_MS for duration in durations)
-    num_fractional = sum((span.start or 0) % 1 > 0 or (span.end or 0) % 1 > 0 for _, span in spans)
-    is_fractional = (
-        2 * num_fractional >= len(ended_spans) and max(durations) <= _MAX_FRACTIONAL_SPAN_MS
-    )
-    if num_short < _MIN_SHORT_SHARE * len(durations) and not is_fractional:
+    is_short = num_short >= _MIN_SHORT_SHARE * len(durations)
+    if not is_short and max(durations) > _MAX_FRACTIONAL_SPAN_MS:
         return None
-    shown_rows = ", ".join(
-        f"{row} ({format_number(span.start or 0)} to {format_number(span.end or 0)})"
-        for row, span in ended_spans[:_MAX_SHOWN_ROWS]
-    )
-    more = " …" if len(ended_spans) > _MAX_SHOWN_ROWS else ""
+    ended_clips = [clip for clip in clips if clip.span.end is not None]
+    num_fractional = sum(_has_fraction(clip.span) for clip in ended_clips)
+    if not is_short and 2 * num_fractional < len(ended_clips):
+        return None
+    shown_rows = ", ".join(map(_format_row_span, ended_clips[:_MAX_SHOWN_ROWS]))
+    more = " …" if len(ended_clips) > _MAX_SHOWN_ROWS else ""
     finding = f"{num_short} of {len(durations)} spans are shorter than {_FRAME_MS:g} ms, one frame"
     remedy = "remove these rows"
-    if num_short < _MIN_SHORT_SHARE * len(durations):
+    if not is_short:
         finding = (
             f"no span is longer than {_MAX_FRACTIONAL_SPAN_MS:g} ms, and many have fractions of one"
         )
@@ -99,6 +98,17 @@ def find_unit_error(spans: Sequence[tuple[str, Span]]) -> str | None:
         f"{finding}, for example {shown_rows}{more}; if the times are in seconds, set"
         f" `source.time_unit: s`, which is `ms` now; else {remedy}"
     )
+
+
+def _has_fraction(span: Span) -> bool:
+    """Return whether a bound of a span is not a whole number."""
+    return any(bound is not None and bound % 1 > 0 for bound in (span.start, span.end))
+
+
+def _format_row_span(clip: Clip) -> str:
+    """Format the row of a clip and its span, whose end is known."""
+    bounds = (format_number(bound or 0) for bound in (clip.span.start, clip.span.end))
+    return f"{clip.row} ({' to '.join(bounds)})"
 
 
 def find_unit_error_by_media(
@@ -132,10 +142,9 @@ def find_unit_error_by_media(
             return None
     if not opened_clips:
         return None
-    clip = opened_clips[0]
     return (
-        f"all spans lie in the first moment of their files, for example {clip.row}"
-        f" ({format_number(clip.span.start or 0)} to {format_number(clip.span.end or 0)} ms);"
+        "all spans lie in the first moment of their files, for example"
+        f" {_format_row_span(opened_clips[0])};"
         " if the times are in seconds, set `source.time_unit: s`, which is `ms` now"
     )
 

@@ -67,27 +67,27 @@ class RowReader:
             return parsed
         next_order: dict[str, int] = {}
         # An `input_clip` has no span, whatever the other rows of its file say.
-        cut_rows = set()
+        whole_rows = set()
         for row in self.table.rows:
             values = {
                 meaning: row.fields[index].strip() for meaning, index in column_indices.items()
             }
             self._read_row(row, values, next_order, parsed)
-            if not values.get("input_clip"):
-                cut_rows.add(f"{self.table.name}:{row.line_number}")
-        self._check_spans(parsed, cut_rows)
+            if values.get("input_clip"):
+                whole_rows.add(f"{self.table.name}:{row.line_number}")
+        self._check_spans(parsed, whole_rows)
         return parsed
 
-    def _check_spans(self, parsed: ParsedRows, cut_rows: set[str]) -> None:
+    def _check_spans(self, parsed: ParsedRows, whole_rows: set[str]) -> None:
         """Add an error for a wrong time unit, and remove the clips whose span is missing.
 
         Args:
             parsed: All rows of the table, which this method changes.
-            cut_rows: Rows whose span was read from the table.
+            whole_rows: Rows that name a file that is already cut, and have no span.
         """
-        clips = [clip for clip in parsed.clips if clip.row in cut_rows]
+        clips = [clip for clip in parsed.clips if not whole_rows or clip.row not in whole_rows]
         if self.time_unit == "ms":
-            error_text = find_unit_error([(clip.row, clip.span) for clip in clips])
+            error_text = find_unit_error(clips)
             parsed.errors += [(self.table.name, error_text)] if error_text else []
         missing_rows = find_missing_spans(clips)
         if not missing_rows:
@@ -208,10 +208,9 @@ def _iter_pose_name_errors(media: str, column: str) -> Iterator[str]:
         media: Content of the field.
         column: Name of the column, for the message.
     """
-    suffix = PurePosixPath(media).suffix
     if not media:
         yield f"`{column}` is empty; it must name a `{POSE_SUFFIX}` file"
-    elif suffix.lower() != POSE_SUFFIX:
+    elif _split_suffix(media)[1].lower() != POSE_SUFFIX:
         yield (
             f"`{column}` names `{media}`, which is not a `{POSE_SUFFIX}` file; if it is a video,"
             " set `source.videos` to the folder of the videos to have its poses estimated first"
@@ -245,7 +244,9 @@ def get_pose_path(media: str) -> str:
 
 def _make_default_id(media: str, span: Span) -> str:
     """Return the default id of a clip: its file name without suffix, and `@start-end`."""
-    return PurePosixPath(_remove_media_suffix(media)).name + _format_span_suffix(span)
+    name = _remove_media_suffix(media).rpartition("/")[2]
+    # The name of a folder may have a slash after it.
+    return (name or PurePosixPath(media).name) + _format_span_suffix(span)
 
 
 def _make_path_id(clip: Clip) -> str:
@@ -259,7 +260,17 @@ def _remove_media_suffix(media: str) -> str:
     """Return a path without its suffix if that is the suffix of a video or pose file."""
     # The name of a folder of images may contain a dot that is not the start of a suffix.
     has_known_suffix = is_video_file(media) or media.lower().endswith(POSE_SUFFIX)
-    return media.removesuffix(PurePosixPath(media).suffix) if has_known_suffix else media
+    return _split_suffix(media)[0] if has_known_suffix else media
+
+
+def _split_suffix(path: str) -> tuple[str, str]:
+    """Split a path into the part before its suffix and the suffix, which is empty without one.
+
+    The result is that of `PurePosixPath.suffix`, which took half the time of reading a table.
+    """
+    dot = path.rfind(".")
+    is_suffix = path.rfind("/") + 1 < dot < len(path) - 1
+    return (path[:dot], path[dot:]) if is_suffix else (path, "")
 
 
 def _format_span_suffix(span: Span) -> str:

@@ -32,6 +32,9 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 """Suffixes of the files in a folder of images that are its frames, in lower case."""
 _MIN_DECODED_SHARE = 0.95
 """Minimum share of the declared frames that must be decoded; some headers count a few too many."""
+_MAX_SHOWN_S = 60.0
+"""Longest time in seconds for which one frame is shown. A single damaged time stamp can be hours
+away from the others, and would give a frame a thirtieth of a second up to there."""
 Item = TypeVar("Item")
 
 
@@ -117,16 +120,33 @@ class VideoReader:
             timed_frames = decode_frames(container, self.source, times, self._start_s)
             shown: Any = None
             image: Any = None
+            num_repeats = 0
             try:
                 for frame in self._choose_frames(timed_frames, times.last_duration):
                     # A copy if it is shown again: an estimator may draw into its frames.
                     image = image.copy() if frame is shown else self._convert_frame(frame)
+                    num_repeats = num_repeats + 1 if frame is shown else 0
+                    self._check_repeats(num_repeats)
                     shown = frame
                     yield image
             except av.FFmpegError as error:
                 # A file that fails before its first frame was never a readable video.
                 reason = "truncated" if self.next_index else "not_a_video"
                 raise VideoError(f"decoding failed: {error}", reason) from None
+
+    def _check_repeats(self, num_repeats: int) -> None:
+        """Check that a frame is not shown for longer than any pause of a recording.
+
+        Raises:
+            VideoError: With reason `bad_times`.
+        """
+        if num_repeats > _MAX_SHOWN_S * self.fps:
+            raise VideoError(
+                f"shows one frame for more than {_MAX_SHOWN_S:g} s up to"
+                f" {self.next_index / self.fps:.1f} s: a time stamp is damaged, or nothing was"
+                " recorded; cut the video, or list spans without this part",
+                "bad_times",
+            )
 
     def _read_images(self) -> Iterator[Any]:
         """Yield the converted images of a folder in natural order; set their number before.

@@ -66,16 +66,16 @@ def estimate_batch_memory(
     widths = model.config.get_stream_widths()
     num_values = sum(lengths.get(name, 0) * width for name, width in widths.items())
     num_vectors = _count_vectors(model, lengths)
-    config: Any = model.backbone.config
     # One layer is alive at a time without a backward pass, or if its activations are not kept.
-    num_layers = int(config.num_hidden_layers) if is_training and not checkpoints_layers else 1
+    keeps_layers = is_training and not checkpoints_layers
+    num_layers = max(1, _read_size(model, "num_hidden_layers")) if keeps_layers else 1
     kept_widths = _KEPT_WIDTHS if is_training else 2
-    num_scores = num_clips * int(config.num_attention_heads) * num_vectors**2
+    num_scores = num_clips * _read_size(model, "num_attention_heads") * num_vectors**2
     return BatchMemory(
         features=num_clips * num_values * _FEATURE_BYTES,
         activations=num_clips
         * num_vectors
-        * int(config.hidden_size)
+        * _read_size(model, "hidden_size")
         * kept_widths
         * num_layers
         * value_bytes,
@@ -84,12 +84,20 @@ def estimate_batch_memory(
     )
 
 
+def _read_size(model: Translator, name: str) -> int:
+    """Read a size from the backbone's configuration; 0 if an architecture does not state it."""
+    # Most architectures map their own names to these; a bound without a part is a lower bound too.
+    return int(getattr(model.backbone.config, name, 0) or 0)
+
+
 def _count_vectors(model: Translator, lengths: Mapping[str, int]) -> int:
     """Count the vectors of the longest stream after its encoder and the length budget."""
-    num_vectors = max(
-        len(encoder.get_source_spans(lengths.get(name, 0)))  # type: ignore[operator]
-        for name, encoder in model.encoders.items()
-    )
+    num_vectors = 0
+    for name, encoder in model.encoders.items():
+        # Encoders of third parties need not say which frames their vectors represent.
+        get_source_spans: Any = getattr(encoder, "get_source_spans", None)
+        if get_source_spans is not None:
+            num_vectors = max(num_vectors, len(get_source_spans(lengths.get(name, 0))))
     limit = model.position_limit.limit
     return num_vectors if limit is None else min(num_vectors, limit)
 

@@ -68,7 +68,8 @@ def is_memory_error(error: Exception) -> bool:
 def make_memory_error(error: Exception) -> ResourceError:
     """Make the error for a run that exhausted the memory, with the settings to change."""
     return ResourceError(
-        f"the memory is exhausted ({format_one_line(error)}); lower `batch.max_frames` or"
-        " `batch.batch_size` (raise `training.gradient_accumulation_steps` to keep the size of a"
-        " step), or limit the longest clips with `batch.max_clip_frames`"
+        f"the memory is exhausted ({format_one_line(error) or type(error).__name__}); lower"
+        " `batch.max_frames` or `batch.batch_size` (raise `training.gradient_accumulation_steps` to"
+        " keep the size of a step), in evaluations `evaluation.max_frames`, or limit the longest"
+        " clips with `batch.max_clip_frames`"
     )

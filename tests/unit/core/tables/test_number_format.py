@@ -50,3 +50,9 @@ def test_whole_numbers_as_pandas_writes_them_beside_missing_values() -> None:
     for text in ("1.5", "1e3", "9" * 30):
         with pytest.raises(ValueError):
             parse_whole_number(text)
+
+
+def test_many_digits_take_linear_time() -> None:
+    """Tables may be damaged: a pattern that tries each division of the digits takes minutes."""
+    with pytest.raises(ValueError):
+        parse_number("9" * 200_000 + "x")

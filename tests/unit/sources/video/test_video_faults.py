@@ -87,6 +87,16 @@ def test_a_file_whose_clock_starts_again_is_refused(tmp_path: Path) -> None:
     assert find_reason(part, Span()) == "bad_times"
 
 
+def test_a_time_stamp_that_is_hours_away(tmp_path: Path) -> None:
+    ticks = [*range(0, 4000, 40), 10_000_000]
+    path = write_timed_video(tmp_path / "a.webm", ticks, rate=25)
+    assert find_reason(path, Span()) == "bad_times"
+    assert read_numbers(path, Span.from_ms(3000, 3960)) == list(range(75, 99))
+    # A pause of a minute is none.
+    ticks[-1] = 60_000
+    assert len(read_numbers(write_timed_video(path, ticks, rate=25))) > 1500
+
+
 @pytest.mark.parametrize(
     ("span", "reason"),
     [
