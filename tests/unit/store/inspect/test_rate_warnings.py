@@ -33,7 +33,7 @@ def test_rates_that_differ_are_named_with_an_example() -> None:
     rates = {"a": 25.0, "b": 50.0, "c": 25.0, "d": 12.5}
     (warning,) = find_rate_warnings(rates)
     assert warning.kind == "several_rates" and warning.row == "pose"
-    for part in ("3 different", "12.5 (1 clips, such as `d`)", "25 (2 clips, such as `a`)"):
+    for part in ("3 different", "12.5 (1 clip, such as `d`)", "25 (2 clips, such as `a`)"):
         assert part in warning.message
     assert "`features.fps`" in warning.message
     (other,) = find_rate_warnings(rates, "video", can_resample=False)
@@ -60,7 +60,7 @@ def test_a_store_lists_its_rates_and_extract_warns(
     stored = sum(len(store.get_records(split)) for split in store.splits)
     assert schema.rate_hz is None
     assert schema.rates_hz == ((6.0, stored - 1), (25.0, 1))  # the stride is 2
-    assert "`features.fps`" in caplog.text and "25 (1 clips" in caplog.text
+    assert "`features.fps`" in caplog.text and "25 (1 clip," in caplog.text
 
 
 def test_with_features_fps_there_is_one_rate(recipe: Recipe) -> None:
