@@ -159,11 +159,12 @@ def _read_poses(file: Path, span: Span, source: PoseTsvConfig) -> PoseSequence:
     if source.pose_fps is not None:
         # The corpus needed another rate than its files state, but this file may be right.
         with suppress(ClipError):  # a file may state no rate that can be used
-            stated_fps = read_pose(file, Span.from_frames(0, 1), source.person).fps
-            is_other = abs(stated_fps / pose.fps - 1) > RATE_TOLERANCE
-            if is_other and is_plausible_rate(stated_fps):
+            stated = read_pose(file, Span.from_frames(0, 1), source.person)
+            is_cut = stated.has_whole_fps and stated.fps == int(pose.fps)  # 29 for 29.97
+            is_other = abs(stated.fps / pose.fps - 1) > RATE_TOLERANCE and not is_cut
+            if is_other and is_plausible_rate(stated.fps):
                 logger.warning(
-                    f"replaced_rate: `{file}` states {stated_fps:g} frames a second, but is read at"
+                    f"replaced_rate: `{file}` states {stated.fps:g} frames a second, but is read at"
                     f" {pose.fps:g}, as `source.fps` of the training data says"
                 )
     return pose
