@@ -136,7 +136,7 @@ def run_once(target: Target, folder: Path, outcome: Outcome, label: str) -> None
 
 @contextmanager
 def silent_log() -> Iterator[None]:
-    """Keeps thousands of warnings out of the output; later tests of the process still see theirs."""
+    """Keeps thousands of warnings out of the output; later tests still see theirs."""
     logger = logging.getLogger("kinesweep")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
