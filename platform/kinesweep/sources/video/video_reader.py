@@ -154,7 +154,7 @@ class VideoReader:
         Raises:
             VideoError: With reason `no_frame_rate`, `bad_frame` or `sizes_differ`.
         """
-        self.num_frames = _count_images(self.source, self.fps).num_frames
+        self.num_frames = _read_folder_times(self.source, self.fps).num_frames
         self.num_declared_frames = self.num_frames
         paths = sorted(filter(is_image_file, self.source.iterdir()), key=_make_natural_sort_key)
         for path in self._choose_frames(enumerate(paths), 1.0):
@@ -209,10 +209,10 @@ def read_source_times(source: Path, fps: float | None) -> VideoTimes:
             rate of a folder of images.
 
     Raises:
-        VideoError: With reason `not_a_video`, `no_frames` or `no_frame_rate`.
+        VideoError: With reason `not_a_video`, `no_frames`, `no_frame_rate`.
     """
     if source.is_dir():
-        return _count_images(source, fps or 0.0)
+        return _read_folder_times(source, fps or 0.0)
     with open_video(source) as container:
         return read_times(container, source, fps)
 
@@ -230,8 +230,8 @@ def has_images(folder: Path) -> bool:
     return any(map(is_image_file, folder.iterdir()))
 
 
-def _count_images(folder: Path, fps: float) -> VideoTimes:
-    """Return the times of a folder of images.
+def _read_folder_times(folder: Path, fps: float) -> VideoTimes:
+    """Return the times of a folder of images, which follow from their number and the rate.
 
     Raises:
         VideoError: With reason `no_frames` or `no_frame_rate`.

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from kinesweep.features.points.missing_points import (
     append_detection_mask,
     interpolate_missing_points,
-    split_detection_mask,
 )
 
 NAN = float("nan")
@@ -57,5 +56,4 @@ def test_the_mask_stands_behind_the_coordinates_of_its_point() -> None:
     found_TJ = np.array([[1, 0, 1], [0, 1, 1]], bool)
     values = append_detection_mask(x_TJC, found_TJ)
     assert values[0].tolist() == [[0, 1, 1], [2, 3, 0], [4, 5, 1]]
-    back_TJC, back_TJ = split_detection_mask(values.reshape(2, 9), 3)
-    assert (back_TJC == x_TJC).all() and (back_TJ == found_TJ).all()
+    assert (values[..., :-1] == x_TJC).all() and (values[..., -1] == found_TJ).all()
