@@ -96,7 +96,9 @@ def read_video_times(container: Any, stream: Any, path: Path, fps: float | None)
     is_constant = frames.is_constant and rate == frames.fps and not delay_s
     num_frames, last_duration = frames.num_frames, 1.0
     if not is_constant:
-        last_duration = max(1.0, frames.last_duration_s * rate)
+        # At a stated rate below that of the file, the last frame must not be drawn out to 1 / rate.
+        shortest = min(1.0, rate / frames.mean_fps) if fps and frames.mean_fps else 1.0
+        last_duration = max(shortest, frames.last_duration_s * rate)
         num_frames = count_frames((delay_s + frames.length_s) * rate + last_duration)
     num_declared_frames = 0
     if stream.frames:
