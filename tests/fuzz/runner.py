@@ -134,6 +134,18 @@ def run_once(target: Target, folder: Path, outcome: Outcome, label: str) -> None
     outcome.slowest_s = max(outcome.slowest_s, time.process_time() - started)
 
 
+@contextmanager
+def silent_log() -> Iterator[None]:
+    """Keeps thousands of warnings out of the output; later tests still see theirs."""
+    logger = logging.getLogger("kinesweep")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def run_target(target: Target, numbers: range, seed: int, note: Any = None) -> Outcome:
     """Mutates one file of a valid folder for each number, reads it, and puts it back.
 
@@ -143,9 +155,8 @@ def run_target(target: Target, numbers: range, seed: int, note: Any = None) -> O
         seed: of all mutations.
         note: called with the number of an input before it is read.
     """
-    logging.getLogger("kinesweep").setLevel(logging.CRITICAL)
     outcome = Outcome()
-    with tempfile.TemporaryDirectory(prefix="fuzz_") as place:
+    with silent_log(), tempfile.TemporaryDirectory(prefix="fuzz_") as place:
         folder = Path(place).resolve() / "corpus"
         outside = Path(place).resolve() / "outside"
         outside.mkdir()

@@ -10,6 +10,10 @@ from typing import Any
 
 from kinesweep.core.skeleton.pose import PointLayout
 
+RATE_TOLERANCE = 0.01
+"""Share by which two frame rates may differ and count as one: 29.97 counts as 30, but 24 does not
+count as 25. A movement is then longer by at most one frame in a hundred."""
+
 
 @dataclass(frozen=True)
 class StreamSchema:

@@ -126,10 +126,17 @@ class TrainDataset(Dataset[Batch]):
         """Return the ids of the clips in the batch at a position, without loading features."""
         return tuple(self._records[i].clip.id for i in self._locate_batch(position)[1])
 
-    def list_first_epoch(self) -> list[tuple[ClipRecord, ...]]:
-        """Return the clips of each batch of the first epoch, over all ranks; reads no features."""
+    def find_largest_batches(self) -> list[tuple[ClipRecord, ...]]:
+        """Return the batch with the longest clip and the batch with the most padded frames.
+
+        They are those of the first epoch, over all ranks. No features are read.
+        """
+        batches = self._get_epoch_plan(0).batches
+        longest = [max(self._lengths[i] for i in indices) for indices in batches]
+        padded = [len(indices) * length for indices, length in zip(batches, longest, strict=True)]
         return [
-            tuple(self._records[i] for i in indices) for indices in self._get_epoch_plan(0).batches
+            tuple(self._records[i] for i in batches[sizes.index(max(sizes))])
+            for sizes in (longest, padded)
         ]
 
     def build_loader(self, start: int, stop: int) -> DataLoader[Batch]:

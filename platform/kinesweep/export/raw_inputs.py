@@ -7,14 +7,17 @@ module map the kind of the source to suffixes, descriptions and column names.
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kinesweep.config.recipe.h5_shards import StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
-from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
+from kinesweep.config.recipe.source import FeaturesConfig, PoseTsvConfig, SingleSourceConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import ClipError, InputError
+from kinesweep.core.schema import RATE_TOLERANCE
+from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VIDEO_SUFFIXES, VideoSegment, is_video_file
 from kinesweep.features.quality.corpus_findings import find_rate_findings
@@ -25,6 +28,7 @@ from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
 from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
 from kinesweep.sources.skeletons.motion_file import MOTION_SUFFIXES, read_single_motion
 from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX, get_pose_path
+from kinesweep.sources.video.frame_rate import is_plausible_rate
 from kinesweep.sources.video.video_reader import has_images
 
 logger = logging.getLogger(__name__)
@@ -92,10 +96,7 @@ def read_raw_file(
     if file.suffix.lower() in _REJECTED_SUFFIXES[source.kind]:
         raise InputError(f"`{file}`: this model translates {describe_raw_files(source)}")
     if source.kind == "pose_tsv":
-        pose = read_pose(file, span, source.person, source.pose_fps)
-        for kind, text in find_rate_findings(pose.fps, pose.has_whole_fps):
-            logger.warning(f"{kind}: `{file}` {text}")
-        return pose
+        return _read_poses(file, span, source)
     if source.kind == "video_tsv":
         pose_path = auxiliary_file or _find_pose_file(features, file)
         return VideoSegment(file, span, source.fps, pose_path)
@@ -139,6 +140,34 @@ def _find_pose_file(features: FeaturesConfig, video: Path) -> Path | None:
             f" `kinesweep estimate-poses {video.parent} --out {video.parent}` first"
         )
     return path
+
+
+def _read_poses(file: Path, span: Span, source: PoseTsvConfig) -> PoseSequence:
+    """Read a file of poses, and log doubts about its frame rate.
+
+    Args:
+        file: Path of the file.
+        span: Part of the file to read.
+        source: Corpus that the model was trained on; its `fps` replaces the rate of the file.
+
+    Raises:
+        ClipError: If the file cannot be read.
+    """
+    pose = read_pose(file, span, source.person, source.pose_fps)
+    for kind, text in find_rate_findings(pose.fps, pose.has_whole_fps):
+        logger.warning(f"{kind}: `{file}` {text}")
+    if source.pose_fps is not None:
+        # The corpus needed another rate than its files state, but this file may be right.
+        with suppress(ClipError):  # a file may state no rate that can be used
+            stated = read_pose(file, Span.from_frames(0, 1), source.person)
+            is_cut = stated.has_whole_fps and stated.fps == int(pose.fps)  # 29 for 29.97
+            is_other = abs(stated.fps / pose.fps - 1) > RATE_TOLERANCE and not is_cut
+            if is_other and is_plausible_rate(stated.fps):
+                logger.warning(
+                    f"replaced_rate: `{file}` states {stated.fps:g} frames a second, but is read at"
+                    f" {pose.fps:g}, as `source.fps` of the training data says"
+                )
+    return pose
 
 
 def _read_motion(

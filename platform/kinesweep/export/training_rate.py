@@ -8,10 +8,7 @@ several rates. 1 % accepts 29.97 for 30 frames per second, but not 24 for 25.
 """
 
 from kinesweep.core.errors import ClipError
-from kinesweep.core.schema import StreamSchema
-
-# 29.97 counts as 30, and 23.976 as 24; a movement is then longer by one frame in a hundred.
-_RATE_TOLERANCE = 0.01
+from kinesweep.core.schema import RATE_TOLERANCE, StreamSchema
 
 
 def check_training_rate(rate_hz: float, schema: StreamSchema, stride: int, stream: str) -> None:
@@ -34,7 +31,7 @@ def check_training_rate(rate_hz: float, schema: StreamSchema, stride: int, strea
     if not known_rates:
         return
     lowest, highest = min(known_rates), max(known_rates)
-    if lowest * (1 - _RATE_TOLERANCE) <= rate_hz <= highest * (1 + _RATE_TOLERANCE):
+    if lowest * (1 - RATE_TOLERANCE) <= rate_hz <= highest * (1 + RATE_TOLERANCE):
         return
     trained = f"{lowest * stride:.5g}"
     if lowest != highest:

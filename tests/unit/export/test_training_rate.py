@@ -11,9 +11,12 @@ from corpus import tiny_corpus, tiny_recipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ClipError
 from kinesweep.core.schema import StreamSchema
+from kinesweep.core.skeleton.pose import PoseSequence
+from kinesweep.core.units import Span
 from kinesweep.export import Bundle, Input
 from kinesweep.export.pyfunc_model import BundleModel
 from kinesweep.export.raw_features import compute_raw_features
+from kinesweep.export.raw_inputs import read_raw_file
 from kinesweep.export.training_rate import check_training_rate
 from kinesweep.store.extraction.build import extract_locally
 
@@ -99,3 +102,21 @@ def test_with_features_fps_a_file_of_any_rate_is_resampled(tmp_path: Path) -> No
     fast = at_rate(file, 24, tmp_path / "fast.pose")
     short = compute_raw_features(Input(fast), recipe.corpora[0], recipe.features, metadata)["pose"]
     assert abs(len(short.x_TD) - len(plain.x_TD) / 2) <= 1
+
+
+def test_a_replaced_rate_is_said_unless_the_file_states_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`source.fps` corrects the files of a corpus; a new file may have been right."""
+    corpus = tiny_corpus(tmp_path)
+    recipe = tiny_recipe(corpus, tmp_path, source={"fps": 25.0})
+    poses = sorted(corpus.rglob("*.pose"))[0]
+    warned = {}
+    for stated in (0.0, 25.0, 25.1, 50.0):
+        caplog.clear()
+        file = at_rate(poses, stated, tmp_path / "new.pose")
+        media = read_raw_file(recipe.corpora[0], recipe.features, file, Span())
+        assert isinstance(media, PoseSequence) and media.fps == 25
+        warned[stated] = [text for text in caplog.messages if "replaced_rate" in text]
+    assert [len(texts) for texts in warned.values()] == [0, 0, 0, 1]
+    assert "states 50 frames a second, but is read at 25" in warned[50.0][0]

@@ -86,7 +86,7 @@ def test_bad_rows_of_tables(translate, files):
     and two tables that use the same name for different clips."""
     rows = [
         ("id", "signal", "signal_start", "signal_end"),
-        ("good", "a.pose", "0", "0"),
+        ("good", "e.pose", "0", "0"),
         ("gone", "x.pose", "0", "0"),
         ("damaged", "d.pose", "0", "0"),
         ("outside", "../../x.pose", "0", "0"),

@@ -98,8 +98,7 @@ def _count_tokenizers(texts: Sequence[str]) -> Counter[ScriptTokenizer]:
             num_japanese >= _MIN_KANA_TEXT_SHARE * (num_japanese + num_ambiguous)
         )
         counts["ja-mecab" if is_japanese else "zh"] += num_ambiguous
-    # Looking up a missing key must not leave a zero behind, so zeros are removed.
-    return Counter({name: count for name, count in counts.items() if count})
+    return counts
 
 
 def _classify(text: str) -> ScriptTokenizer | Literal["ambiguous"] | None:

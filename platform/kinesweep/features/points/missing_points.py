@@ -57,19 +57,3 @@ def append_detection_mask(
         Coordinates and mask, (T, J, C + 1).
     """
     return np.concatenate([x_TJC, detected_TJ[..., None].astype(np.float32)], axis=2)
-
-
-def split_detection_mask(
-    x_TD: NDArray[np.floating], num_points: int
-) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Split features of a stream with a mask into coordinates and mask.
-
-    Args:
-        x_TD: Features with D = J · (C + 1).
-        num_points: Number of points J.
-
-    Returns:
-        Coordinates, (T, J, C), and mask, (T, J).
-    """
-    x_TJC = x_TD.reshape(len(x_TD), num_points, -1)
-    return x_TJC[..., :-1], x_TJC[..., -1] > 0

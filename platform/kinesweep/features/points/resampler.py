@@ -1,11 +1,11 @@
 """Resampling of points to another frame rate, linear in time.
 
 The first frame stays at time 0, and target frame k shows the time k / target rate. A clip of T
-frames lasts T / rate seconds and becomes round(T · target rate / rate) frames, at least 1, halves
-rounded up. Two resampled versions of one motion x(t) from rates with frame distances h₁ and h₂
-differ by at most (h₁² + h₂²) / 8 · max|x''|. After the last frame of the file, for less than one
-frame distance, its position is held. Linear interpolation has no low-pass filter of its own:
-`features.smooth`, applied before, is the one against aliasing.
+frames lasts T / rate seconds and becomes round(T · target rate / rate) frames, at least 1 (of none,
+none), halves rounded up. Two resampled versions of one motion x(t) from rates with frame distances
+h₁ and h₂ differ by at most (h₁² + h₂²) / 8 · max|x''|. After the last frame of the file, for less
+than one frame distance, its position is held. Linear interpolation has no low-pass filter of its
+own: `features.smooth`, applied before, is the one against aliasing.
 
 Shapes: T frames of the file, R resampled frames, J points, C coordinates.
 """
@@ -43,7 +43,7 @@ def count_resampled_frames(num_frames: int, fps: float, target_fps: float) -> in
             " (`features.fps`); correct the rate of the file, or leave `features.fps` out",
             "implausible_rate",
         )
-    if _are_equal_rates(fps, target_fps):
+    if _are_equal_rates(fps, target_fps) or not num_frames:
         return num_frames
     # Not `round`, which rounds halves to even; the tolerance keeps 2.5 - 4e-16 a half.
     return max(1, math.floor(num_frames * target_fps / fps + 0.5 + _EXACT))
@@ -68,13 +68,14 @@ def resample_points(
         target_fps: Frame rate after resampling.
 
     Returns:
-        Points, (R, J, C), and confidence, (R, J); the arguments themselves if the rates are equal.
+        Points, (R, J, C), and confidence, (R, J); the arguments themselves if the rates are equal
+        or there are no frames.
 
     Raises:
         ClipError: If the rate of the points is implausible; reason `implausible_rate`.
     """
     num_resampled = count_resampled_frames(len(x_TJC), fps, target_fps)
-    if _are_equal_rates(fps, target_fps):
+    if _are_equal_rates(fps, target_fps) or not num_resampled:
         return x_TJC, confidence_TJ
     # In frames of the file; times after its last frame take that frame.
     position_R = np.minimum(np.arange(num_resampled) * (fps / target_fps), len(x_TJC) - 1)

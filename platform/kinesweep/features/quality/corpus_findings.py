@@ -14,10 +14,12 @@ from kinesweep.features.quality.split_quality import (
     compute_quality,
     has_zeros,
 )
+from kinesweep.sources.video.frame_rate import (
+    MAX_PLAUSIBLE_FPS,
+    MIN_PLAUSIBLE_FPS,
+    is_plausible_rate,
+)
 
-MIN_FPS, MAX_FPS = 5.0, 240.0
-"""Range of plausible frame rates: fingers cannot be followed below 5 frames a second, and no usual
-camera takes more than 240."""
 CUT_FPS = {23: 24000 / 1001, 29: 30000 / 1001, 47: 48000 / 1001, 59: 60000 / 1001, 119: 119.88}
 """Whole rates that hardly any camera has → NTSC rate from which they were cut."""
 MIN_DETECTION_SHARES = {"person": 0.9, "face": 0.5, "left_hand": 0.5, "right_hand": 0.5}
@@ -67,10 +69,10 @@ def find_rate_findings(fps: float, has_whole_fps: bool) -> list[tuple[str, str]]
         fps: Frame rate in frames per second.
         has_whole_fps: Whether the file can store whole frame rates only.
     """
-    if not MIN_FPS <= fps <= MAX_FPS:
+    if not is_plausible_rate(fps):
         text = (
-            f"has {fps:g} frames a second; plausible are {MIN_FPS:g} to {MAX_FPS:g}. State the"
-            " right rate with `source.fps`, or correct the file"
+            f"has {fps:g} frames a second; plausible are {MIN_PLAUSIBLE_FPS:g} to"
+            f" {MAX_PLAUSIBLE_FPS:g}. State the right rate with `source.fps`, or correct the file"
         )
         return [("implausible_rate", text)]
     if has_whole_fps and fps in CUT_FPS:

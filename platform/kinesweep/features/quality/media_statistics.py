@@ -78,7 +78,7 @@ def compute_media_statistics(media: object) -> MediaStatistics | None:
     if not isinstance(media, PoseSequence):
         return None
     x_TJC, detected_TJ = media.points_TPJC[:, 0], media.confidence_TPJ[:, 0] > 0
-    detections_J = detected_TJ.sum(0)
+    detections_J = detected_TJ.sum(0, dtype=np.int32)  # twice as fast as 64 bits
     return MediaStatistics(
         num_frames=len(x_TJC),
         fps=float(media.fps),
@@ -127,7 +127,7 @@ def _find_part(component: str, point: str) -> str | None:
 
 
 def _count_frames_with_parts(
-    layout: PointLayout, detected_TJ: NDArray[np.bool_], detections_J: NDArray[np.intp]
+    layout: PointLayout, detected_TJ: NDArray[np.bool_], detections_J: NDArray[np.int32]
 ) -> dict[str, int]:
     """Count the frames in which at least one point of a part is detected: part → frames.
 
@@ -148,7 +148,7 @@ def _count_frames_with_parts(
 
 
 def _count_constant_points(
-    x_TJC: NDArray[np.float32], detected_TJ: NDArray[np.bool_], detections_J: NDArray[np.intp]
+    x_TJC: NDArray[np.float32], detected_TJ: NDArray[np.bool_], detections_J: NDArray[np.int32]
 ) -> int:
     """Count the points with equal coordinates in all frames in which they are detected.
 
@@ -163,8 +163,13 @@ def _count_constant_points(
     if not len(candidates):
         return 0
     # First the two ends: almost no point passes, so the frames between are hardly ever compared.
-    first_frames = detected_TJ[:, candidates].argmax(0)
-    last_frames = len(x_TJC) - 1 - detected_TJ[::-1, candidates].argmax(0)
+    first_frames = np.zeros(len(candidates), np.intp)
+    last_frames = np.full(len(candidates), len(x_TJC) - 1)
+    # Most points are detected in all frames, whose ends need no search.
+    is_partial = detections_J[candidates] < len(x_TJC)
+    partial_TK = detected_TJ[:, candidates[is_partial]]
+    first_frames[is_partial] = partial_TK.argmax(0)
+    last_frames[is_partial] -= partial_TK[::-1].argmax(0)
     first_JC, last_JC = x_TJC[first_frames, candidates], x_TJC[last_frames, candidates]
     has_equal_ends = (first_JC == last_JC).all(1) & (first_JC != 0).any(1)
     candidates, first_JC = candidates[has_equal_ends], first_JC[has_equal_ends]
@@ -173,7 +178,7 @@ def _count_constant_points(
 
 
 def _count_zeros(
-    x_TJC: NDArray[np.float32], detected_TJ: NDArray[np.bool_], detections_J: NDArray[np.intp]
+    x_TJC: NDArray[np.float32], detected_TJ: NDArray[np.bool_], detections_J: NDArray[np.int32]
 ) -> int:
     """Count the detections at the origin, without one point that is always there.
 

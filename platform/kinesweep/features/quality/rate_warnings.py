@@ -8,10 +8,8 @@ has different lengths, and a model may learn to recognize the camera. Rates with
 from collections.abc import Mapping
 
 from kinesweep.core.clip import CorpusWarning
-from kinesweep.core.schema import count_rates, round_rate
+from kinesweep.core.schema import RATE_TOLERANCE, count_rates, round_rate
 
-# The same tolerance as for a file that is translated (`export.training_rate`).
-_RATE_TOLERANCE = 0.01
 # Rates that a message lists; measured rates of videos may differ from clip to clip.
 _MAX_LISTED_RATES = 6
 
@@ -30,7 +28,7 @@ def find_rate_warnings(
         One warning of the kind `several_rates`, or none.
     """
     rates = sorted(rates_by_clip.values())
-    if not rates or rates[-1] <= rates[0] * (1 + _RATE_TOLERANCE):
+    if not rates or rates[-1] <= rates[0] * (1 + RATE_TOLERANCE):
         return []
     counts = count_rates(rates)
     # The first clip of each rate serves as an example.

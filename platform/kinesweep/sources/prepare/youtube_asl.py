@@ -104,7 +104,7 @@ class _CaptionReader:
         self.result.unused_files += choice.unused
         order = 0
         for file in choice.files:
-            captions = self._clean(file, tracks[file])
+            captions = self._build_captions(tracks[file])
             if not file.tag and not _is_latin(captions):
                 self.result.warnings.append(
                     f"{file.path.name}: states no language and was taken as English, but its text"
@@ -151,8 +151,8 @@ class _CaptionReader:
                 f"{file.path.name}: the header says `{track.language}`; the name was believed"
             )
 
-    def _clean(self, file: CaptionFile, track: CaptionTrack) -> list[Caption]:
-        """Return the captions of a track, and count what was dropped and removed."""
+    def _build_captions(self, track: CaptionTrack) -> list[Caption]:
+        """Build the captions of a track; add what was dropped or removed to the result."""
         built = build_captions(track)
         self.result.dropped += [DroppedRow(*dropped) for dropped in built.dropped]
         self.result.removed_marks += built.removed_marks

@@ -89,11 +89,17 @@ def find_unit_error(clips: Sequence[Clip]) -> str | None:
         return None
     shown_rows = ", ".join(map(_format_row_span, ended_clips[:_MAX_SHOWN_ROWS]))
     more = " …" if len(ended_clips) > _MAX_SHOWN_ROWS else ""
+    finding = f"{num_short} of {len(durations)} spans are shorter than {_FRAME_MS:g} ms, one frame"
+    remedy = "remove these rows"
+    if not is_short:
+        finding = (
+            f"no span is longer than {_MAX_FRACTIONAL_SPAN_MS:g} ms, and many have fractions of one"
+        )
+        remedy = "round the times to whole milliseconds"
     return (
-        f"{num_short} of {len(durations)} spans are shorter than {_FRAME_MS:g} ms, one frame, for"
-        f" example {shown_rows}{more}; if the times are in seconds, set `source.time_unit: s`,"
-        " which is `ms` now; if they are numbers of frames, `source.time_unit: frames`; else"
-        " remove these rows"
+        f"{finding}, for example {shown_rows}{more}; if the times are in seconds, set"
+        " `source.time_unit: s`, which is `ms` now; if they are numbers of frames,"
+        f" `source.time_unit: frames`; else {remedy}"
     )
 
 

@@ -16,7 +16,8 @@ from itertools import pairwise
 from statistics import median
 
 MIN_PLAUSIBLE_FPS, MAX_PLAUSIBLE_FPS = 5.0, 240.0
-"""Declared rates outside of this range are never used without the recipe's word."""
+"""Range of plausible frame rates: fingers cannot be followed below 5 frames a second, and no usual
+camera takes more than 240. Rates outside of it are never used without the recipe's word."""
 MAX_RATE_DIFFERENCE = 0.02
 """Share by which a declared rate may differ from that of the time stamps without a warning."""
 ROUNDING_S = 0.001

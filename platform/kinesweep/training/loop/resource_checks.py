@@ -86,7 +86,7 @@ def check_batches_fit_memory(
     """
     limit_bytes = _get_device_memory_bytes(model.device)
     value_bytes = 4 if training.precision == "fp32" else 2
-    for records in _select_largest_batches(train_dataset.list_first_epoch(), batch_config):
+    for records in train_dataset.find_largest_batches():
         memory = estimate_batch_memory(
             model,
             len(records),
@@ -102,7 +102,7 @@ def check_batches_fit_memory(
             continue
         longest = max(kept_records, key=lambda record: count_clip_frames(record, batch_config))
         num_clips = max(1, max_eval_frames // max(1, count_clip_frames(longest, batch_config)))
-        records = [longest] * min(num_clips, len(kept_records))
+        records = (longest,) * min(num_clips, len(kept_records))
         memory = estimate_batch_memory(
             model, len(records), _pad_lengths(records, batch_config), is_training=False
         )
@@ -114,20 +114,6 @@ def _get_device_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return get_memory_limit_bytes()
-
-
-def _select_largest_batches(
-    batches: Sequence[Sequence[ClipRecord]], config: BatchConfig
-) -> list[Sequence[ClipRecord]]:
-    """Select the batch with the longest clip and the batch with the most padded frames."""
-
-    def count_longest(records: Sequence[ClipRecord]) -> int:
-        return max(count_clip_frames(record, config) for record in records)
-
-    return [
-        max(batches, key=count_longest),
-        max(batches, key=lambda records: len(records) * count_longest(records)),
-    ]
 
 
 def _pad_lengths(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, int]:

@@ -132,3 +132,10 @@ def test_a_rate_that_cannot_be_is_named(rate: float) -> None:
     with pytest.raises(ClipError, match=r"frames per second.*features\.fps") as caught:
         count_resampled_frames(1000, rate, 25)
     assert caught.value.reason == "implausible_rate"
+
+
+def test_no_frames_stay_no_frames() -> None:
+    x_TJC, found = np.zeros((0, 2, 3), np.float32), np.zeros((0, 2), np.float32)
+    resampled, confidence = resample_points(x_TJC, found, 30, 25)
+    assert resampled.shape == (0, 2, 3) and confidence.shape == (0, 2)
+    assert count_resampled_frames(0, 30, 25) == 0

@@ -186,6 +186,12 @@ def test_words_of_json3_are_joined_and_cut_at_the_next_line(tmp_path: Path) -> N
     assert read(tmp_path, "a.json3", json.dumps({"events": events})) == (wanted, ["music"])
 
 
+def test_a_malformed_start_of_the_next_event_is_an_error_of_the_file(tmp_path: Path) -> None:
+    events = [{"tStartMs": 0, "segs": [{"utf8": "a"}]}, {"tStartMs": [], "segs": [{"utf8": "b"}]}]
+    with pytest.raises(ValueError, match="event 1 is malformed"):
+        read(tmp_path, "a.json3", json.dumps({"events": events}))
+
+
 def test_double_escaped_xml_and_breaks(tmp_path: Path) -> None:
     content = (
         '<transcript><text start="1" dur="1.5">I&amp;#39;m here &amp;amp; ready</text>'

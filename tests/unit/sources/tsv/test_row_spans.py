@@ -46,6 +46,15 @@ def test_seconds_are_an_error_that_names_the_setting(tmp_path: Path, name: str) 
     assert "train.tsv:2 (" in str(caught.value)
 
 
+def test_fractions_alone_are_not_called_too_short(tmp_path: Path) -> None:
+    """No span is shorter than a frame, so the message must not say so."""
+    spans = [("a.pose", "100.5", "300.25"), ("a.pose", "1000.5", "1200")]
+    with pytest.raises(SourceError, match=r"no span is longer than 300 ms, .* whole milliseconds"):
+        source_of(tmp_path, spans).list_clips("train")
+    rounded = [("a.pose", "100", "300"), ("a.pose", "1000", "1200")]
+    assert len(source_of(tmp_path, rounded).list_clips("train")) == 2
+
+
 LEGAL = {
     "sentences": [("a.pose", "500", "1500"), ("a.pose", "2000", "3500")],
     "short signs in a long video": [("a.pose", "400", "900"), ("a.pose", "3600400", "3600780")],

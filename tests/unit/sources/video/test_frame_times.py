@@ -252,3 +252,10 @@ def test_random_time_stamps(tmp_path: Path, seed: int) -> None:
 def test_200_videos_with_random_time_stamps(tmp_path: Path) -> None:
     for seed in range(1000, 1200):
         check_random_video(tmp_path, seed)
+
+
+@pytest.mark.parametrize(("fps", "count"), [(10, 8), (12.5, 10), (25, 20), (50, 40)])
+def test_a_stated_rate_keeps_the_duration(tmp_path: Path, fps: float, count: int) -> None:
+    """20 frames of 40 ms last 0.8 s at every rate."""
+    path = write_timed_video(tmp_path / "a.mkv", range(0, 800, 40), rate=25)
+    assert len(read_numbers(path, fps=fps)) == count

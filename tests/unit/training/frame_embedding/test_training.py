@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from kinesweep.config.recipe.graph import StgcnEncoderConfig
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
-from kinesweep.core.errors import CheckpointError, ConfigError, InputError
+from kinesweep.core.errors import CheckpointError, ConfigError, InputError, TrainingError
 from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.evaluation.kendall_tau import compute_mean_tau, select_clip_pairs
@@ -252,7 +252,7 @@ def test_a_graph_encoder_learns_and_is_written(corpus: Corpus, tmp_path: Path) -
     ("changes", "error", "says"),
     [
         ({"embedding": {"stream": "poses"}}, ConfigError, "did you mean `pose`"),
-        ({"training": {"learning_rate": 1e30}}, InputError, "set `training.learning_rate`"),
+        ({"training": {"learning_rate": 1e30}}, TrainingError, "set `training.learning_rate`"),
     ],
 )
 def test_what_cannot_be_trained(corpus, tmp_path, changes, error, says) -> None:

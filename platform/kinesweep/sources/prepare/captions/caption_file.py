@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from kinesweep.core.tables.text_encoding import find_utf16
 from kinesweep.sources.prepare.captions.caption_track import CaptionTrack
 from kinesweep.sources.prepare.captions.cue_blocks import parse_srt, parse_vtt
 from kinesweep.sources.prepare.captions.timed_json import parse_json
@@ -26,7 +27,6 @@ CAPTION_PARSERS: dict[str, Callable[[str, str], CaptionTrack]] = {
 every line once, the others may repeat lines or have lost the times of words."""
 UNSUPPORTED_SUFFIXES = (".ass", ".ssa", ".sbv", ".sub", ".smi", ".lrc", ".scc", ".stl")
 """Suffixes of caption formats that are known but not read."""
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_caption_file(path: Path) -> CaptionTrack:
@@ -40,7 +40,7 @@ def read_caption_file(path: Path) -> CaptionTrack:
         ValueError: If the file is not UTF-8 or not in the format of its suffix.
     """
     content = path.read_bytes()
-    if content.startswith(_UTF16_MARKS):
+    if find_utf16(content):
         raise ValueError(f"is UTF-16, not UTF-8; {format_conversion_command(path, 'utf-16')}")
     try:
         text = content.decode("utf-8-sig")

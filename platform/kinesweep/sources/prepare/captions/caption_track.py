@@ -5,7 +5,6 @@ but are counted.
 """
 
 import math
-from collections import Counter
 from dataclasses import dataclass, field
 
 
@@ -62,7 +61,3 @@ class CaptionTrack:
             # Rounded, because 1000 * 1.439 is 1438.9999999999998.
             lines = tuple(line for line in text.split("\n") if line.strip())
             self.cues.append(Cue(round(start_ms, 3), round(end_ms, 3), lines, location))
-
-    def count_dropped(self) -> Counter[str]:
-        """Return the number of dropped cues by reason."""
-        return Counter(reason for _, reason in self.dropped)

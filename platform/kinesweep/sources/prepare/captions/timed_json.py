@@ -85,8 +85,10 @@ def _read_events(events: list[Any], name: str) -> CaptionTrack:
         try:
             text = "".join(segment.get("utf8", "") for segment in segments)
             start_ms = _to_number(event.get("tStartMs", 0))
-            # Without a duration, the text stays until the next event.
-            end_ms = start_ms + _to_number(event["dDurationMs"]) if "dDurationMs" in event else None
+            if "dDurationMs" in event:
+                end_ms = start_ms + _to_number(event["dDurationMs"])
+            else:  # the text stays until the next event
+                end_ms = _find_next_start(events, number, start_ms)
         except (AttributeError, TypeError) as error:
             raise ValueError(f"event {number} is malformed: {error}") from None
         track.is_automatic |= any("acAsrConf" in segment for segment in segments)
@@ -94,18 +96,26 @@ def _read_events(events: list[Any], name: str) -> CaptionTrack:
         # Between two lines of a window, YouTube appends a line feed as an event of its own.
         if event.get("aAppend") and not text.strip():
             continue
-        if end_ms is None:
-            end_ms = _find_next_start(events[number:], start_ms)
         track.add_cue(start_ms, end_ms, text, f"{name}:{number}")
     return track
 
 
-def _find_next_start(events: list[Any], start_ms: float) -> float:
-    """Return the start of the next event with a text, or `start_ms` if there is none."""
-    starts = [
-        event.get("tStartMs") for event in events if isinstance(event, dict) and event.get("segs")
-    ]
-    return _to_number(starts[0]) if starts and starts[0] is not None else start_ms
+def _find_next_start(events: list[Any], index: int, start_ms: float) -> float:
+    """Return the start of the next event with a text, or `start_ms` if there is none.
+
+    Args:
+        events: All events of the file.
+        index: Index of the first event that comes into question.
+        start_ms: Start of the event before it.
+
+    Raises:
+        TypeError: If the start is not a number.
+    """
+    # Only as far as needed: if no event has a duration, each of them looks for the next one.
+    others = (events[i] for i in range(index, len(events)))
+    following = (event for event in others if isinstance(event, dict) and event.get("segs"))
+    next_start = next(following, {}).get("tStartMs")
+    return start_ms if next_start is None else _to_number(next_start)
 
 
 def _to_number(value: object) -> float:
