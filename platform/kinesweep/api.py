@@ -126,15 +126,20 @@ def load_space(
     return loading.load_space(Path(path), tuple(overrides), Path(base))
 
 
-def check(recipe: "Recipe") -> "CorpusCheck":
+def check(recipe: "Recipe", decode: bool = False) -> "CorpusCheck":
     """Check the corpus of a recipe for everything that its extraction would drop or refuse.
+
+    Args:
+        recipe: Recipe of the corpus and its features.
+        decode: Whether to decode every frame of a video, which finds all that an extraction finds
+            before its model runs. Otherwise the first frame is decoded and the others are counted.
 
     Raises:
         InputError: If the features cannot be computed for any clip.
     """
     from kinesweep.pipelines.corpus_check import check_corpus
 
-    return check_corpus(recipe)
+    return check_corpus(recipe, decode=decode)
 
 
 def extract(recipe: "Recipe", on_ray: bool = True) -> "Store":

@@ -98,13 +98,18 @@ def prepare(
 
 @wrap_command
 def check(
-    recipe: RecipeArgument, overrides: OverridesArgument = None, json_line: JsonOption = False
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every frame of a video, not only the first.")
+    ] = False,
+    json_line: JsonOption = False,
 ) -> None:
     """Check a corpus for everything that `extract` would drop or refuse, in one run.
 
-    Every clip passes through the computation of the extraction; videos are only opened. Exits with
-    code 2 if a row is invalid. Warnings, low detection rates, and sentences, documents and signers
-    that splits share are reported but are not an error.
+    Every clip passes through the computation of the extraction; videos are only opened and their
+    frames counted. Exits with code 2 if a row is invalid. Warnings, low detection rates, and
+    sentences, documents and signers that splits share are reported but are not an error.
 
     Example: kinesweep check jobs/recipes/sample.yaml
     """
@@ -113,7 +118,7 @@ def check(
 
     settings = load_recipe(recipe, overrides)
     with show_progress_bar("check") as update:
-        result = check_corpus(settings, update)
+        result = check_corpus(settings, update, decode)
     for line in result.format_lines():
         print_line(line)
     print_json_result(result.to_json(), json_line)

@@ -6,6 +6,7 @@ other points than the training data are rejected: a model would translate them w
 Shapes: T frames, D width.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,14 @@ from typing import Any
 from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
 from kinesweep.core.errors import BundleError, ClipError
 from kinesweep.core.schema import StreamSchema
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.export.raw_inputs import Input, read_raw_file
 from kinesweep.export.training_rate import check_training_rate
 from kinesweep.features import Features, build_features
+from kinesweep.sources.video.video_warnings import find_video_warnings
 from kinesweep.store.format.dtype import round_to_store_dtype
+
+logger = logging.getLogger(__name__)
 
 
 def compute_raw_features(
@@ -55,6 +60,9 @@ def compute_raw_features(
             media = read_raw_file(
                 source, features_config, item.file, item.span, item.auxiliary_file
             )
+        if isinstance(media, VideoSegment):
+            for kind, text in find_video_warnings(media):
+                logger.warning(f"{kind}: {text}")
         rounded_features = {
             name: replace(
                 features, x_TD=round_to_store_dtype(features.x_TD, metadata["store_dtype"])

@@ -151,6 +151,15 @@ class CroppedFrames:
             crops = [self._crop_part(part, image, pose_index) for part in self._crops]
             yield np.concatenate(crops, axis=1)
 
+    def verify_files(self) -> None:
+        """Check without decoding that the video and its poses hold all frames of the segment.
+
+        Raises:
+            ClipError: With the reasons of `FrameReader.verify_files`, or `pose_too_short`.
+        """
+        self._frames.verify_files()
+        self._get_pose_index(self._frames.end - 1)
+
     def _crop_part(self, part: str, image: NDArray[np.uint8], pose_index: int) -> NDArray[np.uint8]:
         """Crop one part from a video frame and resize it, (size, size, 3).
 

@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.video_files import VideoSegment
-from kinesweep.features.body_crops import CROPS_VERSION, CroppedFrames
+from kinesweep.features.body_crops import CROPS_VERSION
 from kinesweep.features.contract import Features
 from kinesweep.features.encoders import (
     VideoEncoder,
     build_video_encoder,
     compute_encoder_fingerprint,
 )
+from kinesweep.features.video_frames import open_frames
 from kinesweep.features.video_windows import (
     Window,
     build_window_positions,
@@ -38,7 +39,7 @@ from kinesweep.features.video_windows import (
     iter_windows,
 )
 from kinesweep.features.window_stitcher import WindowStitcher
-from kinesweep.sources.video.frame_reader import FrameReader, get_duration_s
+from kinesweep.sources.video.frame_reader import get_duration_s
 
 # Increase this when the values for an unchanged configuration change. 2: frames of videos with a
 # variable frame rate are chosen by their time stamps.
@@ -124,11 +125,7 @@ class VideoFeatures:
             ClipError: If the video or its poses cannot be opened. Iterating over the windows raises
                 it if they cannot be read to the end of the span.
         """
-        frames: FrameReader | CroppedFrames
-        if self.config.has_body_crops:
-            frames = CroppedFrames(segment, self.config.crops, size)
-        else:
-            frames = FrameReader(segment, size)
+        frames = open_frames(segment, self.config, size)
         return frames.fps, iter_windows(
             frames, build_window_positions(self.config.windows, frames.fps)
         )

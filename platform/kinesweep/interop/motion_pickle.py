@@ -15,7 +15,6 @@ import numpy as np
 from kinesweep.config.recipe.skeletons import ThirdCoordinate
 from kinesweep.core.errors import InputError, SourceError
 from kinesweep.core.pickle_policy import is_pickle
-from kinesweep.core.tables.table_writing import format_table
 from kinesweep.interop.motion_record import (
     MotionRecord,
     convert_record,
@@ -139,25 +138,27 @@ def _convert_records(
             records.append(convert_record(raw_record, index))
         except (SourceError, ValueError, TypeError, IndexError) as error:
             errors.append(f"  record {index}: {error}")
+    # Records that are valid one by one may not fit together.
+    share = f", of which {len(errors)} cannot be converted" if errors else ""
     # All motions share one array of the pack, so their points and coordinates must agree.
     shapes = sorted({record.x_TJC.shape[1:] for record in records})
     if len(shapes) > 1:
         errors.append(f"  records differ in their points and coordinates: {shapes}")
-    unknown = [record for record in records if not record.has_known_third]
-    if third is None and unknown:
-        errors.append(
-            f"  `{unknown[0].name}` and {len(unknown) - 1} others have {unknown[0].x_TJC.shape[1]}"
-            " points of three values, and the format does not define whether the third is a depth"
-            " or a confidence; state it with `--third z`, `--third confidence` or `--third none`"
-        )
     if errors or not records:
-        message_lines = [
-            f"`{path}` has {len(raw_records)} records, of which {len(errors)} cannot be converted",
-            *errors[:_MAX_SHOWN_ERRORS],
-        ]
+        message_lines = [f"`{path}` has {len(raw_records)} records{share}"]
+        message_lines += errors[:_MAX_SHOWN_ERRORS]
         if len(errors) > _MAX_SHOWN_ERRORS:
             message_lines.append(f"  … and {len(errors) - _MAX_SHOWN_ERRORS} more")
         raise SourceError("\n".join(message_lines))
+    unknown = [record for record in records if not record.has_known_third]
+    if third is None and unknown:
+        num_points = unknown[0].x_TJC.shape[1]
+        raise SourceError(
+            f"`{path}`: {len(unknown)} records, the first of them `{unknown[0].name}`, have"
+            f" {num_points} points of three values, and their format does not define whether the"
+            " third is a depth or a confidence; state it with `--third z`, `--third confidence` or"
+            " `--third none`"
+        )
     return records
 
 
@@ -200,4 +201,4 @@ def _format_table(named_records: Sequence[tuple[str, MotionRecord]]) -> str:
         if any(values):
             columns.append(column)
             rows = [[*row, str(value)] for row, value in zip(rows, values, strict=True)]
-    return format_table([columns, *rows])
+    return "\n".join("\t".join(row) for row in [columns, *rows]) + "\n"

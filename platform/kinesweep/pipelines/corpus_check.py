@@ -12,8 +12,8 @@ from html import escape
 from typing import Any
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip, CorpusWarning, InvalidRow
-from kinesweep.core.errors import ClipError
 from kinesweep.core.html_table import format_html_table
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.features import build_features
@@ -34,8 +34,12 @@ from kinesweep.store.extraction.clip_processor import ClipProcessor
 from kinesweep.store.extraction.drop_policy import find_policy_violations
 
 _VIDEO_NOTE = (
-    "video features were not computed: every video was opened and its first frame decoded, but"
-    " damage further inside a file is found by `extract` only"
+    "video features were not computed: every video was opened, its first frame decoded and its"
+    " other frames counted; damage inside of a frame is found by `check --decode` and `extract`"
+)
+_DECODED_VIDEO_NOTE = (
+    "video features were not computed: every frame of every clip was decoded, but the video model"
+    " was not run"
 )
 
 
@@ -115,7 +119,9 @@ class CorpusCheck:
 
 
 def check_corpus(
-    recipe: Recipe, progress: Callable[[int, int], object] | None = None
+    recipe: Recipe,
+    progress: Callable[[int, int], object] | None = None,
+    decode: bool = False,
 ) -> CorpusCheck:
     """Check the corpus of a recipe for everything that its extraction would drop or refuse.
 
@@ -123,6 +129,7 @@ def check_corpus(
         recipe: Recipe of the corpus and its features.
         progress: Function to call after each clip with the number of clips that were checked and
             the number of all clips.
+        decode: Whether to decode every frame of a video; other media are always read completely.
 
     Raises:
         InputError: If the features cannot be computed for any clip, for example because an
@@ -130,11 +137,15 @@ def check_corpus(
     """
     source = build_source(recipe.effective_source)
     rows = source.read_all_rows()
-    is_video = recipe.features.kind == "video"
-    if is_video:
-        checked, dropped = _check_videos(source, rows.clips, progress)
+    features, video_note = recipe.features, ""
+    if isinstance(features, VideoFeaturesConfig):
+        # Loads PyAV, which other corpora do not need.
+        from kinesweep.store.extraction.video_check import check_videos
+
+        video_note = _DECODED_VIDEO_NOTE if decode else _VIDEO_NOTE
+        checked, dropped = check_videos(source, rows.clips, features, decode, progress)
     else:
-        processor = ClipProcessor(source, build_features(recipe.features), recipe.store.dtype)
+        processor = ClipProcessor(source, build_features(features), recipe.store.dtype)
         checked, dropped = check_clips(processor, rows.clips, progress)
     problems = [*rows.invalid_rows, *dropped]
     problems.sort(key=lambda row: source.get_row_position(row.row))
@@ -152,33 +163,11 @@ def check_corpus(
         warnings=[
             *find_quality_warnings(items),
             *_find_rate_differences(checked),
-            *(_find_video_rates(source, checked) if is_video else ()),
+            *(_find_video_rates(source, checked) if video_note else ()),
         ],
         quality=compute_quality(items),
-        not_checked=_VIDEO_NOTE if is_video else "",
+        not_checked=video_note,
     )
-
-
-def _check_videos(
-    source: Source, clips: Sequence[Clip], progress: Callable[[int, int], object] | None
-) -> tuple[list[CheckedClip], list[InvalidRow]]:
-    """Open every video, and return the clips that can be opened and the rows that cannot.
-
-    Args:
-        source: Corpus of videos.
-        clips: Clips of all splits.
-        progress: Function to call after each clip; see `check_corpus`.
-    """
-    usable_clips, invalid_rows = [], []
-    for num_checked, clip in enumerate(clips, 1):
-        try:
-            source.verify_clip(clip)
-            usable_clips.append(CheckedClip(clip, {}, None))
-        except ClipError as error:
-            invalid_rows.append(InvalidRow(clip.row, clip.id, error.reason, str(error), clip.split))
-        if progress is not None:
-            progress(num_checked, len(clips))
-    return usable_clips, invalid_rows
 
 
 def _group_by_split(source: Source, clips: Sequence[Clip]) -> dict[str, list[Clip]]:

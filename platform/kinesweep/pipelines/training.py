@@ -54,9 +54,15 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
     # A function that opens the log, not the log: on Ray, it is opened in the worker's process.
     open_log = partial(RunLogOpener(tracker, recipe), run_dir, name, "train", {})
     if on_ray:
+        from kinesweep.evaluation.tokenization.coverage import format_share_warnings
         from kinesweep.training.distributed.ray_train import train_on_ray
 
-        return train_or_raise(lambda: train_on_ray(spec, open_log), recipe.training.learning_rate)
+        result = train_or_raise(lambda: train_on_ray(spec, open_log), recipe.training.learning_rate)
+        # What the worker warned about before its first step went to its own log.
+        limit = recipe.generation.max_new_tokens
+        for warning in format_share_warnings(result.text_coverage, limit):
+            logger.warning(warning)
+        return result
     # Imported here, as above, because Ray and PyTorch take seconds.
     from kinesweep.training.loop.run import train_run
 

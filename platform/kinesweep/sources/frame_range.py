@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.units import Span
+from kinesweep.sources.video.frame_rate import is_plausible_rate
 
 MAX_MISSING_FRAMES = 2
 """Number of frames by which a span may end after its file, at any frame rate."""
@@ -39,7 +40,7 @@ def resolve_frame_range(path: Path, span: Span, fps: float, num_frames: int) -> 
         # Bounds in the wrong order are an error of the row; otherwise the file is too short.
         is_empty = span.start is not None and span.end is not None and span.end <= span.start
         reason = "empty_span" if is_empty else "span_beyond_file"
-        raise ClipError(f"`{path}`: {error}", reason) from None
+        raise ClipError(f"`{path}`: {error}{_explain_rate(span, fps)}", reason) from None
     if span.end is not None:
         _check_duration(path, span, fps)
         end = span.end / 1000 * fps if span.unit == "ms" else span.end
@@ -47,7 +48,7 @@ def resolve_frame_range(path: Path, span: Span, fps: float, num_frames: int) -> 
             raise ClipError(
                 f"`{path}`: the span ends at frame {end:.0f}, but the file has {num_frames} frames"
                 f" at {fps:g} fps ({num_frames / fps:.2f} s); correct the end, or leave it empty to"
-                " read up to the end of the file",
+                f" read up to the end of the file{_explain_rate(span, fps)}",
                 "span_cut",
             )
     return start_frame, end_frame
@@ -74,9 +75,16 @@ def _check_duration(path: Path, span: Span, fps: float) -> None:
         return
     duration_ms, frame_ms = span.end - (span.start or 0.0), 1000 / fps
     if duration_ms + _ROUNDING_MS < frame_ms:
+        advice = "; if the times of the table are in seconds, set `source.time_unit: s`"
         raise ClipError(
             f"`{path}`: the span lasts {duration_ms:g} ms, less than one frame ({frame_ms:.1f} ms"
-            f" at {fps:g} fps); if the times of the table are in seconds, set"
-            " `source.time_unit: s`",
+            f" at {fps:g} fps){_explain_rate(span, fps) or advice}",
             "empty_span",
         )
+
+
+def _explain_rate(span: Span, fps: float) -> str:
+    """Return advice for an error of a span that a wrong rate of the file may cause, or nothing."""
+    if span.unit != "ms" or span.is_full or is_plausible_rate(fps):
+        return ""
+    return f"; {fps:g} fps is implausible, so state the right rate with `source.fps`"

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from kinesweep.sources.tsv.tsv_reader import read_table
+from kinesweep.core.tables.delimited_text import split_records
+from kinesweep.core.tables.text_encoding import decode_text
 from kinesweep.tracking.mlflow_client import MlflowServerClient, RequestRejectedError
 from kinesweep.tracking.mlflow_limits import MAX_DIGEST_LENGTH, MAX_TAG_LENGTH
 from kinesweep.tracking.offline_queue import QueuedRecord
@@ -95,13 +96,17 @@ def _log_table(client: MlflowServerClient, run_id: str, path: Path) -> None:
 
     A file that is no table in UTF-8 has been uploaded as it is; a warning is logged.
     """
-    table = read_table(path, path.name)
-    for location, text in table.errors:
+    try:
+        records = [
+            list(record.fields) for record in split_records(decode_text(path.read_bytes()), "\t")
+        ]
+    except ValueError as error:
         # Raised, it would count as a failure of tracking and hold back all later records.
-        _log.warning("`%s` is not shown as a table in MLflow: %s %s", path, location, text)
-    if table.errors or not table.header:
+        _log.warning("`%s` is not shown as a table in MLflow: %s", path, error)
         return
-    columns, rows = list(table.header), [list(row.fields) for row in table.rows]
+    if not records:
+        return
+    columns, *rows = records
     name = f"{path.stem}.json"
     # Not `log_table`, which appends: a repeated call would duplicate the rows.
     client.call_client("log_dict", run_id, {"columns": columns, "data": rows}, name)

@@ -15,6 +15,7 @@ from kinesweep.data.truecase import learn_truecaser
 from kinesweep.evaluation.scoring import compute_scores
 from kinesweep.evaluation.tokenization.coverage import (
     format_coverage_warnings,
+    format_share_warnings,
     measure_coverage,
 )
 from kinesweep.store.format.index import ClipRecord
@@ -136,3 +137,14 @@ def test_metrics_that_do_not_suit_the_texts_are_named() -> None:
     assert problems(SENTENCES["japanese"]) == problems(SENTENCES["german"]) == []
     assert "whole sentences count as single words" in problems(SENTENCES["thai"], tokenize="13a")[0]
     assert "at most 2 words" in problems(("good morning", "hello"))[0]
+
+
+def test_the_shares_of_a_result_are_one_warning_a_split() -> None:
+    good = {"unknown_tokens": 0.002, "changed_texts": 0.01, "too_long_texts": 0.0}
+    bad = {"unknown_tokens": 0.45, "changed_texts": 1.0, "too_long_texts": 0.25}
+    (warning,) = format_share_warnings({"train": good, "test": bad}, 20)
+    for part in ("texts of test: 45.0% of", "100.0% are not", "25.0% are cut off after 20 tokens"):
+        assert part in warning
+    (only,) = format_share_warnings({"test": {**good, "too_long_texts": 0.001}}, 20)
+    assert "unknown" not in only and "0.1% are cut off" in only
+    assert format_share_warnings({}, 20) == []

@@ -10,11 +10,14 @@ from corpus import tiny_recipe
 from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ClipError, InputError
+from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
-from kinesweep.export.raw_inputs import read_raw_file
+from kinesweep.export.raw_features import compute_raw_features
+from kinesweep.export.raw_inputs import Input, read_raw_file
 from skeletons import motions, write_pack
-from vision import film_recipe
+from timed_films import write_timed_video
+from vision import film_recipe, vision_model
 
 
 def test_features_are_whole_or_an_error(tmp_path: Path) -> None:
@@ -68,6 +71,26 @@ def test_a_film_and_a_folder_have_their_span_and_the_recipes_rate(tmp_path: Path
     assert read_raw_file(recipe.corpora[0], recipe.features, folder, span) == VideoSegment(
         folder, span, 12.5
     )
+
+
+def test_a_doubtful_rate_of_a_video_is_said_before_it_is_translated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = film_recipe(tmp_path, vision_model(tmp_path / "dinov2", "dinov2"), tmp_path)
+    metadata = {
+        "store_dtype": "float16",
+        "streams": {recipe.features.stream: StreamSchema(16, None, "float16").to_json()},
+    }
+    for name, ticks, words in (
+        ("slow.mkv", range(0, 3000, 1000), ["implausible_rate"]),
+        ("usual.mkv", range(0, 1200, 40), []),
+    ):
+        film = write_timed_video(tmp_path / name, ticks, rate=1 if words else 25)
+        caplog.clear()
+        features = compute_raw_features(
+            Input(film), recipe.corpora[0], recipe.features, metadata, accept_rate=True
+        )
+        assert features and [record.message.split(":")[0] for record in caplog.records] == words
 
 
 def test_a_motion_is_a_file_of_its_own(tmp_path: Path) -> None:

@@ -67,6 +67,17 @@ def test_points_without_a_definition_are_refused_until_it_is_said(
     assert convert_pickled_motions(path, tmp_path / "train.tsv", "z").third == "z"
 
 
+def test_the_counts_of_a_refusal_add_up(tmp_path: Path) -> None:
+    for records, counts in (
+        ([xy_confidence()] * 3, r"3 records, the first of them `motion_0`, have 133 points"),
+        ([xy_confidence(22), xy_confidence(24)], r"2 records\n  records differ"),
+    ):
+        path = tmp_path / "motions.pkl"
+        path.write_bytes(pickle.dumps([{"keypoints": x_TJC} for x_TJC in records]))
+        with pytest.raises(SourceError, match=counts):
+            convert_pickled_motions(path, tmp_path / "train.tsv")
+
+
 def test_flat_points_without_a_definition_are_refused_too(tmp_path: Path) -> None:
     path = write(tmp_path, xy_confidence().reshape(10, -1))
     with pytest.raises(SourceError, match="--third"):

@@ -50,3 +50,21 @@ def test_a_span_without_its_frames_is_dropped(
     with pytest.raises(ClipError, match=r"`a.pose`") as caught:
         resolve_frame_range(FILE, span, fps, num_frames)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("span", "fps", "is_rate"),
+    [
+        (Span.from_ms(100, 900), 1, True),
+        (Span.from_ms(100, 900), 1000, True),
+        (Span.from_ms(0, 900), 241, True),
+        (Span.from_ms(100, 110), 25, False),
+        (Span.from_ms(9000, 9900), 240, False),
+        (Span.from_frames(90, 91), 1, False),
+    ],
+)
+def test_an_implausible_rate_is_named_as_the_cause(span: Span, fps: float, is_rate: bool) -> None:
+    with pytest.raises(ClipError) as caught:
+        resolve_frame_range(FILE, span, fps, 31)
+    assert ("the right rate with `source.fps`" in str(caught.value)) is is_rate
+    assert not (is_rate and "time_unit" in str(caught.value))

@@ -106,7 +106,7 @@ def test_rates_of_streams_that_differ_are_a_warning(tmp_path: Any) -> None:
     spec = extraction(make_corpus(tmp_path, train=5), tmp_path / "stores", step=Rates())
     (warning,) = find_store_warnings(build_store(spec))
     assert warning.kind == "several_rates"
-    assert "25 (4 clips, such as `train-1`), 50 (1 clip, " in warning.message
+    assert "25 (4 clips, such as `train-1`), 50 (1 clip," in warning.message
 
 
 def test_a_status_crosses_processes_as_plain_values() -> None:

@@ -13,6 +13,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}([,. '’_\u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
+_CLOCK_TIME = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)", re.ASCII)
 
 
 def parse_number(text: str) -> float:
@@ -39,6 +40,23 @@ def parse_whole_number(text: str) -> int:
     if _WHOLE_NUMBER.fullmatch(text) is None:
         raise ValueError(explain_number_format(text))
     return int(text.partition(".")[0])
+
+
+def explain_clock_time(text: str, units_per_s: int) -> str:
+    """Return how to write a time such as `00:01:02.500` as a number, or an empty text.
+
+    The result begins with `; `, to be appended to an error message.
+
+    Args:
+        text: Content of the field.
+        units_per_s: Number of units of the field in one second.
+    """
+    match = _CLOCK_TIME.fullmatch(text)
+    if match is None:
+        return ""
+    hours, minutes, seconds = match[1] or "0", match[2], match[3].replace(",", ".")
+    value = round(units_per_s * (3600 * int(hours) + 60 * int(minutes) + float(seconds)), 6)
+    return f"; write `{value:.15g}`"
 
 
 def explain_number_format(text: str) -> str:

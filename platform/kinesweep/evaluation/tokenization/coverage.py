@@ -5,7 +5,7 @@ on references that are longer than its output may be. Scores show none of this, 
 examined: up to 1,000 clips, spread evenly, which takes about 0.1 s with sentences of 15 words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kinesweep.data.text_tokenizer import TextTokenizer
@@ -138,6 +138,37 @@ def format_coverage_warnings(split: str, coverage: TextCoverage, max_new_tokens:
             f" `generation.max_new_tokens` ({max_new_tokens}), the longest {coverage.longest}"
             f" (clip `{coverage.longest_clip}`); their translations are cut off. Raise it."
         )
+    return warnings
+
+
+def format_share_warnings(
+    shares_by_split: Mapping[str, Mapping[str, float]], max_new_tokens: int
+) -> list[str]:
+    """Format one warning for each split whose texts the model cannot write, from a run's result.
+
+    Workers on Ray log the full warnings in their own files, which nobody reads.
+
+    Args:
+        shares_by_split: Split → shares as in `TextCoverage.shares`.
+        max_new_tokens: Maximum number of tokens that the model generates for a clip.
+    """
+    warnings = []
+    for split, shares in shares_by_split.items():
+        unknown, changed, too_long = (
+            shares.get(name, 0.0) for name in ("unknown_tokens", "changed_texts", "too_long_texts")
+        )
+        parts = []
+        if unknown > WARNING_SHARE:
+            parts.append(f"{unknown:.1%} of the tokens are unknown to the tokenizer")
+        if changed > WARNING_SHARE:
+            parts.append(f"{changed:.1%} are not the same after encoding and decoding")
+        if too_long:
+            parts.append(f"{too_long:.1%} are cut off after {max_new_tokens} tokens")
+        if parts:
+            warnings.append(
+                f"texts of {split}: {', '.join(parts)}; the model cannot write them as the"
+                " references do (`model.tokenizer`, `generation.max_new_tokens`)"
+            )
     return warnings
 
 

@@ -31,7 +31,7 @@ def _import_from_file(name: str, file: Path) -> Any:
 
 # The only code shared with Kinesweep; it needs nothing beyond PyAV and numpy. Each module imports
 # earlier ones by their full names, which Python finds in `sys.modules` without the package.
-_VIDEO_MODULES = ("frame_rate", "video_times", "video_file", "video_reader")
+_VIDEO_MODULES = ("frame_rate", "video_packets", "video_times", "video_file", "video_reader")
 for _name in _VIDEO_MODULES:
     _full_name = f"kinesweep.sources.video.{_name}"
     if _full_name not in sys.modules:

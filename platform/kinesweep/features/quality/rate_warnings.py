@@ -37,7 +37,7 @@ def find_rate_warnings(
         examples.setdefault(round_rate(rate), clip)
     listed = sorted(sorted(counts, key=lambda pair: -pair[1])[:_MAX_LISTED_RATES])
     rates_text = ", ".join(
-        f"{rate:g} ({count} {'clip' if count == 1 else 'clips'}, such as `{examples[rate]}`)"
+        f"{rate:g} ({count} clip{'s' if count > 1 else ''}, such as `{examples[rate]}`)"
         for rate, count in listed
     )
     num_others = len(counts) - len(listed)
@@ -48,7 +48,8 @@ def find_rate_warnings(
         else "extract the features at one rate"
     )
     message = (
-        f"clips have {len(counts)} different frame rates: {rates_text}{others_text}; movements"
-        f" then differ in length by the camera, so {remedy}"
+        # Rates of the stream: a stride of 2 halves those of the files.
+        f"clips have {len(counts)} different rates, in frames per second of the stream:"
+        f" {rates_text}{others_text}; movements then differ in length by the camera, so {remedy}"
     )
     return [CorpusWarning(stream, "several_rates", message)]

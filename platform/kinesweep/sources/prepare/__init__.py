@@ -37,6 +37,18 @@ ANNOTATION_READERS: dict[str, Callable[[Path, str], SplitAnnotations]] = {
     "generic": read_generic,
 }
 """Corpus → function that reads a split's annotations; it returns none if the split has no file."""
+_EXPECTED_FILES = {
+    "how2sign": "expected files such as `how2sign_train.csv` and `how2sign_val.csv`",
+    "phoenix": "expected files such as `PHOENIX-2014-T.train.corpus.csv`",
+    "csl_daily": "expected `video_map.txt` and `split_1.txt`",
+    "openasl": "expected `openasl-v1.0.tsv`",
+    "youtube_asl": (
+        "expected captions and a list of the videos, one id per line, such as"
+        " `youtube_asl_video_ids.txt`"
+    ),
+    "generic": "expected tables such as `train.tsv` and `validation.tsv`",
+}
+"""Corpus → names of the files that its reader looks for, for error messages."""
 MISSING_TABLE_NAME = "missing.tsv"
 """Name of the table of clips without a pose file or annotations."""
 DROPPED_TABLE_NAME = "dropped.tsv"
@@ -100,7 +112,9 @@ def prepare_corpus(
     read = _select_reader(corpus, languages)
     annotations_by_split = {split: _drop_unusable(read(annotations, split)) for split in SPLITS}
     if not any(part.annotations or part.dropped for part in annotations_by_split.values()):
-        raise InputError(f"`{annotations}` contains no annotations of {corpus}")
+        raise InputError(
+            f"`{annotations}` contains no annotations of {corpus}; {_EXPECTED_FILES[corpus]}"
+        )
     lines_by_split, missing_clips = _locate_clips(annotations_by_split, poses)
     if not lines_by_split:
         raise _make_empty_error(annotations_by_split, missing_clips, poses)

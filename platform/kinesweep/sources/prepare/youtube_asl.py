@@ -7,6 +7,7 @@ them). The language comes from the name of the file, or else from its header. Vi
 captions are reported.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,6 +105,11 @@ class _CaptionReader:
         order = 0
         for file in choice.files:
             captions = self._build_captions(tracks[file])
+            if not file.tag and not _is_latin(captions):
+                self.result.warnings.append(
+                    f"{file.path.name}: states no language and was taken as English, but its text"
+                    f" is in another script; name it `{video}.LANGUAGE{file.path.suffix}`"
+                )
             suffix = f"-{file.language}" if self._languages == (ALL_LANGUAGES,) else ""
             for caption in captions:
                 clip_id = f"{video}{suffix}-{order:04d}"
@@ -161,6 +167,13 @@ def _find_caption_files(folder: Path) -> dict[str, list[CaptionFile]]:
         if file is not None and path.is_file():
             files_by_video.setdefault(file.video, []).append(file)
     return files_by_video
+
+
+def _is_latin(captions: Sequence[Caption]) -> bool:
+    """Return whether at least half of the letters of captions are Latin, or there are none."""
+    letters = [letter for caption in captions for letter in caption.text if letter.isalpha()]
+    num_latin = sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
+    return 2 * num_latin >= len(letters)
 
 
 def _build_annotation(

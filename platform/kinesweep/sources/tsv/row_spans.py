@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from kinesweep.core.clip import Clip, InvalidRow
-from kinesweep.core.tables.number_format import parse_number
+from kinesweep.core.tables.number_format import explain_clock_time, parse_number
 from kinesweep.core.units import Span
 
 TimeUnit = Literal["ms", "s", "frames"]
@@ -26,6 +26,7 @@ _MAX_SUSPECT_END_MS = 6 * 3600.0
 _MAX_OPENED_FILES = 20
 _MAX_SHOWN_ROWS = 3
 _UNIT_NAMES = {"ms": "ms", "s": "seconds", "frames": "frames"}
+_UNITS_PER_S = {"ms": 1000, "s": 1}
 
 
 def parse_time(text: str, unit: TimeUnit) -> float | None:
@@ -47,8 +48,9 @@ def parse_time(text: str, unit: TimeUnit) -> float | None:
     except ValueError as error:
         if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
             raise ValueError(f"must be 0 or more and finite, but is `{text}`") from None
-        name = _UNIT_NAMES[unit]
-        raise ValueError(f"must be a number of {name}, but is `{text}`{error}") from None
+        name, units_per_s = _UNIT_NAMES[unit], _UNITS_PER_S.get(unit)
+        advice = explain_clock_time(text, units_per_s) if units_per_s else ""
+        raise ValueError(f"must be a number of {name}, but is `{text}`{error}{advice}") from None
     if value < 0:
         raise ValueError(f"must be 0 or more, but is `{text}`")
     if unit == "frames" and value != int(value):
@@ -96,7 +98,8 @@ def find_unit_error(clips: Sequence[Clip]) -> str | None:
         remedy = "round the times to whole milliseconds"
     return (
         f"{finding}, for example {shown_rows}{more}; if the times are in seconds, set"
-        f" `source.time_unit: s`, which is `ms` now; else {remedy}"
+        " `source.time_unit: s`, which is `ms` now; if they are numbers of frames,"
+        f" `source.time_unit: frames`; else {remedy}"
     )
 
 

@@ -8,6 +8,7 @@ frame is in memory. A segment that starts more than 2 s into a file is reached b
 import math
 from collections.abc import Iterator
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +16,10 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources.frame_range import get_max_missing_frames, resolve_frame_range
+from kinesweep.sources.video.image_check import verify_images
 from kinesweep.sources.video.video_file import VideoError
-from kinesweep.sources.video.video_reader import VideoReader, read_source_times
+from kinesweep.sources.video.video_reader import VideoReader, list_images, read_source_times
+from kinesweep.sources.video.video_times import count_stored_frames
 
 
 class FrameReader:
@@ -43,7 +46,7 @@ class FrameReader:
         self._segment = segment
         try:
             # The span may be in milliseconds: its first frame is known only with the frame rate.
-            times = read_source_times(segment.path, segment.fps)
+            self._times = times = read_source_times(segment.path, segment.fps)
             self.fps = times.fps
             self.start, self.end = resolve_frame_range(
                 segment.path, segment.span, times.fps, times.num_frames
@@ -71,12 +74,47 @@ class FrameReader:
                 yield frame
                 frame_index += 1
                 if frame_index >= self.end:
-                    return
+                    break
+            self._check_end(frame_index)
         except VideoError as error:
             raise self._make_clip_error(error) from None
-        if self._segment.span.end is not None and self.end - frame_index > get_max_missing_frames(
-            self.fps
-        ):
+
+    def verify_files(self) -> None:
+        """Check without decoding that the file holds all frames of the segment.
+
+        The packets of a video are counted, and the headers of images are read. Damage inside of a
+        packet or a JPEG is found only by decoding.
+
+        Raises:
+            ClipError: With reason `truncated`, `span_cut`, `bad_frame` or `sizes_differ`.
+        """
+        path = self._segment.path
+        try:
+            if path.is_dir():
+                verify_images(list_images(path)[self.start : self.end])
+                return
+            num_frames, has_read_error = count_stored_frames(path, self._times)
+            if has_read_error and num_frames <= self.end:
+                raise VideoError(f"cannot be read after frame {num_frames}", "truncated")
+            if num_frames < self.end:
+                self._reader.check_file_end(num_frames)
+            self._check_end(min(num_frames, self.end))
+        except VideoError as error:
+            raise self._make_clip_error(error) from None
+        except (av.FFmpegError, OSError) as error:
+            raise ClipError(f"`{path}` cannot be read: {error}", "truncated") from None
+
+    def _check_end(self, frame_index: int) -> None:
+        """Check that the segment may end with the frame before `frame_index`.
+
+        Raises:
+            VideoError: With reason `truncated`.
+            ClipError: With reason `span_cut`.
+        """
+        if self._segment.span.end is None:
+            # Without this, a file whose header is not trusted would end where its packets do.
+            self._reader.check_file_end(frame_index)
+        elif self.end - frame_index > get_max_missing_frames(self.fps):
             # The header declares more frames than there are.
             raise ClipError(
                 f"`{self._segment.path}` ends after frame {frame_index}, but the span ends after"

@@ -2,7 +2,8 @@
 
 Segments in the middle of a file are reached by seeking to a key frame at least 1 s before them. A
 file that has no index, such as a recording of a browser, is decoded from its beginning. Estimators
-run this file where Kinesweep is not installed; it imports only `video_times` from the package.
+run this file where Kinesweep is not installed; it imports only `video_times` and
+`video_packets` from the package.
 """
 
 import math
@@ -12,11 +13,8 @@ from typing import Any
 
 import av
 
-from kinesweep.sources.video.video_times import (
-    VideoTimes,
-    has_decoding_stamps,
-    read_video_times,
-)
+from kinesweep.sources.video.video_packets import has_decoding_stamps
+from kinesweep.sources.video.video_times import VideoTimes, read_video_times
 
 _MIN_SEEK_S = 2.0
 """Start times up to this one, in seconds, are reached by decoding, which costs no more than a
@@ -47,13 +45,15 @@ def open_video(path: Path) -> Any:
     """Open a video file with PyAV, as a container that can be used as a context manager.
 
     Raises:
-        VideoError: With reason `not_a_video`.
+        VideoError: With reason `not_a_video` or `unreadable`.
     """
     try:
         # Tags that are not UTF-8 must not make a video unreadable.
         container = av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"cannot be opened as a video: {error}", "not_a_video") from None
+        # The scan of an extraction calls a file without permission to read it the same.
+        reason = "unreadable" if isinstance(error, PermissionError) else "not_a_video"
+        raise VideoError(f"cannot be opened as a video: {error}", reason) from None
     if not container.streams.video:
         container.close()
         raise VideoError("contains no video stream", "not_a_video")

@@ -101,10 +101,17 @@ class VideoReader:
             self.next_index += 1
             yield frame
             frame = next(self._frames, None)
-        is_file_end = self.next_index < self._end_s * self.fps
-        if is_file_end and self.next_index < _MIN_DECODED_SHARE * self.num_declared_frames:
-            text = f"ends after {self.next_index} of {self.num_declared_frames} frames"
-            raise VideoError(text, "truncated")
+        if self.next_index < self._end_s * self.fps:
+            self.check_file_end(self.next_index)
+
+    def check_file_end(self, end: int) -> None:
+        """Check that a file which ends after `end` frames has those that it declares.
+
+        Raises:
+            VideoError: With reason `truncated`.
+        """
+        if end < _MIN_DECODED_SHARE * self.num_declared_frames:
+            raise VideoError(f"ends after {end} of {self.num_declared_frames} frames", "truncated")
 
     def _read_video(self) -> Iterator[Any]:
         """Yield the converted frames of a video file; set its rate and its lengths before.
@@ -156,14 +163,8 @@ class VideoReader:
         """
         self.num_frames = _read_folder_times(self.source, self.fps).num_frames
         self.num_declared_frames = self.num_frames
-        paths = sorted(filter(is_image_file, self.source.iterdir()), key=_make_natural_sort_key)
-        for path in self._choose_frames(enumerate(paths), 1.0):
-            try:
-                with av.open(str(path)) as container:
-                    frame = next(container.decode(video=0))
-            except (av.FFmpegError, OSError, StopIteration) as error:
-                raise VideoError(f"`{path.name}` cannot be read: {error}", "bad_frame") from None
-            yield self._convert_frame(frame)
+        for path in self._choose_frames(enumerate(list_images(self.source)), 1.0):
+            yield self._convert_frame(decode_image(path))
 
     def _choose_frames(
         self, timed_frames: Iterable[tuple[float, Item]], last_duration: float
@@ -215,6 +216,24 @@ def read_source_times(source: Path, fps: float | None) -> VideoTimes:
         return _read_folder_times(source, fps or 0.0)
     with open_video(source) as container:
         return read_times(container, source, fps)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """List the images of a folder in the order in which they are shown."""
+    return sorted(filter(is_image_file, folder.iterdir()), key=_make_natural_sort_key)
+
+
+def decode_image(path: Path) -> Any:
+    """Decode an image to a frame of PyAV.
+
+    Raises:
+        VideoError: With reason `bad_frame`.
+    """
+    try:
+        with av.open(str(path)) as container:
+            return next(container.decode(video=0))
+    except (av.FFmpegError, OSError, StopIteration) as error:
+        raise VideoError(f"`{path.name}` cannot be read: {error}", "bad_frame") from None
 
 
 def is_image_file(path: Path) -> bool:

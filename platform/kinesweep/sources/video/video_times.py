@@ -10,30 +10,23 @@ or the start of the audio if that is more than 0.1 s earlier.
 The rate is the one that the recipe states, or else that of `frame_rate`.
 
 A header with a number of frames, a duration and rates that agree is trusted. Otherwise the packets
-are read once without decoding (about 1 GB/s) and a few numbers per file are kept for the last 64
-files. Estimators run this file where Kinesweep is not installed: it must not import the package.
+are read once without decoding (`video_packets`). Estimators run this file where Kinesweep is not
+installed; from the package it imports only modules that `worker_main` loads before it.
 """
 
 import math
-from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import av
 
-from kinesweep.sources.video.frame_rate import (
-    ROUNDING_S,
-    find_constant_rate,
-    is_plausible_rate,
-)
+from kinesweep.sources.video.frame_rate import ROUNDING_S, is_plausible_rate
+from kinesweep.sources.video.video_packets import StreamTimes, get_declared_fps, read_packets
 
 _MAX_STREAM_DELAY_S = 0.1
 """Start of the video after the audio that counts as none: two B frames, or the audio's priming."""
-_MAX_LAST_DURATION_S = 0.5
-"""Longest time in seconds for which the last frame is shown because the one before it was."""
 Item = TypeVar("Item")
 
 
@@ -78,31 +71,6 @@ class VideoTimes:
         return nearest if abs(position - nearest) <= tolerance else position
 
 
-@dataclass(frozen=True)
-class _StreamTimes:
-    """The frames of a video stream by its header or its packets.
-
-    Attributes:
-        num_frames: Number of frames that are shown.
-        fps: Rate by the rule of this module; 0 if there is none.
-        is_constant: Whether every frame lies on its place at that rate.
-        mean_fps: Mean rate, or 0 for fewer than two time stamps.
-        first: Smallest time stamp in ticks, or None if there are no time stamps.
-        length_s: Time from the first to the last time stamp in seconds.
-        last_duration_s: Duration of the last frame in seconds, or 0 if it is unknown.
-        num_packets: Number of frames including those that an edit list hides.
-    """
-
-    num_frames: int
-    fps: float
-    is_constant: bool
-    mean_fps: float
-    first: int | None
-    length_s: float
-    last_duration_s: float
-    num_packets: int
-
-
 def read_video_times(container: Any, stream: Any, path: Path, fps: float | None) -> VideoTimes:
     """Return the times of a video file.
 
@@ -118,8 +86,7 @@ def read_video_times(container: Any, stream: Any, path: Path, fps: float | None)
     declared_fps = get_declared_fps(stream)
     frames = _read_trusted_header(stream, declared_fps)
     if frames is None:
-        stat = path.stat()
-        frames = _read_packets(str(path), stat.st_size, stat.st_mtime_ns)
+        frames = read_packets(path)
     rate = fps or frames.fps or declared_fps
     facts = (declared_fps, frames.mean_fps, frames.num_frames)
     if frames.first is None or not rate > 0:
@@ -136,6 +103,8 @@ def read_video_times(container: Any, stream: Any, path: Path, fps: float | None)
         # A file with gaps has too few frames, but reaches its end; one that was cut off does not.
         shares = (frames.num_packets, frames.length_s * declared_fps + 1)
         num_declared_frames = round(num_frames * max(1.0, stream.frames / max(shares)))
+    elif frames.declared_share > 1:
+        num_declared_frames = round(num_frames * frames.declared_share)
     zero = frames.first - round(delay_s / tick_s)
     start = (zero, tick_s, delay_s)
     return VideoTimes(
@@ -143,15 +112,25 @@ def read_video_times(container: Any, stream: Any, path: Path, fps: float | None)
     )
 
 
-def get_declared_fps(stream: Any) -> float:
-    """Return the average frame rate that a stream declares, or else FFmpeg's guess, or 0."""
-    return float(stream.average_rate or stream.guessed_rate or 0)
+def count_stored_frames(path: Path, times: VideoTimes) -> tuple[int, bool]:
+    """Count the frames that the packets of a file hold; the header may declare more.
 
+    Args:
+        path: Path of the video file.
+        times: Times of the video.
 
-def has_decoding_stamps(container: Any) -> bool:
-    """Return whether the format has no time stamps for showing frames, but only for decoding."""
-    # What FFmpeg reports as `pts` is wrong for B frames in AVI, which has no field for it.
-    return bool(container.format.name == "avi")
+    Returns:
+        Number of frames at the rate of `times`, and whether an error ended the reading.
+
+    Raises:
+        av.FFmpegError: If the packets cannot be read.
+    """
+    packets = read_packets(path)
+    if packets.first is None or not times.tick_s:
+        return packets.num_frames, packets.has_read_error
+    last = packets.first + round(packets.length_s / times.tick_s)
+    end = times.compute_position(last) + times.last_duration
+    return count_frames(end), packets.has_read_error
 
 
 def count_frames(end: float) -> int:
@@ -159,7 +138,7 @@ def count_frames(end: float) -> int:
     return max(1, math.ceil(end - 0.5))
 
 
-def _read_trusted_header(stream: Any, declared_fps: float) -> _StreamTimes | None:
+def _read_trusted_header(stream: Any, declared_fps: float) -> StreamTimes | None:
     """Return the frames of a stream by its header if it states a constant rate, or else None.
 
     Args:
@@ -176,7 +155,7 @@ def _read_trusted_header(stream: Any, declared_fps: float) -> _StreamTimes | Non
         return None
     length_s = (num_frames - 1) / declared_fps
     times = (declared_fps, stream.start_time, length_s, 1 / declared_fps)
-    return _StreamTimes(num_frames, declared_fps, True, *times, num_frames)
+    return StreamTimes(num_frames, declared_fps, True, *times, num_frames)
 
 
 def _find_delay_s(container: Any, stream: Any, first: int) -> float:
@@ -191,50 +170,6 @@ def _find_delay_s(container: Any, stream: Any, first: int) -> float:
         return 0.0
     delay_s = float(first * stream.time_base) - container.start_time / av.time_base
     return delay_s if delay_s > _MAX_STREAM_DELAY_S else 0.0
-
-
-@lru_cache(maxsize=64)
-def _read_packets(path: str, _size: int, _mtime_ns: int) -> _StreamTimes:
-    """Read the frames of a file by its packets; a changed file is read again.
-
-    Raises:
-        av.FFmpegError: If the file cannot be opened.
-    """
-    with av.open(path, metadata_errors="replace") as container:
-        stream = container.streams.video[0]
-        uses_dts = has_decoding_stamps(container)
-        num_packets, num_frames, last_end, ticks = 0, 0, 0, array("q")
-        for packet in _iter_packets(container, stream):
-            num_packets += 1
-            if packet.is_discard:
-                continue  # an edit list hides it; others depend on it
-            num_frames += 1
-            timestamp = packet.dts if packet.pts is None or uses_dts else packet.pts
-            if timestamp is not None:
-                ticks.append(timestamp)
-                last_end = max(last_end, timestamp + (packet.duration or 0))
-        candidates = [get_declared_fps(stream), float(stream.base_rate or 0)]
-        tick_s = float(stream.time_base or 0)
-    if not ticks or not tick_s:
-        return _StreamTimes(num_frames, 0.0, False, 0.0, None, 0.0, 0.0, num_packets)
-    first, last = min(ticks), max(ticks)
-    times_s = [(tick - first) * tick_s for tick in sorted(ticks)]
-    mean_fps = (len(times_s) - 1) / times_s[-1] if last > first else 0.0
-    fps, is_constant = find_constant_rate(times_s, candidates, mean_fps, tick_s)
-    # Containers such as WebM state one duration for all frames, however long each is shown.
-    last_interval_s = min(times_s[-1] - times_s[-2], _MAX_LAST_DURATION_S) if last > first else 0.0
-    lengths_s = (times_s[-1], max(last_interval_s, (last_end - last) * tick_s))
-    return _StreamTimes(num_frames, fps, is_constant, mean_fps, first, *lengths_s, num_packets)
-
-
-def _iter_packets(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield the packets with a frame, up to the first one that cannot be read."""
-    try:
-        for packet in container.demux(stream):
-            if packet.size:  # the last packet is empty
-                yield packet
-    except av.FFmpegError:
-        return  # the decoder reports it
 
 
 def choose_frames(

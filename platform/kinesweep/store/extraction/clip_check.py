@@ -2,7 +2,7 @@
 
 Every clip is read, its features are computed and rounded by the `ClipProcessor` that an extraction
 uses, and the clips are compared with each other. Poses take about 1 ms a clip. Video features would
-take minutes, so videos are only opened (`source.verify_clip`).
+take minutes, so videos have a check of their own (`video_check`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

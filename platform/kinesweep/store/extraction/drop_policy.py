@@ -16,6 +16,8 @@ from kinesweep.core.errors import StoreError
 
 _MAX_SHOWN_ROWS = 5
 """Largest number of rows in an error message; the manifest of a finished store lists all."""
+_ROWS_FOLLOW = "; rows left out:"
+"""End of a first line after which the dropped rows follow."""
 
 
 def check_dropped_share(
@@ -87,7 +89,7 @@ def check_splits_not_empty(
     """
     empty_splits = [split for split, num_clips in clip_counts.items() if not num_clips]
     if empty_splits:
-        details = f"; rows left out:\n{format_dropped_rows(dropped_rows)}" if dropped_rows else ""
+        details = f"{_ROWS_FOLLOW}\n{format_dropped_rows(dropped_rows)}" if dropped_rows else ""
         raise StoreError(f"no usable clip in split {', '.join(empty_splits)}{details}")
 
 
@@ -120,7 +122,7 @@ def find_policy_violations(
             check()
         except StoreError as error:
             # The rows that follow are those that the caller has anyway.
-            violations.append(str(error).partition("\n")[0])
+            violations.append(str(error).partition("\n")[0].removesuffix(_ROWS_FOLLOW))
     return violations
 
 

@@ -53,6 +53,8 @@ TEXTS = {
     "American Sign Language (ASL) is old": "American Sign Language (ASL) is old",
     "*laughs* No": "No",
     "I *really* mean it": "I really mean it",
+    "It is 2*3*4 = 24": "It is 2*3*4 = 24",
+    "So *gasps* it is *really*.": "So it is really.",
     "[ __ ] happens": "happens",
     "[dramatic\nmusic]": "",
     "(拍手)": "",

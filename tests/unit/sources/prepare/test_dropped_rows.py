@@ -7,7 +7,7 @@ import pytest
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.errors import InputError, SourceError
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
-from kinesweep.sources.prepare import prepare_corpus
+from kinesweep.sources.prepare import ANNOTATION_READERS, prepare_corpus
 from kinesweep.sources.prepare.preparation_result import PreparationResult
 from kinesweep.sources.prepare.times import parse_milliseconds, parse_seconds
 
@@ -191,6 +191,13 @@ def test_tables_of_which_nothing_is_left(place: Place) -> None:
     place.table("how2sign_train.csv", HOW2SIGN, how2sign("v_1", "0", "0"))
     with pytest.raises(InputError, match="all were dropped: 1 zero_length"):
         place.prepare("how2sign")
+
+
+@pytest.mark.parametrize("corpus", ANNOTATION_READERS)
+def test_a_folder_of_other_files_names_those_that_are_expected(place: Place, corpus: str) -> None:
+    place.table("AAAAAAAAAA1.en.vtt", "WEBVTT")
+    with pytest.raises(InputError, match=rf"no annotations of {corpus}; expected .*`\w.*\.\w+`"):
+        place.prepare(corpus)
 
 
 @pytest.mark.parametrize("name", ["how2sign_train.csv", "How2Sign-TRAIN.csv"])

@@ -96,6 +96,25 @@ def test_a_header_that_contradicts_the_name_is_a_warning(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "is_doubted"),
+    [
+        ("{}.vtt", "你好，世界", True),
+        ("{}.srt", "Добрый день", True),
+        ("{}.ja.vtt", "こんにちは", False),
+        ("{}.vtt", "Hello to the 世界, 3.5", False),
+        ("{}.vtt", "10:30", False),
+    ],
+)
+def test_another_script_without_a_language_is_a_warning(
+    place: Place, name: str, text: str, is_doubted: bool
+) -> None:
+    content = f"{HEAD}{text}"
+    place.write(name.format(VIDEO), content.removeprefix("WEBVTT\n\n" * name.endswith("srt")))
+    warnings = place.prepare().warnings
+    assert ["taken as English" in warning for warning in warnings] == [True] * is_doubted
+
+
+@pytest.mark.parametrize(
     ("files", "chosen", "unused"),
     [
         (("en.vtt", "de.vtt"), "en", {"other_language": 1}),

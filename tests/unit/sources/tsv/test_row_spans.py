@@ -81,6 +81,24 @@ def test_seconds_are_read_as_milliseconds(tmp_path: Path) -> None:
     assert clips[0].id == "a@500-2300"
 
 
+@pytest.mark.parametrize(
+    ("unit", "time", "wanted"),
+    [("ms", "00:01:02.500", "62500"), ("s", "1:02:03,4", "3723.4"), ("ms", "75:30", "4530000")],
+)
+def test_clock_times_are_refused_with_the_number(
+    tmp_path: Path, unit: str, time: str, wanted: str
+) -> None:
+    """As OpenASL and captions write them."""
+    with pytest.raises(SourceError, match=rf"`signal_start` .* is `{time}`; write `{wanted}`"):
+        source_of(tmp_path, [("a.pose", time, "")], time_unit=unit).list_clips("train")
+
+
+def test_spans_that_may_be_frames_name_both_units(tmp_path: Path) -> None:
+    source = source_of(tmp_path, [("a.pose", "0", "24"), ("a.pose", "24", "61")])
+    with pytest.raises(SourceError, match=r"time_unit: s`.* numbers of frames, .*unit: frames`"):
+        source.list_clips("train")
+
+
 def test_frames_are_never_taken_for_seconds(tmp_path: Path) -> None:
     spans = [("a.pose", "0", "3"), ("a.pose", "3", "9")]
     assert len(source_of(tmp_path, spans, time_unit="frames").list_clips("train")) == 2

@@ -29,7 +29,8 @@ _BRACKET_PATTERN = re.compile(
     r"|\A(?P<closed>[^\[\]［］【】〔〕]{0,60})[\]］】〕]"  # opened in the caption before
 )
 _PARENTHESES_PATTERN = re.compile(
-    r"[(（](?P<text>[^()（）]*)[)）]|(?<!\*)\*{1,3}(?P<starred>[^*\n]+)\*{1,3}"
+    # Asterisks between letters or digits are signs of multiplication: `2*3*4`.
+    r"[(（](?P<text>[^()（）]*)[)）]|(?<![*\w])\*{1,3}(?P<starred>[^*\n]+)\*{1,3}(?![*\w])"
 )
 _MUSIC_WORDS = (
     "music|musik|musique|música|musica|muziek|музык|muzyka|müzik|音楽|音乐|音樂|음악|موسيقى|संगीत"
