@@ -225,11 +225,23 @@ class TestSourceContract:
         assert problem.row in ("train.tsv:3", "annotation.train.json:train1/0")
         assert problem.clip_id not in {clip.id for clip in source.list_clips("train")}
 
+    def test_all_rows_are_those_of_the_splits_in_the_order_of_the_tables(
+        self, source: Source
+    ) -> None:
+        found = source.read_all_rows()
+        clips = [clip for split in source.list_splits() for clip in source.list_clips(split)]
+        assert (found.clips, found.errors) == (clips, [])
+        assert found.invalid_rows == source.list_invalid_rows()
+        # The row without a text lies between the two clips of train.
+        in_order = [clips[0].row, found.invalid_rows[0].row, clips[1].row, clips[2].row]
+        assert sorted(set(in_order), key=source.get_row_position) == in_order
+
     def test_missing_media_are_an_error_and_found_by_check(self, source: Source) -> None:
         assert source.check_clips() == source.list_invalid_rows()
         clip = source.list_clips("train")[1]
         source.resolve_media_path(clip).unlink()
-        for call in (source.resolve_media_path, source.read):
+        source.verify_clip(source.list_clips("train")[0])
+        for call in (source.resolve_media_path, source.read, source.verify_clip):
             with pytest.raises(ClipError) as caught:
                 call(clip)
             assert caught.value.reason == "missing_file"

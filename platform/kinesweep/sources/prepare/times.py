@@ -2,9 +2,10 @@
 
 import re
 
+from kinesweep.core.tables.number_format import parse_number
+
 # `[0-9]`, because `\d` also matches digits of other scripts.
 _TIME_PATTERN = re.compile(r"(?:(?:([0-9]+):)?([0-9]+):)?([0-9]+(?:[.,][0-9]+)?)")
-_SECONDS_PATTERN = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,2})?")
 _MAX_SECONDS = 1_000_000_000
 """Longest time, 31 years; a longer one is another number in the column of the times."""
 
@@ -34,10 +35,13 @@ def parse_seconds(text: str) -> float:
         ValueError: If the text is not a finite number of 0 or more; a decimal comma is named.
     """
     text = text.strip()
-    if _SECONDS_PATTERN.fullmatch(text) is None:
-        advice = "; write a decimal point" if re.fullmatch(r"[0-9]+,[0-9]+", text) else ""
+    try:
+        seconds, advice = parse_number(text), ""
+    except ValueError as error:
+        seconds, advice = -1.0, str(error)
+    if seconds < 0:
         raise ValueError(f"`{text}` is not a number of seconds of 0 or more{advice}")
-    return _convert_to_milliseconds(float(text), text)
+    return _convert_to_milliseconds(seconds, text)
 
 
 def _convert_to_milliseconds(seconds: float, text: str) -> float:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
+from kinesweep.core.tables.text_encoding import decode_text
 from kinesweep.sources.prepare.split_annotations import DroppedRow
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
 
@@ -29,10 +30,9 @@ def read_video_ids(path: Path) -> tuple[list[str], list[DroppedRow]]:
         SourceError: If a word is neither an id nor an address of YouTube; names every line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"`{path.name}` is not UTF-8 ({error.reason} at byte {error.start})"
-        raise InputError(message) from None
+        text = decode_text(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"`{path.name}` cannot be read: {error}") from None
     first_rows: dict[str, str] = {}
     repeated: list[DroppedRow] = []
     errors: list[TableError] = []

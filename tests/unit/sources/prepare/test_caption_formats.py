@@ -219,7 +219,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "Latin-1": (
         "a.srt",
         "1\n00:01,0 --> 00:02,0\né\n".encode("latin-1"),
-        "byte 23.*iconv -f latin1",
+        "line 3: byte 1 .*iconv -f latin1",
     ),
     "no JSON": ("a.json", b"{", "Expecting"),
     "other JSON": ("a.json", b'{"title": 1}', "must be a list of `text`"),

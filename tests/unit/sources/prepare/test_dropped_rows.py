@@ -244,5 +244,5 @@ def test_seconds(text: str, wanted: float) -> None:
 
 
 def test_a_decimal_comma_is_named() -> None:
-    with pytest.raises(ValueError, match="decimal point"):
+    with pytest.raises(ValueError, match=r"decimal comma; write `1\.5`"):
         parse_seconds("1,5")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from kinesweep.core.tables.text_encoding import find_utf16
+from kinesweep.core.tables.text_encoding import decode_text, find_utf16
 from kinesweep.sources.prepare.captions.caption_track import CaptionTrack
 from kinesweep.sources.prepare.captions.cue_blocks import parse_srt, parse_vtt
 from kinesweep.sources.prepare.captions.timed_json import parse_json
@@ -43,12 +43,10 @@ def read_caption_file(path: Path) -> CaptionTrack:
     if find_utf16(content):
         raise ValueError(f"is UTF-16, not UTF-8; {format_conversion_command(path, 'utf-16')}")
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+        text = decode_text(content)
+    except ValueError as error:
         # Other encodings are never guessed: a wrong guess would be a wrong text in silence.
-        raise ValueError(
-            f"is not UTF-8 (byte {error.start + 1}); {format_conversion_command(path, 'latin1')}"
-        ) from None
+        raise ValueError(f"{error}; {format_conversion_command(path, 'latin1')}") from None
     if not text.strip():
         raise ValueError("is empty")
     return CAPTION_PARSERS[path.suffix.lower()](text, path.name)
