@@ -152,17 +152,15 @@ def test_warnings_name_the_clip_and_do_not_fail(tmp_path: Path) -> None:
     }
     recipe = write_corpus(tmp_path, files)
     found = check_corpus(recipe)
-    assert [(item.row, item.kind) for item in found.warnings if item.row != "corpus"] == [
+    assert [(item.row, item.kind) for item in found.warnings if item.row != "pose"] == [
         ("train.tsv:2", "implausible_rate"),
         ("train.tsv:3", "implausible_rate"),
         ("train.tsv:4", "cut_rate"),
         ("train.tsv:5", "constant_points"),
         ("train.tsv:6", "zeros_with_confidence"),
     ]
-    (rates,) = (item for item in found.warnings if item.row == "corpus")
-    assert (
-        rates.kind == "several_rates" and "500 (1 clip, for example train.tsv:3)" in rates.message
-    )
+    (rates,) = (item for item in found.warnings if item.row == "pose")
+    assert rates.kind == "several_rates" and "500 (1 clips, such as `fast`)" in rates.message
     result = CliRunner().invoke(app, ["check", write_recipe(recipe, tmp_path)])
     assert result.exit_code == 0, result.output
 
