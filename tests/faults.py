@@ -139,7 +139,7 @@ def faulty_pose_corpus(folder: Path, malformed: bool = False, **changes: Any) ->
     source = {"train": str(folder / "corpus/train.tsv"), "kind": "pose_tsv"}
     source["validation"] = str(folder / "corpus/validation.tsv")
     locations = tuple(f"train.tsv:{len(rows) + number + 1}" for number in range(len(wrong_rows)))
-    return FaultyCorpus(_recipe(folder, source, **changes), expected, locations)
+    return FaultyCorpus(faulty_recipe(folder, source, **changes), expected, locations)
 
 
 def _array(shape: tuple[int, ...], kind: str = "f4", value: float | None = None) -> Any:
@@ -195,10 +195,10 @@ def faulty_skeleton_corpus(folder: Path, **changes: Any) -> FaultyCorpus:
     (corpus / "train.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     source = {"kind": "skeletons", "fps": 20, "train": str(corpus / "train.tsv")}
     features = {"kind": "skeleton", "centre": "none", "reference": {}}
-    return FaultyCorpus(_recipe(folder, source, features=features, **changes), expected)
+    return FaultyCorpus(faulty_recipe(folder, source, features=features, **changes), expected)
 
 
-def _recipe(folder: Path, source: dict[str, Any], **changes: Any) -> Recipe:
+def faulty_recipe(folder: Path, source: dict[str, Any], **changes: Any) -> Recipe:
     """A recipe that lets every clip be dropped."""
     plain = tiny_recipe(folder, folder / "stores").model_dump(mode="json")
     plain["store"] |= {"max_dropped_share": 1.0, "required_splits": []}

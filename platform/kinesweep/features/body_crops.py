@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,7 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
+from kinesweep.features.image_squares import crop_square, resize_square
 from kinesweep.sources.pose_format.pose_file import read_frame_size, read_pose
 from kinesweep.sources.video.frame_reader import FrameReader
 
@@ -74,7 +74,7 @@ class CropBoxes:
         if not self.valid_T[frame_index]:
             return np.zeros((size, size, 3), np.uint8)
         left, top = map(int, self.corners_T2[frame_index])
-        return _resize_square(_crop_square(image_HW3, left, top, self.side), size)
+        return resize_square(crop_square(image_HW3, left, top, self.side), size)
 
 
 def find_crop_boxes(pose: PoseSequence, part: str, scale: tuple[float, float]) -> CropBoxes:
@@ -172,8 +172,8 @@ class CroppedFrames:
             return self._crop_boxes[part].crop_image(image, pose_index, self._size)
         height, width = image.shape[:2]
         side = min(height, width)
-        center_square = _crop_square(image, (width - side) // 2, (height - side) // 2, side)
-        return _resize_square(center_square, self._size)
+        center_square = crop_square(image, (width - side) // 2, (height - side) // 2, side)
+        return resize_square(center_square, self._size)
 
     def _read_poses(self, path: Path) -> tuple[int, PoseSequence]:
         """Read the poses of the segment's span from a `.pose` file.
@@ -276,33 +276,3 @@ def _find_nearest_detections(
         gap_before_T <= gap_after_T, detected_frames[before_T], detected_frames[after_T]
     )
     return nearest_T, np.minimum(gap_before_T, gap_after_T) <= max_distance
-
-
-def _crop_square(image_HW3: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
-    """Crop a square from an image, (side, side, 3); pixels outside of the image are black.
-
-    Args:
-        image_HW3: Image, uint8 RGB.
-        left: Left edge of the square in pixels; it may lie outside of the image.
-        top: Top edge of the square in pixels; it may lie outside of the image.
-        side: Side length of the square in pixels.
-    """
-    height, width = image_HW3.shape[:2]
-    square = np.zeros((side, side, 3), np.uint8)
-    # Both ends are clamped, so a square entirely outside of the image gives an empty slice.
-    rows = slice(min(max(top, 0), height), max(min(top + side, height), 0))
-    columns = slice(min(max(left, 0), width), max(min(left + side, width), 0))
-    overlap = image_HW3[rows, columns]
-    if overlap.size:
-        y, x = rows.start - top, columns.start - left
-        square[y : y + overlap.shape[0], x : x + overlap.shape[1]] = overlap
-    return square
-
-
-def _resize_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize a square image to a side of `size` pixels, bicubic as in `sources.video`."""
-    if len(square) == size:
-        return square
-    frame = av.VideoFrame.from_ndarray(square, format="rgb24")
-    resized = frame.reformat(size, size, "rgb24", interpolation="BICUBIC").to_ndarray()
-    return resized.astype(np.uint8, copy=False)
