@@ -20,6 +20,10 @@ _FEATURE_BYTES = 4
 _KEPT_WIDTHS = 8
 """Number of kept values per vector and layer, in widths E; a lower bound."""
 
+_LOCAL_ATTENTION_SETTINGS = ("attention_window", "local_radius", "block_size")
+"""Settings of architectures that compare neighboring vectors only: LED and Longformer, LongT5,
+BigBird. Their scores grow with N, so they are left out of a lower bound."""
+
 
 @dataclass(frozen=True)
 class BatchMemory:
@@ -105,6 +109,8 @@ def _count_vectors(model: Translator, lengths: Mapping[str, int]) -> int:
 def _count_stored_scores(model: Translator, is_training: bool) -> int:
     """Count how often the attention stores its scores (B, H, N, N) at one time in a layer."""
     config: Any = model.backbone.config
+    if any(getattr(config, name, None) is not None for name in _LOCAL_ATTENTION_SETTINGS):
+        return 0
     # Softmax and its dropped-out copy are kept for the backward pass.
     num_copies = 2 if is_training else 1
     if getattr(config, "_attn_implementation", None) == "eager":

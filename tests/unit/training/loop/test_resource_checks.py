@@ -163,6 +163,15 @@ def test_the_estimate_is_a_lower_bound(
     assert num_frames < 900 or estimate.total > 0.3 * measured
 
 
+def test_local_attention_has_no_scores_over_all_pairs(
+    corpus: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(corpus, store)[1].model
+    assert estimate_batch_memory(model, 2, {"pose": 500}, is_training=True).attention > 0
+    monkeypatch.setattr(model.backbone.config, "attention_window", [64, 64], raising=False)
+    assert estimate_batch_memory(model, 2, {"pose": 500}, is_training=True).attention == 0
+
+
 def test_the_memory_of_a_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Version 1 and 2, the limits of groups above, and none."""
     memberships = tmp_path / "cgroup"
