@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -91,8 +92,6 @@ def test_corpora_that_disagree_lose_the_clips_of_the_smaller_one(tmp_path: Path)
     sources[0] |= {"name": "first"}
     # One epoch only: fewer clips, all of which are now of another width.
     sources[1] |= {"name": "second", "epochs": [0]}
-    import torch
-
     for path in (tmp_path / "second/features/0").glob("good*/*.pt"):
         torch.save(torch.ones(3, 7), path)
     recipe = faulty_recipe(tmp_path, sources, features={"kind": "precomputed"})  # type: ignore[arg-type]
