@@ -15,7 +15,6 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip, CorpusWarning, InvalidRow
 from kinesweep.core.html_table import format_html_table
-from kinesweep.core.video_files import VideoSegment
 from kinesweep.features import build_features
 from kinesweep.features.quality.corpus_findings import (
     find_quality_warnings,
@@ -193,27 +192,11 @@ def _find_rate_differences(checked: Sequence[CheckedClip]) -> list[CorpusWarning
 
 
 def _find_video_rates(source: Source, checked: Sequence[CheckedClip]) -> list[CorpusWarning]:
-    """Find doubts about the frame rates of videos, once for each file.
-
-    Args:
-        source: Corpus of videos.
-        checked: Clips that can be read.
-    """
+    """Find doubts about the frame rates of the videos of clips that can be read."""
     # Loads PyAV, which other corpora do not need.
-    from kinesweep.sources.video.video_warnings import find_video_warnings
+    from kinesweep.sources.video.video_warnings import find_corpus_video_warnings
 
-    warnings: list[CorpusWarning] = []
-    examined_paths = set()
-    for clip in (item.clip for item in checked):
-        media = source.read(clip)
-        # Many clips share a file, and to examine one may take a pass over its time stamps.
-        if not isinstance(media, VideoSegment) or media.path in examined_paths:
-            continue
-        examined_paths.add(media.path)
-        warnings += [
-            CorpusWarning(clip.row, kind, message) for kind, message in find_video_warnings(media)
-        ]
-    return warnings
+    return find_corpus_video_warnings(source, [item.clip for item in checked])
 
 
 def _align_columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -3,17 +3,21 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kinesweep.checkpoints.model_dir_files import read_feature_description
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
+from kinesweep.core.clip import CorpusWarning
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.inputs import load_recipe, resolve_model_dir
 from kinesweep.pipelines.progress import show_progress_bar
 from kinesweep.store import Store, open_store
+
+if TYPE_CHECKING:
+    from kinesweep.sources import Source
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +68,27 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
         )
     for reason, count in summarize_store(store)["dropped"].items():
         logger.info(f"dropped {count}: {reason}")
-    for line in format_warning_lines(find_store_warnings(store)):
+    source = build_source(recipe.effective_source)
+    warnings = find_store_warnings(store)
+    # A store whose videos were read earlier has been warned about then.
+    if recipe.features.kind == "video" and store.extraction and store.extraction.computed:
+        warnings += _find_video_warnings(source, store)
+    for line in format_warning_lines(warnings):
         logger.warning(line)
     if self_reference_note := describe_self_comparisons(store):
         logger.info(self_reference_note)
-    overlaps = compute_overlaps(build_source(recipe.effective_source))
-    for line in overlaps.format_train_leakage():
+    for line in compute_overlaps(source).format_train_leakage():
         logger.info(line)
     return store
+
+
+def _find_video_warnings(source: "Source", store: Store) -> list[CorpusWarning]:
+    """Find doubts about the frame rates of the videos whose features a store holds."""
+    # Loads PyAV, which other corpora do not need.
+    from kinesweep.sources.video.video_warnings import find_corpus_video_warnings
+
+    records = [record for split in store.splits for record in store.get_records(split)]
+    return find_corpus_video_warnings(source, [record.clip for record in records])
 
 
 def _has_features(recipe: Recipe) -> bool:

@@ -59,8 +59,7 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
 
         result = train_or_raise(lambda: train_on_ray(spec, open_log), recipe.training.learning_rate)
         # What the worker warned about before its first step went to its own log.
-        limit = recipe.generation.max_new_tokens
-        for warning in format_share_warnings(result.text_coverage, limit):
+        for warning in format_share_warnings(result.text_coverage):
             logger.warning(warning)
         return result
     # Imported here, as above, because Ray and PyTorch take seconds.

@@ -142,9 +142,9 @@ def test_metrics_that_do_not_suit_the_texts_are_named() -> None:
 def test_the_shares_of_a_result_are_one_warning_a_split() -> None:
     good = {"unknown_tokens": 0.002, "changed_texts": 0.01, "too_long_texts": 0.0}
     bad = {"unknown_tokens": 0.45, "changed_texts": 1.0, "too_long_texts": 0.25}
-    (warning,) = format_share_warnings({"train": good, "test": bad}, 20)
-    for part in ("texts of test: 45.0% of", "100.0% are not", "25.0% are cut off after 20 tokens"):
+    (warning,) = format_share_warnings({"train": good, "test": bad})
+    for part in ("texts of test: 45.0% of", "100.0% are not", "25.0% are longer than"):
         assert part in warning
-    (only,) = format_share_warnings({"test": {**good, "too_long_texts": 0.001}}, 20)
-    assert "unknown" not in only and "0.1% are cut off" in only
-    assert format_share_warnings({}, 20) == []
+    (only,) = format_share_warnings({"test": {**good, "too_long_texts": 0.001}})
+    assert "unknown" not in only and "0.1% are longer" in only
+    assert format_share_warnings({}) == []

@@ -141,16 +141,13 @@ def format_coverage_warnings(split: str, coverage: TextCoverage, max_new_tokens:
     return warnings
 
 
-def format_share_warnings(
-    shares_by_split: Mapping[str, Mapping[str, float]], max_new_tokens: int
-) -> list[str]:
+def format_share_warnings(shares_by_split: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Format one warning for each split whose texts the model cannot write, from a run's result.
 
     Workers on Ray log the full warnings in their own files, which nobody reads.
 
     Args:
         shares_by_split: Split → shares as in `TextCoverage.shares`.
-        max_new_tokens: Maximum number of tokens that the model generates for a clip.
     """
     warnings = []
     for split, shares in shares_by_split.items():
@@ -163,11 +160,11 @@ def format_share_warnings(
         if changed > WARNING_SHARE:
             parts.append(f"{changed:.1%} are not the same after encoding and decoding")
         if too_long:
-            parts.append(f"{too_long:.1%} are cut off after {max_new_tokens} tokens")
+            parts.append(f"{too_long:.1%} are longer than `generation.max_new_tokens`")
         if parts:
             warnings.append(
                 f"texts of {split}: {', '.join(parts)}; the model cannot write them as the"
-                " references do (`model.tokenizer`, `generation.max_new_tokens`)"
+                " references do"
             )
     return warnings
 

@@ -5,6 +5,7 @@ They are warnings, not errors. The constants say from when on, and why.
 
 from collections.abc import Sequence
 from itertools import groupby
+from statistics import median
 
 from kinesweep.core.clip import CorpusWarning
 from kinesweep.features.quality.media_statistics import MediaStatistics
@@ -28,6 +29,9 @@ their hands blur, rest or leave it, but 26 How2Sign clips show them in 0.87 and 
 of the frames."""
 _CONFIDENCE_LIKE_SHARE = 0.9
 """Share of a split's clips from which a third coordinate is reported as a likely confidence."""
+_MIN_MEDIAN_SPAN_S, _MIN_SPANS = 0.2, 5
+"""Median length of spans in seconds below which, and number of spans from which on, their unit is
+doubted: the shortest signs last about 0.2 s, sentences for seconds."""
 _CLIP_KINDS = ("implausible_rate", "cut_rate", "constant_points", "zeros_with_confidence")
 
 
@@ -50,6 +54,7 @@ def find_quality_warnings(items: Sequence[ClipStatistics]) -> list[CorpusWarning
     for split, quality in compute_quality(items).items():
         warnings += _find_low_detection(split, quality)
         warnings += _find_confidence_like(split, [s for clip, s in items if clip.split == split])
+        warnings += _find_short_spans(split, [item for item in items if item[0].split == split])
     return warnings
 
 
@@ -149,3 +154,19 @@ def _find_confidence_like(split: str, statistics: Sequence[MediaStatistics]) -> 
         " is one"
     )
     return [CorpusWarning(split, "third_looks_like_confidence", text)]
+
+
+def _find_short_spans(split: str, items: Sequence[ClipStatistics]) -> list[CorpusWarning]:
+    """Find a split whose spans in milliseconds are so short that they may be numbers of frames."""
+    lengths_s = [
+        statistics.num_frames / statistics.fps
+        for clip, statistics in items
+        if clip.span.unit == "ms" and clip.span.end is not None
+    ]
+    if len(lengths_s) < _MIN_SPANS or median(lengths_s) >= _MIN_MEDIAN_SPAN_S:
+        return []
+    text = (
+        f"half of the {len(lengths_s)} spans of {split} are at most {median(lengths_s):.3g} s long;"
+        " if the times of the table are numbers of frames, set `source.time_unit: frames`"
+    )
+    return [CorpusWarning(split, "short_spans", text)]

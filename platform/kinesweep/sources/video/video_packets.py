@@ -96,7 +96,8 @@ def _read_packets(path: str, _size: int, _mtime_ns: int) -> StreamTimes:
         return StreamTimes(num_frames, *no_times, *counts, packets.has_read_error)
     first, last = min(ticks), max(ticks)
     times_s = [(tick - first) * tick_s for tick in sorted(ticks)]
-    mean_fps = (len(times_s) - 1) / times_s[-1] if last > first else 0.0
+    # Rounded, because at 259.99999999999994 fps a span from 1000 ms would begin with frame 259.
+    mean_fps = round((len(times_s) - 1) / times_s[-1], 6) if last > first else 0.0
     fps, is_constant = find_constant_rate(times_s, candidates, mean_fps, tick_s)
     # Containers such as WebM state one duration for all frames, however long each is shown.
     last_interval_s = min(times_s[-1] - times_s[-2], _MAX_LAST_DURATION_S) if last > first else 0.0

@@ -1,7 +1,11 @@
 """Warnings about the frame rates of videos, which do not make a clip unusable."""
 
+from collections.abc import Iterable
+
+from kinesweep.core.clip import Clip, CorpusWarning
 from kinesweep.core.errors import ClipError
 from kinesweep.core.video_files import VideoSegment
+from kinesweep.sources.base import Source
 from kinesweep.sources.video.frame_rate import (
     MAX_PLAUSIBLE_FPS,
     MAX_RATE_DIFFERENCE,
@@ -51,6 +55,30 @@ def find_video_warnings(segment: VideoSegment) -> list[tuple[str, str]]:
         message = f"{declared}, but shows {times.measured_fps:g}: {advice}"
         return [(CONTRADICTORY_RATE, message)]
     return []
+
+
+def find_corpus_video_warnings(source: Source, clips: Iterable[Clip]) -> list[CorpusWarning]:
+    """Find doubts about the frame rates of the videos of a corpus, once for each file.
+
+    Args:
+        source: Corpus of videos.
+        clips: Clips whose videos can be opened.
+
+    Raises:
+        ClipError: If a video cannot be opened.
+    """
+    warnings: list[CorpusWarning] = []
+    examined_paths = set()
+    for clip in clips:
+        media = source.read(clip)
+        # Many clips share a file, and to examine one may take a pass over its time stamps.
+        if not isinstance(media, VideoSegment) or media.path in examined_paths:
+            continue
+        examined_paths.add(media.path)
+        warnings += [
+            CorpusWarning(clip.row, kind, message) for kind, message in find_video_warnings(media)
+        ]
+    return warnings
 
 
 def _is_contradictory(times: VideoTimes) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from kinesweep.evaluation.tokenization.coverage import format_share_warnings
 from kinesweep.sweeps.journal.journal import Journal
 from kinesweep.sweeps.results.failures import explain_failed_trials, find_failed_runs
 from kinesweep.sweeps.results.ranking import RankedConfiguration, compute_pooled_variance
@@ -20,8 +21,9 @@ def collect_notes(
 ) -> list[str]:
     """Return notes on all known limitations of a sweep's outcome.
 
-    These are the smallest detectable difference, reference context, budget stops, failed trials and
-    runs, and a search that continued after the test split had been scored.
+    These are the smallest detectable difference, reference context, texts that the best model
+    cannot write, budget stops, failed trials and runs, and a search that continued after the test
+    split had been scored.
 
     Args:
         ranking: Configurations from best to worst.
@@ -36,6 +38,7 @@ def collect_notes(
     return [
         *_format_detectable_difference_note(ranking, metric),
         *_format_reference_context_note(finalists, results),
+        *_format_text_notes(ranking, results),
         *_collect_journal_notes(journal),
     ]
 
@@ -70,6 +73,15 @@ def _format_reference_context_note(
         f"Scores of {', '.join(names)} are optimistic: the sentences before a clip were references"
         " (`context.decoding_context: references`), not the model's own output."
     ]
+
+
+def _format_text_notes(
+    ranking: Sequence[RankedConfiguration], results: Mapping[str, Sequence[RunResult]]
+) -> list[str]:
+    """Return a note for each split with texts that the best configuration's model cannot write."""
+    # All runs of a configuration read the same texts with the same tokenizer.
+    warnings = format_share_warnings(results[ranking[0].name][0].text_coverage) if ranking else []
+    return [f"{warning[0].upper()}{warning[1:]}." for warning in warnings]
 
 
 def _collect_journal_notes(journal: Journal) -> list[str]:
