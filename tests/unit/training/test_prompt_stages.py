@@ -115,10 +115,11 @@ def test_words_that_the_earlier_stage_never_saw_are_named(
     begun = {"init_from": str(tmp_path / "first" / "best"), **words}
     second = stage(corpus, store, INSTRUCT, tiny, **begun)
     train(second, store, tmp_path / "second")
-    (warning,) = caplog.messages
+    # The tiny tokenizer does not know all texts either, which is a warning of its own.
+    (warning,) = (text for text in caplog.messages if "has no pieces for" in text)
     assert "has no pieces for `Instruction` of this run's `prompt`" in warning
     caplog.clear()
     train(
         stage(corpus, store, f"Description : {DESCRIBE}", tiny, **begun), store, tmp_path / "third"
     )
-    assert not caplog.messages
+    assert not any("has no pieces for" in text for text in caplog.messages)
