@@ -149,7 +149,7 @@ def test_a_list_of_ids_in_another_encoding(places: tuple[Path, Path, Path]) -> N
     poses.mkdir()
     write(annotations / "video_ids.txt", "")
     (annotations / "video_ids.txt").write_bytes("é\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"`video_ids\.txt` is not UTF-8"):
+    with pytest.raises(InputError, match=r"`video_ids\.txt` .*line 1: byte 1 .* is not UTF-8"):
         prepare_corpus("youtube_asl", annotations, poses, out)
 
 
