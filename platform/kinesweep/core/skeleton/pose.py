@@ -52,6 +52,7 @@ class PoseSequence:
         has_confidence: Whether the file stores confidences; if not, all of them are 1.
         has_whole_fps: Whether the file can store whole frame rates only, so that a rate of 29.97
             may have become 29.
+        num_people: Number of people that the file shows, whose points may have been left out.
     """
 
     points_TPJC: NDArray[np.float32]
@@ -60,3 +61,4 @@ class PoseSequence:
     layout: PointLayout
     has_confidence: bool = True
     has_whole_fps: bool = False
+    num_people: int = 1

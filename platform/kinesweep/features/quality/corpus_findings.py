@@ -54,6 +54,7 @@ def find_quality_warnings(items: Sequence[ClipStatistics]) -> list[CorpusWarning
     for split, quality in compute_quality(items).items():
         warnings += _find_low_detection(split, quality)
         warnings += _find_confidence_like(split, [s for clip, s in items if clip.split == split])
+        warnings += _find_other_people(split, [item for item in items if item[0].split == split])
         warnings += _find_short_spans(split, [item for item in items if item[0].split == split])
     return warnings
 
@@ -170,3 +171,17 @@ def _find_short_spans(split: str, items: Sequence[ClipStatistics]) -> list[Corpu
         " if the times of the table are numbers of frames, set `source.time_unit: frames`"
     )
     return [CorpusWarning(split, "short_spans", text)]
+
+
+def _find_other_people(split: str, items: Sequence[ClipStatistics]) -> list[CorpusWarning]:
+    """Find a split with clips that show several people, of whom only one is read."""
+    crowded = [(clip, statistics) for clip, statistics in items if statistics.num_people > 1]
+    if not crowded:
+        return []
+    clip, statistics = crowded[0]
+    text = (
+        f"{len(crowded)} of {len(items)} clips of {split} show several people, such as"
+        f" `{clip.id}` ({clip.row}) with {statistics.num_people}, of whom `source.person` chooses"
+        " one; make sure that it is the signer"
+    )
+    return [CorpusWarning(split, "several_people", text)]

@@ -51,6 +51,7 @@ class MediaStatistics:
         num_detections: Number of detections over all points and frames.
         has_third_in_unit_range: Whether there are three coordinates, and the third looks like a
             confidence: it lies between 0 and 1, and is not small everywhere.
+        num_people: Number of people that the file shows in the clip; one of them is read.
     """
 
     num_frames: int
@@ -62,6 +63,7 @@ class MediaStatistics:
     num_zeros: int
     num_detections: int
     has_third_in_unit_range: bool
+    num_people: int = 1
 
 
 def compute_media_statistics(media: object) -> MediaStatistics | None:
@@ -89,6 +91,7 @@ def compute_media_statistics(media: object) -> MediaStatistics | None:
         num_zeros=_count_zeros(x_TJC, detected_TJ, detections_J),
         num_detections=int(detections_J.sum()),
         has_third_in_unit_range=_has_third_in_unit_range(x_TJC, detected_TJ),
+        num_people=media.num_people,
     )
 
 

@@ -84,7 +84,12 @@ def read_body_v0(
     points_TPJC = np.ascontiguousarray(values_TJW[:, None, :, :-1])
     confidence_TPJ = np.ascontiguousarray(values_TJW[:, None, :, -1])
     return PoseSequence(
-        points_TPJC, confidence_TPJ, fps, header.layout, has_whole_fps=selection.fps is None
+        points_TPJC,
+        confidence_TPJ,
+        fps,
+        header.layout,
+        has_whole_fps=selection.fps is None,
+        num_people=max(people_counts[start_frame:end_frame]),
     )
 
 

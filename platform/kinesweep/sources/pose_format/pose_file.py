@@ -169,6 +169,8 @@ def _read_sequence(file: BufferedReader, path: Path, selection: PoseSelection) -
         fps,
         header.layout,
         has_whole_fps=version == 0.1 and selection.fps is None,
+        # Files may have room for more people than were ever found.
+        num_people=int((confidence_TPJ > 0).any((0, 2)).sum()) if body.num_people > 1 else 1,
     )
 
 

@@ -25,6 +25,7 @@ _COLUMNS = {
     "num_zeros": pa.int64(),
     "num_detections": pa.int64(),
     "has_third_in_unit_range": pa.bool_(),
+    "num_people": pa.int64(),
 }
 _PART_PREFIX = "frames_with."
 
