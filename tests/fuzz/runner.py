@@ -99,11 +99,14 @@ def limits(folder: Path) -> Iterator[_Watch]:
     resource.setrlimit(resource.RLIMIT_AS, (size + LIMIT_BYTES, space[1]))
     signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
     left_s, _ = signal.setitimer(signal.ITIMER_REAL, LIMIT_WALL_S)  # pytest's own limit
+    # Modules that a reader imports late would write their bytecode into the package.
+    writes_no_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     _watch = watch = _Watch(str(folder) + os.sep)
     try:
         yield watch
     finally:
         _watch = None
+        sys.dont_write_bytecode = writes_no_bytecode
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         resource.setrlimit(resource.RLIMIT_AS, space)
