@@ -15,6 +15,7 @@ class Target:
         mutated: patterns of the files that are mutated, one of them each time.
         read: reads the folder, writes to its `out` at most, and returns what was wrong in it.
         is_slow: whether it takes part in the long form only.
+        names_paths: whether its author may name files of any folder, as in a recipe.
     """
 
     name: str
@@ -22,3 +23,4 @@ class Target:
     mutated: tuple[str, ...]
     read: Callable[[Path], object]
     is_slow: bool = False
+    names_paths: bool = False

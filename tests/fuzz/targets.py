@@ -119,8 +119,8 @@ TARGETS: tuple[Target, ...] = (
     *SOURCE_TARGETS,
     *PREPARE_TARGETS,
     *(Target(tool, make_outputs(tool), ("in/**/*.json",), import_outputs(tool)) for tool in TOOLS),
-    Target("recipe", make_recipe, ("jobs/recipes/sample.yaml",), read_recipe),
-    Target("space", make_recipe, ("search_spaces/sample.yaml",), read_space),
+    Target("recipe", make_recipe, ("jobs/recipes/sample.yaml",), read_recipe, names_paths=True),
+    Target("space", make_recipe, ("search_spaces/sample.yaml",), read_space, names_paths=True),
     Target("bundle", make_bundle, BUNDLE_FILES, read_bundle, is_slow=True),
     Target("damaged bundle", make_bundle, BUNDLE_FILES, read_damaged_bundle, is_slow=True),
 )

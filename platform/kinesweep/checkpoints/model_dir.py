@@ -25,6 +25,7 @@ from kinesweep.checkpoints.model_dir_files import (
 )
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
+from kinesweep.core.errors import CheckpointError, KinesweepError
 from kinesweep.core.io import write_folder, write_json
 from kinesweep.core.schema import StreamSchema
 from kinesweep.data.text_tokenizer import TextTokenizer
@@ -136,8 +137,28 @@ def read_model_folder(folder: Path, device: torch.device | str | None = None) ->
     """
     check_model_folder(folder)
     return LoadedModel(
-        model=Translator.from_pretrained(folder, device=device, dtype=torch.float32).eval(),
+        model=_load_translator(folder, device),
         tokenizer=TextTokenizer.load(folder),
         recipe=read_recipe(folder),
         features=read_feature_description(folder),
     )
+
+
+def _load_translator(folder: Path, device: torch.device | str | None) -> Translator:
+    """Load the model of a checked model folder in float32, in evaluation mode.
+
+    Raises:
+        CheckpointError: If its configuration describes no model, or the weights do not match it.
+    """
+    try:
+        return Translator.from_pretrained(folder, device=device, dtype=torch.float32).eval()
+    except (KinesweepError, ImportError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        # transformers raises errors of many types, plain `Exception` among them, for a value in
+        # `config.json` that it does not expect. The cause stays attached for whoever debugs.
+        reason = str(error).strip().split("\n")[0][:200]
+        raise CheckpointError(
+            f"the model in `{folder}` cannot be built from its `config.json`"
+            f" ({type(error).__name__}: {reason}); copy the folder again, or export the model again"
+        ) from error

@@ -73,6 +73,12 @@ class Bundle:
             loaded = read_model_folder(bundle_dir, device)
         except KinesweepError as error:
             raise BundleError(f"the bundle `{bundle_dir}` cannot be loaded: {error}") from None
+        required_keys = (FEATURE_STEP_KEY, "store_dtype", "streams", *PROMPT_FIELDS)
+        if missing_keys := [key for key in required_keys if key not in loaded.features]:
+            raise BundleError(
+                f"`features.json` of the bundle `{bundle_dir}` lacks {', '.join(missing_keys)};"
+                " export the run again"
+            )
         loaded = replace(loaded, recipe=use_bundled_encoder(loaded.recipe, bundle_dir))
         # The fingerprint covers the code version and the weights of encoders, so raw files can
         # never silently get features that the model was not trained on.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from kinesweep.checkpoints import model_dir
 from kinesweep.checkpoints.model_dir_files import read_feature_description
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import CheckpointError, InputError
@@ -35,6 +36,42 @@ def test_tokenizer_json(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "TokenizersBackend"}')
     with pytest.raises(InputError, match="has no tokenizer that can be loaded"):
         read_tokenizer(str(tmp_path))
+
+
+class OddError(Exception):
+    """Of no family that could be listed, as those of huggingface_hub's dataclasses."""
+
+
+@pytest.mark.parametrize("error", [OddError("a field"), TypeError("sizm"), RuntimeError("size")])
+def test_a_configuration_that_describes_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    for name in ("config.json", "recipe.yaml", "model.safetensors"):
+        (tmp_path / name).touch()
+    (tmp_path / "features.json").write_text("{}")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(model_dir, "check_model_folder", lambda _: None)
+    monkeypatch.setattr(model_dir.Translator, "from_pretrained", fail)
+    with pytest.raises(CheckpointError, match=r"cannot be built from its `config\.json`") as caught:
+        model_dir.read_model_folder(tmp_path)
+    assert caught.value.__cause__ is error and type(error).__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), CheckpointError("weights are missing")])
+def test_errors_that_say_what_is_wrong_stay_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(model_dir, "check_model_folder", lambda _: None)
+    monkeypatch.setattr(model_dir.Translator, "from_pretrained", fail)
+    with pytest.raises(type(error)) as caught:
+        model_dir.read_model_folder(tmp_path)
+    assert caught.value is error
 
 
 @pytest.mark.parametrize("kind", list(BACKBONES))

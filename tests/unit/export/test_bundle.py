@@ -20,6 +20,7 @@ from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import Bundle, check_bundle_files, export_bundle
 from kinesweep.export import bundle as module
+from kinesweep.export.bundle_manifest import write_bundle_manifest
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.loop.run import RunSpec, train_run
 from kinesweep.training.run_records.result import read_run_result
@@ -154,6 +155,19 @@ def test_damage_is_named(bundle, damage):
     name, do = DAMAGES[damage]
     do(bundle / name)
     with pytest.raises(BundleError, match=name):
+        Bundle.load(bundle)
+
+
+@pytest.mark.parametrize("key", ["feature_step", "store_dtype", "streams", "encoder_prompt"])
+def test_a_key_that_is_missing_is_named(bundle, key):
+    """The manifest agrees with the file, as if an export had written it so."""
+    path = bundle / "features.json"
+    content = json.loads(path.read_text())
+    del content[key]
+    path.write_text(json.dumps(content))
+    (bundle / "manifest.json").unlink()
+    write_bundle_manifest(bundle)
+    with pytest.raises(BundleError, match=rf"features\.json.*lacks {key}"):
         Bundle.load(bundle)
 
 
