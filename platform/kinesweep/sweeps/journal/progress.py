@@ -151,7 +151,7 @@ def _estimate_remaining_s(
     Pruned trials count like finished ones, so the share of pruned trials is assumed to stay equal.
 
     Args:
-        stage_events: Events since the stage started in this session, oldest first.
+        stage_events: Events since the stage was last started or resumed, oldest first.
         end_event_names: Names of the events that end a trial or a run.
         num_remaining: Number of trials or runs that have not ended.
         now: Current time in seconds since the epoch.

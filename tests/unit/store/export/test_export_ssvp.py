@@ -284,6 +284,7 @@ def test_a_marker_without_a_layout_is_that_of_an_earlier_version(tmp_path: Path)
     del marker["layout"]
     (out / EXPORT_MARKER).write_text(json.dumps(marker))
     export_ssvp_features(store, out, overwrite=True)
+    assert "layout" in json.loads((out / EXPORT_MARKER).read_text())
 
 
 def test_texts_that_begin_with_a_quotation_mark_are_read_back(tmp_path: Path) -> None:

@@ -102,10 +102,12 @@ def test_a_clip_that_is_too_long_is_named_with_its_figures(
 def test_what_the_message_proposes_helps(
     corpus: Path, store: Store, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    recipe, components = build(corpus, store, **changes)
+    as_it_was, changed = build(corpus, store), build(corpus, store, **changes)
     lengthen(store, monkeypatch, "train", LONG)
     limit(monkeypatch, 8)
-    check(recipe, components)
+    with pytest.raises(ResourceError):
+        check(*as_it_was)
+    check(*changed)
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
