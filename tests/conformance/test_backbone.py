@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from kinesweep.config.recipe.backbone import CausalBackboneConfig, Seq2SeqBackboneConfig
+from kinesweep.config.recipe.model.backbone import CausalBackboneConfig, Seq2SeqBackboneConfig
 from kinesweep.core.batch import IGNORE
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from kinesweep.config.recipe.encoders import (
+from kinesweep.config.recipe.model.encoders import (
     AdapterEncoderConfig,
     CnnEncoderConfig,
     EncoderConfig,
     LinearEncoderConfig,
     MlpEncoderConfig,
 )
-from kinesweep.config.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
+from kinesweep.config.recipe.model.graph import StagcnEncoderConfig, StgcnEncoderConfig
 from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.models.encoders import ENCODERS, build_encoder
 from tolerances import assert_same, float64  # noqa: F401

@@ -14,8 +14,8 @@ from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.config.recipe.data import StoreConfig
-from kinesweep.config.recipe.encoders import EncoderConfig, MlpEncoderConfig
 from kinesweep.config.recipe.h5_shards import fill_in_stream_names
+from kinesweep.config.recipe.model.encoders import EncoderConfig, MlpEncoderConfig
 from kinesweep.config.recipe.source import AnyFeatures, AnySource, PoseFeaturesConfig
 from kinesweep.core.hashing import compute_fingerprint
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.encoders import CnnEncoderConfig
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.encoders import CnnEncoderConfig
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.data.text_tokenizer import TextTokenizer

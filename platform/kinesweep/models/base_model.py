@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
-from kinesweep.config.recipe.backbone import AnyBackbone
+from kinesweep.config.recipe.model.backbone import AnyBackbone
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.paths import is_local_path
 

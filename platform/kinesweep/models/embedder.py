@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.nn import functional
 
-from kinesweep.config.recipe.encoders import EncoderConfig
+from kinesweep.config.recipe.model.encoders import EncoderConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.features.traced_network import OPERATIONS, TracedNetwork

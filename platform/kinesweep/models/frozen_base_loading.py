@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
-from kinesweep.config.recipe.backbone import AnyBackbone
+from kinesweep.config.recipe.model.backbone import AnyBackbone
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.hf_logging import silence_transformers
 from kinesweep.models.backbones import BACKBONES

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kinesweep.config.recipe.fusion import ChannelFusionConfig, FusionConfig, TimeFusionConfig
+from kinesweep.config.recipe.model.fusion import ChannelFusionConfig, FusionConfig, TimeFusionConfig
 from kinesweep.models.resampling import resample_vectors
 
 MaskedVectors = tuple[Tensor, Tensor]

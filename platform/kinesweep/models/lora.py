@@ -18,8 +18,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from kinesweep.config.recipe.backbone import LoraConfig
-from kinesweep.config.recipe.graph import EncoderLoraConfig
+from kinesweep.config.recipe.model.backbone import LoraConfig
+from kinesweep.config.recipe.model.graph import EncoderLoraConfig
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError, ResourceError
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
+from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
 from kinesweep.core.errors import InputError
 from kinesweep.models.fusion import MaskedVectors
 

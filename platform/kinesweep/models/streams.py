@@ -7,9 +7,9 @@ encoder that no stream uses, and a sweep over it would vary nothing.
 
 from collections.abc import Mapping, Sequence
 
-from kinesweep.config.recipe.fusion import ChannelFusionConfig
-from kinesweep.config.recipe.graph import GraphEncoderConfig
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.fusion import ChannelFusionConfig
+from kinesweep.config.recipe.model.graph import GraphEncoderConfig
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.schema import StoreSchema

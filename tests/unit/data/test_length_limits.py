@@ -10,7 +10,7 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
-from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
+from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.schema import StoreSchema, StreamSchema

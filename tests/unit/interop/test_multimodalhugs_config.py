@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kinesweep.config.recipe.encoders import CnnEncoderConfig, LinearEncoderConfig
+from kinesweep.config.recipe.model.encoders import CnnEncoderConfig, LinearEncoderConfig
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.interop import ConvertedMultimodalHugsSettings, convert_multimodalhugs_settings
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kinesweep.config.recipe.model import ModelConfig
-from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
+from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.schema import StoreSchema, StreamSchema

@@ -8,14 +8,14 @@ import torch
 
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.config.loading import validate_config
-from kinesweep.config.recipe.encoders import (
+from kinesweep.config.recipe.model.encoders import (
     AdapterEncoderConfig,
     CnnEncoderConfig,
     EncoderConfig,
     LinearEncoderConfig,
     MlpEncoderConfig,
 )
-from kinesweep.config.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
+from kinesweep.config.recipe.model.graph import StagcnEncoderConfig, StgcnEncoderConfig
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.features.frame_embedder_io import read_embedder, write_embedder

@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from kinesweep.config.recipe.encoders import (
+from kinesweep.config.recipe.model.encoders import (
     AdapterEncoderConfig,
     CnnEncoderConfig,
     EncoderConfig,

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from kinesweep.config.recipe.graph import (
+from kinesweep.config.recipe.model.graph import (
     EncoderLoraConfig,
     GraphEncoderConfig,
     StagcnEncoderConfig,

@@ -1,6 +1,6 @@
 import torch
 
-from kinesweep.config.recipe.encoders import LinearEncoderConfig
+from kinesweep.config.recipe.model.encoders import LinearEncoderConfig
 from kinesweep.models.encoders import build_encoder
 from tolerances import rounding
 

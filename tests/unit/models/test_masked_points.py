@@ -7,7 +7,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
-from kinesweep.config.recipe.encoders import EncoderConfig
+from kinesweep.config.recipe.model.encoders import EncoderConfig
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.graph_encoder import GraphEncoder

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kinesweep.config.recipe.graph import StgcnEncoderConfig
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.graph import StgcnEncoderConfig
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.core.skeleton.skeleton import SMPL_22

@@ -12,7 +12,7 @@ from kinesweep.config.recipe.h5_shards import H5ShardsConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.source import (
     ESTIMATOR_PLACEHOLDER,
-    FEATURES_KIND_BY_SOURCE_KIND,
+    FEATURES_KINDS_BY_SOURCE_KIND,
     FeaturesConfig,
     SingleSourceConfig,
 )
@@ -36,11 +36,11 @@ def check_features_match_source(
     """
     # All corpora of a list are of one kind (see `CorporaConfig`), so the first one decides.
     source_kind = corpora[0].kind
-    expected_kind = FEATURES_KIND_BY_SOURCE_KIND[source_kind]
-    if features.kind != expected_kind:
+    possible_kinds = FEATURES_KINDS_BY_SOURCE_KIND[source_kind]
+    if features.kind not in possible_kinds:
         raise ValueError(
-            f"a source of kind {source_kind} needs `features.kind: {expected_kind}`, not"
-            f" {features.kind}"
+            f"a source of kind {source_kind} needs `features.kind: {' or '.join(possible_kinds)}`,"
+            f" not {features.kind}"
         )
 
 

@@ -237,11 +237,11 @@ AnyFeatures = Annotated[
     | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
     Discriminator(_make_kind_getter("pose")),
 ]
-FEATURES_KIND_BY_SOURCE_KIND = {
-    "pose_tsv": "pose",
-    "video_tsv": "video",
-    "feature_manifest": "precomputed",
-    "h5_shards": "streams",
-    "skeletons": "skeleton",
+FEATURES_KINDS_BY_SOURCE_KIND: dict[str, tuple[str, ...]] = {
+    "pose_tsv": ("pose",),
+    "video_tsv": ("video",),
+    "feature_manifest": ("precomputed",),
+    "h5_shards": ("streams",),
+    "skeletons": ("skeleton",),
 }
-"""Kind of source → the kind of features that can be extracted from it."""
+"""Kind of source → the kinds of features that can be extracted from it."""

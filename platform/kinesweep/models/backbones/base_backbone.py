@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
-from kinesweep.config.recipe.backbone import AnyBackbone
+from kinesweep.config.recipe.model.backbone import AnyBackbone
 from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.architectures import BackboneFamily

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from kinesweep.config.recipe.encoders import EncoderConfig
-from kinesweep.config.recipe.graph import GraphEncoderConfig
+from kinesweep.config.recipe.model.encoders import EncoderConfig
+from kinesweep.config.recipe.model.graph import GraphEncoderConfig
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.adapter import AdapterEncoder

@@ -9,7 +9,7 @@ Shapes: B clips, T frames, D features, E output width.
 
 from torch import Tensor, nn
 
-from kinesweep.config.recipe.encoders import AdapterEncoderConfig
+from kinesweep.config.recipe.model.encoders import AdapterEncoderConfig
 from kinesweep.models.encoders.frame_encoder import FrameEncoder, average_frames
 
 

@@ -14,7 +14,7 @@ from math import prod
 from torch import Tensor, arange, nn
 from torch.nn import functional
 
-from kinesweep.config.recipe.encoders import CnnEncoderConfig
+from kinesweep.config.recipe.model.encoders import CnnEncoderConfig
 from kinesweep.models.encoders.frame_encoder import FrameEncoder, SourceSpan
 
 

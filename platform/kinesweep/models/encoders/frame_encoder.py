@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinesweep.config.recipe.encoders import FrameEncoderConfig
+from kinesweep.config.recipe.model.encoders import FrameEncoderConfig
 
 MIN_STD = 0.1
 """Smaller standard deviations count as this one, so that jitter of the face is not scaled up to the

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinesweep.config.recipe.graph import GraphEncoderConfig
+from kinesweep.config.recipe.model.graph import GraphEncoderConfig
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 from kinesweep.models.encoders.frame_encoder import MIN_STD, SourceSpan
 from kinesweep.models.encoders.packed_frames import FramePacker

@@ -12,7 +12,7 @@ Shapes: B clips, T frames, D features, E output width.
 import torch
 from torch import Tensor, nn
 
-from kinesweep.config.recipe.encoders import LinearEncoderConfig
+from kinesweep.config.recipe.model.encoders import LinearEncoderConfig
 from kinesweep.models.encoders.frame_encoder import FrameEncoder, average_frames
 
 

@@ -11,7 +11,7 @@ Shapes: B clips, T frames, D features, E output width.
 
 from torch import Tensor, nn
 
-from kinesweep.config.recipe.encoders import MlpEncoderConfig
+from kinesweep.config.recipe.model.encoders import MlpEncoderConfig
 from kinesweep.models.encoders.frame_encoder import FrameEncoder, average_frames
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}

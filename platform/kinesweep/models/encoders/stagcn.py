@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kinesweep.config.recipe.graph import StagcnEncoderConfig
+from kinesweep.config.recipe.model.graph import StagcnEncoderConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.batch_norm import BatchNorm
 from kinesweep.models.encoders.graph_blocks import GraphBlock, build_graph_blocks

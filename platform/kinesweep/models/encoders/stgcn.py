@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kinesweep.config.recipe.graph import StgcnEncoderConfig
+from kinesweep.config.recipe.model.graph import StgcnEncoderConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.graph_blocks import GraphBlock, build_graph_blocks
 from kinesweep.models.encoders.graph_encoder import GraphEncoder, count_point_channels

@@ -9,7 +9,7 @@ corresponds to frame t depends on the alignment and cannot be checked here.
 import logging
 
 from kinesweep.config.recipe.data import BatchConfig
-from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
+from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
 from kinesweep.core.errors import InputError
 from kinesweep.data.length_limits import truncate_lengths
 from kinesweep.store.format.reader import Store

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from kinesweep.config.recipe.graph import StgcnEncoderConfig
+from kinesweep.config.recipe.model.graph import StgcnEncoderConfig
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError, TrainingError
 from kinesweep.core.hashing import compute_file_hashes

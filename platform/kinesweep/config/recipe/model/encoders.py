@@ -1,7 +1,7 @@
 """Recipe sections `model.encoder` and `model.encoders`: encoders of feature streams.
 
 The frame encoders below accept any features. The graph encoders, which need a skeleton, have a
-module of their own (`config.recipe.graph`).
+module of their own (`config.recipe.model.graph`).
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
+from kinesweep.config.recipe.model.graph import StagcnEncoderConfig, StgcnEncoderConfig
 
 
 class FrameEncoderConfig(StrictConfig):

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.recipe.backbone import BackboneConfig
-from kinesweep.config.recipe.encoders import EncoderConfig, LinearEncoderConfig
-from kinesweep.config.recipe.fusion import FusionConfig, TimeFusionConfig
-from kinesweep.config.recipe.graph import GraphEncoderConfig
-from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
+from kinesweep.config.recipe.model.backbone import BackboneConfig
+from kinesweep.config.recipe.model.encoders import EncoderConfig, LinearEncoderConfig
+from kinesweep.config.recipe.model.fusion import FusionConfig, TimeFusionConfig
+from kinesweep.config.recipe.model.graph import GraphEncoderConfig
+from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
 from kinesweep.core.tables.delimited_text import split_records
 from kinesweep.core.tables.text_encoding import decode_text
 
