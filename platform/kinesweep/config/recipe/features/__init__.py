@@ -1,0 +1,1 @@
+"""Recipe section `features`: kinds of features in modules of their own."""
