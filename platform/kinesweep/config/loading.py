@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError
 from yaml import YAMLError
@@ -51,7 +51,7 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if invalid_overrides:
         raise ConfigError(str(path), invalid_overrides)
     try:
-        file_config = OmegaConf.create(_quote_boolean_keys(text))
+        file_config = _wrap_feature_parts(OmegaConf.create(_quote_boolean_keys(text)))
         quoted_overrides = [_quote_override(item) for item in overrides]
         # Interpolations are resolved after the merge, so they see the overridden values.
         merged = OmegaConf.merge(file_config, OmegaConf.from_dotlist(quoted_overrides))
@@ -63,6 +63,16 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if not isinstance(config_values, dict) or not text.strip():
         raise ConfigError(str(path), [("(file)", "must contain a mapping of keys to values")])
     return {str(key): value for key, value in config_values.items()}
+
+
+def _wrap_feature_parts(config: Any) -> Any:
+    """Wrap a list of parts under `features`, so that overrides reach `features.streams`.
+
+    The result is what the validation of a recipe would make of the list.
+    """
+    if isinstance(config, DictConfig) and isinstance(config.get("features"), ListConfig):
+        config.features = {"kind": "combined", "parts": config.features, "streams": "all"}
+    return config
 
 
 def _quote_override(item: str) -> str:

@@ -29,10 +29,10 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
     Raises:
         CheckpointError: If `model.init_from` is not a model folder.
     """
-    for corpus in _list_corpora(recipe):
+    for section in (*_list_corpora(recipe), *_list_parts(recipe)):
         for key in _PATH_KEYS:
-            if corpus.get(key) is not None:
-                corpus[key] = str((base / corpus[key]).absolute())
+            if section.get(key) is not None:
+                section[key] = str((base / section[key]).absolute())
     if recipe["store"]["root"] is not None:
         recipe["store"]["root"] = str((base / recipe["store"]["root"]).absolute())
     # A hub id looks like a relative path, so only names that exist locally are made absolute.
@@ -49,14 +49,15 @@ def make_paths_portable(recipe: RecipeDict) -> None:
     """Remove the folders of this machine: reduce paths to file names, and unset data folders.
 
     `poses` of a corpus keeps its file name, because a recipe with crops is invalid without it. For
-    the same reason, a `root` with `{estimator}` is reduced to this placeholder.
+    the same reason, a `root` with `{estimator}` is reduced to this placeholder, and with several
+    parts `videos` and `root` keep their file names.
 
     Args:
         recipe: Plain values of a recipe, modified in place.
     """
     for corpus in _list_corpora(recipe):
         corpus |= {split: Path(corpus[split]).name for split in SPLITS if corpus[split]}
-        poses, root = corpus.get("poses"), corpus.get("root")
+        poses, root, videos = corpus.get("poses"), corpus.get("root"), corpus.get("videos")
         corpus |= {key: None for key in _FOLDER_KEYS if key in corpus}
         for stream in corpus.get("streams", ()):
             stream["folder"] = None
@@ -64,6 +65,12 @@ def make_paths_portable(recipe: RecipeDict) -> None:
             corpus["poses"] = Path(poses).name or "poses"
         if root is not None and ESTIMATOR_PLACEHOLDER in root:
             corpus["root"] = ESTIMATOR_PLACEHOLDER
+        if videos is not None and _list_parts(recipe):  # sources of parts are derived from it
+            corpus["videos"] = Path(videos).name or "videos"
+            corpus["root"] = corpus["root"] or Path(root).name or "poses"
+    for part in _list_parts(recipe):
+        is_placeholder = part["root"] is not None and ESTIMATOR_PLACEHOLDER in part["root"]
+        part["root"] = ESTIMATOR_PLACEHOLDER if is_placeholder else None
     recipe["store"]["root"] = None
     for section, key in _list_resource_keys(recipe):
         if Path(section[key]).is_absolute():
@@ -106,36 +113,53 @@ def strip_model_paths(recipe: RecipeDict) -> None:
         recipe["model"]["init_from"] = recorded_hash or compute_weights_digest(Path(init_from))
 
 
-def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path) -> None:
+def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path, stream: str | None = None) -> None:
     """Set the folder of a recipe's video model or frame embedder; do nothing if it has neither.
 
     Args:
         recipe: Plain values of a recipe, modified in place.
         encoder_dir: Folder of the model, such as that in a bundle.
+        stream: Name of the part with the model; None if the features have no parts.
     """
-    # A recipe has at most one of these: a video model, or the embedder of an alignment.
-    video_encoder, alignment = _get_encoder_sections(recipe)
-    if alignment.get("embedder") is not None:
-        alignment["embedder"] = str(encoder_dir)
-    if "checkpoint" in video_encoder:
-        video_encoder["checkpoint"] = str(encoder_dir / Path(video_encoder["checkpoint"]).name)
-    if "pretrained" in video_encoder:
-        video_encoder["pretrained"] = str(encoder_dir)
+    sections = _list_parts(recipe) if stream is not None else [recipe.get("features", {})]
+    for features in sections:
+        if stream is not None and features["name"] != stream:
+            continue
+        # Features have at most one of these: a video model, or the embedder of an alignment.
+        video_encoder, alignment = _get_encoder_sections(features)
+        if alignment.get("embedder") is not None:
+            alignment["embedder"] = str(encoder_dir)
+        if "checkpoint" in video_encoder:
+            video_encoder["checkpoint"] = str(encoder_dir / Path(video_encoder["checkpoint"]).name)
+        if "pretrained" in video_encoder:
+            video_encoder["pretrained"] = str(encoder_dir)
 
 
-def _get_encoder_sections(recipe: RecipeDict) -> tuple[RecipeDict, RecipeDict]:
-    """Return the sections `features.encoder` and `features.reference`, empty if they are missing.
+def _get_encoder_sections(features: RecipeDict) -> tuple[RecipeDict, RecipeDict]:
+    """Return the sections `encoder` and `reference` of features, empty if they are missing.
 
     The first configures a video model, the second the alignment with a reference motion.
     """
-    features = recipe.get("features", {})
     return features.get("encoder") or {}, features.get("reference") or {}
 
 
 def _list_corpora(recipe: RecipeDict) -> list[RecipeDict]:
-    """List the plain values of all corpora of a recipe's source."""
-    source = recipe["source"]
-    return list(source["corpora"]) if source["kind"] == "corpora" else [source]
+    """List the plain values of all corpora of a recipe's source, and of the own sources of parts."""
+    sources = [
+        recipe["source"],
+        *(part["source"] for part in _list_parts(recipe) if part["source"]),
+    ]
+    return [
+        corpus
+        for source in sources
+        for corpus in (source["corpora"] if source["kind"] == "corpora" else [source])
+    ]
+
+
+def _list_parts(recipe: RecipeDict) -> list[RecipeDict]:
+    """List the plain values of the parts of combined features; empty for other features."""
+    features = recipe.get("features") or {}
+    return list(features["parts"]) if features.get("kind") == "combined" else []
 
 
 def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
@@ -147,12 +171,13 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
     neural_metrics = evaluation["neural_metrics"]
     resource_keys = [(recipe["model"]["backbone"], "pretrained"), (neural_metrics, "bleurt")]
     resource_keys.append((recipe["model"], "init_from"))
-    video_encoder, alignment = _get_encoder_sections(recipe)
-    if "embedder" in alignment:
-        resource_keys.append((alignment, "embedder"))
-    resource_keys += [
-        (video_encoder, key) for key in ("pretrained", "checkpoint") if key in video_encoder
-    ]
+    for features in _list_parts(recipe) or [recipe.get("features") or {}]:
+        video_encoder, alignment = _get_encoder_sections(features)
+        if "embedder" in alignment:
+            resource_keys.append((alignment, "embedder"))
+        resource_keys += [
+            (video_encoder, key) for key in ("pretrained", "checkpoint") if key in video_encoder
+        ]
     if recipe["model"]["tokenizer"]["kind"] == "folder":
         resource_keys.append((recipe["model"]["tokenizer"], "path"))
     resource_keys.append((evaluation, "wordnet"))

@@ -139,7 +139,7 @@ class RowReader:
     ) -> Clip:
         """Build the clip of a row from its fields by meaning and the values parsed from them."""
         return Clip(
-            id=values.get("id") or _make_default_id(media, span),
+            id=values.get("id") or make_default_id(media, span),
             split=self.split,
             media=media,
             span=span,
@@ -242,7 +242,7 @@ def get_pose_path(media: str) -> str:
     return stem.rstrip("/") + POSE_SUFFIX
 
 
-def _make_default_id(media: str, span: Span) -> str:
+def make_default_id(media: str, span: Span) -> str:
     """Return the default id of a clip: its file name without suffix, and `@start-end`."""
     name = _remove_media_suffix(media).rpartition("/")[2]
     # The name of a folder may have a slash after it.

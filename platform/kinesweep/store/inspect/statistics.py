@@ -19,7 +19,7 @@ _MAX_CLIPS = 2000
 def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatistics:
     """Compute the mean and standard deviation of each feature over the frames of a split.
 
-    At most 2000 clips are used. Frames are summed in the order of the store, so the result is the
+    At most 2000 clips are used, for each stream of those that have it. Frames are summed in the order of the store, so the result is the
     same on every machine.
 
     Args:
@@ -32,11 +32,12 @@ def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatist
     Raises:
         StoreError: If there is no such split, or a shard is damaged.
     """
-    records = store.get_records(split)
-    num_clips = min(len(records), _MAX_CLIPS)
-    sampled_records = [records[i * len(records) // num_clips] for i in range(num_clips)]
+    all_records = store.get_records(split)
     statistics: FrameStatistics = {}
     for stream, width in store.schema.widths.items():
+        records = [record for record in all_records if stream in record.lengths]
+        num_clips = min(len(records), _MAX_CLIPS)
+        sampled_records = [records[i * len(records) // num_clips] for i in range(num_clips)]
         num_frames, sum_D, sum_of_squares_D = 0, np.zeros(width), np.zeros(width)
         for record in sampled_records:
             # float64, because sums of float16 values would lose digits.
