@@ -43,6 +43,7 @@ from kinesweep.config.recipe.training import (
     ResourcesConfig,
     TrainingConfig,
 )
+from kinesweep.config.tracking import TrackingChoice
 from kinesweep.core.hashing import compute_fingerprint
 
 # Sections that do not affect the result beyond what the store's fingerprint covers.
@@ -71,11 +72,7 @@ class Recipe(StrictConfig):
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Metrics and scoring.")
     checkpoints: CheckpointsConfig = Field(CheckpointsConfig(), description="Checkpoints on disk.")
     resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of one run.")
-    tracking: Literal["auto", "mlflow", "none"] = Field(
-        "auto",
-        description="Experiment tracking; `auto`: MLflow if a server is known (`kinesweep up`),"
-        " otherwise none.",
-    )
+    tracking: TrackingChoice = "auto"
 
     # Runs before validation, so that the saved recipe lists the streams that were used.
     @model_validator(mode="before")
