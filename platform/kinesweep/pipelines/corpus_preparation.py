@@ -11,6 +11,9 @@ from typing import Any
 
 from kinesweep.features.estimators.virtualenv import get_environment_python
 from kinesweep.pipelines.progress import ProgressCallback, show_progress_bar
+from kinesweep.sources.prepare.hub.dataset_columns import choose_columns
+from kinesweep.sources.prepare.hub.hub_preparation import HubSettings, prepare_hub_dataset
+from kinesweep.sources.prepare.hub.opened_dataset import open_dataset
 from kinesweep.sources.prepare.media.prompts import Prompts
 from kinesweep.sources.prepare.preparation_result import PreparationResult
 from kinesweep.sources.prepare.tfds.tfds_corpora import PACKAGE_VERSION
@@ -28,6 +31,9 @@ TFDS_REQUIREMENTS = (
     "protobuf==7.36.2",
 )
 """Packages of the environment of TensorFlow Datasets, as tested together."""
+
+_ROWS_PER_LINE = 1000
+"""Number of rows of a stream of unknown length between two lines of progress."""
 
 
 def prepare_from_tfds(
@@ -115,3 +121,45 @@ class _WorkerProgress:
                 assert self._update is not None
                 self._num_done = min(self._num_done + (not event["kept"]), self._size)
                 self._update(self._num_done, self._size)
+
+
+def prepare_from_hub(
+    name: str,
+    out: Path,
+    settings: HubSettings,
+    *,
+    prompts: Prompts = Prompts(),
+    overwrite: bool = False,
+) -> PreparationResult:
+    """Prepare a data set of Hugging Face; log the columns that are used and show the progress.
+
+    Args:
+        name: Name on the Hub, a folder that `save_to_disk` wrote, or Parquet files.
+        out: Folder for the media files and the tables.
+        settings: Which part and columns of the data set are used, and how media are written.
+        prompts: Language tags that replace those of the rows.
+        overwrite: Whether to replace tables, and media files that were written with other settings.
+
+    Raises:
+        InputError: If the data set or a column does not exist, the folder contains other files, the
+            data cannot be read, or no row becomes a clip.
+    """
+    dataset = open_dataset(name, settings.config, settings.revision)
+    chosen = choose_columns(dataset.features, settings.columns, settings.media)
+    logger.info(chosen.describe())
+    with ExitStack() as stack:
+        bars: dict[str, ProgressCallback] = {}
+
+        def report(split: str, num_done: int, size: int | None) -> None:
+            if size is None:  # a stream does not tell its length
+                if num_done % _ROWS_PER_LINE == 0:
+                    logger.info(f"{split}: {num_done} rows")
+                return
+            if split not in bars:
+                stack.close()
+                bars[split] = stack.enter_context(show_progress_bar(split))
+            bars[split](num_done, size)
+
+        return prepare_hub_dataset(
+            dataset, chosen, settings, out, prompts=prompts, overwrite=overwrite, report=report
+        )

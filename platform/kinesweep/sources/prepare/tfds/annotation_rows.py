@@ -57,7 +57,8 @@ def _build_clips(corpus: TfdsCorpus, row: dict[str, Any], media: str) -> Iterato
     for fields in corpus.clips:
         clip_id = row["id"] + fields.suffix
         document, order = _split_id(row["id"]) if corpus.id_is_ordered else (row["id"], 0)
-        media_field, span = fields.media, {}
+        media_field = fields.media
+        span: dict[str, str] = {}
         if media == "videos":
             # The videos of subtitles are not cut, unlike the poses.
             media_field, span = corpus.video_fields[0], _get(row, "subtitle") or {}

@@ -68,7 +68,7 @@ class TfdsCorpus:
     requirements: tuple[str, ...] = ()
 
 
-_OPENCV = "opencv-python-headless==4.13.0.92"
+_OPENCV = "opencv-python-headless==5.0.0.93"
 _SRT = "srt==3.5.3"
 _SIGNER_ID = (ClipFields(signer="signer_id"),)
 _PARTICIPANT_VIDEOS = ("paths.videos.a", "paths.videos.b")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.clip import SPLITS
+from kinesweep.core.errors import InputError
 from kinesweep.sources.prepare.corpus_tables import check_no_tables, write_corpus_tables
 from kinesweep.sources.prepare.media.media_settings import JOURNAL_FOLDER, write_media_settings
 from kinesweep.sources.prepare.media.prompts import Prompts
@@ -59,6 +60,7 @@ def prepare_tfds_corpus(
             prepared, or no row becomes a clip.
         ResourceError: If the process crashes.
     """
+    corpus = _select_text(corpus, settings.text_field)
     request = build_request(corpus, settings, out)
     if not overwrite:
         check_no_tables(out)
@@ -79,3 +81,16 @@ def prepare_tfds_corpus(
     add_split_warnings(annotations, summary.other_splits, out)
     result = write_corpus_tables(annotations, out, out)
     return replace(result, rows=summary.sizes, kept=summary.kept)
+
+
+def _select_text(corpus: TfdsCorpus, text_field: str | None) -> TfdsCorpus:
+    """Return a corpus whose texts come from a chosen field.
+
+    Raises:
+        InputError: If the texts of the corpus have no fields of their own.
+    """
+    if text_field is None:
+        return corpus
+    if corpus.layout in ("subtitles", "views") or len(corpus.clips) > 1:
+        raise InputError(f"`--text-column` cannot be used with `{corpus.builder}`")
+    return replace(corpus, clips=(replace(corpus.clips[0], text=text_field),))

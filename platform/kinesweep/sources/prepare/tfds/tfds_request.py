@@ -39,6 +39,7 @@ class TfdsSettings:
         config: Further attributes of the configuration.
         builder_options: Arguments of the builder, such as tokens; `env:NAME` stands for the value
             of an environment variable.
+        text_field: Field of the text, or None for that of the corpus.
         data_dir: Data folder of TensorFlow Datasets, or None for its default.
         limit: Largest number of rows of a split, or None for all.
     """
@@ -49,6 +50,7 @@ class TfdsSettings:
     config_name: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     builder_options: Mapping[str, str] = field(default_factory=dict)
+    text_field: str | None = None
     data_dir: Path | None = None
     limit: int | None = None
 
