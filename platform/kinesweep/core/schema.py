@@ -22,13 +22,15 @@ class StreamSchema:
     Attributes:
         width: Values per frame, D.
         rate_hz: Frames per second, or None if clips differ.
-        dtype: Type on disk, `float16` or `float32`.
+        dtype: Type on disk, `float16` or `float32`; `uint8` for decoded frames.
         layout: Points whose coordinates are the values of a frame, in the order of the values; None
             if the values are not coordinates of points.
         has_mask: Whether each point has a further value after its coordinates: 1 where it was
             detected, otherwise 0.
         rates_hz: Pairs of a frame rate and its number of clips if clips differ, sorted by rate and
             rounded to 4 digits; otherwise empty.
+        frame_size: Height and width in pixels if the stream holds decoded RGB frames, whose width D
+            is then size · size · 3; None for any other stream.
     """
 
     width: int
@@ -37,6 +39,7 @@ class StreamSchema:
     layout: PointLayout | None = None
     has_mask: bool = False
     rates_hz: tuple[tuple[float, int], ...] = ()
+    frame_size: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert the schema to plain values that JSON can represent.
@@ -48,7 +51,7 @@ class StreamSchema:
         return {
             key: value
             for key, value in values.items()
-            if value or key not in ("has_mask", "rates_hz")
+            if value or key not in ("has_mask", "rates_hz", "frame_size")
         }
 
     @classmethod
@@ -79,6 +82,15 @@ class StoreSchema:
     def widths(self) -> dict[str, int]:
         """Return stream name → values per frame, in the order of the store."""
         return {name: stream.width for name, stream in self.streams.items()}
+
+    @property
+    def frame_sizes(self) -> dict[str, int]:
+        """Return stream name → height and width in pixels, for the streams of decoded frames."""
+        return {
+            name: stream.frame_size
+            for name, stream in self.streams.items()
+            if stream.frame_size is not None
+        }
 
 
 def count_rates(rates_hz: Iterable[float]) -> tuple[tuple[float, int], ...]:
