@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
+from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import (
     PointFeaturesConfig,
@@ -215,6 +216,7 @@ SourceConfig = SingleSourceConfig | CorporaConfig
 FeaturesConfig = (
     PoseFeaturesConfig
     | VideoFeaturesConfig
+    | FramesFeaturesConfig
     | PrecomputedFeaturesConfig
     | StreamsFeaturesConfig
     | SkeletonFeaturesConfig
@@ -232,6 +234,7 @@ AnySource = Annotated[
 AnyFeatures = Annotated[
     Annotated[PoseFeaturesConfig, Tag("pose")]
     | Annotated[VideoFeaturesConfig, Tag("video")]
+    | Annotated[FramesFeaturesConfig, Tag("frames")]
     | Annotated[PrecomputedFeaturesConfig, Tag("precomputed")]
     | Annotated[StreamsFeaturesConfig, Tag("streams")]
     | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
@@ -239,7 +242,7 @@ AnyFeatures = Annotated[
 ]
 FEATURES_KINDS_BY_SOURCE_KIND: dict[str, tuple[str, ...]] = {
     "pose_tsv": ("pose",),
-    "video_tsv": ("video",),
+    "video_tsv": ("video", "frames"),
     "feature_manifest": ("precomputed",),
     "h5_shards": ("streams",),
     "skeletons": ("skeleton",),
