@@ -21,6 +21,7 @@ from kinesweep.config.recipe.features.combined import (
 )
 from kinesweep.config.recipe.h5_shards import fill_in_stream_names
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.vision_checks import check_vision_model
 from kinesweep.config.recipe.paths import (
     make_paths_absolute,
     make_paths_portable,
@@ -93,6 +94,7 @@ class Recipe(StrictConfig):
         cross_checks.check_sharded_training(training, self.resources, model)
         cross_checks.check_source_and_features(self.source, features, self.batch.augmentation)
         cross_checks.check_averaged_checkpoints(training, self.checkpoints)
+        check_vision_model(model, features)
         return self
 
     @property
@@ -126,11 +128,11 @@ class Recipe(StrictConfig):
     def effective_model(self) -> ModelConfig:
         """Return the `model` section as the training stage uses it.
 
-        Encoders of streams that are not selected are left out. In the stage `projectors`, the
-        backbone is frozen and has no adapters.
+        Encoders and vision model of streams that are not selected are left out. In the stage
+        `projectors`, backbone and vision model are frozen and have no adapters.
         """
         return derived_sections.derive_model(
-            self.model, self.training.stage, self._unselected_streams
+            self.model, self.features, self.training.stage, self._unselected_streams
         )
 
     @property

@@ -11,6 +11,7 @@ from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig, Stor
 from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, RecipeFeaturesConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.vision_checks import list_frame_streams
 from kinesweep.config.recipe.source import (
     ESTIMATOR_PLACEHOLDER,
     CorporaConfig,
@@ -65,21 +66,22 @@ def derive_batch(
     return EffectiveBatchConfig.model_construct(**settings)
 
 
-def derive_model(model: ModelConfig, stage: str, unselected: Collection[str]) -> ModelConfig:
+def derive_model(
+    model: ModelConfig, features: RecipeFeaturesConfig, stage: str, unselected: Collection[str]
+) -> ModelConfig:
     """Return the section `model` as the training stage uses it; see `Recipe.effective_model`.
 
     Args:
         model: Section of the recipe.
+        features: Section `features` of the recipe.
         stage: Training stage.
         unselected: Streams that are not selected.
     """
     model = model.model_copy(update={"encoders": exclude_streams(model.encoders, unselected)})
-    if stage != "projectors":
-        return model
+    if model.vision is not None and set(list_frame_streams(features)) <= set(unselected):
+        model = model.model_copy(update={"vision": None})
     # The recipe keeps the adapters for the later stage; this stage trains without them.
-    backbone = model.backbone.model_copy(update={"lora": None})
-    frozen = tuple(dict.fromkeys([*model.freeze, "backbone"]))
-    return model.model_copy(update={"backbone": backbone, "freeze": frozen})
+    return model.restrict_to_encoders() if stage == "projectors" else model
 
 
 def derive_required_splits(store: StoreConfig, features: RecipeFeaturesConfig) -> tuple[str, ...]:

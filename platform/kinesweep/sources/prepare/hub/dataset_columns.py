@@ -112,7 +112,9 @@ def choose_columns(
         elif found:
             paths[meaning] = found[0]
     kinds = [kind for kind, meaning in MEDIA_KINDS.items() if meaning in paths]
-    missing = [MEDIA_KINDS[media or "poses"]] if not kinds or (media or kinds[0]) not in kinds else []
+    missing = (
+        [MEDIA_KINDS[media or "poses"]] if not kinds or (media or kinds[0]) not in kinds else []
+    )
     missing += [] if "text" in paths else ["text"]
     if missing:
         raise InputError(

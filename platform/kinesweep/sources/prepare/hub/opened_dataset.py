@@ -98,7 +98,9 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
             " folder that `save_to_disk` wrote, or Parquet files"
         ) from None
     root = (path if path.is_dir() else path.parent) if path.exists() else None
-    stamp = compute_fingerprint([str(path.resolve()) if root else name, config, revision, _list_files(path)])
+    stamp = compute_fingerprint(
+        [str(path.resolve()) if root else name, config, revision, _list_files(path)]
+    )
     return OpenedDataset(name, splits, root, stamp)
 
 
