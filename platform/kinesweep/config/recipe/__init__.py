@@ -44,6 +44,7 @@ from kinesweep.config.recipe.training import (
     ResourcesConfig,
     TrainingConfig,
 )
+from kinesweep.config.recipe.unset_keys import remove_unset_keys
 from kinesweep.core.hashing import compute_fingerprint
 
 # Sections that do not affect the result beyond what the store's fingerprint covers.
@@ -246,9 +247,7 @@ class Recipe(StrictConfig):
         # Defaults are resolved and unused keys removed, so that recipes which do the same have the
         # same hash, and hashes from before a key was added stay valid.
         values["model"]["append_eos"] = self.model.should_append_eos
-        for key in ("lora", "revision"):
-            if values["model"]["backbone"][key] is None:
-                del values["model"]["backbone"][key]
+        remove_unset_keys(values)
         if self.model.reference is None:
             del values["model"]["reference"]
         if not self.context.is_enabled and self.context.decoding_context == "model":
