@@ -44,6 +44,7 @@ from kinesweep.config.recipe.training import (
     ResourcesConfig,
     TrainingConfig,
 )
+from kinesweep.config.recipe.unset_keys import remove_unset_keys
 from kinesweep.config.tracking import TrackingChoice
 from kinesweep.core.hashing import compute_fingerprint
 
@@ -227,9 +228,7 @@ class Recipe(StrictConfig):
         values["model"]["append_eos"] = self.model.should_append_eos
         if isinstance(self.features, CombinedFeaturesConfig):
             derived_sections.remove_unselected_settings(values, self._unselected_streams)
-        for key in ("lora", "revision"):
-            if values["model"]["backbone"][key] is None:
-                del values["model"]["backbone"][key]
+        remove_unset_keys(values)
         if self.model.reference is None:
             del values["model"]["reference"]
         if not self.context.is_enabled and self.context.decoding_context == "model":

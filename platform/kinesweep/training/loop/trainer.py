@@ -28,7 +28,7 @@ from kinesweep.checkpoints.checkpoints import (
     should_write_checkpoint,
 )
 from kinesweep.checkpoints.progress import TrainingProgress, update_progress
-from kinesweep.config.recipe.training import TrainingConfig
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.collectives import (
     all_gather,
     barrier,
@@ -90,7 +90,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
     Args:
         model: Translator.
         args: Arguments of Hugging Face's Trainer.
-        training: The recipe's `training` section, for early stopping and averaged checkpoints.
+        training: The resolved `training` section, for early stopping and averaged checkpoints.
         keep: Policy for old checkpoints, from `checkpoints.keep`.
         train_dataset: Training data of this rank.
         compute_scores: Function that evaluates a model on validation and returns the same scores
@@ -108,7 +108,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self,
         model: Translator,
         args: Seq2SeqTrainingArguments,
-        training: TrainingConfig,
+        training: ResolvedTrainingConfig,
         keep: str,
         train_dataset: TrainDataset,
         compute_scores: Callable[[Translator], dict[str, float]],
