@@ -24,8 +24,9 @@ _PRECOMPUTED_KINDS = ("precomputed", "streams")
 
 def get_selected_streams(features: RecipeFeaturesConfig) -> tuple[str, ...]:
     """Return the streams that `features.streams` selects; empty for features without this key."""
-    selects = isinstance(features, StreamsFeaturesConfig | CombinedFeaturesConfig)
-    return features.streams if selects else ()
+    if isinstance(features, StreamsFeaturesConfig | CombinedFeaturesConfig):
+        return features.streams
+    return ()
 
 
 def find_unselected_streams(
@@ -116,9 +117,7 @@ def _list_clips_of_parts(source: SourceConfig, features: CombinedFeaturesConfig)
     return CorporaConfig.model_construct(kind="corpora", corpora=tuple(listed))
 
 
-def _adapt_corpus(
-    corpus: SingleSourceConfig, features: RecipeFeaturesConfig
-) -> SingleSourceConfig:
+def _adapt_corpus(corpus: SingleSourceConfig, features: RecipeFeaturesConfig) -> SingleSourceConfig:
     """Return a corpus config as adapted to the `features` section.
 
     HDF5 shards keep only the selected streams; in the `root` of other corpora, `{estimator}` is

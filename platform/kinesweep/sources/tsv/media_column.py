@@ -137,6 +137,4 @@ def make_ids_unique_by_signal(
     """
     by_signal = [replace(clip, media=id_media.get(clip.row, clip.media)) for clip in clips]
     unique = make_ids_unique(by_signal, rows_without_id)
-    return [
-        replace(named, media=clip.media) for named, clip in zip(unique, clips, strict=True)
-    ]
+    return [replace(named, media=clip.media) for named, clip in zip(unique, clips, strict=True)]

@@ -63,7 +63,7 @@ class FeaturePartConfig(StrictConfig):
         """Return the features of the part as those of a recipe that has no others."""
         features_class = next(base for base in type(self).__mro__ if base in _FEATURES_CLASSES)
         # The values come from a validated part, so they are not validated again.
-        return features_class.model_construct(  # type: ignore[attr-defined, no-any-return]
+        return features_class.model_construct(  # type: ignore[attr-defined]
             **{name: getattr(self, name) for name in features_class.model_fields}  # type: ignore[attr-defined]
         )
 
@@ -73,8 +73,10 @@ class FeaturePartConfig(StrictConfig):
         if self.name == ALL_STREAMS:
             raise ValueError(f"`name` must not be `{ALL_STREAMS}`, which selects every stream")
         if self.source is not None and (self.column or self.root):
-            raise ValueError("`column` and `root` belong to the tables of `source`; an own `source`"
-            " has such keys itself")
+            raise ValueError(
+                "`column` and `root` belong to the tables of `source`; an own `source`"
+                " has such keys itself"
+            )
         streams = getattr(self, "streams", None)
         if streams is not None and len(streams) != 1:
             raise ValueError("`streams` must name one stream; write a part for each")
@@ -175,7 +177,7 @@ class CombinedFeaturesConfig(StrictConfig):
 
 
 # Values of `streams` that select every part.
-_ALL_SELECTIONS = (None, ALL_STREAMS, (), [], [ALL_STREAMS], (ALL_STREAMS,))
+_ALL_SELECTIONS: tuple[object, ...] = (None, ALL_STREAMS, (), [], [ALL_STREAMS], (ALL_STREAMS,))
 
 
 def wrap_parts(features: object) -> object:
@@ -196,7 +198,7 @@ if TYPE_CHECKING:
     AnyRecipeFeatures = RecipeFeaturesConfig
 else:
     AnyRecipeFeatures = Annotated[
-        Union[(*_TAGGED_FEATURES, Annotated[CombinedFeaturesConfig, Tag("combined")])],  # noqa: UP007
+        Union[(*_TAGGED_FEATURES, Annotated[CombinedFeaturesConfig, Tag("combined")])],
         Discriminator(make_kind_getter("pose")),
         BeforeValidator(wrap_parts),
     ]

@@ -95,8 +95,10 @@ def _use_own_source(own: SourceConfig, names: CorpusNames | None) -> SourceConfi
     """
     if names is None:
         if isinstance(own, CorporaConfig):
-            raise ValueError("`source` of the part is a list of corpora, but that of the recipe is"
-            " not; their ids of clips would differ")
+            raise ValueError(
+                "`source` of the part is a list of corpora, but that of the recipe is"
+                " not; their ids of clips would differ"
+            )
         return own
     if isinstance(own, CorporaConfig):
         own_names = tuple(str(corpus.name) for corpus in own.corpora)
@@ -117,7 +119,9 @@ def _use_own_source(own: SourceConfig, names: CorpusNames | None) -> SourceConfi
     return CorporaConfig.model_construct(kind="corpora", corpora=(named,))
 
 
-def _derive_listed_corpus(corpus: SingleSourceConfig, part: FeaturePartConfig) -> SingleSourceConfig:
+def _derive_listed_corpus(
+    corpus: SingleSourceConfig, part: FeaturePartConfig
+) -> SingleSourceConfig:
     """Return the corpus from which a part reads the clips of a corpus of the recipe.
 
     Raises:
@@ -163,8 +167,7 @@ def _adapt_to_features(
     if not isinstance(derived, VideoTsvConfig):
         return derived
     # With `videos`, the folder of the poses is the root of the corpus.
-    is_video_corpus = isinstance(corpus, VideoTsvConfig)
-    poses = corpus.poses if is_video_corpus else getattr(corpus, "root", None)
+    poses = corpus.poses if isinstance(corpus, VideoTsvConfig) else getattr(corpus, "root", None)
     uses_crops = getattr(features, "has_body_crops", False)
     return derived.model_copy(update={"poses": poses if uses_crops else None})
 
@@ -197,8 +200,10 @@ def _derive_poses(corpus: VideoTsvConfig) -> SingleSourceConfig | None:
 
 def _derive_videos(corpus: PoseTsvConfig) -> SingleSourceConfig | None:
     """Return the corpus of the videos of a corpus of poses; None if it does not state them."""
-    return None if corpus.videos is None else _convert_tables(
-        corpus, "video_tsv", {"root": corpus.videos}
+    return (
+        None
+        if corpus.videos is None
+        else _convert_tables(corpus, "video_tsv", {"root": corpus.videos})
     )
 
 
@@ -218,13 +223,12 @@ def _format_missing_source(corpus: SingleSourceConfig, part: FeaturePartConfig) 
     keys = [
         f", or {key} in `source`"
         for (kind, derived_kind), key in hints.items()
-        if kind == corpus.kind
-        and part.features.kind in FEATURES_KINDS_BY_SOURCE_KIND[derived_kind]
+        if kind == corpus.kind and part.features.kind in FEATURES_KINDS_BY_SOURCE_KIND[derived_kind]
     ]
     return (
         f"features of kind `{part.features.kind}` cannot be extracted from a source of kind"
         f" {corpus.kind}; state the media of the part: a `column` of its tables, or a `source` of"
-        f" its own{hints.get(corpus.kind, '')}"
+        f" its own{''.join(keys)}"
     )
 
 
