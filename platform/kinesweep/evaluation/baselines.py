@@ -178,10 +178,16 @@ def _average_over_time(store: Store, records: Sequence[ClipRecord]) -> NDArray[n
     Returns:
         One row for each clip, (clips, sum of the streams' widths).
     """
-    clip_rows = [
-        np.concatenate([x_TD.mean(axis=0, dtype=np.float32) for x_TD in streams.values()])
-        for streams in map(store.get_features, records)
-    ]
+    clip_rows = []
+    for streams in map(store.get_features, records):
+        # A stream that the clip lacks is zero: it adds nothing to the similarity before centering.
+        averages = [
+            streams[name].mean(axis=0, dtype=np.float32)
+            if name in streams
+            else np.zeros(width, np.float32)
+            for name, width in store.schema.widths.items()
+        ]
+        clip_rows.append(np.concatenate(averages))
     return np.stack(clip_rows)
 
 

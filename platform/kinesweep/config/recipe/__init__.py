@@ -32,6 +32,7 @@ from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSe
 from kinesweep.config.recipe.source import (
     AnySource,
     CorporaConfig,
+    FeaturesConfig,
     PoseFeaturesConfig,
     PoseTsvConfig,
     SingleSourceConfig,
@@ -46,6 +47,7 @@ from kinesweep.config.recipe.training import (
 )
 from kinesweep.config.recipe.unset_keys import remove_unset_keys
 from kinesweep.config.tracking import TrackingChoice
+from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import compute_fingerprint
 
 # Sections that do not affect the result beyond what the store's fingerprint covers.
@@ -164,6 +166,20 @@ class Recipe(StrictConfig):
         )
 
     @property
+    def single_features(self) -> FeaturesConfig:
+        """Return the features of a recipe without parts.
+
+        Raises:
+            InputError: If the features have several parts, for a use that supports only one kind.
+        """
+        if isinstance(self.features, CombinedFeaturesConfig):
+            raise InputError(
+                f"`{self.name}` has several parts of features, which is not supported here; use a"
+                " recipe with one kind of `features`"
+            )
+        return self.features
+
+    @property
     def pose_estimation_source(self) -> PoseTsvConfig | None:
         """Return the source if its poses are estimated from videos; None for any other source."""
         source = self.source
@@ -260,15 +276,15 @@ class Recipe(StrictConfig):
         make_paths_portable(values)
         return Recipe.model_validate(values)
 
-    def with_encoder_dir(self, encoder_dir: Path, stream: str | None = None) -> "Recipe":
+    def with_encoder_dir(self, encoder_dir: Path, part_index: int | None = None) -> "Recipe":
         """Return the recipe with its video model or embedder, if any, in `encoder_dir`.
 
         Args:
             encoder_dir: Folder of the model.
-            stream: Name of the part with the model; None if the features have no parts.
+            part_index: Index of the part with the model; None if the features have no parts.
         """
         values: dict[str, Any] = self.model_dump(mode="json")
-        set_encoder_dir(values, encoder_dir, stream)
+        set_encoder_dir(values, encoder_dir, part_index)
         return Recipe.model_validate(values)
 
     def with_seed(self, seed: int) -> "Recipe":

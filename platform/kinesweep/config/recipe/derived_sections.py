@@ -25,8 +25,9 @@ _PRECOMPUTED_KINDS = ("precomputed", "streams")
 
 def get_selected_streams(features: RecipeFeaturesConfig) -> tuple[str, ...]:
     """Return the streams that `features.streams` selects; empty for features without this key."""
-    selects = isinstance(features, StreamsFeaturesConfig | CombinedFeaturesConfig)
-    return features.streams if selects else ()
+    if isinstance(features, StreamsFeaturesConfig | CombinedFeaturesConfig):
+        return features.streams
+    return ()
 
 
 def find_unselected_streams(

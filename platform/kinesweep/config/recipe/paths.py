@@ -73,7 +73,7 @@ def make_paths_portable(recipe: RecipeDict) -> None:
             corpus["root"] = ESTIMATOR_PLACEHOLDER
         if videos is not None and _list_parts(recipe):  # sources of parts are derived from it
             corpus["videos"] = Path(videos).name or "videos"
-            corpus["root"] = corpus["root"] or Path(root).name or "poses"
+            corpus["root"] = corpus["root"] or Path(root or "").name or "poses"
     for part in _list_parts(recipe):
         is_placeholder = part["root"] is not None and ESTIMATOR_PLACEHOLDER in part["root"]
         part["root"] = ESTIMATOR_PLACEHOLDER if is_placeholder else None
@@ -131,26 +131,23 @@ def strip_model_paths(recipe: RecipeDict) -> None:
     normalize_hashed_vision(recipe["model"])
 
 
-def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path, stream: str | None = None) -> None:
+def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path, part_index: int | None = None) -> None:
     """Set the folder of a recipe's video model or frame embedder; do nothing if it has neither.
 
     Args:
         recipe: Plain values of a recipe, modified in place.
         encoder_dir: Folder of the model, such as that in a bundle.
-        stream: Name of the part with the model; None if the features have no parts.
+        part_index: Index of the part with the model; None if the features have no parts.
     """
-    sections = _list_parts(recipe) if stream is not None else [recipe.get("features", {})]
-    for features in sections:
-        if stream is not None and features["name"] != stream:
-            continue
-        # Features have at most one of these: a video model, or the embedder of an alignment.
-        video_encoder, alignment = _get_encoder_sections(features)
-        if alignment.get("embedder") is not None:
-            alignment["embedder"] = str(encoder_dir)
-        if "checkpoint" in video_encoder:
-            video_encoder["checkpoint"] = str(encoder_dir / Path(video_encoder["checkpoint"]).name)
-        if "pretrained" in video_encoder:
-            video_encoder["pretrained"] = str(encoder_dir)
+    features = recipe["features"] if part_index is None else _list_parts(recipe)[part_index]
+    # Features have at most one of these: a video model, or the embedder of an alignment.
+    video_encoder, alignment = _get_encoder_sections(features)
+    if alignment.get("embedder") is not None:
+        alignment["embedder"] = str(encoder_dir)
+    if "checkpoint" in video_encoder:
+        video_encoder["checkpoint"] = str(encoder_dir / Path(video_encoder["checkpoint"]).name)
+    if "pretrained" in video_encoder:
+        video_encoder["pretrained"] = str(encoder_dir)
 
 
 def _get_encoder_sections(features: RecipeDict) -> tuple[RecipeDict, RecipeDict]:

@@ -1,20 +1,43 @@
 """The join of the clips of several stores: those that have every stream that they should have.
 
-A clip is joined by its id. It must be in the store of every part that provides its corpus, whichever
-streams a recipe selects, so that recipes with other streams train and score the same clips. What a
-part has dropped is dropped for the same reason; a clip that a part does not list is dropped as
-`missing_stream`. The corpus is what the parts without an own source list: further clips of an own
-source are counted and otherwise ignored.
+A clip is joined by its id. It must be in the store of every part that provides its corpus,
+whichever streams a recipe selects, so that recipes with other streams train and score the same
+clips. What a part has dropped is dropped for the same reason; a clip that a part does not list is
+dropped as `missing_stream`. The corpus is what the parts without an own source list: further clips
+of an own source are counted and otherwise ignored.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import StoreError
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
+
+
+@dataclass(frozen=True)
+class ListedPart:
+    """A part of combined features with the clips of which it has features.
+
+    Attributes:
+        stream: Name of the stream.
+        clips: Clips in the order of the part.
+        corpora: Names of the corpora whose clips have the stream; None: all clips have it.
+        defines_corpus: Whether the part reads the tables of the recipe's source rather than an own
+            source.
+    """
+
+    stream: str
+    clips: Sequence[Clip]
+    corpora: tuple[str, ...] | None = None
+    defines_corpus: bool = True
+
+    def provides(self, clip: Clip) -> bool:
+        """Return whether a clip should have the stream."""
+        return self.corpora is None or clip.corpus in self.corpora
 
 
 @dataclass(frozen=True)
@@ -45,9 +68,20 @@ class JoinPart:
         """Return the rows that the store of the part lost."""
         return [InvalidRow(**row) for row in self.store.manifest["dropped"]["rows"]]
 
-    def provides(self, clip: Clip) -> bool:
-        """Return whether a clip should have the stream."""
-        return self.corpora is None or clip.corpus in self.corpora
+    @cached_property
+    def records(self) -> dict[str, ClipRecord]:
+        """Return clip id → record, in the order of the store."""
+        return {
+            record.clip.id: record
+            for split in self.store.splits
+            for record in self.store.get_records(split)
+        }
+
+    @cached_property
+    def listed(self) -> ListedPart:
+        """Return the part with the clips of its store."""
+        clips = [record.clip for record in self.records.values()]
+        return ListedPart(self.stream, clips, self.corpora, self.defines_corpus)
 
 
 @dataclass(frozen=True)
@@ -87,106 +121,96 @@ def join_clips(parts: Sequence[JoinPart]) -> ClipJoin:
     Raises:
         StoreError: If a clip is in different splits of two parts.
     """
-    records_by_part = [_index_records(part.store) for part in parts]
-    clips = _list_corpus(parts, records_by_part)
-    dropped_by_part = [part.dropped_rows for part in parts]
-    known_ids = _list_known_ids(parts, clips, dropped_by_part)
-    dropped_rows = _merge_dropped_rows(parts, dropped_by_part, known_ids)
+    listed_parts = [part.listed for part in parts]
+    corpus = list_corpus(listed_parts)
+    known_ids = {clip.id for clip in corpus} | {
+        row.clip_id for part in parts if part.defines_corpus for row in part.dropped_rows
+    }
+    dropped_rows = merge_dropped_rows(
+        [(part.stream, part.dropped_rows) for part in parts], known_ids
+    )
+    dropped_rows += find_missing_streams(listed_parts, {row.clip_id for row in dropped_rows})
     dropped_ids = {row.clip_id for row in dropped_rows}
     splits = {split for part in parts for split in part.store.splits}
     joined: dict[str, list[JoinedClip]] = {split: [] for split in SPLITS if split in splits}
-    for clip in clips:
+    for clip in corpus:
         if clip.id in dropped_ids:
             continue
         records = {
-            part.stream: records[clip.id]
-            for part, records in zip(parts, records_by_part, strict=True)
-            if part.provides(clip) and clip.id in records
+            part.stream: part.records[clip.id] for part in parts if part.listed.provides(clip)
         }
         _check_same_split(clip, records)
-        missing = [part.stream for part in parts if part.provides(clip)]
-        missing = [stream for stream in dict.fromkeys(missing) if stream not in records]
-        if missing:
-            names = ", ".join(f"`{stream}`" for stream in missing)
-            message = (
-                f"the clip has no stream {names}: the source of the part has no clip `{clip.id}`"
-            )
-            dropped_rows.append(
-                InvalidRow(clip.row, clip.id, "missing_stream", message, clip.split)
-            )
-        else:
-            joined[clip.split].append(JoinedClip(clip, records))
-    ignored = {
-        part.stream: num_ignored
-        for part, records in zip(parts, records_by_part, strict=True)
-        if (num_ignored := len(records.keys() - known_ids))
-    }
-    return ClipJoin(joined, dropped_rows, ignored)
+        joined[clip.split].append(JoinedClip(clip, records))
+    ignored = {part.stream: len(part.records.keys() - known_ids) for part in parts}
+    return ClipJoin(joined, dropped_rows, {name: count for name, count in ignored.items() if count})
 
 
-def _index_records(store: Store) -> dict[str, ClipRecord]:
-    """Return clip id → record, in the order of the store."""
-    return {record.clip.id: record for split in store.splits for record in store.get_records(split)}
-
-
-def _list_corpus(
-    parts: Sequence[JoinPart], records_by_part: Sequence[Mapping[str, ClipRecord]]
-) -> list[Clip]:
+def list_corpus(parts: Sequence[ListedPart]) -> list[Clip]:
     """List the clips of the corpus, each once, as the first part lists them that has them.
+
+    The corpus is what the parts without an own source list; if all have one, what all list.
 
     Args:
         parts: All parts.
-        records_by_part: Clip id → record for each of them.
     """
     clips: dict[str, Clip] = {}
-    for part, records in zip(parts, records_by_part, strict=True):
+    for part in parts:
         if part.defines_corpus or not any(other.defines_corpus for other in parts):
-            for record in records.values():
-                clips.setdefault(record.clip.id, record.clip)
+            for clip in part.clips:
+                clips.setdefault(clip.id, clip)
     return list(clips.values())
 
 
-def _list_known_ids(
-    parts: Sequence[JoinPart],
-    clips: Iterable[Clip],
-    dropped_by_part: Sequence[Sequence[InvalidRow]],
-) -> set[str]:
-    """List the ids of all clips of the corpus, with those that a part without own source dropped."""
-    dropped = {
-        row.clip_id
-        for part, rows in zip(parts, dropped_by_part, strict=True)
-        for row in rows
-        if part.defines_corpus
-    }
-    return dropped | {clip.id for clip in clips}
+def find_missing_streams(
+    parts: Sequence[ListedPart], dropped_ids: Collection[str]
+) -> list[InvalidRow]:
+    """Find the clips of the corpus that lack a stream that they should have.
+
+    Args:
+        parts: All parts.
+        dropped_ids: Ids of clips that are dropped for another reason, which are left out.
+
+    Returns:
+        One row per clip with the reason `missing_stream`, in the order of the corpus.
+    """
+    ids_by_part = [{clip.id for clip in part.clips} for part in parts]
+    rows = []
+    for clip in list_corpus(parts):
+        missing = [
+            f"`{part.stream}`"
+            for part, ids in zip(parts, ids_by_part, strict=True)
+            if part.provides(clip) and clip.id not in ids
+        ]
+        if missing and clip.id not in dropped_ids:
+            message = (
+                f"the clip has no stream {', '.join(missing)}: the source of the part has no clip"
+                f" `{clip.id}`"
+            )
+            rows.append(InvalidRow(clip.row, clip.id, "missing_stream", message, clip.split))
+    return rows
 
 
-def _merge_dropped_rows(
-    parts: Sequence[JoinPart],
-    dropped_by_part: Sequence[Sequence[InvalidRow]],
-    known_ids: set[str],
+def merge_dropped_rows(
+    rows_by_part: Sequence[tuple[str, Sequence[InvalidRow]]], known_ids: Collection[str]
 ) -> list[InvalidRow]:
     """Merge the rows that the parts lost: a row of several parts counts once.
 
     Args:
-        parts: All parts.
-        dropped_by_part: Rows that each of them lost.
+        rows_by_part: Stream of each part, and the rows that it lost.
         known_ids: Ids of the clips of the corpus; rows of other clips are left out.
     """
     merged: list[InvalidRow] = []
     # Several rows of one table may have the same id, for example without a text; a later part adds
     # only those beyond the number that earlier parts have.
     counts: Counter[str] = Counter()
-    for part, rows in zip(parts, dropped_by_part, strict=True):
+    for stream, rows in rows_by_part:
         part_counts: Counter[str] = Counter()
         for row in rows:
             part_counts[row.clip_id] += 1
             if part_counts[row.clip_id] > counts[row.clip_id] and row.clip_id in known_ids:
                 counts[row.clip_id] += 1
-                prefix = f"`{part.stream}`: " if row.split else ""
-                merged.append(
-                    InvalidRow(row.row, row.clip_id, row.reason, prefix + row.message, row.split)
-                )
+                prefix = f"`{stream}`: " if row.split else ""
+                merged.append(replace(row, message=prefix + row.message))
     return merged
 
 

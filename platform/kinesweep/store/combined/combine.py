@@ -3,8 +3,8 @@
 Each part is extracted as if the recipe had no other features, so it is found by its own fingerprint
 and computed once, whichever recipes use it. The combined store holds an index of the joined clips
 and a manifest; no features are copied. Its fingerprint covers the selected streams and the joined
-clips, not the parts that are left out. If the clips of a single selected part are those of the join,
-its store is the result itself, and runs on it are those of a recipe with only this part.
+clips, not the parts that are left out. If the clips of a single selected part are those of the
+join, its store is the result itself, and runs on it are those of a recipe with only this part.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,13 +34,18 @@ from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
 from kinesweep.store.format.writer import INDEX, write_arrow_table, write_store_manifest
 
 
-def combine_part_stores(recipe: Recipe, extract: Callable[[Recipe], Store]) -> Store:
+def combine_part_stores(
+    recipe: Recipe,
+    extract: Callable[[Recipe], Store],
+    on_join: Callable[[ClipJoin], None] | None = None,
+) -> Store:
     """Extract the parts of a recipe's features and build, or find, the store that combines them.
 
     Args:
         recipe: Recipe with combined features.
         extract: Function that extracts the store of a part, unless it exists, from a recipe with
             only this part.
+        on_join: Callback that receives the joined clips before the limits are checked.
 
     Returns:
         The store; its `extraction` attribute sums the counts of the parts.
@@ -61,6 +66,8 @@ def combine_part_stores(recipe: Recipe, extract: Callable[[Recipe], Store]) -> S
         for part, part_recipe in recipe.part_recipes
     ]
     join = join_clips(parts)
+    if on_join is not None:
+        on_join(join)
     _check_limits(join, recipe)
     selected = [part for name in features.streams for part in parts if part.stream == name]
     store = _find_equal_part(join, selected) or _build_combined_store(join, selected)

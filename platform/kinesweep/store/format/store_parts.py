@@ -44,20 +44,20 @@ class PartStore(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of the store."""
+        """Return the fingerprint of the store."""
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits."""
+        """Return the names of the splits."""
 
     def get_records(self, split: str) -> list[ClipRecord]:
-        """Records of the clips of a split."""
+        """Return the records of the clips of a split."""
 
     def get_features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
-        """Stream → features of a clip, (T, D)."""
+        """Return stream → features of a clip, (T, D)."""
 
     def find_media_statistics(self, key: str) -> MediaStatistics | None:
-        """Statistics of the media of the clip with a key."""
+        """Return the statistics of the media of the clip with a key."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,7 @@ def check_part(folder: Path, reference: PartReference, store: PartStore) -> None
     if store.fingerprint != reference.fingerprint:
         raise StoreError(
             f"the stream `{reference.stream}` of `{folder}` has other features than when the store"
-            f" was made: `{folder / reference.folder}` has the fingerprint {store.fingerprint[:12]}…"
-            f" instead of {reference.fingerprint[:12]}…; run `kinesweep extract` again"
+            f" was made: `{folder / reference.folder}` has the fingerprint"
+            f" {store.fingerprint[:12]}… instead of {reference.fingerprint[:12]}…; run"
+            " `kinesweep extract` again"
         )

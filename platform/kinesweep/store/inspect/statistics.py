@@ -19,8 +19,8 @@ _MAX_CLIPS = 2000
 def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatistics:
     """Compute the mean and standard deviation of each feature over the frames of a split.
 
-    At most 2000 clips are used, for each stream of those that have it. Frames are summed in the order of the store, so the result is the
-    same on every machine.
+    At most 2000 clips are used, for each stream of those that have it. Frames are summed in the
+    order of the store, so the result is the same on every machine.
 
     Args:
         store: Store with the features.

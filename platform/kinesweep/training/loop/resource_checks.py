@@ -123,7 +123,8 @@ def _get_device_memory_bytes(device: torch.device) -> int:
 def _pad_lengths(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, int]:
     """Return stream → number of frames to which the clips of a batch are padded."""
     lengths = [truncate_lengths(record.lengths, config) for record in records]
-    return {name: max(clip_lengths[name] for clip_lengths in lengths) for name in lengths[0]}
+    names = dict.fromkeys(name for clip_lengths in lengths for name in clip_lengths)
+    return {name: max(clip_lengths.get(name, 0) for clip_lengths in lengths) for name in names}
 
 
 def _check_memory(

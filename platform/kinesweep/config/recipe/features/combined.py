@@ -63,7 +63,7 @@ class FeaturePartConfig(StrictConfig):
         """Return the features of the part as those of a recipe that has no others."""
         features_class = next(base for base in type(self).__mro__ if base in _FEATURES_CLASSES)
         # The values come from a validated part, so they are not validated again.
-        return features_class.model_construct(  # type: ignore[attr-defined, no-any-return]
+        return features_class.model_construct(  # type: ignore[attr-defined]
             **{name: getattr(self, name) for name in features_class.model_fields}  # type: ignore[attr-defined]
         )
 
@@ -177,7 +177,7 @@ class CombinedFeaturesConfig(StrictConfig):
 
 
 # Values of `streams` that select every part.
-_ALL_SELECTIONS = (None, ALL_STREAMS, (), [], [ALL_STREAMS], (ALL_STREAMS,))
+_ALL_SELECTIONS: tuple[object, ...] = (None, ALL_STREAMS, (), [], [ALL_STREAMS], (ALL_STREAMS,))
 
 
 def wrap_parts(features: object) -> object:

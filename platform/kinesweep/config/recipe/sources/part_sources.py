@@ -167,8 +167,7 @@ def _adapt_to_features(
     if not isinstance(derived, VideoTsvConfig):
         return derived
     # With `videos`, the folder of the poses is the root of the corpus.
-    is_video_corpus = isinstance(corpus, VideoTsvConfig)
-    poses = corpus.poses if is_video_corpus else getattr(corpus, "root", None)
+    poses = corpus.poses if isinstance(corpus, VideoTsvConfig) else getattr(corpus, "root", None)
     uses_crops = getattr(features, "has_body_crops", False)
     return derived.model_copy(update={"poses": poses if uses_crops else None})
 
@@ -229,7 +228,7 @@ def _format_missing_source(corpus: SingleSourceConfig, part: FeaturePartConfig) 
     return (
         f"features of kind `{part.features.kind}` cannot be extracted from a source of kind"
         f" {corpus.kind}; state the media of the part: a `column` of its tables, or a `source` of"
-        f" its own{hints.get(corpus.kind, '')}"
+        f" its own{''.join(keys)}"
     )
 
 
