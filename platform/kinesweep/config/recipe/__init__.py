@@ -6,7 +6,7 @@ hash; the store's fingerprint represents the data there.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 

@@ -159,7 +159,7 @@ def _get_encoder_sections(features: RecipeDict) -> tuple[RecipeDict, RecipeDict]
 
 
 def _list_corpora(recipe: RecipeDict) -> list[RecipeDict]:
-    """List the plain values of all corpora of a recipe's source, and of the own sources of parts."""
+    """List the plain values of all corpora of a recipe's source and of the parts' own sources."""
     sources = [
         recipe["source"],
         *(part["source"] for part in _list_parts(recipe) if part["source"]),
