@@ -1,12 +1,13 @@
 """Inputs of `kinesweep translate`: files, folders and tables, expanded to the clips in them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
+from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError, KinesweepError, SourceError
 from kinesweep.core.paths import resolve_path_inside
@@ -14,10 +15,17 @@ from kinesweep.export.input_failure import FAILED_KEY, InputFailure
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
 from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
+from kinesweep.sources.tsv.media_names import MediaKind
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors, read_table
-from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader
+from kinesweep.sources.tsv.tsv_rows import RowReader
 
 _TABLE_SUFFIX = ".tsv"
+# Kind of the source → kind of signal that its tables contain.
+_MEDIA_KINDS: Mapping[str, MediaKind] = {
+    "pose_tsv": "poses",
+    "video_tsv": "videos",
+    "feature_tsv": "features",
+}
 # Name of the document that contains all clips if `--document` is given.
 _SINGLE_DOCUMENT_NAME = "all"
 
@@ -117,23 +125,23 @@ def _expand_path(path: Path, source: SingleSourceConfig) -> _Expansion:
 
 
 def _read_media_table(path: Path, source: SingleSourceConfig) -> _Expansion:
-    """Read the rows of a table of poses or videos as inputs, in the order of the table.
+    """Read the rows of a table of media files as inputs, in the order of the table.
 
     Args:
         path: Path of the table.
         source: Corpus that the model was trained on, which determines the kind of media.
 
     Raises:
-        InputError: If the model translates neither poses nor videos.
+        InputError: If the corpus of the model was not listed in such tables.
     """
-    if source.kind in ("feature_manifest", "h5_shards"):
+    if source.kind not in _MEDIA_KINDS:
         raise InputError(
             f"`{path}` is a table, but this model translates {describe_raw_files(source)} and"
             " folders of them"
         )
-    media_kind: MediaKind = "poses" if source.kind == "pose_tsv" else "videos"
+    media_kind = _MEDIA_KINDS[source.kind]
     table = read_table(path, path.name)
-    time_unit = source.time_unit if isinstance(source, TsvConfig) else "ms"
+    time_unit = source.time_unit if isinstance(source, TsvConfig | FeatureTsvConfig) else "ms"
     rows = RowReader(table, "test", time_unit, needs_text=False, media_kind=media_kind).read()
     failures = _list_table_failures(rows.errors, rows.invalid_rows)
     return _make_inputs(rows.clips, lambda clip: _make_input(path, clip), failures)
@@ -222,7 +230,7 @@ def _list_table_failures(
 
 
 def _make_input(table: Path, clip: Clip) -> Input:
-    """Convert a clip of a table of poses or videos to an input.
+    """Convert a clip of a table of media files to an input.
 
     An empty prompt becomes None, which selects the bundle's default.
 

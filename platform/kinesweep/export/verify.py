@@ -35,7 +35,7 @@ from kinesweep.sources import build_source
 from kinesweep.sources.base import Source
 from kinesweep.sources.precomputed.clip_h5_file import write_streams
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
-from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
+from kinesweep.sources.tsv.media_names import POSE_SUFFIX
 from kinesweep.store import Store, open_store
 from kinesweep.training.reproducibility.determinism import configure_process
 

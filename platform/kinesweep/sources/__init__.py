@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig
 from kinesweep.config.recipe.source import CorporaConfig, FeatureManifestConfig, SourceConfig
+from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.sources.base import Source
 from kinesweep.sources.combined import CombinedSource
 from kinesweep.sources.pose_format.pose_file import read_pose
@@ -37,6 +38,13 @@ def _build_feature_manifest_source(config: FeatureManifestConfig) -> Source:
     return FeatureManifestSource(config)
 
 
+def _build_feature_tsv_source(config: FeatureTsvConfig) -> Source:
+    """Build a `FeatureTsvSource`, whose module is imported only when this is called."""
+    from kinesweep.sources.precomputed.feature_tsv import FeatureTsvSource
+
+    return FeatureTsvSource(config)
+
+
 def _build_h5_shards_source(config: H5ShardsConfig) -> Source:
     """Build an `H5ShardsSource`, whose module is imported only when this is called."""
     # Imported on first use: other sources must not load HDF5.
@@ -49,6 +57,7 @@ _SOURCE_BUILDERS: Mapping[str, Callable[..., Source]] = {
     "pose_tsv": PoseTsvSource,
     "video_tsv": VideoTsvSource,
     "feature_manifest": _build_feature_manifest_source,
+    "feature_tsv": _build_feature_tsv_source,
     "h5_shards": _build_h5_shards_source,
     "skeletons": SkeletonsSource,
 }

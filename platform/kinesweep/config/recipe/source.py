@@ -13,6 +13,7 @@ from kinesweep.config.recipe.skeletons import (
     SkeletonFeaturesConfig,
     SkeletonsConfig,
 )
+from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import SPLITS
 
@@ -138,6 +139,9 @@ class PrecomputedFeaturesConfig(StrictConfig):
         "precomputed", description="Kind of features: precomputed."
     )
     stream: str = Field("video", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stream.")
+    stride: int = Field(
+        1, ge=1, description="Keep every n-th feature vector; the rate is divided by it."
+    )
 
 
 def _make_kind_getter(default_kind: str) -> Callable[[object], str]:
@@ -155,13 +159,19 @@ def _make_kind_getter(default_kind: str) -> Callable[[object], str]:
 
 
 SingleSourceConfig = (
-    PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig | H5ShardsConfig | SkeletonsConfig
+    PoseTsvConfig
+    | VideoTsvConfig
+    | FeatureManifestConfig
+    | FeatureTsvConfig
+    | H5ShardsConfig
+    | SkeletonsConfig
 )
 # A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 SingleSource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[FeatureTsvConfig, Tag("feature_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")],
     Discriminator(_make_kind_getter("pose_tsv")),
@@ -223,6 +233,7 @@ AnySource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[FeatureTsvConfig, Tag("feature_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")]
     | Annotated[CorporaConfig, Tag("corpora")],
@@ -241,6 +252,7 @@ FEATURES_KINDS_BY_SOURCE_KIND: dict[str, tuple[str, ...]] = {
     "pose_tsv": ("pose",),
     "video_tsv": ("video",),
     "feature_manifest": ("precomputed",),
+    "feature_tsv": ("precomputed",),
     "h5_shards": ("streams",),
     "skeletons": ("skeleton",),
 }

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import ClassVar
 
 from kinesweep.config.recipe.source import PoseTsvConfig, VideoTsvConfig
+from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.tsv.base_table_source import TableSource
+from kinesweep.sources.tsv.media_names import MediaKind
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.row_spans import TimeUnit, find_unit_error_by_media
 from kinesweep.sources.tsv.tsv_reader import read_table
-from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader, make_ids_unique
+from kinesweep.sources.tsv.tsv_rows import RowReader, make_ids_unique
 
 
 class MediaTsvSource(TableSource):
@@ -29,7 +31,7 @@ class MediaTsvSource(TableSource):
     outside_root_advice: ClassVar[str] = "set `source.root` to a folder that holds all files"
     duplicate_id_advice: ClassVar[str] = "give each row an `id` of its own"
 
-    def __init__(self, config: PoseTsvConfig | VideoTsvConfig) -> None:
+    def __init__(self, config: PoseTsvConfig | VideoTsvConfig | FeatureTsvConfig) -> None:
         super().__init__(config)
         self._table_config = config
         self._root = Path(config.root).absolute() if config.root is not None else None

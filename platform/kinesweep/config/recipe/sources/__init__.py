@@ -1,0 +1,1 @@
+"""Recipe section `source`: kinds of corpora beside poses, videos, shards and skeletons."""
