@@ -17,13 +17,13 @@ from kinesweep.config.recipe.model import TokenizerConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.data.external_tokenizer import load_external_tokenizer
-from kinesweep.data.tokenizer import (
+from kinesweep.data.tokenizer import train_tokenizer
+from kinesweep.data.truecase import Truecaser, learn_truecaser
+from kinesweep.features.texts.hf_tokenizer import (
     is_tag,
     load_pretrained_tokenizer,
     read_tokenizer,
-    train_tokenizer,
 )
-from kinesweep.data.truecase import Truecaser, learn_truecaser
 from kinesweep.store.format.index import ClipRecord
 
 CASING_FILE = "casing.json"

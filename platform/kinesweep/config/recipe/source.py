@@ -7,6 +7,8 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
+from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
+from kinesweep.config.recipe.features.text import TextFeaturesConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import (
     PointFeaturesConfig,
@@ -14,6 +16,8 @@ from kinesweep.config.recipe.skeletons import (
     SkeletonsConfig,
 )
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
+from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
+from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import SPLITS
 
@@ -163,6 +167,9 @@ SingleSourceConfig = (
     | VideoTsvConfig
     | FeatureManifestConfig
     | FeatureTsvConfig
+    | ImageTsvConfig
+    | SignWritingTsvConfig
+    | TextTsvConfig
     | H5ShardsConfig
     | SkeletonsConfig
 )
@@ -172,6 +179,9 @@ SingleSource = Annotated[
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
     | Annotated[FeatureTsvConfig, Tag("feature_tsv")]
+    | Annotated[ImageTsvConfig, Tag("image_tsv")]
+    | Annotated[SignWritingTsvConfig, Tag("signwriting_tsv")]
+    | Annotated[TextTsvConfig, Tag("text_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")],
     Discriminator(_make_kind_getter("pose_tsv")),
@@ -227,6 +237,8 @@ FeaturesConfig = (
     | VideoFeaturesConfig
     | PrecomputedFeaturesConfig
     | StreamsFeaturesConfig
+    | ImagesFeaturesConfig
+    | TextFeaturesConfig
     | SkeletonFeaturesConfig
 )
 AnySource = Annotated[
@@ -234,6 +246,9 @@ AnySource = Annotated[
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
     | Annotated[FeatureTsvConfig, Tag("feature_tsv")]
+    | Annotated[ImageTsvConfig, Tag("image_tsv")]
+    | Annotated[SignWritingTsvConfig, Tag("signwriting_tsv")]
+    | Annotated[TextTsvConfig, Tag("text_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")]
     | Annotated[CorporaConfig, Tag("corpora")],
@@ -245,6 +260,8 @@ AnyFeatures = Annotated[
     | Annotated[VideoFeaturesConfig, Tag("video")]
     | Annotated[PrecomputedFeaturesConfig, Tag("precomputed")]
     | Annotated[StreamsFeaturesConfig, Tag("streams")]
+    | Annotated[ImagesFeaturesConfig, Tag("images")]
+    | Annotated[TextFeaturesConfig, Tag("text")]
     | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
     Discriminator(_make_kind_getter("pose")),
 ]
@@ -253,6 +270,9 @@ FEATURES_KINDS_BY_SOURCE_KIND: dict[str, tuple[str, ...]] = {
     "video_tsv": ("video",),
     "feature_manifest": ("precomputed",),
     "feature_tsv": ("precomputed",),
+    "image_tsv": ("images",),
+    "signwriting_tsv": ("text", "images"),
+    "text_tsv": ("text", "images"),
     "h5_shards": ("streams",),
     "skeletons": ("skeleton",),
 }

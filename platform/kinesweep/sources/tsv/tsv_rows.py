@@ -32,6 +32,8 @@ from kinesweep.sources.tsv.row_spans import (
 from kinesweep.sources.tsv.tsv_columns import resolve_columns
 from kinesweep.sources.tsv.tsv_reader import Table, TableRow
 
+_KINDS_WITHOUT_TIME = ("images", "texts")
+
 
 @dataclass(frozen=True)
 class RowReader:
@@ -125,20 +127,26 @@ class RowReader:
             parsed.errors += [(location, text) for text in errors]
             return
         clip = self._build_clip(values, media, span, order, location)
-        invalid_row = _find_invalid_row(clip, self.needs_text)
+        invalid_row = _find_invalid_row(clip, self.needs_text, self.media_kind)
         if invalid_row is not None:
             parsed.invalid_rows.append(invalid_row)
         else:
             parsed.clips.append(clip)
-            if not values.get("id"):
+            # The default id of a text is that of its row, which occurs only once.
+            if not values.get("id") and self.media_kind != "texts":
                 parsed.rows_without_id.add(clip.row)
 
     def _build_clip(
         self, values: dict[str, str], media: str, span: Span, order: int, location: str
     ) -> Clip:
         """Build the clip of a row from its fields by meaning and the values parsed from them."""
+        default_id = (
+            f"{self.split}-{location.rpartition(':')[2]}"
+            if self.media_kind == "texts"
+            else _make_default_id(media, span)
+        )
         return Clip(
-            id=values.get("id") or _make_default_id(media, span),
+            id=values.get("id") or default_id,
             split=self.split,
             media=media,
             span=span,
@@ -172,6 +180,8 @@ class RowReader:
             except ValueError as error:
                 bounds.append(None)  # go on: errors in both times are reported together
                 errors.append(f"`{name}` {error}")
+        if self.media_kind in _KINDS_WITHOUT_TIME and bounds != [None, None]:
+            errors.append(f"{self.media_kind} have no times; `signal_start` and `_end` must be 0")
         unit: Literal["ms", "frames"] = "frames" if self.time_unit == "frames" else "ms"
         return media, Span(bounds[0], bounds[1], unit), errors
 
@@ -220,14 +230,17 @@ def _format_span_suffix(span: Span) -> str:
     return f"@{start or 0}-{end}"
 
 
-def _find_invalid_row(clip: Clip, needs_text: bool) -> InvalidRow | None:
+def _find_invalid_row(clip: Clip, needs_text: bool, media_kind: MediaKind) -> InvalidRow | None:
     """Return the invalid row of a clip without a text or without frames, or None if it is usable.
 
     Args:
         clip: Clip of a well-formed row.
         needs_text: Whether a clip without a text is unusable.
+        media_kind: Kind of signal; a text to translate must not be empty.
     """
     start, end = clip.span.start, clip.span.end
+    if media_kind == "texts" and not clip.media:
+        return InvalidRow(clip.row, clip.id, "empty_input", "`signal` is empty")
     if needs_text and not clip.texts[0]:
         return InvalidRow(clip.row, clip.id, "empty_text", "`output` is empty")
     if start is not None and end is not None and end <= start:

@@ -171,7 +171,7 @@ class VideoTsvSource(MediaTsvSource):
         table = read_table(path, self.get_table_name(split), self._assume_columns)
         if not any(set(columns) <= set(table.header) for columns in _SSVP_COLUMNS):
             return super().read_rows(split, path)
-        ignored_columns = (*self._table_config.ignore_columns, *_UNUSED_COLUMNS)
+        ignored_columns = (*self._ignored_columns, *_UNUSED_COLUMNS)
         rows = RowReader(
             _rename_columns(table), split, "ms", ignored_columns, media_kind=self.media_kind
         ).read()
