@@ -8,11 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from kinesweep.core.skeleton.pose import PointLayout
 
 RATE_TOLERANCE = 0.01
 """Share by which two frame rates may differ and count as one: 29.97 counts as 30, but 24 does not
 count as 25. A movement is then longer by at most one frame in a hundred."""
+
+_OPTIONAL_KEYS = ("has_mask", "rates_hz", "frame_size", "reads_video")
+"""Settings that are written only if they are in use, because earlier versions lack them."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +27,17 @@ class StreamSchema:
     Attributes:
         width: Values per frame, D.
         rate_hz: Frames per second, or None if clips differ.
-        dtype: Type on disk, `float16` or `float32`.
+        dtype: Type on disk, `float16` or `float32`; `uint8` for frames of a video.
         layout: Points whose coordinates are the values of a frame, in the order of the values; None
             if the values are not coordinates of points.
         has_mask: Whether each point has a further value after its coordinates: 1 where it was
             detected, otherwise 0.
         rates_hz: Pairs of a frame rate and its number of clips if clips differ, sorted by rate and
             rounded to 4 digits; otherwise empty.
+        frame_size: Side of a square RGB frame in pixels if the values of a frame are its pixels,
+            (side, side, 3); None for any other stream.
+        reads_video: Whether the pixels are not stored, but decoded from the videos when they are
+            read.
     """
 
     width: int
@@ -37,6 +46,13 @@ class StreamSchema:
     layout: PointLayout | None = None
     has_mask: bool = False
     rates_hz: tuple[tuple[float, int], ...] = ()
+    frame_size: int | None = None
+    reads_video: bool = False
+
+    @property
+    def bytes_per_frame(self) -> int:
+        """Return the size of a frame on disk in bytes; 0 if it is decoded from a video."""
+        return 0 if self.reads_video else self.width * np.dtype(self.dtype).itemsize
 
     def to_json(self) -> dict[str, Any]:
         """Convert the schema to plain values that JSON can represent.
@@ -45,11 +61,7 @@ class StreamSchema:
         """
         values = {**vars(self), "layout": self.layout.to_json() if self.layout else None}
         values["rates_hz"] = [list(pair) for pair in self.rates_hz]
-        return {
-            key: value
-            for key, value in values.items()
-            if value or key not in ("has_mask", "rates_hz")
-        }
+        return {key: value for key, value in values.items() if value or key not in _OPTIONAL_KEYS}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "StreamSchema":

@@ -8,6 +8,7 @@ from typing import Any
 
 from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.features.contract import Features, FeatureStep
+from kinesweep.features.frames import FramesFeatures
 from kinesweep.features.pose import PoseFeatures
 from kinesweep.features.precomputed_features import PrecomputedStep, PrecomputedStreamsStep
 from kinesweep.features.skeleton import SkeletonFeatures
@@ -31,6 +32,7 @@ def _build_video_features(config: Any) -> FeatureStep:
 _STEPS: Mapping[str, Callable[[Any], FeatureStep]] = {
     "pose": PoseFeatures,
     "video": _build_video_features,
+    "frames": FramesFeatures,
     "precomputed": PrecomputedStep,
     "streams": PrecomputedStreamsStep,
     "skeleton": SkeletonFeatures,

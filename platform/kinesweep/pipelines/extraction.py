@@ -71,7 +71,11 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
     source = build_source(recipe.effective_source)
     warnings = find_store_warnings(store)
     # A store whose videos were read earlier has been warned about then.
-    if recipe.features.kind == "video" and store.extraction and store.extraction.computed:
+    if (
+        recipe.features.kind in ("video", "frames")
+        and store.extraction
+        and store.extraction.computed
+    ):
         warnings += _find_video_warnings(source, store)
     for line in format_warning_lines(warnings):
         logger.warning(line)
@@ -106,13 +110,18 @@ def open_existing_store(recipe: Recipe) -> Store:
         StoreError: If they are not extracted, if the corpus has changed since, or if the store is
             damaged.
     """
+    from kinesweep.store.extraction.corpus_scan import find_video_source
     from kinesweep.store.extraction.plan import summarize_extraction_plan
+    from kinesweep.store.format.video_frames import record_video_source
 
     summary = summarize_extraction_plan(recipe)
     if not summary.exists:
         raise StoreError(
             f"the features of `{recipe.name}` are not extracted; run `kinesweep extract` first"
         )
+    # The corpus may have been moved since its extraction.
+    if (videos := find_video_source(recipe)) is not None:
+        record_video_source(summary.folder, videos)
     return open_store(summary.folder)
 
 

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
+from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.features.text import TextFeaturesConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig
@@ -235,6 +236,7 @@ SourceConfig = SingleSourceConfig | CorporaConfig
 FeaturesConfig = (
     PoseFeaturesConfig
     | VideoFeaturesConfig
+    | FramesFeaturesConfig
     | PrecomputedFeaturesConfig
     | StreamsFeaturesConfig
     | ImagesFeaturesConfig
@@ -258,6 +260,7 @@ AnySource = Annotated[
 AnyFeatures = Annotated[
     Annotated[PoseFeaturesConfig, Tag("pose")]
     | Annotated[VideoFeaturesConfig, Tag("video")]
+    | Annotated[FramesFeaturesConfig, Tag("frames")]
     | Annotated[PrecomputedFeaturesConfig, Tag("precomputed")]
     | Annotated[StreamsFeaturesConfig, Tag("streams")]
     | Annotated[ImagesFeaturesConfig, Tag("images")]
@@ -267,7 +270,7 @@ AnyFeatures = Annotated[
 ]
 FEATURES_KINDS_BY_SOURCE_KIND: dict[str, tuple[str, ...]] = {
     "pose_tsv": ("pose",),
-    "video_tsv": ("video",),
+    "video_tsv": ("video", "frames"),
     "feature_manifest": ("precomputed",),
     "feature_tsv": ("precomputed",),
     "image_tsv": ("images",),

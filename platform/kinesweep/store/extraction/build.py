@@ -28,6 +28,7 @@ from kinesweep.store.extraction.plan import (
 )
 from kinesweep.store.format.reader import ExtractionCounts, Store, open_store
 from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
+from kinesweep.store.format.video_frames import record_video_source
 
 
 class ClipProgressCallback(Protocol):
@@ -140,6 +141,7 @@ def build_store(
         # Another process may have committed an equal store first; then this one is discarded and
         # `store_dir` is opened all the same.
         commit_store_dir(folder, store_dir)
+    _record_videos(extraction, store_dir)
     store = open_store(store_dir)
     dropped_ids = {row.clip_id for row in dropped_rows}
     # A copied clip that disagrees with the others is dropped, not reused.
@@ -187,6 +189,7 @@ def _open_existing_store(extraction: ExtractionSpec, folder: Path) -> Store:
     Raises:
         StoreError: If the store is damaged, or it lost more clips than the limits allow.
     """
+    _record_videos(extraction, folder)
     store = open_store(folder)
     dropped_rows = [InvalidRow(**row) for row in store.manifest["dropped"]["rows"]]
     num_stored = sum(counts["clips"] for counts in store.manifest["splits"].values())
@@ -195,6 +198,17 @@ def _open_existing_store(extraction: ExtractionSpec, folder: Path) -> Store:
     check_dropped_share(dropped_rows, num_stored + len(dropped_rows), extraction.max_dropped_share)
     store.extraction = ExtractionCounts(0, num_stored, len(dropped_rows))
     return store
+
+
+def _record_videos(extraction: ExtractionSpec, folder: Path) -> None:
+    """Record where the videos of a store lie, if it decodes its frames from them.
+
+    Args:
+        extraction: Extraction that built or found the store.
+        folder: Folder of the store.
+    """
+    if extraction.videos is not None:
+        record_video_source(folder, extraction.videos)
 
 
 def _collect_results(

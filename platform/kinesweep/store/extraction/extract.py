@@ -214,7 +214,7 @@ def _parse_chunk_results(rows: list[dict[str, Any]]) -> Iterator[tuple[int, Chun
 def _encode_clip_status(status: ClipStatus) -> dict[str, Any]:
     """Convert a status to a row of plain values, with all that is nested as JSON strings."""
     streams = {
-        name: (stream.num_frames, stream.width, stream.rate_hz, stream.has_mask)
+        name: {key: value for key, value in vars(stream).items() if key != "layout"}
         for name, stream in status.streams.items()
     }
     # A column of its own can be dictionary-encoded; lengths and rates differ from clip to clip.
@@ -235,8 +235,7 @@ def _decode_clip_status(row: dict[str, Any]) -> ClipStatus:
     layouts = _parse_layouts(row.pop("layouts"))
     stream_items = zip(json.loads(row.pop("streams")).items(), layouts, strict=True)
     streams = {
-        name: StreamStatus(num_frames, width, rate_hz, layout, has_mask)
-        for (name, (num_frames, width, rate_hz, has_mask)), layout in stream_items
+        name: StreamStatus(**values, layout=layout) for (name, values), layout in stream_items
     }
     statistics = json.loads(row.pop("statistics"))
     return ClipStatus(

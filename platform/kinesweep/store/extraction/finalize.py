@@ -164,11 +164,13 @@ def _make_clip_record(chunk: ClipChunk, task: ClipTask, status: ClipStatus) -> C
         task: Clip and key of its features.
         status: Result for the clip, which must not be dropped.
     """
+    # Without stored features there is no shard.
+    is_stored = not any(stream.reads_video for stream in status.streams.values())
     return ClipRecord(
         clip=task.clip,
         lengths={name: stream.num_frames for name, stream in status.streams.items()},
         rates_hz={name: stream.rate_hz for name, stream in status.streams.items()},
-        shard=chunk.shard,
+        shard=chunk.shard if is_stored else "",
         shard_row=status.shard_row,
         key=task.key,
         digest=status.digest,
@@ -223,7 +225,7 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
     Args:
         name: Name of the stream.
         outcomes: Outcomes of all stored clips, at least one.
-        dtype: Stored dtype.
+        dtype: Stored dtype of numbers; frames are stored as `uint8`.
     """
     first = outcomes[0][2].streams[name]
     rates = [status.streams[name].rate_hz for _, _, status in outcomes]
@@ -231,7 +233,14 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
     rate_hz = rates[0] if len(set(rates)) == 1 else None
     rate_counts = () if rate_hz is not None else count_rates(rates)
     return StreamSchema(
-        first.width, rate_hz, dtype, first.layout, first.has_mask, rate_counts
+        first.width,
+        rate_hz,
+        dtype if first.frame_size is None else "uint8",
+        first.layout,
+        first.has_mask,
+        rate_counts,
+        first.frame_size,
+        first.reads_video,
     ).to_json()
 
 
@@ -244,6 +253,7 @@ def _remove_unlisted_files(folder: Path, files: Mapping[str, FileChecksum]) -> N
         folder: Staging folder.
         files: Path of each listed file, relative to the staging folder → checksum.
     """
-    for path in (folder / "shards").iterdir():
+    # A store that decodes its frames from videos has no shards, unless workers left files there.
+    for path in (folder / "shards").glob("*"):
         if f"shards/{path.name}" not in files:
             path.unlink()

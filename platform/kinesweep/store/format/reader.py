@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -23,11 +22,10 @@ from kinesweep.features.quality.media_statistics import MediaStatistics
 from kinesweep.features.quality.split_quality import SplitQuality, parse_quality_section
 from kinesweep.store.format.fingerprint import STORE_FORMAT
 from kinesweep.store.format.index import ClipRecord, parse_index_table
+from kinesweep.store.format.mapped_shard import MappedShard
 from kinesweep.store.format.statistics_table import STATISTICS, read_statistics_table
+from kinesweep.store.format.video_frames import VideoFrames
 from kinesweep.store.format.writer import INDEX, MANIFEST
-
-MappedShard = dict[str, tuple[NDArray[np.int64], NDArray[np.floating]]]
-"""Stream → offsets and flattened values of its clips; both are views of the mapped file."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +146,11 @@ class Store:
         """Return split → quality of its poses; empty for a store without statistics of media."""
         return parse_quality_section(self.manifest.get("quality", {}))
 
-    def get_features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
-        """Return the features of a clip as views of its shard.
+    def get_features(self, record: ClipRecord) -> dict[str, NDArray[Any]]:
+        """Return the features of a clip as views of its shard, or decode its video.
 
-        The shard is memory-mapped on first use and stays mapped as long as the store is open.
+        The shard is memory-mapped on first use and stays mapped as long as the store is open. With
+        `features.storage: video` there is none: the frames are decoded on every call.
 
         Args:
             record: Record of the clip, from `get_records`.
@@ -160,24 +159,35 @@ class Store:
             Stream → read-only array (T, D) in the stored dtype.
 
         Raises:
-            StoreError: If the shard is damaged.
+            StoreError: If the shard is damaged, or the video cannot be read or has changed.
         """
+        if self.reads_video:
+            return self._video_frames.read(record)
         shard = self._shards.get(record.shard)
         if shard is None:
             shard = self._shards[record.shard] = self._map_shard(record.shard)
-        features = {}
-        for stream, (offsets, values) in shard.items():
-            start, stop = offsets[record.shard_row], offsets[record.shard_row + 1]
-            # Slicing and reshaping return views, so no feature is read before it is used.
-            features[stream] = values[start:stop].reshape(record.lengths[stream], -1)
-        return features
+        # Slicing and reshaping return views, so no feature is read before it is used.
+        return {
+            stream: values.reshape(record.lengths[stream], -1)
+            for stream, values in shard.get_values(record.shard_row).items()
+        }
 
     def compute_clip_bytes(self, record: ClipRecord) -> int:
         """Compute the size of a clip's features in all streams, in bytes."""
         return sum(
-            record.lengths[name] * schema.width * np.dtype(schema.dtype).itemsize
+            record.lengths[name] * schema.bytes_per_frame
             for name, schema in self.schema.streams.items()
         )
+
+    @property
+    def reads_video(self) -> bool:
+        """Return whether the store holds no pixels, but decodes the videos of the corpus."""
+        return any(stream.reads_video for stream in self.schema.streams.values())
+
+    @cached_property
+    def _video_frames(self) -> VideoFrames:
+        """Return the reader of frames that the store does not hold."""
+        return VideoFrames(self.folder, self.schema)
 
     @cached_property
     def _records(self) -> dict[str, list[ClipRecord]]:
@@ -200,7 +210,7 @@ class Store:
         return dict(zip(keys, statistics, strict=True))
 
     def _map_shard(self, shard: str) -> MappedShard:
-        """Map a shard into memory and return views of its streams.
+        """Map a shard into memory.
 
         Args:
             shard: Path of the shard, relative to the store.
@@ -210,16 +220,9 @@ class Store:
         """
         path = self.folder / shard
         try:
-            # `write_arrow_table` writes one record batch per shard. The arrays keep the mapping
-            # alive.
-            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+            return MappedShard(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise _make_damage_error(path, str(error)) from None
-        columns = zip(batch.schema.names, batch.columns, strict=True)
-        return {
-            stream: (_to_numpy_view(column.offsets), _to_numpy_view(column.values))
-            for stream, column in columns
-        }
 
 
 def open_store(folder: Path) -> Store:
@@ -276,15 +279,6 @@ def _check_store_files(folder: Path, manifest: dict[str, Any]) -> None:
     # Only the index is hashed: opening reads it anyway, but leaves the shards unread.
     if compute_file_sha256(folder / INDEX) != manifest["files"][INDEX]["sha256"]:
         raise _make_damage_error(folder / INDEX, "its SHA-256 is wrong")
-
-
-def _to_numpy_view(array: pa.Array) -> NDArray[Any]:
-    """Return a NumPy view of an Arrow array.
-
-    Raises:
-        pa.ArrowInvalid: If the data would have to be copied.
-    """
-    return array.to_numpy(zero_copy_only=True)
 
 
 def _make_damage_error(path: Path, reason: str) -> StoreError:
