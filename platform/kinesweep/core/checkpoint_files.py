@@ -43,7 +43,15 @@ def compute_weights_digest(folder: Path) -> str:
     Raises:
         CheckpointError: If the folder is neither a model folder nor a run folder.
     """
-    path = find_weights_file(folder)
+    return compute_cached_sha256(find_weights_file(folder))
+
+
+def compute_cached_sha256(path: Path) -> str:
+    """Compute the SHA-256 of a file, cached in this process until its size or time changes.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
     file_stat = path.stat()
     return _compute_cached_digest(path, file_stat.st_size, file_stat.st_mtime_ns)
 

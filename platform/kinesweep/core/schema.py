@@ -106,6 +106,15 @@ class StoreSchema:
             name: stream.vocabulary for name, stream in self.streams.items() if stream.vocabulary
         }
 
+    @property
+    def frame_sizes(self) -> dict[str, int]:
+        """Return stream name → height and width in pixels, for the streams of decoded frames."""
+        return {
+            name: stream.frame_size
+            for name, stream in self.streams.items()
+            if stream.frame_size is not None
+        }
+
 
 def count_rates(rates_hz: Iterable[float]) -> tuple[tuple[float, int], ...]:
     """Count the clips of each frame rate.

@@ -26,6 +26,8 @@ from kinesweep.features.texts.hf_tokenizer import add_tokens, find_tags
 
 # A punctuation mark, with the space before it. The listed ASCII symbols are not in class P.
 _PUNCTUATION = r"▁?(?:\p{P}|[$+<=>^`|~])"
+
+
 def train_tokenizer(
     config: TrainedTokenizerConfig, texts: Sequence[str], prompts: Sequence[str]
 ) -> Any:

@@ -150,8 +150,7 @@ def _build_spans(
         if kind == "stream":
             num_frames = int(batch.frame_masks[name][row].sum())
             # With few positions, the model truncates streams, which leaves `count` vectors.
-            encoder: Any = model.encoders[name]
-            source_spans = tuple(encoder.get_source_spans(num_frames)[:count])
+            source_spans = tuple(model.get_source_spans(name, num_frames)[:count])
         spans.append(AttentionSpan(kind, first, first + count, name, source_spans))
         first += count
     return spans

@@ -21,6 +21,7 @@ from kinesweep.config.recipe.h5_shards import (
     fill_in_stream_names,
 )
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.vision_checks import check_vision_model, list_frame_streams
 from kinesweep.config.recipe.paths import (
     make_paths_absolute,
     make_paths_portable,
@@ -101,6 +102,7 @@ class Recipe(StrictConfig):
         cross_checks.check_crop_poses(corpora, features)
         cross_checks.check_averaged_checkpoints(training, self.checkpoints)
         cross_checks.check_spatial_augmentation(self.batch.augmentation, features)
+        check_vision_model(model, features)
         return self
 
     @property
@@ -145,18 +147,17 @@ class Recipe(StrictConfig):
     def effective_model(self) -> ModelConfig:
         """Return the `model` section as the training stage uses it.
 
-        Encoders of streams that are not selected are left out. In the stage `projectors`, the
-        backbone is frozen and has no adapters.
+        Encoders and vision model of streams that are not selected are left out. In the stage
+        `projectors`, backbone and vision model are frozen and have no adapters.
         """
+        unselected = self._unselected_streams
         model = self.model.model_copy(
-            update={"encoders": _exclude_streams(self.model.encoders, self._unselected_streams)}
+            update={"encoders": _exclude_streams(self.model.encoders, unselected)}
         )
-        if self.training.stage != "projectors":
-            return model
+        if model.vision is not None and set(list_frame_streams(self.features)) <= unselected:
+            model = model.model_copy(update={"vision": None})
         # The recipe keeps the adapters for the later stage; this stage trains without them.
-        backbone = model.backbone.model_copy(update={"lora": None})
-        frozen = tuple(dict.fromkeys([*model.freeze, "backbone"]))
-        return model.model_copy(update={"backbone": backbone, "freeze": frozen})
+        return model.restrict_to_encoders() if self.training.stage == "projectors" else model
 
     @property
     def _unselected_streams(self) -> set[str]:

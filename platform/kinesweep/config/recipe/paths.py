@@ -7,9 +7,11 @@ taken for a hub id and stays unchanged.
 from pathlib import Path
 from typing import Any
 
+from kinesweep.config.recipe.model.vision import normalize_hashed_vision
 from kinesweep.config.recipe.source import ESTIMATOR_PLACEHOLDER
-from kinesweep.core.checkpoint_files import compute_weights_digest
+from kinesweep.core.checkpoint_files import compute_cached_sha256, compute_weights_digest
 from kinesweep.core.clip import SPLITS
+from kinesweep.core.hashing import compute_fingerprint
 
 RecipeDict = dict[str, Any]
 # Keys of a source whose values are folders, for all kinds of sources.
@@ -18,7 +20,9 @@ _PATH_KEYS = ("train", "validation", "test", *_FOLDER_KEYS)
 
 
 def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
-    """Make all local paths absolute and set `model.init_sha256`, the hash of the initial weights.
+    """Make all local paths absolute and set the hashes of initial weights and vision model.
+
+    The hashes are `model.init_sha256` and `model.vision.sha256`.
 
     Paths of corpora and of the store are always made absolute, other paths only if they exist.
 
@@ -43,6 +47,9 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
     model = recipe["model"]
     if model["init_from"] is not None and model["init_sha256"] is None:
         model["init_sha256"] = compute_weights_digest(Path(model["init_from"]))
+    vision = model.get("vision")
+    if vision is not None and vision["sha256"] is None:
+        vision["sha256"] = _compute_vision_digest(vision)
 
 
 def make_paths_portable(recipe: RecipeDict) -> None:
@@ -86,7 +93,9 @@ def restore_estimator_root(recipe: RecipeDict) -> None:
 
 
 def strip_model_paths(recipe: RecipeDict) -> None:
-    """Reduce paths and hub ids to their last component, and `model.init_from` to a hash of weights.
+    """Reduce paths and hub ids to their last component or to a hash of weights.
+
+    `model.init_from` and local weights of `model.vision` are reduced to a hash.
 
     The configuration hash then does not depend on where models are stored.
 
@@ -96,14 +105,34 @@ def strip_model_paths(recipe: RecipeDict) -> None:
     Raises:
         CheckpointError: If the hash is not recorded and `model.init_from` is not a model folder.
     """
-    # Read before the loop, which reduces it to a file name.
+    # Read before the loop, which reduces them to file names.
     init_from = recipe["model"]["init_from"]
+    vision = recipe["model"].get("vision")
+    vision_hash = None if vision is None else vision["sha256"] or _compute_vision_digest(vision)
     for section, key in _list_resource_keys(recipe):
         section[key] = Path(section[key]).name
     if init_from is not None:
         # Model folders of runs all have the same name (`best`), so the weights identify them.
         recorded_hash = recipe["model"].pop("init_sha256")
         recipe["model"]["init_from"] = recorded_hash or compute_weights_digest(Path(init_from))
+    if vision is not None:
+        del vision["sha256"]
+        vision["pretrained"] = vision_hash or vision["pretrained"]
+    normalize_hashed_vision(recipe["model"])
+
+
+def _compute_vision_digest(vision: RecipeDict) -> str | None:
+    """Compute the hash of the local weights of a vision model; None for a hub id or none at all.
+
+    Args:
+        vision: Plain values of the section `model.vision`.
+    """
+    path = Path(vision["pretrained"] or "")
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    if not vision["pretrained"] or not files:
+        return None
+    digests = [compute_cached_sha256(file) for file in files]
+    return digests[0] if len(digests) == 1 else compute_fingerprint(digests)
 
 
 def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path) -> None:
@@ -153,6 +182,8 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
     resource_keys += [
         (video_encoder, key) for key in ("pretrained", "checkpoint") if key in video_encoder
     ]
+    if recipe["model"].get("vision") is not None:
+        resource_keys.append((recipe["model"]["vision"], "pretrained"))
     if recipe["model"]["tokenizer"]["kind"] == "folder":
         resource_keys.append((recipe["model"]["tokenizer"], "path"))
     resource_keys.append((evaluation, "wordnet"))

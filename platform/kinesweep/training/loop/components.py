@@ -83,7 +83,9 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
     model_config, batch_config = recipe.effective_model, recipe.effective_batch
     tokenizer = _build_run_tokenizer(model_config, recipe.prompt, batch_config, store)
     needs_statistics = any(
-        model_config.get_encoder_config(name).standardize for name in store.schema.widths
+        model_config.get_encoder_config(name).standardize
+        for name in store.schema.widths
+        if name not in store.schema.frame_sizes
     )
     model = build_translator(
         model_config,
@@ -93,6 +95,7 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         compute_frame_statistics(store) if needs_statistics else None,
         device,
         skeletons=find_skeletons(model_config, store.schema),
+        frame_sizes=store.schema.frame_sizes,
     )
     if model_config.reference is not None:
         run_on_rank_zero(

@@ -39,6 +39,7 @@ from kinesweep.core.collectives import (
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models.checkpoint_io import load_checkpoint_weights
 from kinesweep.models.translator import Translator
+from kinesweep.training.loop.parameter_groups import split_vision_groups
 from kinesweep.training.loop.step_data_loader import StepDataLoader
 from kinesweep.training.run_records.metrics import MetricsRecorder
 from kinesweep.training.run_records.throughput import ThroughputSnapshot, compute_throughput
@@ -141,6 +142,11 @@ class TranslatorTrainer(Seq2SeqTrainer):
         shards the weights gathers them into a copy.
         """
         return self.model
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Create the optimizer; the vision model has its own learning rate if one is set."""
+        split_vision_groups(super().create_optimizer(model), self.model)
+        return self.optimizer
 
     def get_train_dataloader(self) -> StepDataLoader:
         """Return the data loader of this rank's batches, which accelerate must not replace."""

@@ -10,6 +10,7 @@ from kinesweep.config.recipe.model.encoders import EncoderConfig, LinearEncoderC
 from kinesweep.config.recipe.model.fusion import FusionConfig, TimeFusionConfig
 from kinesweep.config.recipe.model.graph import GraphEncoderConfig
 from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
+from kinesweep.config.recipe.model.vision import VisionConfig
 from kinesweep.config.token_list import NewTokens
 
 
@@ -86,6 +87,11 @@ class ModelConfig(StrictConfig):
     reference: MotionReferenceConfig | None = Field(
         None, description="Comparison of a stream with a reference stream; default: none."
     )
+    vision: VisionConfig | None = Field(
+        None,
+        description="Image or video model that is trained on the decoded frames of"
+        " `features.kind: frames`; default: none.",
+    )
     backbone: BackboneConfig = Field(description="The language model.")
     tokenizer: TokenizerConfig = Field(TrainedTokenizerConfig(), description="The tokenizer.")
     append_eos: bool | None = Field(
@@ -123,9 +129,10 @@ class ModelConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_trainable(self) -> "ModelConfig":
-        """Check that `freeze` leaves the encoders or the backbone to be trained."""
-        # Every weight belongs to one of these two parts.
-        if {"encoder", "backbone"} <= set(self.freeze):
+        """Check that encoders, backbone or vision model are left to be trained."""
+        # Every weight belongs to one of these parts.
+        trains_vision = self.vision is not None and not self.vision.freeze
+        if {"encoder", "backbone"} <= set(self.freeze) and not trains_vision:
             raise ValueError("`freeze` leaves nothing to train")
         return self
 
@@ -147,13 +154,23 @@ class ModelConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_backbone_lora(self) -> "ModelConfig":
-        """Check that adapters of the backbone adapt weights that were trained before."""
+        """Check that adapters of backbone and vision model adapt weights trained before."""
         # LoRA freezes the base weights, which are useful only if they were trained before.
         has_random_weights = self.backbone.pretrained is None and self.init_from is None
         if has_random_weights and self.backbone.lora is not None:
             raise ValueError(
                 "`backbone.lora` needs `backbone.pretrained` or `init_from`; random weights would"
                 " never be trained"
+            )
+        vision = self.vision
+        if (
+            vision is not None
+            and vision.lora is not None
+            and not (vision.pretrained or self.init_from)
+        ):
+            raise ValueError(
+                "`vision.lora` needs `vision.pretrained` or `init_from`; random weights would never"
+                " be trained"
             )
         return self
 
@@ -198,3 +215,10 @@ class ModelConfig(StrictConfig):
         backbone = self.backbone
         is_frozen = "backbone" in self.freeze or backbone.lora is not None
         return backbone.pretrained is not None and is_frozen
+
+    def restrict_to_encoders(self) -> "ModelConfig":
+        """Return the section with all parts but the encoders frozen, and without their adapters."""
+        backbone = self.backbone.model_copy(update={"lora": None})
+        frozen = tuple(dict.fromkeys([*self.freeze, "backbone"]))
+        vision = self.vision and self.vision.model_copy(update={"lora": None, "freeze": True})
+        return self.model_copy(update={"backbone": backbone, "freeze": frozen, "vision": vision})
