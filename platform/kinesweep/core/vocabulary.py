@@ -1,4 +1,4 @@
-"""The facts about vocabularies that a model needs: sizes, special tokens, and which tokens they are.
+"""The facts about vocabularies that a model needs: sizes, special tokens, identity.
 
 `Vocabulary` is that of the tokenizer of texts to generate. `TokenVocabulary` is that of a stream of
 token ids, the input of a model that translates texts.

@@ -13,6 +13,7 @@ they are not tried.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from kinesweep.evaluation.tokenization.tokenizers import create_bleu, find_bleu_
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
 
+_NUM_TOKEN_PLACES = 4096
 # Maximum n-gram order of BLEU-4; less if all references are shorter.
 _MAX_ORDER = 4
 
@@ -179,10 +181,21 @@ def _average_over_time(store: Store, records: Sequence[ClipRecord]) -> NDArray[n
         One row for each clip, (clips, sum of the streams' widths).
     """
     clip_rows = [
-        np.concatenate([x_TD.mean(axis=0, dtype=np.float32) for x_TD in streams.values()])
+        np.concatenate([_summarize_stream(x_TD) for x_TD in streams.values()])
         for streams in map(store.get_features, records)
     ]
     return np.stack(clip_rows)
+
+
+def _summarize_stream(x_TD: NDArray[Any]) -> NDArray[np.float32]:
+    """Summarize a stream of a clip as one vector: its mean, or the frequencies of token ids.
+
+    Ids share a fixed number of places, so that the vector is short for any vocabulary.
+    """
+    if x_TD.dtype.kind != "i":
+        return np.asarray(x_TD.mean(axis=0, dtype=np.float32))
+    counts = np.bincount(x_TD[:, 0] % _NUM_TOKEN_PLACES, minlength=_NUM_TOKEN_PLACES)
+    return (counts / len(x_TD)).astype(np.float32)
 
 
 def _normalize_rows(x_ND: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,11 +8,13 @@ from pathlib import Path
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
+from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError, KinesweepError, SourceError
 from kinesweep.core.paths import resolve_path_inside
 from kinesweep.export.input_failure import FAILED_KEY, InputFailure
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
+from kinesweep.export.text_inputs import make_text_input, read_line_inputs
 from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from kinesweep.sources.tsv.media_names import MediaKind
@@ -25,6 +27,9 @@ _MEDIA_KINDS: Mapping[str, MediaKind] = {
     "pose_tsv": "poses",
     "video_tsv": "videos",
     "feature_tsv": "features",
+    "image_tsv": "images",
+    "text_tsv": "texts",
+    "signwriting_tsv": "texts",
 }
 # Name of the document that contains all clips if `--document` is given.
 _SINGLE_DOCUMENT_NAME = "all"
@@ -114,14 +119,25 @@ def _expand_path(path: Path, source: SingleSourceConfig) -> _Expansion:
     # A folder of images passes `is_accepted` for video models and is then a single clip.
     if path.is_dir() and not is_accepted(path):
         files = [file for file in sorted(path.rglob("*")) if is_accepted(file)]
-        return [(str(file), Input(file)) for file in files], []
+        return _make_file_inputs(files, source), []
     if not path.exists():
         raise InputError(f"`{path}` does not exist")
     if path.suffix.lower() == _TABLE_SUFFIX:
         if isinstance(source, SkeletonsConfig):
             return _read_motion_table(path, source)
         return _read_media_table(path, source)
-    return [(str(path), Input(path))], []
+    return _make_file_inputs([path], source), []
+
+
+def _make_file_inputs(files: Sequence[Path], source: SingleSourceConfig) -> list[tuple[str, Input]]:
+    """Make an input of each file, or of each line of files with texts.
+
+    Raises:
+        InputError: If a text file cannot be read or has no text.
+    """
+    if isinstance(source, TextTsvConfig | SignWritingTsvConfig):
+        return [named for file in files for named in read_line_inputs(file, source)]
+    return [(str(file), Input(file)) for file in files]
 
 
 def _read_media_table(path: Path, source: SingleSourceConfig) -> _Expansion:
@@ -144,7 +160,13 @@ def _read_media_table(path: Path, source: SingleSourceConfig) -> _Expansion:
     time_unit = source.time_unit if isinstance(source, TsvConfig | FeatureTsvConfig) else "ms"
     rows = RowReader(table, "test", time_unit, needs_text=False, media_kind=media_kind).read()
     failures = _list_table_failures(rows.errors, rows.invalid_rows)
-    return _make_inputs(rows.clips, lambda clip: _make_input(path, clip), failures)
+
+    def make_input(clip: Clip) -> Input:
+        if isinstance(source, TextTsvConfig | SignWritingTsvConfig):
+            return make_text_input(path, clip, source, _get_document_name(path, clip))
+        return _make_input(path, clip)
+
+    return _make_inputs(rows.clips, make_input, failures)
 
 
 def _read_motion_table(table: Path, source_config: SkeletonsConfig) -> _Expansion:

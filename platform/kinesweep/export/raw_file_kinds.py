@@ -13,7 +13,7 @@ from kinesweep.core.video_files import VIDEO_SUFFIXES, is_video_file
 from kinesweep.sources.precomputed.pt_features import FEATURE_SUFFIX
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
 from kinesweep.sources.skeletons.motion_file import MOTION_SUFFIXES
-from kinesweep.sources.tsv.media_names import ARRAY_SUFFIXES, POSE_SUFFIX
+from kinesweep.sources.tsv.media_names import ARRAY_SUFFIXES, IMAGE_SUFFIXES, POSE_SUFFIX
 from kinesweep.sources.video.video_reader import has_images
 
 
@@ -41,6 +41,16 @@ def _is_video(path: Path) -> bool:
     return has_images(path) if path.is_dir() else is_video_file(path.name)
 
 
+TEXT_SUFFIX = ".txt"
+"""Suffix of files with texts to translate, one in each line."""
+TEXT_COLUMN = "source_text"
+"""Request column for a text to translate, the only one that is no bytes."""
+_TEXT_FILES = (
+    lambda path: path.suffix.lower() == TEXT_SUFFIX,
+    (POSE_SUFFIX, *ARRAY_SUFFIXES, SHARD_SUFFIX, *IMAGE_SUFFIXES, *VIDEO_SUFFIXES),
+    TEXT_COLUMN,
+    TEXT_SUFFIX,
+)
 RAW_FILE_KINDS: Mapping[str, RawFileKind] = {
     "pose_tsv": RawFileKind(
         f"`{POSE_SUFFIX}` files",
@@ -66,6 +76,15 @@ RAW_FILE_KINDS: Mapping[str, RawFileKind] = {
         "array",
         ARRAY_SUFFIXES[0],
     ),
+    "image_tsv": RawFileKind(
+        f"images ({', '.join(IMAGE_SUFFIXES)})",
+        lambda path: path.suffix.lower() in IMAGE_SUFFIXES,
+        (POSE_SUFFIX, FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEO_SUFFIXES),
+        "image",
+        IMAGE_SUFFIXES[0],
+    ),
+    "text_tsv": RawFileKind("texts", *_TEXT_FILES),
+    "signwriting_tsv": RawFileKind("texts in Formal SignWriting", *_TEXT_FILES),
     "h5_shards": RawFileKind(
         f"`{SHARD_SUFFIX}` files with one dataset per stream",
         lambda path: path.suffix == SHARD_SUFFIX,

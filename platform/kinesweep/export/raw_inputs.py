@@ -13,22 +13,27 @@ from pathlib import Path
 from kinesweep.config.recipe.h5_shards import StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import FeaturesConfig, PoseTsvConfig, SingleSourceConfig
+from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
+from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.schema import RATE_TOLERANCE
 from kinesweep.core.skeleton.pose import PoseSequence
+from kinesweep.core.tables.text_encoding import decode_text
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.export.raw_file_kinds import RAW_FILE_KINDS
 from kinesweep.features.quality.corpus_findings import find_rate_findings
 from kinesweep.sources import read_pose
-from kinesweep.sources.base import Media, SkeletonMotion
+from kinesweep.sources.base import Media, SkeletonMotion, SourceImage, SourceText
+from kinesweep.sources.images.image_file import read_image
 from kinesweep.sources.precomputed.feature_files import read_feature_file
 from kinesweep.sources.precomputed.pt_features import read_features
 from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
 from kinesweep.sources.skeletons.motion_file import read_single_motion
 from kinesweep.sources.tsv.media_names import get_pose_path
 from kinesweep.sources.video.frame_rate import is_plausible_rate
+from kinesweep.sources.written.text_tsv import make_source_text
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +106,8 @@ def read_raw_file(
         return VideoSegment(file, span, source.fps, pose_path)
     if isinstance(source, SkeletonsConfig):
         return _read_motion(source, file, span, auxiliary_file)
+    if isinstance(source, TextTsvConfig | SignWritingTsvConfig | ImageTsvConfig):
+        return _read_untimed(source, file, span)
     if source.kind == "feature_tsv":
         return read_feature_file(file, span, source.fps, source.time_axis)
     if source.kind == "h5_shards":
@@ -116,6 +123,33 @@ def read_raw_file(
     if span.start is not None or (span.end is not None and span.unit != "frames"):
         raise InputError(_SPAN_ERROR.format(file))
     return read_features(file, source.fps, span.end)
+
+
+def _read_untimed(
+    source: TextTsvConfig | SignWritingTsvConfig | ImageTsvConfig, file: Path, span: Span
+) -> SourceText | SourceImage:
+    """Read a file with one image or one text.
+
+    Args:
+        source: Corpus that the model was trained on.
+        file: Path of the file; a text is its whole content without the last line break.
+        span: Part of the file, which must be the whole.
+
+    Raises:
+        ClipError: If the file cannot be read.
+        InputError: If a span is given.
+    """
+    if not span.is_full:
+        raise InputError(f"`{file}` has no times; remove the span")
+    if isinstance(source, ImageTsvConfig):
+        return SourceImage(read_image(file))
+    try:
+        text = decode_text(file.read_bytes()).removesuffix("\n")
+    except FileNotFoundError:
+        raise ClipError(f"`{file}` does not exist", "missing_file") from None
+    except (OSError, ValueError) as error:
+        raise ClipError(f"`{file}` cannot be read: {error}", "unreadable") from None
+    return make_source_text(text, source)
 
 
 def _find_pose_file(features: FeaturesConfig, video: Path) -> Path | None:

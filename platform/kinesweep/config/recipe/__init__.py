@@ -21,7 +21,7 @@ from kinesweep.config.recipe.h5_shards import (
     fill_in_stream_names,
 )
 from kinesweep.config.recipe.model import ModelConfig
-from kinesweep.config.recipe.model.vision_checks import check_vision_model, list_frame_streams
+from kinesweep.config.recipe.model.vision_checks import list_frame_streams
 from kinesweep.config.recipe.paths import (
     make_paths_absolute,
     make_paths_portable,
@@ -102,7 +102,7 @@ class Recipe(StrictConfig):
         cross_checks.check_crop_poses(corpora, features)
         cross_checks.check_averaged_checkpoints(training, self.checkpoints)
         cross_checks.check_spatial_augmentation(self.batch.augmentation, features)
-        check_vision_model(model, features)
+        cross_checks.check_stream_encoders(model, features)
         return self
 
     @property

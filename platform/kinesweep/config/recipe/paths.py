@@ -136,7 +136,9 @@ def _compute_vision_digest(vision: RecipeDict) -> str | None:
 
 
 def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path) -> None:
-    """Set the folder of a recipe's video model or frame embedder; do nothing if it has neither.
+    """Set the folder of the files that compute a recipe's features; do nothing if it has none.
+
+    They are a video or image model and a font, a frame embedder, or the tokenizer of source texts.
 
     Args:
         recipe: Plain values of a recipe, modified in place.
@@ -150,6 +152,11 @@ def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path) -> None:
         video_encoder["checkpoint"] = str(encoder_dir / Path(video_encoder["checkpoint"]).name)
     if "pretrained" in video_encoder:
         video_encoder["pretrained"] = str(encoder_dir)
+    features = recipe.get("features", {})
+    if features.get("font") is not None:
+        features["font"] = str(encoder_dir / Path(features["font"]).name)
+    if "path" in (features.get("tokenizer") or {}):
+        features["tokenizer"]["path"] = str(encoder_dir)
 
 
 def _get_encoder_sections(recipe: RecipeDict) -> tuple[RecipeDict, RecipeDict]:
@@ -182,6 +189,11 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
     resource_keys += [
         (video_encoder, key) for key in ("pretrained", "checkpoint") if key in video_encoder
     ]
+    features = recipe.get("features", {})
+    resource_keys += [(features, "font")] if "font" in features else []
+    # Of source texts; a tokenizer without files has no path.
+    source_tokenizer = features.get("tokenizer") or {}
+    resource_keys += [(source_tokenizer, "path")] if "path" in source_tokenizer else []
     if recipe["model"].get("vision") is not None:
         resource_keys.append((recipe["model"]["vision"], "pretrained"))
     if recipe["model"]["tokenizer"]["kind"] == "folder":

@@ -27,7 +27,8 @@ def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatist
         split: Name of the split.
 
     Returns:
-        Stream → mean (D,) and standard deviation (D,), both 0 if the split is empty.
+        Stream → mean (D,) and standard deviation (D,), both 0 if the split is empty. Streams of
+        pixels and of token ids are left out.
 
     Raises:
         StoreError: If there is no such split, or a shard is damaged.
@@ -36,7 +37,10 @@ def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatist
     num_clips = min(len(records), _MAX_CLIPS)
     sampled_records = [records[i * len(records) // num_clips] for i in range(num_clips)]
     statistics: FrameStatistics = {}
-    for stream, width in store.schema.widths.items():
+    for stream, schema in store.schema.streams.items():
+        if np.dtype(schema.dtype).kind in "ui":
+            continue  # neither pixels nor token ids are standardized
+        width = schema.width
         num_frames, sum_D, sum_of_squares_D = 0, np.zeros(width), np.zeros(width)
         for record in sampled_records:
             # float64, because sums of float16 values would lose digits.
