@@ -31,7 +31,8 @@ def translate(
     inputs: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Poses, videos or features (as in training), folders of them, or a TSV.",
+            help="Poses, videos, features, images or `.txt` files with a text in each line (as in"
+            " training), folders of them, or a TSV.",
             show_default=False,
         ),
     ] = None,

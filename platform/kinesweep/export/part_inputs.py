@@ -21,10 +21,11 @@ from kinesweep.core.paths import resolve_path_inside
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
 from kinesweep.sources import build_source
 from kinesweep.sources.tsv.media_column import MediaColumn
+from kinesweep.sources.tsv.media_names import MediaKind, get_pose_path
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_columns import MEANING_BY_NAME
 from kinesweep.sources.tsv.tsv_reader import Table, raise_table_errors, read_table
-from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader, get_pose_path
+from kinesweep.sources.tsv.tsv_rows import RowReader
 
 logger = logging.getLogger(__name__)
 

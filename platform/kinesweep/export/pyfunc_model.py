@@ -1,7 +1,8 @@
 """A bundle as an MLflow `python_function` model: `mlflow models serve -m BUNDLE` serves it by HTTP.
 
 A row contains either the bytes of a file (base64 in JSON), in the column `pose` or `video`,
-depending on the training data, or `features`, frames × numbers as returned by
+depending on the training data, or a text to translate in the column `source_text`, or `features`,
+frames × numbers as returned by
 `Bundle.compute_features`. A model with several streams takes a file with all of them (`shard`) or
 one column `features_{stream}` each; a model with several parts of features takes the bytes of a
 file for each, in a column with the name of the stream. A model that compares motions takes the
@@ -116,12 +117,14 @@ class BundleModel:
             if not isinstance(row.get(column), float | None)
         }
         content, reference = row.get(file_column), row.get(REFERENCE_COLUMN)
+        if isinstance(content, str):  # only a text to translate is no bytes
+            content = f"{content}\n".encode()
         if isinstance(content, bytes) and not frames_by_stream:
             return self._compute_file_features(content, reference, suffix, row_index)
         has_file = isinstance(content, bytes) or isinstance(reference, bytes)
         if not has_file and len(frames_by_stream) == len(feature_columns):
             features = {
-                stream: np.asarray(frames, np.float32)
+                stream: np.asarray(frames, self._get_input_dtype(stream))
                 for stream, frames in frames_by_stream.items()
             }
             for stream, x_TD in features.items():
@@ -152,6 +155,11 @@ class BundleModel:
             streams = {stream: Input(file) for stream, file in files.items()}
             item = Input(next(iter(files.values())), streams=streams)
             return self._bundle.compute_feature_arrays(item)
+
+    def _get_input_dtype(self, stream: str) -> Any:
+        """Return the dtype of a stream's features: whole numbers for token ids and pixels."""
+        dtype = np.dtype(self._bundle.loaded.features["streams"][stream]["dtype"])
+        return dtype if dtype.kind in "ui" else np.float32
 
     def _compute_file_features(
         self, content: bytes, reference: Any, suffix: str, row_index: int

@@ -66,7 +66,10 @@ def compute_raw_features(
                 logger.warning(f"{kind}: {text}")
         rounded_features = {
             name: replace(
-                features, x_TD=round_to_store_dtype(features.x_TD, metadata["store_dtype"])
+                features,
+                x_TD=round_to_store_dtype(
+                    features.x_TD, features.fixed_dtype or metadata["store_dtype"]
+                ),
             )
             for name, features in step.compute_features(media).items()
         }

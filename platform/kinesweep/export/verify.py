@@ -32,13 +32,14 @@ from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export.bundle import PREDICTIONS
 from kinesweep.export.bundle_manifest import check_bundle_files
 from kinesweep.export.input_translation import StreamFeatures
+from kinesweep.export.raw_file_kinds import TEXT_SUFFIX
 from kinesweep.export.raw_inputs import Input
 from kinesweep.export.translate import Bundle
 from kinesweep.sources import build_source
 from kinesweep.sources.base import Source
 from kinesweep.sources.precomputed.clip_h5_file import write_streams
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
-from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
+from kinesweep.sources.tsv.media_names import POSE_SUFFIX
 from kinesweep.store import Store, open_store
 from kinesweep.training.reproducibility.determinism import configure_process
 
@@ -259,6 +260,11 @@ def _prepare_raw_files(source_kind: str, source: Source, clip: Clip, temp_dir: P
     if source_kind == "h5_shards":
         streams: Any = source.read(clip)
         return [write_streams(temp_dir / f"clip{SHARD_SUFFIX}", streams)]
+    if source_kind in ("text_tsv", "signwriting_tsv"):
+        path = temp_dir / f"clip{TEXT_SUFFIX}"
+        # The line break of the text, if it ends in one, must not be taken for that of the file.
+        path.write_bytes(f"{clip.media}\n".encode())
+        return [path]
     path = source.resolve_media_path(clip)
     if source_kind != "skeletons":
         return [path, *source.list_auxiliary_files(clip)]

@@ -85,9 +85,9 @@ class Augmentation:
             seed_stream = self.augmentation_pairs.get(name, name)
             rng = create_generator(self.seed, "augmentation", epoch, clip_id, seed_stream)
             # Indexing by an array copies; `_transform_points` relies on this and works in place.
-            x_TD = np.asarray(x_TD, np.float32)[
-                self._draw_frame_indices(len(x_TD), length_factor, rng)
-            ]
+            # Pixels and token ids keep their type.
+            values_TD = x_TD if x_TD.dtype.kind in "ui" else np.asarray(x_TD, np.float32)
+            x_TD = values_TD[self._draw_frame_indices(len(x_TD), length_factor, rng)]
             if self.config.has_spatial_augmentation:
                 # `rng` is consumed in a fixed order: frames, mirror, rotation. A reference motion
                 # draws the same values, and only its noise comes from a generator of its own.

@@ -21,7 +21,6 @@ from kinesweep.config.recipe.features.combined import (
 )
 from kinesweep.config.recipe.h5_shards import fill_in_stream_names
 from kinesweep.config.recipe.model import ModelConfig
-from kinesweep.config.recipe.model.vision_checks import check_vision_model
 from kinesweep.config.recipe.paths import (
     make_paths_absolute,
     make_paths_portable,
@@ -97,7 +96,7 @@ class Recipe(StrictConfig):
         cross_checks.check_sharded_training(training, self.resources, model)
         cross_checks.check_source_and_features(self.source, features, self.batch.augmentation)
         cross_checks.check_averaged_checkpoints(training, self.checkpoints)
-        check_vision_model(model, features)
+        cross_checks.check_stream_encoders(model, features)
         return self
 
     @property

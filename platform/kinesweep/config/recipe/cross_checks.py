@@ -11,6 +11,7 @@ from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, RecipeFeaturesConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.vision_checks import check_vision_model
 from kinesweep.config.recipe.source import (
     ESTIMATOR_PLACEHOLDER,
     FEATURES_KINDS_BY_SOURCE_KIND,
@@ -97,6 +98,36 @@ def check_features_match_source(
             f"a source of kind {source_kind} needs `features.kind: {' or '.join(possible_kinds)}`,"
             f" not {features.kind}"
         )
+    tokenizer = getattr(features, "tokenizer", None)
+    if getattr(tokenizer, "kind", None) == "fsw" and source_kind != "signwriting_tsv":
+        raise ValueError(
+            "`features.tokenizer: {kind: fsw}` splits SignWriting, which only a source of kind"
+            f" signwriting_tsv contains, not {source_kind}"
+        )
+
+
+def check_stream_encoders(model: ModelConfig, features: RecipeFeaturesConfig) -> None:
+    """Check that streams of frames have a vision model, and streams of token ids their encoder.
+
+    Raises:
+        ValueError: If one lacks the other.
+    """
+    check_vision_model(model, features)
+    for part in getattr(features, "parts", None) or (features,):
+        # Shards have several streams, but none of token ids.
+        stream = str(getattr(part, "name", None) or getattr(part, "stream", ""))
+        encoder = model.get_encoder_config(stream)
+        path = f"model.encoders.{stream}" if stream in model.encoders else "model.encoder"
+        if part.kind == "text" and encoder.kind != "tokens":
+            raise ValueError(
+                f"`features.kind` is text, but `{path}.kind` is {encoder.kind}; token ids need an"
+                " encoder of kind tokens"
+            )
+        if part.kind not in ("text", "streams") and stream and encoder.kind == "tokens":
+            raise ValueError(
+                f"`{path}.kind` is tokens, which embeds token ids, but `{stream}` holds features of"
+                f" kind {part.kind}; use another encoder"
+            )
 
 
 def check_streams_match_source(

@@ -132,7 +132,9 @@ def strip_model_paths(recipe: RecipeDict) -> None:
 
 
 def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path, part_index: int | None = None) -> None:
-    """Set the folder of a recipe's video model or frame embedder; do nothing if it has neither.
+    """Set the folder of the files that compute a recipe's features; do nothing if it has none.
+
+    They are a video or image model and a font, a frame embedder, or the tokenizer of source texts.
 
     Args:
         recipe: Plain values of a recipe, modified in place.
@@ -140,7 +142,7 @@ def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path, part_index: int | Non
         part_index: Index of the part with the model; None if the features have no parts.
     """
     features = recipe["features"] if part_index is None else _list_parts(recipe)[part_index]
-    # Features have at most one of these: a video model, or the embedder of an alignment.
+    # Features have at most one of these.
     video_encoder, alignment = _get_encoder_sections(features)
     if alignment.get("embedder") is not None:
         alignment["embedder"] = str(encoder_dir)
@@ -148,6 +150,10 @@ def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path, part_index: int | Non
         video_encoder["checkpoint"] = str(encoder_dir / Path(video_encoder["checkpoint"]).name)
     if "pretrained" in video_encoder:
         video_encoder["pretrained"] = str(encoder_dir)
+    if features.get("font") is not None:
+        features["font"] = str(encoder_dir / Path(features["font"]).name)
+    if "path" in (features.get("tokenizer") or {}):
+        features["tokenizer"]["path"] = str(encoder_dir)
 
 
 def _get_encoder_sections(features: RecipeDict) -> tuple[RecipeDict, RecipeDict]:
@@ -193,6 +199,10 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
         resource_keys += [
             (video_encoder, key) for key in ("pretrained", "checkpoint") if key in video_encoder
         ]
+        resource_keys += [(features, "font")] if "font" in features else []
+        # Of source texts; a tokenizer without files has no path.
+        source_tokenizer = features.get("tokenizer") or {}
+        resource_keys += [(source_tokenizer, "path")] if "path" in source_tokenizer else []
     if recipe["model"].get("vision") is not None:
         resource_keys.append((recipe["model"]["vision"], "pretrained"))
     if recipe["model"]["tokenizer"]["kind"] == "folder":

@@ -8,12 +8,17 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
+from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
+from kinesweep.config.recipe.features.text import TextFeaturesConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import (
     PointFeaturesConfig,
     SkeletonFeaturesConfig,
     SkeletonsConfig,
 )
+from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
+from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
+from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import SPLITS
 
@@ -150,6 +155,9 @@ class PrecomputedFeaturesConfig(StrictConfig):
         "precomputed", description="Kind of features: precomputed."
     )
     stream: str = Field("video", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stream.")
+    stride: int = Field(
+        1, ge=1, description="Keep every n-th feature vector; the rate is divided by it."
+    )
 
 
 def make_kind_getter(default_kind: str) -> Callable[[object], str]:
@@ -167,13 +175,25 @@ def make_kind_getter(default_kind: str) -> Callable[[object], str]:
 
 
 SingleSourceConfig = (
-    PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig | H5ShardsConfig | SkeletonsConfig
+    PoseTsvConfig
+    | VideoTsvConfig
+    | FeatureManifestConfig
+    | FeatureTsvConfig
+    | ImageTsvConfig
+    | SignWritingTsvConfig
+    | TextTsvConfig
+    | H5ShardsConfig
+    | SkeletonsConfig
 )
 # A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 SingleSource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[FeatureTsvConfig, Tag("feature_tsv")]
+    | Annotated[ImageTsvConfig, Tag("image_tsv")]
+    | Annotated[SignWritingTsvConfig, Tag("signwriting_tsv")]
+    | Annotated[TextTsvConfig, Tag("text_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")],
     Discriminator(make_kind_getter("pose_tsv")),
@@ -226,12 +246,18 @@ FeaturesConfig = (
     | FramesFeaturesConfig
     | PrecomputedFeaturesConfig
     | StreamsFeaturesConfig
+    | ImagesFeaturesConfig
+    | TextFeaturesConfig
     | SkeletonFeaturesConfig
 )
 AnySource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[FeatureTsvConfig, Tag("feature_tsv")]
+    | Annotated[ImageTsvConfig, Tag("image_tsv")]
+    | Annotated[SignWritingTsvConfig, Tag("signwriting_tsv")]
+    | Annotated[TextTsvConfig, Tag("text_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")]
     | Annotated[CorporaConfig, Tag("corpora")],
@@ -244,6 +270,8 @@ AnyFeatures = Annotated[
     | Annotated[FramesFeaturesConfig, Tag("frames")]
     | Annotated[PrecomputedFeaturesConfig, Tag("precomputed")]
     | Annotated[StreamsFeaturesConfig, Tag("streams")]
+    | Annotated[ImagesFeaturesConfig, Tag("images")]
+    | Annotated[TextFeaturesConfig, Tag("text")]
     | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
     Discriminator(make_kind_getter("pose")),
 ]
@@ -251,6 +279,10 @@ FEATURES_KINDS_BY_SOURCE_KIND: dict[str, tuple[str, ...]] = {
     "pose_tsv": ("pose",),
     "video_tsv": ("video", "frames"),
     "feature_manifest": ("precomputed",),
+    "feature_tsv": ("precomputed",),
+    "image_tsv": ("images",),
+    "signwriting_tsv": ("text", "images"),
+    "text_tsv": ("text", "images"),
     "h5_shards": ("streams",),
     "skeletons": ("skeleton",),
 }

@@ -9,8 +9,8 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.sources.pose_format.pose_file import read_pose
+from kinesweep.sources.tsv.media_names import MediaKind
 from kinesweep.sources.tsv.media_tsv import MediaTsvSource
-from kinesweep.sources.tsv.tsv_rows import MediaKind
 
 
 class PoseTsvSource(MediaTsvSource):

@@ -30,6 +30,7 @@ from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.evaluate import evaluate_batches
 from kinesweep.models.factory import build_translator
 from kinesweep.models.streams import find_skeletons
+from kinesweep.models.token_streams import check_shared_vocabularies
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 from kinesweep.store.inspect.statistics import compute_frame_statistics
@@ -88,6 +89,8 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
     training = resolve_training(recipe, store, get_rank_and_world_size()[1])
     model_config, batch_config = recipe.effective_model, recipe.effective_batch
     tokenizer = _build_run_tokenizer(model_config, recipe.prompt, batch_config, store)
+    vocabularies = store.schema.vocabularies
+    check_shared_vocabularies(model_config, vocabularies, tokenizer.compute_tokens_sha256)
     needs_statistics = any(
         model_config.get_encoder_config(name).standardize
         for name in store.schema.widths
@@ -102,6 +105,7 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         device,
         skeletons=find_skeletons(model_config, store.schema),
         frame_sizes=store.schema.frame_sizes,
+        vocabularies=vocabularies,
     )
     if model_config.reference is not None:
         run_on_rank_zero(
