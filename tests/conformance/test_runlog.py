@@ -7,7 +7,7 @@ import pytest
 
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.tracking.backends import MlflowTracker, NullTracker
-from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+from kinesweep.tracking.queued_run_logger import RunIdentifiers
 
 FACTORIES = {
     "none": lambda folder: NullTracker(),

@@ -17,6 +17,7 @@ from kinesweep.config.recipe.source import (
     SkeletonsConfig,
     VideoTsvConfig,
 )
+from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.core.errors import ClipError, KinesweepError
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.video_files import VideoSegment
@@ -84,6 +85,15 @@ def feature_manifest(folder: Path) -> Source:
     return build_source(FeatureManifestConfig.model_validate(config))
 
 
+def feature_tsv(folder: Path) -> Source:
+    rng = np.random.default_rng(0)
+    for _, name, frames, _ in rows():
+        np.save(folder / f"{name}.npy", rng.normal(size=(6, frames)))
+    paths = tables(folder, "signal\toutput", ".npy")
+    config = {"kind": "feature_tsv", "fps": 12.5, "time_axis": 1, **paths}
+    return build_source(FeatureTsvConfig.model_validate(config))
+
+
 def h5_shards(folder: Path) -> Source:
     rng = np.random.default_rng(0)
     for split in NUM_FRAMES:
@@ -134,6 +144,7 @@ SOURCES: dict[str, Callable[[Path], Source]] = {
     "video_tsv": video_tsv,
     "video_tsv with poses": video_tsv_with_poses,
     "feature_manifest": feature_manifest,
+    "feature_tsv": feature_tsv,
     "h5_shards": h5_shards,
     "skeletons": skeletons,
     "skeletons with references": skeletons_with_references,

@@ -132,6 +132,21 @@ def read_features(folder: Path) -> list[str]:
     return check_source(kind="feature_manifest", train=train)
 
 
+def make_arrays(folder: Path) -> None:
+    import torch
+
+    np.save(folder / "0.npy", np.arange(32.0).reshape(4, 8))
+    np.savez(folder / "1.npz", np.arange(24.0, dtype=np.float32).reshape(3, 8))
+    torch.save(torch.arange(32.0).reshape(4, 8), folder / "2.pt")
+    rows = ["0.npy\t0\t0\tOne.", "1.npz\t0\t80\tTwo.", "2.pt\t40\t0\tThree."]
+    header = "signal\tsignal_start\tsignal_end\toutput"
+    (folder / "train.tsv").write_text("\n".join([header, *rows, ""]))
+
+
+def read_arrays(folder: Path) -> list[str]:
+    return check_source(kind="feature_tsv", fps=25, train=str(folder / "train.tsv"))
+
+
 def make_pickle(folder: Path) -> None:
     motion = np.arange(2 * 22 * 3, dtype=np.float32).reshape(2, 22, 3)
     records = [
@@ -157,6 +172,7 @@ SOURCE_TARGETS = (
     Target("npz pack", make_skeletons, ("*.npz", "*.tsv"), read_skeletons),
     Target("npy and npz", make_motions, ("*.np?", "*.tsv"), read_motions),
     Target("h5 shards", make_shards, ("**/*.h5", "**/*.json"), read_shards),
+    Target("feature arrays", make_arrays, ("*.np?", "*.pt", "*.tsv"), read_arrays),
     Target("pt features", make_features, ("**/*.pt", "**/*.tsv"), read_features),
     Target("pickle", make_pickle, ("*.pkl",), read_pickle),
 )

@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from kinesweep.config.recipe.training import TrainingConfig
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 
 StopReason = Literal["max_steps", "patience", "diverged", "reported"]
 LOWER_IS_BETTER = frozenset({"token_loss"})
@@ -60,7 +60,7 @@ def update_progress(
     step: int,
     samples: int,
     scores: dict[str, float],
-    config: TrainingConfig,
+    config: ResolvedTrainingConfig,
 ) -> TrainingProgress:
     """Return the state of a run after an evaluation, without changing `progress`.
 

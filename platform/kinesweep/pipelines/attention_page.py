@@ -189,7 +189,7 @@ def _build_page_from_file(model_dir: Path, file: Path) -> AttentionPage:
     """
     bundle = _load_bundle(model_dir)
     recipe = bundle.loaded.recipe
-    inputs = find_inputs([file], recipe.corpora[0])
+    inputs = find_inputs([file], recipe.corpora[0], parts=bundle.parts)
     if len(inputs) != 1:
         raise InputError(f"`{file}` holds {len(inputs)} clips; an attention page shows one clip")
     clip_name, model_input = inputs[0]

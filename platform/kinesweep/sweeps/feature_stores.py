@@ -12,7 +12,7 @@ from itertools import product
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import BatchConfig
-from kinesweep.config.recipe.source import FeaturesConfig
+from kinesweep.config.recipe.features.combined import RecipeFeaturesConfig
 from kinesweep.core.errors import ConfigError, StoreError
 from kinesweep.data.length_limits import filter_clips_by_length
 from kinesweep.store import Store
@@ -36,7 +36,7 @@ class FeatureStores:
     by_settings: Mapping[str, Store]
 
     @classmethod
-    def from_store(cls, features: FeaturesConfig, store: Store) -> "FeatureStores":
+    def from_store(cls, features: RecipeFeaturesConfig, store: Store) -> "FeatureStores":
         """Build the stores of a sweep with a single feature store.
 
         Args:
@@ -45,7 +45,7 @@ class FeatureStores:
         """
         return cls(store, {_serialize_features(features): store})
 
-    def get_store(self, features: FeaturesConfig) -> Store:
+    def get_store(self, features: RecipeFeaturesConfig) -> Store:
         """Return the store that was extracted with the given feature settings.
 
         Raises:
@@ -112,7 +112,7 @@ def _iter_feature_values(space: SearchSpace) -> Iterator[Values]:
         yield dict(zip(names, choices, strict=True))
 
 
-def _serialize_features(features: FeaturesConfig) -> str:
+def _serialize_features(features: RecipeFeaturesConfig) -> str:
     """Return feature settings as JSON, the key of their store in `FeatureStores.by_settings`."""
     return features.model_dump_json()
 

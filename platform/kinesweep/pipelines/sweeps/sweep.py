@@ -42,7 +42,7 @@ from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.sweep import Sweep, record_test_scores, run_sweep
 from kinesweep.tracking.backends import MlflowTracker
-from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+from kinesweep.tracking.queued_run_logger import RunIdentifiers
 from kinesweep.training.run_records.prometheus import export_gauges
 
 logger = logging.getLogger(__name__)

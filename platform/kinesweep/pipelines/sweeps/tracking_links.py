@@ -9,8 +9,8 @@ from kinesweep.pipelines.inputs import find_sweep_dir
 from kinesweep.pipelines.sweeps.sweep_report import REPORT_DIR
 from kinesweep.report import PAGE_FILE
 from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata
-from kinesweep.tracking.backends import find_server_uri
 from kinesweep.tracking.links import RunOrdering, find_sweep_links
+from kinesweep.tracking.resolution import find_server_uri
 from kinesweep.tracking.server import start_mlflow_server
 
 logger = logging.getLogger(__name__)

@@ -20,6 +20,8 @@ class PreparationResult:
         removed_marks: Number of marks that were removed from captions, by kind.
         unused_files: Number of caption files that were not used, by reason.
         warnings: Findings that a person should know, as full sentences.
+        rows: Number of rows of a data set that contains its media, by split.
+        kept: Number of these whose media files an earlier call had written, by split.
     """
 
     files: dict[str, Path]
@@ -30,6 +32,8 @@ class PreparationResult:
     removed_marks: dict[str, int] = field(default_factory=dict)
     unused_files: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
 
     def format_lines(self, poses: Path) -> Iterator[str]:
         """Yield the lines that tell a person what was written and what was not.
@@ -37,6 +41,8 @@ class PreparationResult:
         Args:
             poses: Folder of the pose files, for the command that estimates missing ones.
         """
+        for split, count in self.rows.items():
+            yield f"{split}: {count} rows, {self.kept.get(split, 0)} of them already written"
         for split, file in self.files.items():
             # A split without missing clips has no entry in `missing`.
             num_missing = self.missing.get(split, 0)

@@ -191,7 +191,7 @@ def _format_media_table(clips: list[Clip], source: MediaTsvSource, root: Path) -
     # The recipe over the folds has the unit of the corpus; spans in seconds are kept in ms.
     unit = 1000 if source.time_unit == "s" else 1
     for clip in clips:
-        media = Path(os.path.relpath(source.get_root(clip.split) / clip.media, root)).as_posix()
+        media = source.format_media(clip, root)
         # `g` keeps fractions of a millisecond and writes whole numbers without a point.
         start, end = (f"{(bound or 0) / unit:.10g}" for bound in (clip.span.start, clip.span.end))
         prompts = (clip.encoder_prompt, clip.decoder_prompt, clip.texts[0])

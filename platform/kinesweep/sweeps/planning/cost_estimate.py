@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.seeds import create_generator, derive_seed
 from kinesweep.sweeps.journal.journal import Journal
@@ -47,6 +48,7 @@ class CostInputs:
         samples_per_eval: Number of clips that a run sees between two evaluations.
         test_share: Ratio of test clips to validation clips.
         store_bytes: Size of the feature store in bytes.
+        resolve_training: Function from a recipe to its training settings, resolved to steps.
     """
 
     space: SearchSpace
@@ -55,6 +57,7 @@ class CostInputs:
     samples_per_eval: float
     test_share: float
     store_bytes: int
+    resolve_training: Callable[[Recipe], ResolvedTrainingConfig] = SearchContext.resolve_training
 
 
 def estimate_sweep_cost(
@@ -171,6 +174,7 @@ def _simulate_sweep(inputs: CostInputs, num_slots: int, repeat: int) -> _Simulat
         compute_config_hash=lambda trial_recipe: trial_recipe.compute_config_hash("plan"),
         samples_per_eval=inputs.samples_per_eval,
         budget=Budget(space.budget, space.resources, num_slots, num_final_runs),
+        resolve_training=inputs.resolve_training,
         compute_disk_bytes=lambda: 0,
         compute_model_bytes=lambda: measurements.model_bytes,
     )
@@ -227,7 +231,7 @@ def _build_run_simulator(
         # one of the measured durations at random.
         timings = inputs.measurements.timings if request.values else inputs.measurements.timings[:1]
         timing = timings[int(rng.integers(len(timings)))]
-        training = apply_overrides(inputs.recipe, request.values).training
+        training = inputs.resolve_training(apply_overrides(inputs.recipe, request.values))
         # The loss decays from about 5 to a final loss near 2, with noise around both.
         final_loss, evaluations, seconds = 2 + rng.normal(0, 0.3), [], timing.start_s
         step = 0

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kinesweep.config.loading import read_yaml, set_by_path, validate_config
+from kinesweep.config.loading import (
+    find_replaced_keys,
+    read_yaml,
+    set_by_path,
+    validate_config,
+)
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.suggestions import format_unknown_key_hint
 from kinesweep.core.errors import ConfigError, InputError
@@ -63,7 +68,8 @@ def load_space(path: Path, overrides: Sequence[str], base_dir: Path) -> tuple[Se
 def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
     """Return a copy of the recipe with fixed and swept values set.
 
-    A section whose `kind` changes starts from the defaults of the new kind.
+    A section whose `kind` changes starts from the defaults of the new kind. A value of one of two
+    alternative keys, such as `training.num_train_epochs`, replaces the other one.
 
     Args:
         recipe: Recipe to change.
@@ -73,6 +79,8 @@ def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
         ConfigError: If a value is not allowed.
     """
     settings: dict[str, Any] = recipe.model_dump(mode="json")
+    for key in find_replaced_keys(list(values)):
+        set_by_path(settings, key, None)
     # A new kind resets its section, so kinds precede other values, and outer kinds inner ones.
     for path in sorted(values, key=_get_override_priority):
         value = values[path]

@@ -19,8 +19,10 @@ from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.prompt import PromptConfig, PromptSettings
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.collectives import get_rank_and_world_size, run_on_rank_zero
+from kinesweep.data.run_length.step_counts import resolve_training
 from kinesweep.data.task_sampling import collect_prompt_texts
 from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
@@ -28,6 +30,7 @@ from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.evaluate import evaluate_batches
 from kinesweep.models.factory import build_translator
 from kinesweep.models.streams import find_skeletons
+from kinesweep.models.token_streams import check_shared_vocabularies
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 from kinesweep.store.inspect.statistics import compute_frame_statistics
@@ -43,19 +46,21 @@ from kinesweep.training.run_records.result import RunSpec
 
 @dataclass(frozen=True)
 class RunComponents:
-    """The store, tokenizer, model and device of one process of a run.
+    """The store, tokenizer, model, device and numbers of steps of one process of a run.
 
     Attributes:
         store: Feature store.
         tokenizer: Tokenizer of the model.
         model: Translator with its initial weights, on its device.
         device: Device of the model.
+        training: The `training` section with epochs and ratios resolved to steps.
     """
 
     store: Store
     tokenizer: TextTokenizer
     model: Translator
     device: torch.device
+    training: ResolvedTrainingConfig
 
 
 def build_components(recipe: Recipe, store: Store) -> RunComponents:
@@ -76,14 +81,20 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         CheckpointError: If `model.init_from` names no model folder, or its tokenizer or weights do
             not fit this run.
         ConfigError: If the recipe in the folder `model.init_from` is not valid.
-        InputError: If a clip and its reference motion have different lengths.
+        InputError: If a clip and its reference motion have different lengths, or an epoch has no
+            step.
         ResourceError: If a GPU is requested but none is available, or for fp16 without a GPU.
     """
     device = configure_process(recipe.training, recipe.resources)
+    training = resolve_training(recipe, store, get_rank_and_world_size()[1])
     model_config, batch_config = recipe.effective_model, recipe.effective_batch
     tokenizer = _build_run_tokenizer(model_config, recipe.prompt, batch_config, store)
+    vocabularies = store.schema.vocabularies
+    check_shared_vocabularies(model_config, vocabularies, tokenizer.compute_tokens_sha256)
     needs_statistics = any(
-        model_config.get_encoder_config(name).standardize for name in store.schema.widths
+        model_config.get_encoder_config(name).standardize
+        for name in store.schema.widths
+        if name not in store.schema.frame_sizes
     )
     model = build_translator(
         model_config,
@@ -93,6 +104,8 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         compute_frame_statistics(store) if needs_statistics else None,
         device,
         skeletons=find_skeletons(model_config, store.schema),
+        frame_sizes=store.schema.frame_sizes,
+        vocabularies=vocabularies,
     )
     if model_config.reference is not None:
         run_on_rank_zero(
@@ -100,7 +113,7 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         )
     if model_config.init_from is not None:
         load_initial_weights(model, Path(model_config.init_from), model_config.init_sha256)
-    return RunComponents(store, tokenizer, model.to(device), device)
+    return RunComponents(store, tokenizer, model.to(device), device, training)
 
 
 def _build_run_tokenizer(
@@ -240,9 +253,9 @@ def build_trainer(
     return trainer_class(
         components.model,
         build_training_arguments(
-            recipe.training, spec.folder, components.device, log_every_step=spec.trace
+            components.training, spec.folder, components.device, log_every_step=spec.trace
         ),
-        recipe.training,
+        components.training,
         recipe.checkpoints.keep,
         train_dataset=train_dataset,
         compute_scores=build_score_function(

@@ -28,7 +28,7 @@ from kinesweep.checkpoints.checkpoints import (
     should_write_checkpoint,
 )
 from kinesweep.checkpoints.progress import TrainingProgress, update_progress
-from kinesweep.config.recipe.training import TrainingConfig
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.collectives import (
     all_gather,
     barrier,
@@ -39,6 +39,7 @@ from kinesweep.core.collectives import (
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models.checkpoint_io import load_checkpoint_weights
 from kinesweep.models.translator import Translator
+from kinesweep.training.loop.parameter_groups import split_vision_groups
 from kinesweep.training.loop.step_data_loader import StepDataLoader
 from kinesweep.training.run_records.metrics import MetricsRecorder
 from kinesweep.training.run_records.throughput import ThroughputSnapshot, compute_throughput
@@ -89,7 +90,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
     Args:
         model: Translator.
         args: Arguments of Hugging Face's Trainer.
-        training: The recipe's `training` section, for early stopping and averaged checkpoints.
+        training: The resolved `training` section, for early stopping and averaged checkpoints.
         keep: Policy for old checkpoints, from `checkpoints.keep`.
         train_dataset: Training data of this rank.
         compute_scores: Function that evaluates a model on validation and returns the same scores
@@ -107,7 +108,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self,
         model: Translator,
         args: Seq2SeqTrainingArguments,
-        training: TrainingConfig,
+        training: ResolvedTrainingConfig,
         keep: str,
         train_dataset: TrainDataset,
         compute_scores: Callable[[Translator], dict[str, float]],
@@ -141,6 +142,11 @@ class TranslatorTrainer(Seq2SeqTrainer):
         shards the weights gathers them into a copy.
         """
         return self.model
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Create the optimizer; the vision model has its own learning rate if one is set."""
+        split_vision_groups(super().create_optimizer(model), self.model)
+        return self.optimizer
 
     def get_train_dataloader(self) -> StepDataLoader:
         """Return the data loader of this rank's batches, which accelerate must not replace."""
