@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
+from kinesweep.evaluation.frame_thumbnails import make_thumbnail
 from kinesweep.evaluation.ngrams import Ngram, count_ngrams
 from kinesweep.evaluation.scoring import RAW_PROTOCOL, compute_scores
 from kinesweep.evaluation.text_normalization import normalize_hypothesis, normalize_text
@@ -92,8 +93,9 @@ def predict_nearest_neighbors(
 ) -> dict[str, str]:
     """Predict for each clip the first text of the training clip with the most similar features.
 
-    Features are averaged over time and centered on the mean of train, because otherwise all poses
-    resemble each other. They are compared by cosine similarity; ties go to the first clip in train.
+    Features, or pictures reduced to 16 × 16 pixels, are averaged over time and centered on the mean
+    of train, because otherwise all poses resemble each other. They are compared by cosine
+    similarity; ties go to the first clip in train.
 
     Args:
         store: Feature store of both sets of clips.
@@ -175,13 +177,24 @@ class _ClippedNgramIndex:
 def _average_over_time(store: Store, records: Sequence[ClipRecord]) -> NDArray[np.float32]:
     """Average the features of each clip over time and concatenate those of its streams.
 
+    The mean picture of a stream of frames is reduced to a thumbnail: the 150,000 values of each of
+    10,000 clips would take 6 GB.
+
     Returns:
         One row for each clip, (clips, sum of the streams' widths).
     """
-    clip_rows = [
-        np.concatenate([x_TD.mean(axis=0, dtype=np.float32) for x_TD in streams.values()])
-        for streams in map(store.get_features, records)
-    ]
+    frame_sizes = {name: schema.frame_size for name, schema in store.schema.streams.items()}
+    clip_rows = []
+    for streams in map(store.get_features, records):
+        means = {name: x_TD.mean(axis=0, dtype=np.float32) for name, x_TD in streams.items()}
+        clip_rows.append(
+            np.concatenate(
+                [
+                    mean_D if (size := frame_sizes[name]) is None else make_thumbnail(mean_D, size)
+                    for name, mean_D in means.items()
+                ]
+            )
+        )
     return np.stack(clip_rows)
 
 

@@ -65,7 +65,11 @@ def compute_raw_features(
                 logger.warning(f"{kind}: {text}")
         rounded_features = {
             name: replace(
-                features, x_TD=round_to_store_dtype(features.x_TD, metadata["store_dtype"])
+                features,
+                x_TD=round_to_store_dtype(
+                    features.x_TD,
+                    metadata["store_dtype"] if features.frame_size is None else "uint8",
+                ),
             )
             for name, features in step.compute_features(media).items()
         }
