@@ -170,3 +170,23 @@ def test_keys_that_yaml_takes_for_true_are_words(tmp_path: Path) -> None:
     part = {"yes": True, "no": "a", "lines": [{"off": 1}, True]}
     lines = [{"on": "é", "n": 2}]
     assert found == {"on": part, "again": {**part, "lines": lines}, "x": {"on": True}}
+
+
+def test_items_of_lists_are_overridden(tmp_path: Path) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text("features: [{name: pose, points: all}, {name: dino}]\nother: 1\n")
+    overrides = [
+        "features.parts[1].size={on: 2}",
+        "features.streams=dino",
+        "other=${features.kind}",
+    ]
+    assert read_yaml(path, overrides) == {
+        "features": {
+            "kind": "combined",
+            "parts": [{"name": "pose", "points": "all"}, {"name": "dino", "size": {"on": 2}}],
+            "streams": "dino",
+        },
+        "other": "combined",
+    }
+    with pytest.raises(ConfigError, match="list index out of range"):
+        read_yaml(path, ["features.parts[2].size=1"])

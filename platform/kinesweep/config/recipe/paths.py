@@ -165,7 +165,7 @@ def _get_encoder_sections(features: RecipeDict) -> tuple[RecipeDict, RecipeDict]
 
 
 def _list_corpora(recipe: RecipeDict) -> list[RecipeDict]:
-    """List the plain values of all corpora of a recipe's source and of the parts' own sources."""
+    """List the plain values of the corpora of a recipe and of the own sources of its parts."""
     sources = [
         recipe["source"],
         *(part["source"] for part in _list_parts(recipe) if part["source"]),
