@@ -2,11 +2,12 @@
 
 A row contains either the bytes of a file (base64 in JSON), in the column `pose` or `video`,
 depending on the training data, or a text to translate in the column `source_text`, or `features`,
-frames × numbers as returned by `Bundle.compute_features`. A model with several streams takes a file with all of them (`shard`) or
-one column `features_{stream}` each. A model that compares motions takes the bytes of the reference
-motion as `reference`. Without it a motion is compared with itself, so the text cannot describe a
-difference; a warning is logged once. The response is a row with the column `text`. The bundle
-itself is the MLflow model: its `MLmodel` file names this module as the loader.
+frames × numbers as returned by `Bundle.compute_features`. A model with several streams takes a
+file with all of them (`shard`) or one column `features_{stream}` each. A model that compares
+motions takes the bytes of the reference motion as `reference`. Without it a motion is compared
+with itself, so the text cannot describe a difference; a warning is logged once. The response is a
+row with the column `text`. The bundle itself is the MLflow model: its `MLmodel` file names this
+module as the loader.
 
 Shapes: T frames, D width.
 """
