@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip, CorpusWarning, InvalidRow
 from kinesweep.core.html_table import format_html_table
@@ -39,6 +40,11 @@ _VIDEO_NOTE = (
 _DECODED_VIDEO_NOTE = (
     "video features were not computed: every frame of every clip was decoded, but the video model"
     " was not run"
+)
+
+_IMAGE_NOTE = (
+    "image vectors were not computed: every image was read or drawn, but the image model was not"
+    " run"
 )
 
 
@@ -136,7 +142,7 @@ def check_corpus(
     """
     source = build_source(recipe.effective_source)
     rows = source.read_all_rows()
-    features, video_note = recipe.features, ""
+    features, video_note, image_note = recipe.features, "", ""
     if isinstance(features, VideoFeaturesConfig):
         # Loads PyAV, which other corpora do not need.
         from kinesweep.store.extraction.video_check import check_videos
@@ -144,6 +150,10 @@ def check_corpus(
         video_note = _DECODED_VIDEO_NOTE if decode else _VIDEO_NOTE
         checked, dropped = check_videos(source, rows.clips, features, decode, progress)
     else:
+        if isinstance(features, ImagesFeaturesConfig) and features.encoder is not None:
+            # Drawing shows everything that is wrong with a clip, and needs no PyTorch.
+            features = features.model_copy(update={"encoder": None})
+            image_note = _IMAGE_NOTE
         processor = ClipProcessor(source, build_features(features), recipe.store.dtype)
         checked, dropped = check_clips(processor, rows.clips, progress)
     problems = [*rows.invalid_rows, *dropped]
@@ -165,7 +175,7 @@ def check_corpus(
             *(_find_video_rates(source, checked) if video_note else ()),
         ],
         quality=compute_quality(items),
-        not_checked=video_note,
+        not_checked=video_note or image_note,
     )
 
 

@@ -72,3 +72,24 @@ def test_texts_are_split_into_folds(tmp_path: Path) -> None:
     paths = write_folds(config, "document", 2, 0, tmp_path / "folds")
     lines = [line for path in paths for line in path.read_text().splitlines()[1:]]
     assert sorted({line.split("\t")[1] for line in lines}) == [f"Text {n}" for n in range(4)]
+
+
+def test_a_clip_may_have_several_references(tmp_path: Path) -> None:
+    header = "id\tsignal\tdocument\toutput_3\toutput\toutput_2"
+    rows = ["x\tA\td\tThird.\tFirst.\tSecond.", "y\tB\te\tThird.\tFirst.\t", "z\tC\tf\t\tOne.\t"]
+    source = source_of(tmp_path, *rows, header=header)
+    expected = [("First.", "Second.", "Third."), ("First.", "Third."), ("One.",)]
+    assert [clip.texts for clip in source.list_clips("train")] == expected
+    config = TextTsvConfig(kind="text_tsv", train=str(tmp_path / "train.tsv"))
+    paths = write_folds(config, "document", 3, 0, tmp_path / "folds")
+    kept = []
+    for path in paths:
+        again = TextTsvConfig(kind="text_tsv", validation=str(path))
+        kept += [clip.texts for clip in build_source(again).list_clips("validation")]
+    assert sorted(set(kept)) == sorted(expected)
+
+
+@pytest.mark.parametrize("column", ["output_1", "output_02", "output_x"])
+def test_other_columns_of_references_are_unknown(tmp_path: Path, column: str) -> None:
+    with pytest.raises(SourceError, match=f"column `{column}` is unknown"):
+        source_of(tmp_path, "A\tB.\tC.", header=f"signal\toutput\t{column}").list_clips("train")
