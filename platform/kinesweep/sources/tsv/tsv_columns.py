@@ -75,7 +75,7 @@ def resolve_columns(
             index_by_meaning[meaning] = index
     if "signal" not in index_by_meaning and "input_clip" not in index_by_meaning:
         errors.append(
-            (location, "there is no column `signal` (the path of the media file, or the text)")
+            (location, "there is no column `signal` (a media file, or a text)")
         )
     if needs_text and "output" not in index_by_meaning:
         errors.append((location, "there is no column `output` (the text)"))
