@@ -126,6 +126,7 @@ TORCHMETRICS_TEXT: dict[str, TorchmetricsFacts] = {
     "TranslationEditRate": TorchmetricsFacts("translation_edit_rate", "min", "all"),
     "WordErrorRate": TorchmetricsFacts("word_error_rate", "min", "one"),
     "WordInfoLost": TorchmetricsFacts("word_information_lost", "min", "one"),
+    # The library's class says that lower is better, but equal texts score 1 and others less.
     "WordInfoPreserved": TorchmetricsFacts("word_information_preserved", "max", "one"),
 }
 """Class in `torchmetrics.text` → facts. `Perplexity` reads logits and is not a metric of texts."""

@@ -123,6 +123,8 @@ def _load_package_model(model_name: str, settings: Mapping[str, Any]) -> Any:
         config: Any = BertConfig.from_dict(plain)
         renamed_weights = {r"^bleurt\.": "bert."}
     else:
+        # RemBERT's defaults for these ids may lie outside of a small vocabulary.
+        plain |= {"bos_token_id": None, "eos_token_id": None}
         config = RemBertConfig.from_dict({**plain, "input_embedding_size": embedding_size})
         model_class = RemBertForSequenceClassification
         renamed_weights = {
