@@ -58,7 +58,7 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         ("batch={max_frames: 10, batch_size: 2}", "batch", "not both"),
         ("batch={max_frames: 10, max_clip_frames: 20}", "batch", "does not fit"),
         ("checkpoints.max_disk=lots", "checkpoints.max_disk", "50 GB"),
-        ("training.metric_for_best_model=meteor", "training.metric_for_best_model", "'bleu'"),
+        ("training.metric_for_best_model=meteor", "(file)", "`meteor` is not in `evaluation"),
         ("deepspeed=zero3.json", "deepspeed", "not supported. Weights, gradients"),
         ("training.deepspeed=null", "training.deepspeed", "by `training.fsdp: true`"),
         ("resources.deepspeed={stage: 3}", "resources.deepspeed", "by `kinesweep convert`"),
