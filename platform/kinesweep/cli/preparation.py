@@ -220,7 +220,7 @@ def _prepare_files(
     if corpus not in ANNOTATION_READERS:
         hint = suggest_closest_word(corpus, list(ANNOTATION_READERS))
         raise InputError(
-            f"there are no published files of `{corpus}`{hint or ';'} available:"
+            f"there are no published files of `{corpus}`{hint}; available:"
             f" {', '.join(ANNOTATION_READERS)}; others may be in `--from tfds`"
         )
     # Codes are compared in lower case, and `de, en` may contain spaces.

@@ -135,7 +135,7 @@ def prepare_hub_dataset(
     Args:
         dataset: Opened data set.
         columns: Columns to use.
-        settings: How the media are written.
+        settings: Settings of the media files.
         out: Folder of the corpus; media paths in the tables are relative to it.
         prompts: Language tags that replace those of the rows.
         overwrite: Whether to replace tables, and media files that were written with other settings.

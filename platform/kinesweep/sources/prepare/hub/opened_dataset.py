@@ -33,11 +33,10 @@ class OpenedDataset:
     stamp: str
 
     @property
-    def column_names(self) -> list[str]:
-        """Return the names of the columns, which all splits share."""
-        return list(
-            dict.fromkeys(name for split in self.splits.values() for name in split.features)
-        )
+    def features(self) -> dict[str, Any]:
+        """Return the feature of each column that all splits have."""
+        first, *others = (dict(split.features) for split in self.splits.values())
+        return {name: value for name, value in first.items() if all(name in o for o in others)}
 
     def get_size(self, split: str) -> int | None:
         """Return the number of rows of a split, or None if it is not known before reading."""
@@ -98,7 +97,9 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
             " folder that `save_to_disk` wrote, or Parquet files"
         ) from None
     root = (path if path.is_dir() else path.parent) if path.exists() else None
-    stamp = compute_fingerprint([str(path.resolve()) if root else name, config, revision, _list_files(path)])
+    stamp = compute_fingerprint(
+        [str(path.resolve()) if root else name, config, revision, _list_files(path)]
+    )
     return OpenedDataset(name, splits, root, stamp)
 
 

@@ -48,7 +48,7 @@ def prepare_tfds_corpus(
 
     Args:
         corpus: Corpus to write.
-        settings: Which media are written, and how the builder is configured.
+        settings: Settings of the media files and of the builder.
         out: Folder of the corpus; media paths in the tables are relative to it.
         environment: Environment with `sign-language-datasets`.
         prompts: Language tags that replace those of the corpus.

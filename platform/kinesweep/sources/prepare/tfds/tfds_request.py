@@ -68,7 +68,7 @@ def find_tfds_corpus(name: str) -> TfdsCorpus:
     if corpus is None:
         hint = suggest_closest_word(name, list(TFDS_CORPORA))
         raise InputError(
-            f"`sign-language-datasets` has no corpus `{name}`{hint or ';'} available:"
+            f"`sign-language-datasets` has no corpus `{name}`{hint}; available:"
             f" {', '.join(TFDS_CORPORA)}"
         )
     return corpus
