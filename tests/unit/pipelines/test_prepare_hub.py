@@ -244,6 +244,7 @@ def test_videos_and_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     data = save(tmp_path / "videos", rows, video=datasets.Video())
     result = prepare(data, tmp_path / "out")
     assert result.dropped == {"train": {"not_a_video": 1}}
+    assert result.source_kind == "video_tsv"
     assert [row["signal"] for row in table(tmp_path / "out")] == [
         *("videos/train/a.mp4", "videos/train/train_000001.mp4", "videos/train/b.webm"),
     ]
