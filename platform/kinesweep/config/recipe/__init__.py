@@ -7,7 +7,7 @@ hash; the store's fingerprint represents the data there.
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
