@@ -1,4 +1,4 @@
-"""What MLflow, W&B and TensorBoard hold of a run: (metric, step) → values, as often as they occur."""
+"""What MLflow, W&B and TensorBoard hold of a run: (metric, step) → its values, usually one."""
 
 import os
 import pickle

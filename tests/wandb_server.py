@@ -50,7 +50,8 @@ class WandbServer(ThreadingHTTPServer):
         if name in ("Run", "RunHistoryKeys"):
             last = run["rows"][-1]["_step"] if run and run["rows"] else -1
             shown = {"id": "b", "projectId": "1", "name": variables["name"], "state": "finished"}
-            shown |= {"config": "{}", "summaryMetrics": "{}", "user": {"name": "me", "username": "me"}}
+            shown |= {"config": "{}", "summaryMetrics": "{}"}
+            shown["user"] = {"name": "me", "username": "me"}
             return {"project": {"run": {**shown, "historyKeys": {"lastStep": last}}}}
         return {}
 
