@@ -143,7 +143,9 @@ class SearchSpace(StrictConfig):
     """A search space: a question about a recipe, and the settings of the sweep that answers it."""
 
     question: str = Field(
-        min_length=1, description="Question in one sentence; also the name of MLflow's experiment."
+        min_length=1,
+        description="Question in one sentence; also the name of MLflow's experiment and W&B's"
+        " project.",
     )
     recipe: str = Field(description="Path of the recipe, relative to this file.")
     metric: ObjectiveConfig | tuple[ObjectiveConfig, ...] = Field(
