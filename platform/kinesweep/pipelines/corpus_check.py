@@ -13,8 +13,8 @@ from typing import Any
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
-from kinesweep.config.recipe.sources.part_sources import find_part_corpora
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
+from kinesweep.config.recipe.sources.part_sources import find_part_corpora
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip, CorpusWarning, InvalidRow
 from kinesweep.core.html_table import format_html_table
