@@ -186,7 +186,10 @@ def prepare(  # noqa: PLR0913 (options of a command)
         result, root = run(corpus, out, prompts, values), out
     for line in result.format_lines(root):
         print_line(line)
-    print_line(f"media paths in the TSVs are relative to source.root={root.absolute()}")
+    print_line(
+        f"media paths in the TSVs are relative to source.root={root.absolute()};"
+        f" source.kind={result.source_kind}"
+    )
     files = {name: str(file) for name, file in result.files.items()}
     print_json_result({**vars(result), "files": files, "root": str(root.absolute())}, json_line)
 
@@ -220,7 +223,7 @@ def _prepare_files(
     if corpus not in ANNOTATION_READERS:
         hint = suggest_closest_word(corpus, list(ANNOTATION_READERS))
         raise InputError(
-            f"there are no published files of `{corpus}`{hint or ';'} available:"
+            f"there are no published files of `{corpus}`{hint}; available:"
             f" {', '.join(ANNOTATION_READERS)}; others may be in `--from tfds`"
         )
     # Codes are compared in lower case, and `de, en` may contain spaces.

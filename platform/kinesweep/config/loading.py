@@ -44,7 +44,8 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     Args:
         path: The YAML file.
-        overrides: Overrides such as `training.seed=7`; values are parsed as YAML.
+        overrides: Overrides such as `training.seed=7`; values are parsed as YAML. `[0]` in a path
+            is the first item of a list.
 
     Raises:
         ConfigError: If the file cannot be read, if it or an override is not valid YAML, if the file
@@ -66,15 +67,30 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
             if OmegaConf.select(file_config, key) is not None:
                 OmegaConf.update(file_config, key, None)
         # Interpolations are resolved after the merge, so they see the overridden values.
-        merged = OmegaConf.merge(file_config, OmegaConf.from_dotlist(quoted_overrides))
+        merged = _apply_overrides(file_config, quoted_overrides)
         config_values = OmegaConf.to_container(merged, resolve=True)
-    except (YAMLError, OmegaConfBaseException, ValueError, TypeError, AssertionError) as error:
+    except (
+        *(YAMLError, OmegaConfBaseException, ValueError, TypeError),
+        *(IndexError, AssertionError),
+    ) as error:
         # AssertionError: OmegaConf asserts that the YAML holds a mapping or a list.
         raise ConfigError(str(path), [("(file)", f"is not valid YAML: {error}")]) from None
     # OmegaConf turns an empty file into an empty mapping, so the text is checked as well.
     if not isinstance(config_values, dict) or not text.strip():
         raise ConfigError(str(path), [("(file)", "must contain a mapping of keys to values")])
     return {str(key): value for key, value in config_values.items()}
+
+
+def _apply_overrides(config: Any, overrides: Sequence[str]) -> Any:
+    """Return a configuration with overrides `key.sub=value`, also of items of lists."""
+    in_lists = [item for item in overrides if "[" in item.partition("=")[0]]
+    others = [item for item in overrides if item not in in_lists]
+    merged = OmegaConf.merge(config, OmegaConf.from_dotlist(others))
+    for item in in_lists:
+        # Merging would put a mapping of indices in place of the list.
+        path, _, value = item.partition("=")
+        OmegaConf.update(merged, path, OmegaConf.from_dotlist([f"value={value}"])["value"])
+    return merged
 
 
 def _wrap_feature_parts(config: Any) -> Any:

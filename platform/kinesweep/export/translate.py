@@ -144,6 +144,12 @@ class Bundle:
         """Return the parts of the model's features by stream; empty for a single kind."""
         return list_raw_parts(self.loaded.recipe)
 
+    @cached_property
+    def stream_schemas(self) -> dict[str, StreamSchema]:
+        """Return stream → schema in the training data."""
+        schemas = self.loaded.features["streams"]
+        return {name: StreamSchema.from_json(schema) for name, schema in schemas.items()}
+
     @property
     def uses_context(self) -> bool:
         """Return whether the generated texts of earlier clips of a document are used as context."""
@@ -248,12 +254,10 @@ class Bundle:
         recipe, tokenizer = self.loaded.recipe, self.loaded.tokenizer
         if tokens is None:
             tokens = [self.build_prompt_tokens(Input(Path()))] * len(features)
-        schemas = {
-            name: StreamSchema.from_json(schema)
-            for name, schema in self.loaded.features["streams"].items()
-        }
         features = [
-            fill_absent_streams(truncate_streams(streams, recipe.effective_batch), schemas)
+            fill_absent_streams(
+                truncate_streams(streams, recipe.effective_batch), self.stream_schemas
+            )
             for streams in features
         ]
         lengths = [max(len(x_TD) for x_TD in streams.values()) for streams in features]

@@ -69,9 +69,8 @@ def check_shared_vocabularies(
             path = f"model.encoders.{name}" if name in config.encoders else "model.encoder"
             text = (
                 f"is backbone, but the {vocabulary.size} tokens of `{name}` ({vocabulary.kind})"
-                " are not those of the model's tokenizer; extract them with `features.tokenizer: {kind:"
-                " pretrained, path: …}` of the same folder and the same `new_tokens`, or set it to"
-                " own"
+                " are not those of the model's tokenizer; extract them with `features.tokenizer` of"
+                " kind pretrained, the same folder and the same `new_tokens`, or set it to own"
             )
             problems.append((f"{path}.embeddings", text))
     if problems:

@@ -13,6 +13,7 @@ from typing import Any
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
+from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.sources.part_sources import find_part_corpora
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip, CorpusWarning, InvalidRow
@@ -50,6 +51,10 @@ _DECODED_VIDEO_NOTE = (
 )
 
 _DECODED_FRAMES_NOTE = "every frame of every clip was decoded, but not scaled or resampled"
+_IMAGE_NOTE = (
+    "image vectors were not computed: every image was read or drawn, but the image model was not"
+    " run"
+)
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def check_corpus(
         return _check_parts(recipe, progress, decode)
     source = build_source(recipe.effective_source)
     rows = source.read_all_rows()
-    features, video_note = recipe.single_features, ""
+    features, video_note, image_note = recipe.single_features, "", ""
     if isinstance(features, VideoFeaturesConfig | FramesFeaturesConfig):
         # Loads PyAV, which other corpora do not need.
         from kinesweep.store.extraction.video_check import check_videos
@@ -160,6 +165,10 @@ def check_corpus(
             video_note = _DECODED_FRAMES_NOTE
         checked, dropped = check_videos(source, rows.clips, features, decode, progress)
     else:
+        if isinstance(features, ImagesFeaturesConfig) and features.encoder is not None:
+            # Drawing shows everything that is wrong with a clip, and needs no PyTorch.
+            features = features.model_copy(update={"encoder": None})
+            image_note = _IMAGE_NOTE
         processor = ClipProcessor(source, build_features(features), recipe.store.dtype)
         checked, dropped = check_clips(processor, rows.clips, progress)
     problems = [*rows.invalid_rows, *dropped]
@@ -181,7 +190,7 @@ def check_corpus(
             *(_find_video_rates(source, checked) if video_note else ()),
         ],
         quality=compute_quality(items),
-        not_checked=video_note,
+        not_checked=video_note or image_note,
         clips=[item.clip for item in checked],
     )
 

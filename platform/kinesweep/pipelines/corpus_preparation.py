@@ -29,6 +29,7 @@ TFDS_REQUIREMENTS = (
     "tensorflow-datasets==4.9.10",
     "numpy==2.4.6",
     "protobuf==7.36.2",
+    "importlib_resources==7.1.0",  # TensorFlow Datasets 4.9.10 imports it, but does not require it
 )
 """Packages of the environment of TensorFlow Datasets, as tested together."""
 
@@ -50,7 +51,7 @@ def prepare_from_tfds(
     Args:
         name: Name of the corpus, such as `phoenix`, or of its builder.
         out: Folder for the media files and the tables.
-        settings: Which media are written, and how the builder is configured.
+        settings: Settings of the media files and of the builder.
         prompts: Language tags that replace those of the corpus.
         python: Interpreter of an environment with `sign-language-datasets`; None for one that is
             created by pip.
@@ -136,7 +137,7 @@ def prepare_from_hub(
     Args:
         name: Name on the Hub, a folder that `save_to_disk` wrote, or Parquet files.
         out: Folder for the media files and the tables.
-        settings: Which part and columns of the data set are used, and how media are written.
+        settings: Subset and columns to use, and settings of the media files.
         prompts: Language tags that replace those of the rows.
         overwrite: Whether to replace tables, and media files that were written with other settings.
 

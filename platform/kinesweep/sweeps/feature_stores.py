@@ -77,6 +77,8 @@ def extract_all_features(
     """
     base = extract(recipe)
     by_settings = {_serialize_features(recipe.features): base}
+    # Limits of streams that a combination does not select do not apply to its store.
+    batches = {_serialize_features(recipe.features): recipe.effective_batch}
     for values in _iter_feature_values(space):
         try:
             variant = apply_overrides(recipe, values)
@@ -86,12 +88,12 @@ def extract_all_features(
         # Different values can lead to equal feature settings.
         if settings not in by_settings:
             by_settings[settings] = extract(variant)
+            batches[settings] = variant.effective_batch
     # Compared on the clips within the recipe's limits, because only these are scored.
-    batch = recipe.effective_batch
     for settings, store in by_settings.items():
         for split in _COMPARED_SPLITS:
-            base_ids = _get_scored_clip_ids(base, split, batch)
-            unshared_ids = base_ids ^ _get_scored_clip_ids(store, split, batch)
+            base_ids = _get_scored_clip_ids(base, split, recipe.effective_batch)
+            unshared_ids = base_ids ^ _get_scored_clip_ids(store, split, batches[settings])
             if unshared_ids:
                 raise StoreError(
                     f"features {settings} and the recipe's features have different clips in"

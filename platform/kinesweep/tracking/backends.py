@@ -98,8 +98,8 @@ class NullTracker:
 class QueueTracker:
     """A backend that consumes the offline queues of runs; the base of all that record.
 
-    A subclass has the fields `experiment` and `notice`, and implements `consumer`, `open_sender`
-    and `describe`.
+    A subclass has the fields `experiment` and `notice`, and implements `consumer` and
+    `open_sender`.
     """
 
     experiment: str
@@ -113,14 +113,6 @@ class QueueTracker:
 
     def open_sender(self, queue: OfflineQueue) -> RecordSender:
         """Return the sender of a run, which consumes its queue as `consumer`."""
-        raise NotImplementedError
-
-    def describe(self, folder: Path) -> tuple[str, str]:
-        """Return the name of the backend and where, or by which command, runs are found.
-
-        Args:
-            folder: Folder of a run or of a sweep.
-        """
         raise NotImplementedError
 
     def open_run_logger(
@@ -216,10 +208,6 @@ class MlflowTracker(QueueTracker):
         """Return the uploader of a run."""
         return RunUploader(self.uri, queue, self.lock_path)
 
-    def describe(self, folder: Path) -> tuple[str, str]:
-        """Return the name and the address of the server."""
-        return "MLflow", self.uri
-
 
 @dataclass(frozen=True)
 class TensorBoardTracker(QueueTracker):
@@ -238,10 +226,6 @@ class TensorBoardTracker(QueueTracker):
     def open_sender(self, queue: OfflineQueue) -> RecordSender:
         """Return the writer of a run's event file."""
         return TensorBoardSender(queue)
-
-    def describe(self, folder: Path) -> tuple[str, str]:
-        """Return the name and the command that shows the runs of a folder."""
-        return "TensorBoard", f"tensorboard --logdir {folder}"
 
 
 @dataclass(frozen=True)
@@ -265,13 +249,6 @@ class WandbTracker(QueueTracker):
     def open_sender(self, queue: OfflineQueue) -> RecordSender:
         """Return the sender of a run."""
         return WandbSender(queue, self.mode, self.base_url)
-
-    def describe(self, folder: Path) -> tuple[str, str]:
-        """Return the name and the server, or the command that uploads a folder's offline runs."""
-        if self.mode == "online":
-            return "W&B", self.base_url or "https://wandb.ai"
-        places = sorted({path.parent for path in folder.rglob("wandb/offline-run-*")})
-        return "W&B", f"offline; upload with: wandb sync {' '.join(map(str, places))}"
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,7 @@ class OfflineQueue:
         self.known_consumers = {MLFLOW_CONSUMER}
         self.states: dict[str, dict[str, Any]] = {}
         self.is_compacted = False
-        # Consumer → byte offset up to which it has taken all records.
-        self._offsets: dict[str, int] = {}
+        self._offsets: dict[str, int] = {}  # up to which a consumer has taken all records
         # Whether the last write may have been cut short.
         self._has_incomplete_line = False
         self._records: list[QueuedRecord] = []
@@ -120,8 +119,7 @@ class OfflineQueue:
     def get_pending_records(self, consumer: str = MLFLOW_CONSUMER) -> list[QueuedRecord]:
         """Return the records that a consumer has not taken, oldest first."""
         with self._lock:
-            offset = self._offsets.get(consumer, 0)
-            return [record for record in self._records if record.end_offset > offset]
+            return [r for r in self._records if r.end_offset > self._offsets.get(consumer, 0)]
 
     def advance(self, record: QueuedRecord, consumer: str) -> None:
         """Let a consumer take all records up to and including `record`, for this process only.
@@ -240,9 +238,9 @@ class OfflineQueue:
         return parse_entries(content)
 
     def _add_consumers(self, consumers: set[str]) -> None:
-        """Serve consumers; note new ones in the file and forget what all of them have taken."""
-        is_new = not self._offsets and not self._records and not self.is_compacted
-        known_consumers = consumers if is_new else self.known_consumers | consumers
+        """Serve consumers: note new ones in the file, forget what all have taken."""
+        is_used = self._offsets or self._records or self.is_compacted
+        known_consumers = self.known_consumers | consumers if is_used else consumers
         if known_consumers != self.known_consumers:
             self.known_consumers = known_consumers
             self._write_entry({"consumers": sorted(known_consumers)})
@@ -258,12 +256,12 @@ class OfflineQueue:
 
     def _write_mark(self, consumer: str, state: Mapping[str, Any] | None) -> None:
         """Write the position and the state of a consumer to the file."""
-        offset = self._offsets[consumer]
         if consumer == MLFLOW_CONSUMER:
-            self._write_entry({"sent": offset})
-        else:
-            self.states[consumer] = dict(state or {})
-            self._write_entry({"mark": {consumer: offset}, "state": self.states[consumer]})
+            self._write_entry({"sent": self._offsets[consumer]})
+            return
+        self.states[consumer] = dict(state or {})
+        mark = {consumer: self._offsets[consumer]}
+        self._write_entry({"mark": mark, "state": self.states[consumer]})
 
     def _reload_records(self, consumer: str) -> None:
         """Move a consumer to the beginning, with all records of the file in memory again."""

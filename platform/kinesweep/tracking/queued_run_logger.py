@@ -41,7 +41,8 @@ class RunIdentifiers:
         tags: Further tags, such as `config_hash`, `seed`, `phase`.
         parent: Key of the parent run, that is, the run of the sweep; None without a sweep.
         objectives: Metrics that a sweep optimises; of the run that stands for a sweep.
-        swept_params: Parameters that a sweep varies; of the run that stands for a sweep.
+        swept_params: Parameter that a sweep varies → `number`, `flag` or `text`; of the run that
+            stands for a sweep.
     """
 
     key: str
@@ -49,7 +50,7 @@ class RunIdentifiers:
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
     objectives: tuple[str, ...] = ()
-    swept_params: tuple[str, ...] = ()
+    swept_params: Mapping[str, str] = field(default_factory=dict)
 
 
 class QueuedRunLogger:

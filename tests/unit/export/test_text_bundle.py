@@ -50,7 +50,7 @@ def test_the_bundle_is_the_model(bundle) -> None:
 
 
 def test_lines_tables_and_requests_have_one_translation(bundle) -> None:
-    kind, folder, _, store = bundle
+    kind, folder, _, _ = bundle
     loaded = Bundle.load(folder / "bundle")
     source = loaded.loaded.recipe.corpora[0]
     signal = texts(1)[0] if kind == "text_tsv" else SIGNS[0]

@@ -165,18 +165,20 @@ def test_prompts_limits_and_frame_rates(place: Path, sample: Path) -> None:
         prepare("phoenix", place / "out")
 
 
-def test_one_split_is_train_with_a_warning(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_split_is_train_with_a_warning(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAND_IN_SPLITS", "train")
     result = prepare("phoenix", place / "out", limit=4)
     assert list(result.files) == ["train"]
-    assert any("no validation split" in text and "kinesweep split" in text for text in result.warnings)
+    assert any(
+        "no validation split" in text and "kinesweep split" in text for text in result.warnings
+    )
 
 
 def test_it_becomes_a_corpus_that_trains(place: Path) -> None:
     prepare("phoenix", place / "out")
-    recipe = tiny_recipe(place / "out", place / "stores", training={"max_steps": 4, "eval_steps": 4})
+    recipe = tiny_recipe(
+        place / "out", place / "stores", training={"max_steps": 4, "eval_steps": 4}
+    )
     store = tiny_store(recipe)
     result = train_run(
         RunSpec(recipe, store.folder, place / "run"), NullRunLogger(), lambda _: True
@@ -205,7 +207,11 @@ def test_what_cannot_be_prepared_is_refused_with_the_reason(place: Path) -> None
 def test_builders_options_are_not_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "s3cret")
     prepare("phoenix", place / "out", builder_options={"token": "env:SECRET_TOKEN"}, limit=1)
-    texts = [path.read_text() for path in (place / "out").rglob("*") if path.suffix != ".pose" and path.is_file()]
+    texts = [
+        path.read_text()
+        for path in (place / "out").rglob("*")
+        if path.suffix != ".pose" and path.is_file()
+    ]
     assert texts and not any("s3cret" in text for text in texts)
 
 
@@ -218,7 +224,7 @@ def test_every_builder_of_the_package_is_offered_or_refused() -> None:
         dgs_types dicta_sign how2sign mediapi_skel ngt_corpus pop_sign rwth_phoenix2014_t sem_lex
         sign2mint sign_wordnet signbank signsuisse signtyp spread_the_sign swojs_glossario wlasl
         wmt_slt
-        """.split()
+        """.split()  # noqa: SIM905
     )
 
 
@@ -235,4 +241,6 @@ def test_the_command(place: Path) -> None:
         (["--media", "features"], "`--media features` belongs to `--from hf`"),
     ):
         refused = CliRunner().invoke(app, [*words, *more])
-        assert refused.exit_code == 2 and message in " ".join(refused.output.split()), refused.output
+        assert refused.exit_code == 2 and message in " ".join(refused.output.split()), (
+            refused.output
+        )

@@ -249,7 +249,7 @@ class Recipe(StrictConfig):
         if not self.context.is_enabled and self.context.decoding_context == "model":
             # The former default, which is unused without context.
             values["context"]["decoding_context"] = "references"
-        values["evaluation"]["protocol"] = self.evaluation.hashed_protocol
+        self.evaluation.complete_hashed_values(values["evaluation"])
         # Sampling weights are part of `source`, which was removed, but they change the training.
         if self.corpus_weights:
             values["weights"] = self.corpus_weights

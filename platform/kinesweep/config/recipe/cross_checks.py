@@ -211,14 +211,11 @@ def check_best_metric(training: TrainingConfig, evaluation: EvaluationConfig) ->
     """Check that every evaluation computes the metric that selects the best checkpoint.
 
     Raises:
-        ValueError: If the metric is not listed in `evaluation.metrics`.
+        ValueError: If evaluations during training do not compute the metric.
     """
-    # Every evaluation computes `token_loss`; other metrics are computed only if listed.
-    metric = training.metric_for_best_model
-    if metric != "token_loss" and metric not in evaluation.metrics:
-        raise ValueError(
-            f"`training.metric_for_best_model` {metric} is not in `evaluation.metrics`"
-        )
+    problem = evaluation.explain_missing_metric(training.metric_for_best_model)
+    if problem is not None:
+        raise ValueError(f"`training.metric_for_best_model`: {problem}")
 
 
 def check_training_stage(training: TrainingConfig, model: ModelConfig) -> None:

@@ -78,6 +78,9 @@ def make_paths_portable(recipe: RecipeDict) -> None:
         is_placeholder = part["root"] is not None and ESTIMATOR_PLACEHOLDER in part["root"]
         part["root"] = ESTIMATOR_PLACEHOLDER if is_placeholder else None
     recipe["store"]["root"] = None
+    for extra_metric in recipe["evaluation"].get("extra_metrics", ()):
+        # Consent to run a script is that of a person, not of whoever made the recipe.
+        extra_metric |= {"trust_remote_code": False} if extra_metric["kind"] == "evaluate" else {}
     for section, key in _list_resource_keys(recipe):
         if Path(section[key]).is_absolute():
             section[key] = Path(section[key]).name
@@ -165,7 +168,7 @@ def _get_encoder_sections(features: RecipeDict) -> tuple[RecipeDict, RecipeDict]
 
 
 def _list_corpora(recipe: RecipeDict) -> list[RecipeDict]:
-    """List the plain values of all corpora of a recipe's source and of the parts' own sources."""
+    """List the plain values of the corpora of a recipe and of the own sources of its parts."""
     sources = [
         recipe["source"],
         *(part["source"] for part in _list_parts(recipe) if part["source"]),
@@ -210,6 +213,14 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
     resource_keys.append((evaluation, "wordnet"))
     predictions = recipe["context"]["predictions"]
     resource_keys += [(predictions, split) for split in predictions]
-    if neural_metrics["bertscore"]:
-        resource_keys.append((neural_metrics["bertscore"], "model"))
+    for metric in ("bertscore", "comet"):
+        if neural_metrics.get(metric):
+            resource_keys.append((neural_metrics[metric], "model"))
+    if neural_metrics.get("comet"):
+        resource_keys.append((neural_metrics["comet"], "source_table"))
+    for extra_metric in evaluation.get("extra_metrics", ()):
+        if extra_metric["kind"] == "evaluate":
+            resource_keys.append((extra_metric, "name"))
+        if "model_name_or_path" in extra_metric["arguments"]:
+            resource_keys.append((extra_metric["arguments"], "model_name_or_path"))
     return [(section, key) for section, key in resource_keys if section[key]]

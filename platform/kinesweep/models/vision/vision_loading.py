@@ -48,7 +48,7 @@ def create_vision_network(config: AnyVision, frame_size: int) -> nn.Module:
         frame_size: Height and width of the frames in the store, in pixels.
 
     Raises:
-        ConfigError: If a key of `scratch` is wrong, or a model with batch norm is to be trained with
+        ConfigError: If a key of `scratch` is wrong, or a model with batch norm is trained with
             gradient checkpointing.
         InputError: If the pretrained model cannot be used, or does not read frames of this size.
         CheckpointError: If its weights do not fit, or have changed since the run was created.

@@ -29,7 +29,7 @@ from kinesweep.sources.tsv.row_spans import (
     format_number,
     parse_time,
 )
-from kinesweep.sources.tsv.tsv_columns import resolve_columns
+from kinesweep.sources.tsv.tsv_columns import parse_reference_number, resolve_columns
 from kinesweep.sources.tsv.tsv_reader import Table, TableRow
 
 _KINDS_WITHOUT_TIME = ("images", "texts")
@@ -150,7 +150,7 @@ class RowReader:
             split=self.split,
             media=media,
             span=span,
-            texts=(values.get("output", ""),),
+            texts=_list_texts(values),
             encoder_prompt=values.get("encoder_prompt", ""),
             decoder_prompt=values.get("decoder_prompt", ""),
             document=values.get("document", ""),
@@ -184,6 +184,13 @@ class RowReader:
             errors.append(f"{self.media_kind} have no times; `signal_start` and `_end` must be 0")
         unit: Literal["ms", "frames"] = "frames" if self.time_unit == "frames" else "ms"
         return media, Span(bounds[0], bounds[1], unit), errors
+
+
+def _list_texts(values: dict[str, str]) -> tuple[str, ...]:
+    """List the reference texts of a row: `output`, and the further ones that are not empty."""
+    numbers = sorted(number for name in values if (number := parse_reference_number(name)))
+    further_texts = (values[f"output_{number}"] for number in numbers)
+    return (values.get("output", ""), *filter(None, further_texts))
 
 
 def make_ids_unique(clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:

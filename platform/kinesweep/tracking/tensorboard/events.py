@@ -2,9 +2,9 @@
 
 Metrics become scalars (TensorBoard stores them as 32-bit floats). Parameters become a text table
 and the hyperparameters of the HParams page; the run of a sweep names the swept ones and the
-objectives, which are the columns of that page. Tags, the data set, the status and the first rows of tables such
-as predictions become texts. TensorBoard stores no files: of every other artifact only the path is
-shown.
+objectives, which are the columns of that page. Tags, the data set, the status and the first rows of
+tables such as predictions become texts. TensorBoard stores no files: of every other artifact only
+the path is shown.
 """
 
 from collections.abc import Mapping, Sequence

@@ -101,12 +101,13 @@ class WandbSender:
             return
         run, self._run = self._run, None
         try:
-            close_wandb_run(run, exit_code=int(status == "failed"))
-            if self.get_pending_records():
-                return
-            if self._mode == "offline" or self._is_uploaded(run):
+            num_rows = close_wandb_run(run, exit_code=int(status == "failed"))
+            is_uploaded = num_rows is None or num_rows >= self._next_row
+            if is_uploaded and not self.get_pending_records():
                 last_record = self._queue.read_records()[-1]
-                self._queue.acknowledge(last_record, WANDB_CONSUMER, {"mode": self._mode})
+                url = run.project_url if self._mode == "online" else ""
+                state = {"mode": self._mode, "url": url}
+                self._queue.acknowledge(last_record, WANDB_CONSUMER, state)
         except (Exception, SystemExit) as error:
             _log.warning("%s failed at the end of the run (%r)", self.target, error)
 
@@ -175,7 +176,8 @@ class WandbSender:
             self._run.define_metric(name, step_metric=step_metric)
             self._defined_metrics.add(name)
         row = {**record.value, step_metric: record.step, "_timestamp": record.time_ms / 1000}
-        self._run.log(row, step=row_number)
+        # With a step, W&B would wait for the next row before it writes this one.
+        self._run.log(row, step=row_number, commit=True)
 
     def _update_config(self, values: Mapping[str, Any]) -> None:
         """Add values to the configuration of the run."""
@@ -198,10 +200,3 @@ class WandbSender:
             return
         for each in files:
             self._run.save(str(each), base_path=str(root), policy="now")
-
-    def _is_uploaded(self, run: Any) -> bool:
-        """Return whether the server has all rows of a closed run."""
-        import wandb
-
-        last_row = wandb.Api().run(run.path).lastHistoryStep
-        return bool(last_row + 1 >= self._next_row)

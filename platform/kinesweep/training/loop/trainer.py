@@ -98,6 +98,8 @@ class TranslatorTrainer(Seq2SeqTrainer):
         run_callbacks: Callbacks that receive evaluations and may stop the run.
         recorder: Recorder of metrics; None on ranks other than 0.
         progress: State from which to continue.
+        lower_is_better: Whether a lower score is better, for the metric that selects the best
+            checkpoint.
 
     Attributes:
         progress: State of the run after the latest evaluation or stop request.
@@ -116,6 +118,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         run_callbacks: RunCallbacks,
         recorder: MetricsRecorder | None,
         progress: TrainingProgress,
+        lower_is_better: bool,
     ) -> None:
         # Hugging Face requires an evaluation set for `eval_strategy`, but `evaluate` below ignores
         # it.
@@ -124,6 +127,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self.add_callback(StopCallback(self._is_stop_requested))
         self._training = training
         self._keep = keep
+        self._lower_is_better = lower_is_better
         self.progress = progress
         self.checkpoints_dir = Path(args.output_dir) / "checkpoints"
         self._compute_scores = compute_scores
@@ -171,7 +175,9 @@ class TranslatorTrainer(Seq2SeqTrainer):
         with self.accelerator.autocast():
             scores = self._compute_scores(self.gather_full_model())
         step, samples = self.state.global_step, self._count_samples()
-        self.progress = update_progress(self.progress, step, samples, scores, self._training)
+        self.progress = update_progress(
+            self.progress, step, samples, scores, self._training, self._lower_is_better
+        )
         if self.progress.stop != "diverged":
             seconds = time.perf_counter() - start_time
             self._record_metrics(scores, {"evaluation_s": seconds})

@@ -93,14 +93,18 @@ class Builder:
         for split in SPLITS:
             with (CORPUS / f"{split}.tsv").open(encoding="utf-8", newline="") as file:
                 self.rows[split] = self.group(list(csv.DictReader(file, delimiter="\t")))
-        sizes = {split: SimpleNamespace(num_examples=len(rows)) for split, rows in self.rows.items()}
+        sizes = {
+            split: SimpleNamespace(num_examples=len(rows)) for split, rows in self.rows.items()
+        }
         self.info = SimpleNamespace(splits=sizes, features={})
 
     def group(self, rows: list[dict[str, str]]) -> list[Any]:
         return rows
 
     def download_and_prepare(self) -> None:
-        header = read_pose(next(csv.DictReader((CORPUS / "train.tsv").open(), delimiter="\t"))).header
+        header = read_pose(
+            next(csv.DictReader((CORPUS / "train.tsv").open(), delimiter="\t"))
+        ).header
         feature = SimpleNamespace(_header=header)
         self.info.features = {"pose": feature, "poses": {"a": feature, "b": feature}}
 

@@ -102,7 +102,7 @@ def test_other_settings_are_refused_or_replace_everything(tmp_path: Path) -> Non
     (tmp_path / "poses").mkdir()
     write_media_settings({"fps": 25, "fields": ["a"]}, tmp_path, overwrite=True)
     assert (tmp_path / "poses").is_dir()
-    with pytest.raises(InputError, match="other settings.*`--overwrite`"):
+    with pytest.raises(InputError, match=r"other settings.*`--overwrite`"):
         write_media_settings({"fps": 50}, tmp_path, overwrite=False)
     write_media_settings({"fps": 50}, tmp_path, overwrite=True)
     assert not (tmp_path / "poses").exists()

@@ -141,13 +141,13 @@ def _check_chosen_column(meaning: str, path: str, features: Mapping[str, Any]) -
     if meaning not in COLUMN_CANDIDATES:
         hint = suggest_closest_word(meaning, list(COLUMN_CANDIDATES))
         known = ", ".join(COLUMN_CANDIDATES)
-        raise InputError(f"`--column` cannot set `{meaning}`{hint or ';'} it sets {known}")
+        raise InputError(f"`--column` cannot set `{meaning}`{hint}; it sets {known}")
     if path in features:
         return
     column, _, field = path.partition(".")
     if column not in features:
         hint = suggest_closest_word(path, list(features))
-        raise InputError(f"there is no column `{path}`{hint or ';'} {_list(list(features))}")
+        raise InputError(f"there is no column `{path}`{hint}; {_list(list(features))}")
     fields = _list_fields(features[column])
     if field.split(".")[0] not in fields:
         raise InputError(

@@ -22,7 +22,10 @@ from kinesweep.sources.prepare.media.media_settings import JOURNAL_FOLDER, write
 from kinesweep.sources.prepare.media.prompts import Prompts, make_language_tag
 from kinesweep.sources.prepare.media.row_journal import RowJournal, read_rows
 from kinesweep.sources.prepare.media.split_names import SPLIT_BY_NAME, add_split_warnings
-from kinesweep.sources.prepare.preparation_result import PreparationResult
+from kinesweep.sources.prepare.preparation_result import (
+    SOURCE_KIND_BY_MEDIA,
+    PreparationResult,
+)
 from kinesweep.sources.prepare.split_annotations import DroppedRow, SplitAnnotations
 
 _MS_PER_UNIT = {"ms": 1, "s": 1000}
@@ -135,7 +138,7 @@ def prepare_hub_dataset(
     Args:
         dataset: Opened data set.
         columns: Columns to use.
-        settings: How the media are written.
+        settings: Settings of the media files.
         out: Folder of the corpus; media paths in the tables are relative to it.
         prompts: Language tags that replace those of the rows.
         overwrite: Whether to replace tables, and media files that were written with other settings.
@@ -175,7 +178,9 @@ def prepare_hub_dataset(
         annotations[split] = _build_annotations(rows, split, settings.time_unit, prompts)
     others = {name: None for name in dataset.splits if name not in SPLIT_BY_NAME}
     add_split_warnings(annotations, others, out)
-    return replace(write_corpus_tables(annotations, out, out), rows=sizes, kept=kept)
+    result = write_corpus_tables(annotations, out, out)
+    kind = SOURCE_KIND_BY_MEDIA[columns.media]
+    return replace(result, rows=sizes, kept=kept, source_kind=kind)
 
 
 def _find_splits(dataset: OpenedDataset) -> dict[str, str]:

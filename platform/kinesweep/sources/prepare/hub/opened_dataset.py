@@ -33,11 +33,10 @@ class OpenedDataset:
     stamp: str
 
     @property
-    def column_names(self) -> list[str]:
-        """Return the names of the columns, which all splits share."""
-        return list(
-            dict.fromkeys(name for split in self.splits.values() for name in split.features)
-        )
+    def features(self) -> dict[str, Any]:
+        """Return the feature of each column that all splits have."""
+        first, *others = (dict(split.features) for split in self.splits.values())
+        return {name: value for name, value in first.items() if all(name in o for o in others)}
 
     def get_size(self, split: str) -> int | None:
         """Return the number of rows of a split, or None if it is not known before reading."""
@@ -52,7 +51,8 @@ class OpenedDataset:
         """
         try:
             yield from self.splits[split].select_columns(columns).skip(start)
-        except (OSError, ValueError, RuntimeError) as error:
+        # Only code of `datasets` runs here; network, storage and file formats have own errors.
+        except Exception as error:
             raise InputError(
                 f"`{self.name}` cannot be read: {format_one_line(error)}; run the same command"
                 " again to continue"
@@ -122,10 +122,21 @@ def _prepare_split(rows: Any) -> Any:
 
 
 def _find_commit(name: str, revision: str | None) -> str | None:
-    """Return the commit of a data set on the Hub, so that a later call reads the same rows."""
+    """Return the commit of a data set on the Hub, so that a later call reads the same rows.
+
+    Raises:
+        OSError: If there is no such data set, or the Hub cannot be reached.
+        ValueError: If the name cannot be one of a data set.
+    """
     from huggingface_hub import HfApi
 
-    commit: str | None = HfApi().dataset_info(name, revision=revision).sha
+    try:
+        commit: str | None = HfApi().dataset_info(name, revision=revision).sha
+    except (OSError, ValueError):
+        raise
+    # The errors of the HTTP library derive from none of these two classes.
+    except Exception as error:
+        raise ConnectionError(f"the Hub cannot be reached: {error}") from error
     return commit
 
 

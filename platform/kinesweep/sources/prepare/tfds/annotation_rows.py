@@ -108,7 +108,7 @@ def _build_sentences(corpus: TfdsCorpus, row: dict[str, Any], media: str) -> Ite
                 decoder_prompt="",
                 document=row["id"],
                 order=order,
-                signer=row.get("signers", {}).get(person, f"{row['id']}_{person}"),
+                signer=_get_signer(row, row["id"], person),
                 gloss=_join_glosses(sentence["glosses"]),
             ),
             (sentence["start"], sentence["end"]),
@@ -134,7 +134,7 @@ def _build_sentence(corpus: TfdsCorpus, row: dict[str, Any], media: str) -> Iter
             decoder_prompt="",
             document=row["document_id"],
             order=int(sentence["start"]),
-            signer=f"{row['document_id']}_{person}",
+            signer=_get_signer(row, row["document_id"], person),
             gloss=_join_glosses(entries),
         ),
     )
@@ -214,6 +214,11 @@ def _split_id(clip_id: str) -> tuple[str, int]:
     separator = max("-", "_", key=clip_id.rfind)
     document, _, number = clip_id.rpartition(separator)
     return (document, int(number)) if document and number.isdigit() else (clip_id, 0)
+
+
+def _get_signer(row: dict[str, Any], document: str, person: str) -> str:
+    """Return the name of a person, or one that is unique to the document if it is not known."""
+    return str(row.get("signers", {}).get(person) or f"{document}_{person}")
 
 
 def _join_glosses(glosses: Iterable[Mapping[str, Any]]) -> str:

@@ -17,7 +17,10 @@ from kinesweep.sources.prepare.media.media_settings import JOURNAL_FOLDER, write
 from kinesweep.sources.prepare.media.prompts import Prompts
 from kinesweep.sources.prepare.media.row_journal import read_rows
 from kinesweep.sources.prepare.media.split_names import add_split_warnings
-from kinesweep.sources.prepare.preparation_result import PreparationResult
+from kinesweep.sources.prepare.preparation_result import (
+    SOURCE_KIND_BY_MEDIA,
+    PreparationResult,
+)
 from kinesweep.sources.prepare.tfds.annotation_rows import build_annotations
 from kinesweep.sources.prepare.tfds.tfds_corpora import TfdsCorpus
 from kinesweep.sources.prepare.tfds.tfds_request import (
@@ -48,7 +51,7 @@ def prepare_tfds_corpus(
 
     Args:
         corpus: Corpus to write.
-        settings: Which media are written, and how the builder is configured.
+        settings: Settings of the media files and of the builder.
         out: Folder of the corpus; media paths in the tables are relative to it.
         environment: Environment with `sign-language-datasets`.
         prompts: Language tags that replace those of the corpus.
@@ -80,7 +83,8 @@ def prepare_tfds_corpus(
     }
     add_split_warnings(annotations, summary.other_splits, out)
     result = write_corpus_tables(annotations, out, out)
-    return replace(result, rows=summary.sizes, kept=summary.kept)
+    kind = SOURCE_KIND_BY_MEDIA[settings.media]
+    return replace(result, rows=summary.sizes, kept=summary.kept, source_kind=kind)
 
 
 def _select_text(corpus: TfdsCorpus, text_field: str | None) -> TfdsCorpus:

@@ -68,7 +68,7 @@ def find_tfds_corpus(name: str) -> TfdsCorpus:
     if corpus is None:
         hint = suggest_closest_word(name, list(TFDS_CORPORA))
         raise InputError(
-            f"`sign-language-datasets` has no corpus `{name}`{hint or ';'} available:"
+            f"`sign-language-datasets` has no corpus `{name}`{hint}; available:"
             f" {', '.join(TFDS_CORPORA)}"
         )
     return corpus
@@ -89,7 +89,6 @@ def build_request(corpus: TfdsCorpus, settings: TfdsSettings, out: Path) -> dict
     # A folder of TensorFlow Datasets is found by the name alone, so other settings need another.
     name = f"kinesweep-{config['include_pose'] or settings.media}-{compute_fingerprint(config)[:8]}"
     options = {key: _read_option(key, value) for key, value in settings.builder_options.items()}
-    has_documents = corpus.layout == "sentences" and config.get("data_type") != "sentence"
     return {
         "builder": corpus.builder,
         "config_name": settings.config_name or name,
@@ -100,7 +99,7 @@ def build_request(corpus: TfdsCorpus, settings: TfdsSettings, out: Path) -> dict
         "limit": settings.limit,
         "split_by_name": SPLIT_BY_NAME,
         "path_fields": corpus.pose_paths if settings.media == "poses" else corpus.video_fields,
-        "annotations": corpus.builder if has_documents else None,
+        "annotations": corpus.builder if corpus.layout == "sentences" else None,
     }
 
 

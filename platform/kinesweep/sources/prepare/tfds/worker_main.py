@@ -8,6 +8,7 @@ stderr. Complete rows are in the journals `rows/SPLIT.jsonl`, so a killed proces
 Usage: python worker_main.py < REQUEST
 """
 
+import functools
 import importlib
 import importlib.util
 import itertools
@@ -86,26 +87,36 @@ def _read_header(path: str) -> Any:
     return PoseHeader.read(BufferReader(Path(path).read_bytes()))
 
 
-def read_sentences(annotations: str, row: dict[str, Any]) -> dict[str, Any]:
-    """Read the sentences of a document from the ELAN file that its row names.
+def read_annotations(corpus: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Read the sentences and signers of a document from the files that its row names.
 
     Args:
-        annotations: Name of the corpus, whose package has a reader of its files.
-        row: Values of the document, with `paths`.
+        corpus: Builder whose package has readers of its files, `dgs_corpus` or `ngt_corpus`.
+        row: Values of the document, or of one of its sentences, with `paths`.
 
     Returns:
-        Dict with `sentences` and `signers`, the names of the people by letter.
+        Dict with `sentences`, unless the row is one, and `signers`, the names of the people by
+        letter, if there is a file with them.
     """
-    if annotations == "dgs_corpus":
-        module = importlib.import_module(f"{_PACKAGE}.dgs_corpus.dgs_utils")
-        ilex = row["paths"]["ilex"]
-        signers = module.get_signer_ids_from_ilex(ilex) if ilex else {}
-        return {
-            "sentences": list(module.get_elan_sentences(row["paths"]["eaf"])),
-            "signers": {person: names[0] for person, names in signers.items() if len(names) == 1},
-        }
-    module = importlib.import_module(f"{_PACKAGE}.ngt_corpus.ngt_corpus_utils")
-    return {"sentences": list(module.get_elan_sentences_ngt_corpus(row["paths"]["eaf"]))}
+    paths = row["paths"]
+    if corpus == "ngt_corpus":
+        module = importlib.import_module(f"{_PACKAGE}.ngt_corpus.ngt_corpus_utils")
+        return {"sentences": list(module.get_elan_sentences_ngt_corpus(paths["eaf"]))}
+    module = importlib.import_module(f"{_PACKAGE}.dgs_corpus.dgs_utils")
+    signers = _read_signers(module, paths["ilex"]) if paths["ilex"] else {}
+    if "sentence" in row:
+        return {"signers": signers}
+    return {"signers": signers, "sentences": list(module.get_elan_sentences(paths["eaf"]))}
+
+
+@functools.cache
+def _read_signers(module: Any, path: str) -> dict[str, str]:
+    """Read the name of the only person in each view of a document, by letter.
+
+    A document has many sentences, so its names are kept.
+    """
+    names_by_view = module.get_signer_ids_from_ilex(path)
+    return {view: names[0] for view, names in names_by_view.items() if len(names) == 1}
 
 
 class CorpusWriter:
@@ -170,7 +181,7 @@ class CorpusWriter:
         values, files = writer.write(example, name)
         # The paths of annotations are those of the example, which are not linked.
         annotations = self._request["annotations"]
-        extra = read_sentences(annotations, values) if annotations else {}
+        extra = read_annotations(annotations, values) if annotations else {}
         journal.append(index, name, {"id": clip_id, **values, **extra}, files)
 
 
