@@ -5,7 +5,7 @@ that a pickle asks for is executed.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,9 @@ from kinesweep.cli.motion_conversion import (
 )
 from kinesweep.core.errors import InputError
 from kinesweep.pipelines.progress import show_progress_bar
+
+if TYPE_CHECKING:
+    from kinesweep.interop import ConvertedMultimodalHugsSettings
 
 _CHECKPOINT_SUFFIXES = (".pth", ".pt")
 
@@ -56,6 +59,18 @@ def convert(  # noqa: PLR0913 (options of a command)
             dir_okay=False,
         ),
     ] = None,
+    modality: Annotated[
+        Literal[
+            "pose2text",
+            "video2text",
+            "features2text",
+            "image2text",
+            "signwriting2text",
+            "text2text",
+        ]
+        | None,
+        typer.Option(help="Task of MultimodalHugs settings that do not state it."),
+    ] = None,
     to: Annotated[
         Literal["h5_shards"] | None,
         typer.Option(help="Write the features of a store in this layout (that of Sign_LLaVA)."),
@@ -73,7 +88,9 @@ def convert(  # noqa: PLR0913 (options of a command)
     """Import settings, models or motions of another system, or export features for one.
 
     Settings of MultimodalHugs become a recipe, and their trained model (--model) becomes a
-    Kinesweep model. Reports which settings could not be converted and which behave differently.
+    Kinesweep model. Reports which settings could not be converted and which behave differently;
+    docs/multimodalhugs.md lists all of them. Files from before version 0.5 do not state what their
+    inputs are; where their keys do not tell, pass --modality.
     An SSVP-SLT checkpoint is imported as the recipe's model: convert best_model.pth RECIPE --into
     FOLDER. Projectors of Sign_LLaVA's first stage are imported the same way, on top of the
     recipe's language model; use the folder as `model.init_from` of the second stage.
@@ -108,7 +125,12 @@ def convert(  # noqa: PLR0913 (options of a command)
     if texts is not None:
         raise InputError(f"`--texts` requires a checkpoint, but `{settings}` is not one")
     check_not_existing(overwrite, out, into)
-    _convert_multimodalhugs_settings(settings, out, model, into, tokenizer, json_line)
+    if (model is None) != (into is None):
+        raise InputError("`--model` and `--into` must be given together")
+    from kinesweep.interop import convert_multimodalhugs_settings
+
+    conversion = convert_multimodalhugs_settings(settings, modality)
+    _write_converted_recipe(conversion, out, model, into, tokenizer, json_line)
 
 
 def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
@@ -145,20 +167,20 @@ def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool)
     print_json_result({"folder": str(out), **vars(result)}, json_line)
 
 
-def _convert_multimodalhugs_settings(
-    settings_path: Path,
+def _write_converted_recipe(
+    conversion: "ConvertedMultimodalHugsSettings",
     recipe_path: Path,
     source_model_dir: Path | None,
     output_model_dir: Path | None,
     tokenizer: str | None,
     json_line: bool,
 ) -> None:
-    """Convert settings of MultimodalHugs to a recipe, and import the model trained with them.
+    """Write the recipe of MultimodalHugs' settings, and import the model trained with them.
 
     Prints which settings are left out and which behave differently.
 
     Args:
-        settings_path: YAML file of the settings.
+        conversion: Converted settings.
         recipe_path: File to which the recipe is written; an existing file is replaced.
         source_model_dir: Folder of the trained model; None: only the settings are converted.
         output_model_dir: Folder to which the imported model is written; None: see above.
@@ -167,16 +189,10 @@ def _convert_multimodalhugs_settings(
 
     Raises:
         CheckpointError: If the model lacks files, or if its tensors do not match the recipe.
-        ConfigError: If the settings cannot be read or do not give a valid recipe.
-        InputError: If only one of the model folders is given, or if the settings are not for a
-            pose-to-text model.
+        InputError: If the model has a part without an equivalent.
     """
-    if (source_model_dir is None) != (output_model_dir is None):
-        raise InputError("`--model` and `--into` must be given together")
     from kinesweep.checkpoints.model_dir_files import format_recipe_yaml
-    from kinesweep.interop import convert_multimodalhugs_settings
 
-    conversion = convert_multimodalhugs_settings(settings_path)
     for key, reason in conversion.unconverted.items():
         print_line(f"left out  {key}: {reason}")
     for note in conversion.notes:
