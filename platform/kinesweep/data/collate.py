@@ -6,6 +6,7 @@ F forced tokens, R references, N the longest of some token sequences.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinesweep.core.batch import IGNORE, Batch
+
+_BATCH_DTYPES: Mapping[str, Any] = {"u": np.uint8, "i": np.int64}
+"""Kind of a stored dtype → dtype of a batch, for pixels and token ids; all others are float32."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,12 @@ class BatchItem:
 
     Attributes:
         clip_id: Id of the clip.
-        streams: Stream → features, (T, D).
+        streams: Stream → features, (T, D); of type uint8 if they are the pixels of frames.
         tokens: Tokens of the clip.
     """
 
     clip_id: str
-    streams: Mapping[str, NDArray[np.floating]]
+    streams: Mapping[str, NDArray[Any]]
     tokens: ClipTokens
 
 
@@ -61,7 +65,8 @@ def collate(items: Sequence[BatchItem], pad_id: int, zero_features: bool = False
     Args:
         items: At least one clip; all have the same streams.
         pad_id: Id of the token that pads prompts. Labels are padded with `IGNORE`.
-        zero_features: Whether to set all features to zero (a baseline that sees no input).
+        zero_features: Whether to set all features to zero, frames to black (a baseline that sees
+            no input).
     """
     streams, frame_masks = {}, {}
     for name in items[0].streams:
@@ -89,15 +94,18 @@ def collate(items: Sequence[BatchItem], pad_id: int, zero_features: bool = False
     )
 
 
-def _pad_features(features: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
+def _pad_features(features: Sequence[NDArray[Any]]) -> tuple[Tensor, Tensor]:
     """Pad the features (T, D) of each clip with zeros and stack them.
 
     Returns:
-        The features, float32 (B, T, D), and their mask, bool (B, T), True at real frames.
+        The features, float32 (B, T, D), uint8 for the pixels of frames or int64 for token ids, and
+        their mask, bool (B, T), True at real frames.
     """
     lengths = [len(x_TD) for x_TD in features]
-    # Stores may hold half precision; the copy into this array converts to float32.
-    x_BTD = np.zeros((len(features), max(lengths), features[0].shape[1]), np.float32)
+    # Stores may hold half precision; the copy into this array converts to float32. Pixels stay
+    # bytes: as floating point numbers they would take four times the memory.
+    dtype = _BATCH_DTYPES.get(features[0].dtype.kind, np.float32)
+    x_BTD = np.zeros((len(features), max(lengths), features[0].shape[1]), dtype)
     for x_TD, padded_TD in zip(features, x_BTD, strict=True):
         padded_TD[: len(x_TD)] = x_TD
     return torch.from_numpy(x_BTD), _make_mask(lengths)

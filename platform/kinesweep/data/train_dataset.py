@@ -17,6 +17,7 @@ from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
+from kinesweep.data.absent_streams import fill_absent_streams
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
 from kinesweep.data.collate import BatchItem, ClipTokens, collate
 from kinesweep.data.context import DocumentContext, get_first_references
@@ -171,6 +172,7 @@ class TrainDataset(Dataset[Batch]):
         streams = self._load_features(record, epoch)
         if example.is_reversed:
             streams = {name: x_TD[::-1] for name, x_TD in streams.items()}
+        streams = fill_absent_streams(streams, self._store.schema.streams)
         return BatchItem(record.clip.id, streams, self._get_tokens(index, example))
 
     def _load_features(self, record: ClipRecord, epoch: int) -> Mapping[str, NDArray[np.floating]]:

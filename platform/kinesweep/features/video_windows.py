@@ -90,13 +90,7 @@ class ResampledWindowPositions:
 
     def resample(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Resample a video to the target rate: yield the frame nearest to each sampling time."""
-        num_yielded = 0
-        # A frame is repeated or skipped depending on the ratio of the rates; the next output frame
-        # is emitted as soon as its source frame has arrived.
-        for source_index, frame in enumerate(frames):
-            while self._find_source_frame(num_yielded) <= source_index:
-                yield frame
-                num_yielded += 1
+        return resample_frames(frames, self.fps, self.config.target_fps)
 
     def get_frame_indices(self, start: int) -> NDArray[np.intp]:
         """Return the frame indices of the window at `start`, (F,), `sampling_rate` apart."""
@@ -109,11 +103,6 @@ class ResampledWindowPositions:
     def count_real_frames(self, start: int, num_frames: int) -> int:
         """Count the frames of the window at `start` that lie before the end of the video."""
         return int(np.count_nonzero(self.get_frame_indices(start) < num_frames))
-
-    def _find_source_frame(self, resampled_index: int) -> int:
-        """Find the index of the frame in the file that is nearest in time to a resampled frame."""
-        # Adding 0.5 rounds halves up; `round` would alternate between even and odd neighbors.
-        return int(resampled_index * self.fps / self.config.target_fps + 0.5)
 
 
 @dataclass(frozen=True)
@@ -159,6 +148,24 @@ class SsvpWindowPositions:
     def _span(self) -> float:
         """Return the length of a window in frames of the file."""
         return self.config.num_spanned_frames * self.fps / self.config.target_fps
+
+
+def resample_frames(frames: Iterable[Frame], fps: float, target_fps: float) -> Iterator[Frame]:
+    """Resample a video to a rate: yield the frame nearest in time to each sampling time.
+
+    Args:
+        frames: Frames of the video.
+        fps: Frame rate of the video in frames per second.
+        target_fps: Rate of the result in frames per second.
+    """
+    num_yielded = 0
+    # A frame is repeated or skipped depending on the ratio of the rates; the next output frame is
+    # emitted as soon as its source frame has arrived. Adding 0.5 rounds halves up; `round` would
+    # alternate between even and odd neighbors.
+    for source_index, frame in enumerate(frames):
+        while int(num_yielded * fps / target_fps + 0.5) <= source_index:
+            yield frame
+            num_yielded += 1
 
 
 def build_window_positions(config: VideoWindowsConfig, fps: float) -> WindowPositions:

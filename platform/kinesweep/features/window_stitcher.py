@@ -8,6 +8,7 @@ Shapes: K time steps of a window, T features of a clip, D width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,9 +94,34 @@ class WindowStitcher:
             return self._average_overlaps(real_features)
         return np.concatenate(real_features)
 
-    def _crop_overlaps(
-        self, window_features: list[NDArray[np.float32]]
-    ) -> list[NDArray[np.float32]]:
+    def build_index(
+        self, num_windows: int, num_last_frames: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Build the index of stitching: which time step of which window goes where.
+
+        Features are the sums of the time steps that go to the same place, divided by their number,
+        as in `stitch_windows`; only `overlap: average` has more than one for a place.
+
+        Args:
+            num_windows: Number of windows of the clip.
+            num_last_frames: Number of real frames of the last window.
+
+        Returns:
+            Time steps, counted over all windows (window · K + time step), and the position of each
+            in the features of the clip, from first to last window.
+        """
+        steps = np.arange(num_windows * self.num_time_steps).reshape(num_windows, -1)
+        last_steps = steps[-1][: self.count_real_time_steps(num_last_frames)]
+        sources = [*steps[:-1], last_steps]
+        if self.config.overlap == "crop":
+            sources = self._crop_overlaps(sources)
+        if self.config.overlap == "average":
+            targets = [index * self.step + np.arange(len(x)) for index, x in enumerate(sources)]
+            return np.concatenate(sources), np.concatenate(targets)
+        source_indices = np.concatenate(sources)
+        return source_indices, np.arange(len(source_indices))
+
+    def _crop_overlaps(self, window_features: list[NDArray[Any]]) -> list[NDArray[Any]]:
         """Crop the features of each window to its middle, so that windows no longer overlap.
 
         The first window keeps its start and the last one its end.

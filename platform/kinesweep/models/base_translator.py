@@ -1,4 +1,4 @@
-"""The base class of the translator: saving and loading of exactly the weights of a checkpoint.
+"""The base class of the translator: position limits, and strict saving and loading of weights.
 
 A saved translator is a Hugging Face model folder. If its language model is a frozen base model, the
 folder contains all other weights, and the base model is loaded from its own folder.
@@ -7,6 +7,7 @@ folder contains all other weights, and the base model is loaded from its own fol
 from typing import Any, Self
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from kinesweep.core.hf_logging import silence_transformers
@@ -16,13 +17,26 @@ from kinesweep.models.checkpoint_io import (
     load_model_strict,
 )
 from kinesweep.models.config import KinesweepConfig
+from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.models.frozen_base_loading import load_with_base_model
+from kinesweep.models.length_budget import PositionLimit
+from kinesweep.models.vision.tower import VisionTower
 
 
 class BaseTranslator(PreTrainedModel):
-    """A Hugging Face model that is saved and loaded strictly, with or without a base model."""
+    """A Hugging Face model that is saved and loaded strictly, with or without a base model.
+
+    Attributes:
+        backbone: Language model, which limits the number of positions.
+        encoders: Stream → its encoder.
+        vision: Vision model that reads streams of decoded frames; None without one.
+    """
 
     config_class = KinesweepConfig
+    backbone: PreTrainedModel
+    encoders: nn.ModuleDict
+    vision: VisionTower | None
+    _backbone_ops: Any
 
     def freeze_parameters(self) -> None:
         """Freeze the parameters that training does not change; each subclass defines which.
@@ -31,11 +45,61 @@ class BaseTranslator(PreTrainedModel):
         """
         raise NotImplementedError
 
+    @property
+    def input_limit(self) -> int | None:
+        """Return the maximum number of input vectors (prompt, frames, end).
+
+        None: they have no limit of their own; `total_limit` may still apply.
+        """
+        return self._backbone_ops.get_input_limit(self.backbone)
+
+    @property
+    def output_limit(self) -> int | None:
+        """Return the maximum number of tokens that the backbone can generate.
+
+        None: they have no limit of their own; `total_limit` may still apply.
+        """
+        return self._backbone_ops.get_output_limit(self.backbone)
+
+    @property
+    def total_limit(self) -> int | None:
+        """Return the number of positions that input vectors and generated tokens share.
+
+        None: they share none, or there is no limit.
+        """
+        return self._backbone_ops.get_total_limit(self.backbone)
+
+    @property
+    def position_limit(self) -> PositionLimit:
+        """Return the limit that determines whether streams are truncated."""
+        total = self.total_limit
+        return PositionLimit(self.input_limit if total is None else total, total is not None)
+
+    def get_source_spans(self, stream: str, num_frames: int) -> list[SourceSpan]:
+        """Return the frames that each vector of a stream represents, in time order.
+
+        Empty if the stream's encoder, of a third party, does not say so.
+
+        Args:
+            stream: Name of the stream.
+            num_frames: Number of real frames of the clip.
+        """
+        get_spans: Any = getattr(self.encoders[stream], "get_source_spans", None)
+        if get_spans is None:
+            return []
+        if self.vision is None or stream not in self.config.get_frame_streams():
+            return list(get_spans(num_frames))
+        vector_spans = get_spans(self.vision.count_vectors(num_frames))
+        return self.vision.get_source_spans(vector_spans, num_frames)
+
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """Write `config.json` and `model.safetensors`, with Hugging Face's arguments.
 
         Over a base model (`models.base_model`), weights of the base model are not written.
         """
+        # Hugging Face would rename the weights of some models to those of earlier versions, and a
+        # checkpoint is loaded by the names that the weights have in the model.
+        kwargs.setdefault("save_original_format", False)
         if self.config.base is not None:
             kwargs.setdefault("state_dict", get_non_base_state_dict(self))
         with silence_transformers():

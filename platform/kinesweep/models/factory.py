@@ -7,23 +7,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
-from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.core.vocabulary import TokenVocabulary, Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.base_model import build_base_model_entry
 from kinesweep.models.config import build_kinesweep_config
 from kinesweep.models.fusion import TimeFusion
 from kinesweep.models.streams import check_skeletons, check_stream_config
+from kinesweep.models.token_streams import check_token_encoders
 from kinesweep.models.translator import Translator
+from kinesweep.models.vision.vision_loading import (
+    check_vision_config,
+    create_vision_network,
+    describe_vision_network,
+)
 
 # Separators are initialized like the backbone's tokens. At most this many embeddings, spread evenly
 # over the vocabulary, are used to estimate the mean and the standard deviation.
 _MAX_SAMPLED_TOKENS = 4096
 
 
-def build_translator(
+def build_translator(  # noqa: PLR0913 (each kind of stream has facts of its own)
     config: ModelConfig,
     widths: dict[str, int],
     vocabulary: Vocabulary,
@@ -32,6 +39,8 @@ def build_translator(
     device: torch.device | None = None,
     *,
     skeletons: Mapping[str, Skeleton] | None = None,
+    frame_sizes: Mapping[str, int] | None = None,
+    vocabularies: Mapping[str, TokenVocabulary] | None = None,
 ) -> Translator:
     """Build a new translator; seed first (`core.seeds.seed_everything`).
 
@@ -46,16 +55,22 @@ def build_translator(
             4 bits is created on it.
         skeletons: Stream → skeleton, for the streams read by graph encoders
             (`models.streams.find_skeletons`).
+        frame_sizes: Stream → height and width in pixels, for the streams of decoded frames.
+        vocabularies: Stream → vocabulary, for the streams of token ids.
 
     Raises:
-        ConfigError: If a key of the backbone is wrong, a named stream does not exist, a graph
-            encoder has no skeleton, or reserving text tokens has no effect.
-        InputError: If the pretrained backbone cannot be used.
-        CheckpointError: If the weights of a frozen base model cannot be read to hash them.
+        ConfigError: If a key of the backbone or the vision model is wrong, a named stream does not
+            exist, frames have no vision model, a graph encoder has no skeleton, or reserving text
+            tokens has no effect.
+        InputError: If the pretrained backbone or vision model cannot be used.
+        CheckpointError: If the weights of a frozen base model cannot be read to hash them, or those
+            of the vision model do not fit.
         ResourceError: If 4-bit weights are requested where they are not available.
     """
     # Loading a pretrained backbone is slow, so misspelled names are reported first.
-    check_stream_config(config, widths)
+    frame_sizes = frame_sizes or {}
+    check_stream_config(config, widths, frame_sizes)
+    check_token_encoders(config, widths, vocabularies or {})
     skeletons = check_skeletons(config, widths, skeletons or {})
     backbone_ops = BACKBONES[config.backbone.kind]
     # Pretrained vocabularies are often padded to a round number; a new tokenizer's is exact.
@@ -68,10 +83,19 @@ def build_translator(
         if config.has_frozen_base
         else None
     )
+    vision, vision_entry = _create_vision(config, frame_sizes)
     saved_config = build_kinesweep_config(
-        config, widths, vocabulary, label_smoothing, backbone, base, skeletons=skeletons
+        config,
+        widths,
+        vocabulary,
+        label_smoothing,
+        backbone,
+        base,
+        skeletons=skeletons,
+        vision=vision_entry,
+        vocabularies=vocabularies,
     )
-    translator = Translator(saved_config, backbone)
+    translator = Translator(saved_config, backbone, vision)
     _init_separators(translator, vocabulary)
     # The limit is known only now that the backbone exists.
     translator.position_limit.check_reserve(config.reserved_text_tokens)
@@ -79,10 +103,21 @@ def build_translator(
     return translator
 
 
-def check_backbone_config(config: ModelConfig) -> None:
-    """Check the keys and sizes of a model's backbone from scratch, without allocating memory.
+def _create_vision(
+    config: ModelConfig, frame_sizes: Mapping[str, int]
+) -> tuple[nn.Module | None, dict[str, Any] | None]:
+    """Create the vision network and its description; a pair of None without a vision model."""
+    if config.vision is None:
+        return None, None
+    network = create_vision_network(config.vision, next(iter(frame_sizes.values())))
+    description = describe_vision_network(network, config.vision)
+    return network, {**description, "streams": list(frame_sizes)}
 
-    It takes milliseconds. A pretrained backbone is not checked.
+
+def check_backbone_config(config: ModelConfig) -> None:
+    """Check keys and sizes of backbone and vision model from scratch, without allocating memory.
+
+    It takes milliseconds. Pretrained models are not checked.
 
     Args:
         config: The recipe's `model` section.
@@ -91,6 +126,8 @@ def check_backbone_config(config: ModelConfig) -> None:
         ConfigError: If there are problems; each is given with its dotted path.
     """
     BACKBONES[config.backbone.kind].check_config(config.backbone)
+    if config.vision is not None:
+        check_vision_config(config.vision)
 
 
 def _set_statistics(translator: Translator, statistics: Mapping[str, tuple[Any, Any]]) -> None:

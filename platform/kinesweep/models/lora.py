@@ -11,7 +11,8 @@ one is loaded over float32 weights, which its adapters fit as well.
 import importlib.util
 import logging
 import warnings
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from kinesweep.config.recipe.model.backbone import LoraConfig
 from kinesweep.config.recipe.model.graph import EncoderLoraConfig
+from kinesweep.config.recipe.model.vision import VisionLoraConfig
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError, ResourceError
 
@@ -60,6 +62,28 @@ def add_lora_to_linear_layers(network: nn.Module, config: EncoderLoraConfig) -> 
         name for name, module in network.named_modules() if isinstance(module, nn.Linear)
     ]
     _inject_adapters(network, config, layer_names)
+
+
+def add_vision_lora(
+    network: nn.Module, config: VisionLoraConfig, unused_weights: Collection[str] = ()
+) -> None:
+    """Add adapters to the target layers of a vision model in place and freeze its own weights.
+
+    Args:
+        network: Network of the vision model.
+        config: Rank, scale, dropout and target layers of the adapters.
+        unused_weights: Weights on which the vectors do not depend; their layers get no adapters.
+
+    Raises:
+        ConfigError: If the model lacks a target layer; all such targets are named.
+    """
+    used_names = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and f"{name}.weight" not in unused_weights
+    ]
+    path, owner = "model.vision.lora", "vision model"
+    _inject_adapters(network, config, _select_layers(used_names, config.targets, path, owner))
 
 
 def _inject_adapters(
@@ -170,20 +194,35 @@ def _find_target_layer_names(model: PreTrainedModel, config: LoraConfig) -> list
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | Conv1D) and module is not head
     ]
-    if config.targets == "all-linear":
+    return _select_layers(linear_names, config.targets, _CONFIG_PATH, "language model")
+
+
+def _select_layers(
+    linear_names: list[str], targets: Literal["all-linear"] | tuple[str, ...], path: str, owner: str
+) -> list[str]:
+    """Select the linear layers that are targets.
+
+    Args:
+        linear_names: Full names of the linear layers.
+        targets: Suffixes of names, or `all-linear`.
+        path: Dotted path of the adapters in the recipe, for the error.
+        owner: Description of the model, for the error.
+
+    Raises:
+        ConfigError: If a target is the name of no linear layer; all such targets are listed.
+    """
+    if targets == "all-linear":
         return linear_names
     last_parts = list(dict.fromkeys(name.rpartition(".")[2] for name in linear_names))
     problems = [
-        (f"{_CONFIG_PATH}.targets", _format_unknown_target(target, last_parts))
-        for target in config.targets
+        (f"{path}.targets", _format_unknown_target(target, last_parts, owner))
+        for target in targets
         if not any(_is_target_layer(name, target) for name in linear_names)
     ]
     if problems:
         raise ConfigError("the model", problems)
     return [
-        name
-        for name in linear_names
-        if any(_is_target_layer(name, target) for target in config.targets)
+        name for name in linear_names if any(_is_target_layer(name, target) for target in targets)
     ]
 
 
@@ -192,10 +231,10 @@ def _is_target_layer(name: str, target: str) -> bool:
     return name == target or name.endswith(f".{target}")
 
 
-def _format_unknown_target(target: str, layer_names: list[str]) -> str:
+def _format_unknown_target(target: str, layer_names: list[str], owner: str) -> str:
     """Format the problem of a target that matches no layer, with a similar layer or all layers."""
     hint = (
         suggest_closest_word(target, layer_names)
         or f"; it has {', '.join(f'`{layer_name}`' for layer_name in layer_names)}"
     )
-    return f"the language model has no linear layer `{target}`{hint}"
+    return f"the {owner} has no linear layer `{target}`{hint}"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.model.fusion import ChannelFusionConfig
 from kinesweep.config.recipe.model.graph import GraphEncoderConfig
+from kinesweep.config.recipe.model.vision_checks import format_standardize_problem
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.schema import StoreSchema
@@ -17,15 +18,18 @@ from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import SKELETONS, Skeleton, find_skeleton
 
 
-def check_stream_config(config: ModelConfig, widths: Mapping[str, int]) -> None:
+def check_stream_config(
+    config: ModelConfig, widths: Mapping[str, int], frame_sizes: Mapping[str, int]
+) -> None:
     """Check a recipe's stream names, reference motions and stream dropout against a store.
 
-    The store must have the streams that the recipe names, `model.reference` must fit them, and
-    stream dropout needs at least two streams.
+    The store must have the streams that the recipe names, `model.reference` must fit them, stream
+    dropout needs at least two streams, and decoded frames need a vision model.
 
     Args:
         config: The recipe's `model` section.
         widths: Stream → width D, for the streams of the store.
+        frame_sizes: Stream → height and width in pixels, for the streams of decoded frames.
 
     Raises:
         ConfigError: If there are problems; all are listed.
@@ -49,6 +53,7 @@ def check_stream_config(config: ModelConfig, widths: Mapping[str, int]) -> None:
         if name not in streams
     ]
     problems += _find_reference_problems(config, widths)
+    problems += _find_frame_problems(config, frame_sizes)
     input_streams = [
         f"`{stream}`" for stream in streams if reference is None or stream != reference.against
     ]
@@ -57,6 +62,31 @@ def check_stream_config(config: ModelConfig, widths: Mapping[str, int]) -> None:
         problems.append(("model.fusion.stream_dropout", problem))
     if problems:
         raise ConfigError("the model", problems)
+
+
+def _find_frame_problems(
+    config: ModelConfig, frame_sizes: Mapping[str, int]
+) -> list[tuple[str, str]]:
+    """Find what is wrong with `model.vision`, as pairs of a dotted path and a problem.
+
+    Args:
+        config: The recipe's `model` section.
+        frame_sizes: Stream → height and width in pixels, for the streams of decoded frames.
+    """
+    names = ", ".join(f"`{name}` ({size} pixels)" for name, size in frame_sizes.items())
+    if config.vision is None:
+        text = f"is missing, but only a vision model reads the decoded frames of {names}"
+        return [("model.vision", text)] if frame_sizes else []
+    if not frame_sizes:
+        text = "reads decoded frames, but no stream of the store holds any; use `kind: frames`"
+        return [("model.vision", text)]
+    if len(set(frame_sizes.values())) > 1:
+        return [("model.vision", f"one model reads all frames, but their sizes differ: {names}")]
+    return [
+        (f"model.encoders.{name}", format_standardize_problem(config, name))
+        for name in frame_sizes
+        if getattr(config.get_encoder_config(name), "standardize", False)
+    ]
 
 
 def _find_reference_problems(

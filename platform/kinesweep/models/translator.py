@@ -28,12 +28,14 @@ from kinesweep.models.frozen_parameters import freeze_parameters
 from kinesweep.models.fusion import build_fusion
 from kinesweep.models.generation import DecodingSettings
 from kinesweep.models.input_embedding import build_input_text
-from kinesweep.models.length_budget import PositionLimit, TruncationStats, create_mask_truncator
+from kinesweep.models.length_budget import TruncationStats, create_mask_truncator
 from kinesweep.models.lora import add_lora
 from kinesweep.models.losses.cross_entropy import TokenSums, compute_token_sums
 from kinesweep.models.motion_difference import MotionDifference, encode_streams
 from kinesweep.models.streams import check_stream_widths
+from kinesweep.models.token_streams import prepare_streams
 from kinesweep.models.training_loss import TranslatorOutput, compute_translator_output
+from kinesweep.models.vision.vision_loading import build_vision_tower
 
 
 class Translator(BaseTranslator):
@@ -42,6 +44,8 @@ class Translator(BaseTranslator):
     Args:
         config: Configuration of the model.
         backbone: Language model with its weights; None: one is built with random weights.
+        vision: Vision network with its weights, if the configuration has one; None: one is built
+            with random weights.
 
     Attributes:
         truncation_stats: Stream → number of clips and vectors truncated so far to fit the
@@ -53,7 +57,12 @@ class Translator(BaseTranslator):
     main_input_name = "inputs"
     supports_gradient_checkpointing = True
 
-    def __init__(self, config: KinesweepConfig, backbone: PreTrainedModel | None = None) -> None:
+    def __init__(
+        self,
+        config: KinesweepConfig,
+        backbone: PreTrainedModel | None = None,
+        vision: nn.Module | None = None,
+    ) -> None:
         super().__init__(config)
         recipe = config.get_model_config()
         self._backbone_ops = BACKBONES[recipe.backbone.kind]
@@ -77,12 +86,15 @@ class Translator(BaseTranslator):
         )
         self.fusion = build_fusion(recipe.fusion, list(self.encoders), out)
         self.backbone = backbone
+        self.vision = build_vision_tower(recipe.vision, config.vision, vision)
         # Modules that must not be split when the model is sharded over devices.
         self._no_split_modules = list(backbone._no_split_modules or ())
         self.post_init()
         # After Hugging Face's initialization, which would overwrite the zeros of the B matrices.
         if recipe.backbone.lora is not None:
             add_lora(backbone, recipe.backbone.lora)
+        if self.vision is not None:
+            self.vision.add_adapters()
         self.freeze_parameters()
         self.to(backbone.device)  # a 4-bit backbone cannot be moved, so the rest follows it
 
@@ -233,7 +245,12 @@ class Translator(BaseTranslator):
         )
         # One call embeds all text; `insert_frames` splits the result again.
         text_BWE = self._backbone_ops.embed_tokens(self.backbone, text.concat_ids())
-        streams = {name: x_BTD.to(text_BWE.dtype) for name, x_BTD in streams.items()}
+        if self.vision is not None:
+            streams, frame_masks = self.vision.replace_frames(
+                streams, frame_masks, self.config.get_frame_streams()
+            )
+        embed_tokens = partial(self._backbone_ops.embed_tokens, self.backbone)
+        streams = prepare_streams(streams, self.encoders, embed_tokens, text_BWE.dtype)
         frames = encode_streams(self.encoders, self.reference, streams, frame_masks)
         truncate_masks = create_mask_truncator(
             self.position_limit,
@@ -243,36 +260,6 @@ class Translator(BaseTranslator):
             self.truncation_stats,
         )
         return text.insert_frames(text_BWE, self.fusion(frames, truncate_masks))
-
-    @property
-    def input_limit(self) -> int | None:
-        """Return the maximum number of input vectors (prompt, frames, end).
-
-        None: they have no limit of their own; `total_limit` may still apply.
-        """
-        return self._backbone_ops.get_input_limit(self.backbone)
-
-    @property
-    def output_limit(self) -> int | None:
-        """Return the maximum number of tokens that the backbone can generate.
-
-        None: they have no limit of their own; `total_limit` may still apply.
-        """
-        return self._backbone_ops.get_output_limit(self.backbone)
-
-    @property
-    def total_limit(self) -> int | None:
-        """Return the number of positions that input vectors and generated tokens share.
-
-        None: they share none, or there is no limit.
-        """
-        return self._backbone_ops.get_total_limit(self.backbone)
-
-    @property
-    def position_limit(self) -> PositionLimit:
-        """Return the limit that determines whether streams are truncated."""
-        total = self.total_limit
-        return PositionLimit(self.input_limit if total is None else total, total is not None)
 
     def get_freezable_part(self, name: ModelPart) -> nn.Module:
         """Return the part of the model that has this name in `model.freeze`.
@@ -292,6 +279,8 @@ class Translator(BaseTranslator):
     def freeze_parameters(self) -> None:
         """Freeze the parts listed in the recipe, and the weights under adapters."""
         recipe = self.config.get_model_config()
+        if self.vision is not None:
+            self.vision.freeze_parameters()
         freeze_parameters(
             self.backbone,
             self.encoders.values(),

@@ -99,10 +99,14 @@ def estimate_extraction_seconds(recipe: Recipe) -> float:
     Raises:
         SourceError: If the corpus as a whole is invalid.
     """
+    if recipe.part_recipes:
+        return sum(
+            estimate_extraction_seconds(part_recipe) for _, part_recipe in recipe.part_recipes
+        )
     summary = summarize_extraction_plan(recipe)
     if summary.exists or not summary.num_to_compute:
         return 0.0
-    source, features = build_source(recipe.effective_source), build_features(recipe.features)
+    source, features = build_source(recipe.effective_source), build_features(recipe.single_features)
     all_clips = (clip for split in source.list_splits() for clip in source.list_clips(split))
     # Measured one clip after the other; Ray Data distributes the clips over all cores.
     start_time, num_read = time.perf_counter(), 0

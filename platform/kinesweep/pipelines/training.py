@@ -42,7 +42,7 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
             disk or the memory is too small.
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped or if there is too little disk space.
-        TrackingError: If `tracking` is `mlflow` and no server can be used.
+        TrackingError: If a tracker that `tracking` names cannot be used.
         TrainingError: If the run diverged or its workers were killed twice.
     """
     store = extract_features(recipe, on_ray)

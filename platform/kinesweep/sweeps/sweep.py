@@ -15,7 +15,7 @@ from kinesweep.core.errors import ResourceError, TrainingError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.paths import compute_directory_size
 from kinesweep.data.run_length.step_counts import TrainingResolver
-from kinesweep.evaluation.tokenization.protocol import resolve_protocol
+from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.job_factory import JobFactory, RunLoggerFactory
 from kinesweep.sweeps.journal.journal import Journal
@@ -79,6 +79,9 @@ class Sweep:
         space_settings = self.space.model_dump(
             mode="json", exclude={"recipe": True, "budget": True, "search": {"trials"}}
         )
+        if self.space.pruner.mode is None:
+            # Identities from before the key existed stay valid.
+            del space_settings["pruner"]["mode"]
         identity_fields: dict[str, Any] = {
             "space": space_settings,
             "recipe": self.compute_config_hash(self.recipe),
@@ -149,7 +152,7 @@ def _run_all(
 ) -> SweepOutcome:
     """Write `sweep.json`, run or resume all steps of a sweep, and return the outcome."""
     # First, because texts in several scripts need a setting; each trial would fail with that error.
-    protocol = resolve_protocol(sweep.recipe.evaluation, sweep.stores.base)
+    evaluation = resolve_evaluation(sweep.recipe.evaluation, sweep.stores.base)
     if journal.start_session(sweep.identity, sweep.space.question):
         sweep.on_message(f"resuming the sweep in {sweep.folder}")
     # Written before the search, so that the table of a sweep in progress can be built.
@@ -165,7 +168,9 @@ def _run_all(
     results = _run_finals(sweep, journal, runner, finalists)
     if not any(f.ranked and len(results[f.name]) >= NUM_RANKING_SEEDS for f in finalists):
         raise TrainingError(explain_failed_finals(journal))
-    outcome = summarize_sweep(sweep.space, sweep.stores.base, finalists, results, journal, protocol)
+    outcome = summarize_sweep(
+        sweep.space, sweep.stores.base, finalists, results, journal, evaluation
+    )
     journal.append_event("ranked", winner=outcome.winner)
     # Weights are removed only after the ranking is on record; a crash here repeats this step.
     remove_search_weights(sweep.folder, journal.trials, sweep.space.search.seed)
@@ -291,7 +296,7 @@ def _build_publisher(
     return ProvisionalRankingPublisher(
         space=sweep.space,
         store=sweep.stores.base,
-        protocol=resolve_protocol(sweep.recipe.evaluation, sweep.stores.base),
+        evaluation=resolve_evaluation(sweep.recipe.evaluation, sweep.stores.base),
         folder=sweep.folder,
         journal=journal,
         finalists=finalists,

@@ -136,8 +136,12 @@ class TrainingConfig(StrictConfig):
     max_grad_norm: float = Field(
         1.0, ge=0, description="Gradient norm above which to clip; 0: no clipping."
     )
-    metric_for_best_model: Literal["bleu", "chrf", "rouge", "cider", "token_loss"] = Field(
-        "bleu", description="Metric that selects the best checkpoint."
+    metric_for_best_model: str = Field(
+        "bleu",
+        min_length=1,
+        description="Metric that selects the best checkpoint: `token_loss`, `token_accuracy`, one"
+        " of `evaluation.metrics`, or a neural or extra metric that is computed during training.",
+        examples=["bleu", "chrf", "rouge", "cider", "token_loss"],
     )
     average_checkpoints: int = Field(
         1,

@@ -103,7 +103,7 @@ def _find_scratch_problems(
         )
         text = f"`{architecture}` is not a Hugging Face {family.display_name}{hint}"
         return [(f"{_CONFIG_PATH}.architecture", text)]
-    allowed = _list_allowed_keys(architecture)
+    allowed = list_allowed_keys(architecture)
     return [
         (f"{_CONFIG_PATH}.{key}", _explain_rejected_key(architecture, key, allowed))
         for key in keys
@@ -111,7 +111,7 @@ def _find_scratch_problems(
     ]
 
 
-def _list_allowed_keys(architecture: str) -> list[str]:
+def list_allowed_keys(architecture: str) -> list[str]:
     """List the configuration keys of an architecture that a recipe may set."""
     # A key that every configuration has says nothing about the architecture; tied embeddings do.
     common = {field.name for field in dataclasses.fields(PreTrainedConfig)}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinesweep.core.paths import compute_directory_size, get_state_dir
+from kinesweep.core.paths import get_state_dir
 from kinesweep.data.run_length.step_counts import TrainingResolver
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.store.format.reader import Store
@@ -103,7 +103,7 @@ def plan_sweep(
         pilot_result,
         context.samples_per_eval,
         _compute_test_to_validation_ratio(store),
-        compute_directory_size(store.folder),
+        store.compute_disk_bytes(),
         resolve_training,
     )
     return estimate_sweep_cost(cost_inputs, nodes, seed_sd, sentence_sd)

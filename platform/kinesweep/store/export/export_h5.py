@@ -21,12 +21,14 @@ from kinesweep.core.errors import InputError
 from kinesweep.sources.precomputed.shard_index import format_metadata_name, format_shard_name
 from kinesweep.store.export.export_marker import read_marker, write_marker
 from kinesweep.store.export.file_names import sanitize_file_name
+from kinesweep.store.export.frame_streams import refuse_frames
 from kinesweep.store.export.h5_layout import (
     ClipsByVideo,
     build_annotation,
     group_by_video,
     split_into_shards,
 )
+from kinesweep.store.export.stream_check import check_clips_have_streams
 from kinesweep.store.format.reader import Store
 from kinesweep.store.format.writer import write_bytes_durably
 
@@ -71,11 +73,14 @@ def export_h5_shards(
         shard_bytes: Approximate size of a shard of the widest stream in bytes.
 
     Raises:
-        InputError: If the folder contains anything but an earlier export that may be replaced, or
-            two clips or videos would get the same name.
+        InputError: If a stream holds frames, the folder contains anything but an earlier export
+            that may be replaced, two clips or videos would get the same name, or a clip lacks a
+            stream.
         StoreError: If a shard is damaged.
     """
-    # Names are checked here, before anything is written or removed.
+    # All of this is checked here, before anything is written or removed.
+    refuse_frames(store.schema, store.schema.streams)
+    check_clips_have_streams(store, store.schema.streams)
     splits = {split: group_by_video(store.get_records(split)) for split in store.splits}
     _prepare_output_dir(output_dir, overwrite)
     # Written first, so that an interrupted export can be replaced with `overwrite`.

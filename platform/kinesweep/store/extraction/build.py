@@ -7,11 +7,13 @@ runs.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import InvalidRow
+from kinesweep.store.combined.combine import combine_part_stores
 from kinesweep.store.extraction.chunk_processor import ChunkProcessor, ChunkResult
 from kinesweep.store.extraction.corpus_scan import CorpusScan, ExtractionSpec, scan_corpus
 from kinesweep.store.extraction.drop_policy import (
@@ -28,6 +30,7 @@ from kinesweep.store.extraction.plan import (
 )
 from kinesweep.store.format.reader import ExtractionCounts, Store, open_store
 from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
+from kinesweep.store.format.video_frames import record_video_source
 
 
 class ClipProgressCallback(Protocol):
@@ -60,7 +63,8 @@ def extract_locally(
     """Extract the corpus of a recipe in this process, one clip after another.
 
     An entry point, so it takes the whole recipe: source, features and store determine the store
-    together (see `ExtractionSpec.from_recipe`).
+    together (see `ExtractionSpec.from_recipe`). Several parts of features are extracted one after
+    the other and combined.
 
     Args:
         recipe: Recipe that defines the corpus, the features and the store.
@@ -78,6 +82,9 @@ def extract_locally(
         StoreError: If too many clips are dropped, a split is incomplete or empty, disk space is too
             low, or the existing store is damaged.
     """
+    if recipe.part_recipes:
+        extract_part = partial(extract_locally, root=root, progress=progress, on_plan=on_plan)
+        return combine_part_stores(recipe, extract_part)
     extraction = ExtractionSpec.from_recipe(recipe, root)
     return build_store(extraction, compute_chunks_locally, progress, on_plan)
 
@@ -140,6 +147,7 @@ def build_store(
         # Another process may have committed an equal store first; then this one is discarded and
         # `store_dir` is opened all the same.
         commit_store_dir(folder, store_dir)
+    _record_videos(extraction, store_dir)
     store = open_store(store_dir)
     dropped_ids = {row.clip_id for row in dropped_rows}
     # A copied clip that disagrees with the others is dropped, not reused.
@@ -187,6 +195,7 @@ def _open_existing_store(extraction: ExtractionSpec, folder: Path) -> Store:
     Raises:
         StoreError: If the store is damaged, or it lost more clips than the limits allow.
     """
+    _record_videos(extraction, folder)
     store = open_store(folder)
     dropped_rows = [InvalidRow(**row) for row in store.manifest["dropped"]["rows"]]
     num_stored = sum(counts["clips"] for counts in store.manifest["splits"].values())
@@ -195,6 +204,17 @@ def _open_existing_store(extraction: ExtractionSpec, folder: Path) -> Store:
     check_dropped_share(dropped_rows, num_stored + len(dropped_rows), extraction.max_dropped_share)
     store.extraction = ExtractionCounts(0, num_stored, len(dropped_rows))
     return store
+
+
+def _record_videos(extraction: ExtractionSpec, folder: Path) -> None:
+    """Record where the videos of a store lie, if it decodes its frames from them.
+
+    Args:
+        extraction: Extraction that built or found the store.
+        folder: Folder of the store.
+    """
+    if extraction.videos is not None:
+        record_video_source(folder, extraction.videos)
 
 
 def _collect_results(

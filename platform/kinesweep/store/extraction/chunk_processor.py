@@ -20,14 +20,13 @@ from kinesweep.sources.base import Source
 from kinesweep.store.extraction.clip_processor import (
     ClipProcessor,
     ComputedFeatures,
-    ProcessedClip,
     StoredStreams,
     StreamStatus,
-    make_stream_status,
 )
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store, open_store
-from kinesweep.store.format.writer import FileChecksum, compute_features_digest, write_shard
+from kinesweep.store.format.shard_writer import ShardWriter
+from kinesweep.store.format.writer import FileChecksum, compute_features_digest
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class ClipStatus:
     """The result for one clip of a chunk: either stored, or dropped for a reason.
 
     Attributes:
-        shard_row: Row of the clip in the shard; -1 if it was dropped.
+        shard_row: Row of the clip in the shard; -1 if it was dropped, 0 without a shard.
         streams: Stream → shape, rate and layout; empty if the clip was dropped.
         statistics: Statistics of the clip's media; None if it was dropped or has no points.
         digest: Digest of the stored features; empty if the clip was dropped.
@@ -102,7 +101,8 @@ class ChunkResult:
 
     Attributes:
         statuses: One status per clip, in the order of the chunk.
-        shard: Size and hash of the shard; None if all clips were dropped.
+        shard: Size and hash of the shard; None if all clips were dropped, or nothing is stored of
+            them.
     """
 
     statuses: tuple[ClipStatus, ...]
@@ -120,7 +120,7 @@ class ChunkProcessor:
     Attributes:
         source: Corpus from which media are read.
         step: Feature step that computes the streams.
-        dtype: Stored dtype, `float16` or `float32`.
+        dtype: Stored dtype, `float16` or `float32`; frames are always stored as `uint8`.
         folder: Folder below which shards are written.
     """
 
@@ -141,31 +141,27 @@ class ChunkProcessor:
                 `compute_features`, which reads the clip's media.
         """
         compute = compute or self.compute_features
-        stored_clips: list[StoredStreams] = []
         statuses = []
         # Equal layouts share one object, so each is sent to the driver once per chunk.
         layouts: dict[PointLayout | None, PointLayout | None] = {}
-        for task in chunk.tasks:
-            try:
-                processed, reused = self._process_clip(task, compute)
-            except ClipError as error:
-                statuses.append(ClipStatus(-1, reason=error.reason, message=str(error)))
-                continue
-            streams = {
-                name: replace(status, layout=layouts.setdefault(status.layout, status.layout))
-                for name, status in processed.streams.items()
-            }
-            digest = compute_features_digest(processed.features)
-            # `len(stored_clips)` is the clip's row in the shard: dropped clips take up no row.
-            statuses.append(
-                ClipStatus(len(stored_clips), streams, processed.statistics, digest, reused)
-            )
-            stored_clips.append(processed.features)
-        if not stored_clips:
-            return ChunkResult(tuple(statuses), None)
-        columns = {name: [clip[name] for clip in stored_clips] for name in self.step.streams}
-        checksum = write_shard(self.folder / chunk.shard, columns)
-        return ChunkResult(tuple(statuses), checksum)
+        with ShardWriter(self.folder / chunk.shard, self.step.streams) as shard:
+            for task in chunk.tasks:
+                try:
+                    status, features = self._process_clip(task, compute)
+                except ClipError as error:
+                    statuses.append(ClipStatus(-1, reason=error.reason, message=str(error)))
+                    continue
+                streams = {
+                    name: replace(stream, layout=layouts.setdefault(stream.layout, stream.layout))
+                    for name, stream in status.streams.items()
+                }
+                row = 0
+                # Nothing is stored of clips whose frames are decoded when they are read.
+                if features:
+                    is_large = any(stream.frame_size for stream in streams.values())
+                    row = shard.add(features, is_large=is_large)
+                statuses.append(replace(status, shard_row=row, streams=streams))
+            return ChunkResult(tuple(statuses), shard.finish())
 
     @property
     def clip_processor(self) -> ClipProcessor:
@@ -181,7 +177,9 @@ class ChunkProcessor:
         """
         return self.clip_processor.compute_features(task.clip)
 
-    def _process_clip(self, task: ClipTask, compute: ComputeFeatures) -> tuple[ProcessedClip, bool]:
+    def _process_clip(
+        self, task: ClipTask, compute: ComputeFeatures
+    ) -> tuple[ClipStatus, StoredStreams]:
         """Copy the features of a clip if possible; otherwise compute them.
 
         Args:
@@ -189,7 +187,8 @@ class ChunkProcessor:
             compute: Function that returns the features of a clip that is not copied.
 
         Returns:
-            Features in the stored dtype with their statuses, and whether they were copied.
+            Status, in which the row is still missing, and the features in the stored dtype; no
+            features if frames are decoded whenever they are read.
 
         Raises:
             ClipError: If `compute` fails, a stream is missing (reason `missing_stream`), or values
@@ -198,17 +197,17 @@ class ChunkProcessor:
         cached = task.cached
         copied = self._copy_cached_features(cached) if cached is not None else None
         if cached is not None and copied is not None:
-            schemas = _open_cached_store(cached.folder).schema.streams
-            rates_hz = cached.record.rates_hz
-            streams = {
-                name: make_stream_status(
-                    x_TD, rates_hz[name], schemas[name].layout, schemas[name].has_mask
-                )
-                for name, x_TD in copied.items()
-            }
-            return ProcessedClip(copied, streams, self._get_cached_statistics(task, streams)), True
+            streams = _get_cached_streams(cached)
+            statistics = self._get_cached_statistics(task, streams)
+            return ClipStatus(-1, streams, statistics, cached.record.digest, True), copied
         # Not copied, either because no store has these features or because the copy was damaged.
-        return self.clip_processor.round_features(compute(task)), False
+        processed = self.clip_processor.round_features(compute(task))
+        digest = compute_features_digest(processed.features)
+        reads_video = any(stream.reads_video for stream in processed.streams.values())
+        return (
+            ClipStatus(-1, processed.streams, processed.statistics, digest),
+            {} if reads_video else processed.features,
+        )
 
     def _get_cached_statistics(
         self, task: ClipTask, streams: Mapping[str, StreamStatus]
@@ -237,17 +236,40 @@ class ChunkProcessor:
             cached: Location of the features.
 
         Returns:
-            Features by stream, in the order of this feature step. None if the other store cannot be
-            read any more, or the features do not match their digest.
+            Features by stream, in the order of this feature step; none if they are decoded from
+            the video whenever they are read. None if the other store cannot be read any more, or
+            the features do not match their digest.
         """
         try:
-            features = _open_cached_store(cached.folder).get_features(cached.record)
+            store = _open_cached_store(cached.folder)
+            if store.reads_video:
+                # The key covers the content of the video, so the digest of its frames still holds.
+                return {}
+            features = store.get_features(cached.record)
         except (StoreError, ValueError):
             return None
         if compute_features_digest(features) != cached.record.digest:
             return None
-        # The digest of the new store depends on the order of the streams, so use this step's order.
-        return {name: features[name] for name in self.step.streams}
+        # The key covers the order of the streams, so it is that of this step.
+        return features
+
+
+def _get_cached_streams(cached: CachedFeatures) -> dict[str, StreamStatus]:
+    """Return stream → shape, rate and layout of a clip whose features are copied."""
+    record = cached.record
+    return {
+        name: StreamStatus(
+            record.lengths[name],
+            schema.width,
+            record.rates_hz[name],
+            schema.layout,
+            schema.has_mask,
+            schema.frame_size,
+            schema.reads_video,
+            schema.vocabulary,
+        )
+        for name, schema in _open_cached_store(cached.folder).schema.streams.items()
+    }
 
 
 @lru_cache(maxsize=4)

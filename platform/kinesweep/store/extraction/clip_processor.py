@@ -6,19 +6,20 @@ under which it is counted. Shapes: T frames, D width.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.vocabulary import TokenVocabulary
 from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.features.quality.media_statistics import MediaStatistics, compute_media_statistics
 from kinesweep.sources.base import Source
 from kinesweep.store.format.dtype import round_to_store_dtype
 
-StoredStreams = dict[str, NDArray[np.floating]]
+StoredStreams = dict[str, NDArray[Any]]
 """Stream → (T, D) array in the stored dtype."""
 
 
@@ -32,6 +33,9 @@ class StreamStatus:
         rate_hz: Frames per second.
         layout: Points to which the values of a frame belong; None if the stream has no points.
         has_mask: Whether each point has its detection mask as a further value.
+        frame_size: Side of a square RGB frame in pixels if the values are its pixels.
+        reads_video: Whether the pixels are not stored, but decoded when they are read.
+        vocabulary: Vocabulary of the stream if its values are token ids.
     """
 
     num_frames: int
@@ -39,6 +43,9 @@ class StreamStatus:
     rate_hz: float
     layout: PointLayout | None = None
     has_mask: bool = False
+    frame_size: int | None = None
+    reads_video: bool = False
+    vocabulary: TokenVocabulary | None = None
 
 
 @dataclass(frozen=True)
@@ -116,18 +123,10 @@ class ClipProcessor:
                 f"the clip has no stream `{'`, `'.join(missing_streams)}`", "missing_stream"
             )
         rounded = {name: self._round_stream(name, features[name]) for name in self.step.streams}
-        streams = {
-            name: make_stream_status(
-                x_TD,
-                float(features[name].rate_hz),
-                features[name].layout,
-                features[name].has_mask,
-            )
-            for name, x_TD in rounded.items()
-        }
+        streams = {name: _make_stream_status(features[name]) for name in self.step.streams}
         return ProcessedClip(rounded, streams, computed.statistics)
 
-    def _round_stream(self, name: str, features: Features) -> NDArray[np.floating]:
+    def _round_stream(self, name: str, features: Features) -> NDArray[Any]:
         """Round the features of a stream to the stored dtype and return them, (T, D).
 
         Args:
@@ -139,22 +138,22 @@ class ClipProcessor:
                 dtype; the message names the stream if there are several.
         """
         try:
-            return round_to_store_dtype(features.x_TD, self.dtype)
+            return round_to_store_dtype(features.x_TD, features.fixed_dtype or self.dtype)
         except ClipError as error:
             prefix = f"`{name}`: " if len(self.step.streams) > 1 else ""
             raise ClipError(f"{prefix}{error}", error.reason) from None
 
 
-def make_stream_status(
-    x_TD: NDArray[np.floating], rate_hz: float, layout: PointLayout | None, has_mask: bool
-) -> StreamStatus:
-    """Return the status of a stream of a clip.
-
-    Args:
-        x_TD: Stored features.
-        rate_hz: Frames per second.
-        layout: Points to which the values of a frame belong; None if the stream has no points.
-        has_mask: Whether each point has its detection mask as a further value.
-    """
-    num_frames, width = x_TD.shape
-    return StreamStatus(num_frames, width, rate_hz, layout, has_mask)
+def _make_stream_status(features: Features) -> StreamStatus:
+    """Return the status of a stream of a clip whose features were computed."""
+    num_frames, width = features.x_TD.shape
+    return StreamStatus(
+        num_frames,
+        width,
+        float(features.rate_hz),
+        features.layout,
+        features.has_mask,
+        features.frame_size,
+        features.reads_video,
+        features.vocabulary,
+    )

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
+from kinesweep.config.recipe.source import SourceConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import compute_fingerprint
@@ -36,11 +38,13 @@ class ExtractionSpec:
         source: Corpus to extract.
         step: Feature step that computes the streams of each clip.
         root: Folder that contains all stores; clips found in any of them are not computed again.
-        dtype: Stored dtype, `float16` or `float32`.
+        dtype: Stored dtype, `float16` or `float32`; `uint8` for frames.
         max_dropped_share: Largest allowed share of dropped clips.
         required_splits: Splits that may not lose any clip.
         read_options: Read options that determine, beside the file, the media of a clip, for example
             the selected person.
+        videos: Configuration of the source with absolute paths, if the store holds no frames but
+            decodes them from its videos; otherwise None.
     """
 
     source: Source
@@ -50,6 +54,7 @@ class ExtractionSpec:
     max_dropped_share: float = 0.01
     required_splits: tuple[str, ...] = ()
     read_options: dict[str, Any] = field(default_factory=dict)
+    videos: SourceConfig | None = None
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, root: Path | None = None) -> "ExtractionSpec":
@@ -70,12 +75,13 @@ class ExtractionSpec:
         source = build_source(recipe.effective_source)
         return cls(
             source=source,
-            step=build_features(recipe.features),
+            step=build_features(recipe.single_features),
             root=Path(store_root).absolute(),
-            dtype=recipe.store.dtype,
+            dtype="uint8" if recipe.features.kind == "frames" else recipe.store.dtype,
             max_dropped_share=recipe.store.max_dropped_share,
             required_splits=recipe.required_splits,
             read_options=source.get_read_options(),
+            videos=find_video_source(recipe),
         )
 
     def get_clip_key_settings(self) -> dict[str, Any]:
@@ -89,6 +95,18 @@ class ExtractionSpec:
         streams: dict[str, Any] = {"stream": names[0]} if len(names) == 1 else {"streams": names}
         settings = {**streams, "features": self.step.fingerprint}
         return {**settings, "dtype": self.dtype, "reading": self.read_options}
+
+
+def find_video_source(recipe: Recipe) -> SourceConfig | None:
+    """Return the source that locates the videos of a store, with absolute paths.
+
+    It is None if the store holds all features itself. It takes the whole recipe because the
+    features adapt the source (`Recipe.effective_source`).
+    """
+    features = recipe.features
+    if not isinstance(features, FramesFeaturesConfig) or features.storage == "decoded":
+        return None
+    return recipe.resolve_paths(Path.cwd()).effective_source
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from kinesweep.core.clip import InvalidRow
 from kinesweep.core.schema import StreamSchema, count_rates
 from kinesweep.features.quality.split_quality import compute_quality
 from kinesweep.store.extraction.chunk_processor import ChunkResult, ClipChunk, ClipStatus, ClipTask
+from kinesweep.store.extraction.clip_processor import StreamStatus
 from kinesweep.store.extraction.corpus_scan import ExtractionSpec
 from kinesweep.store.extraction.drop_policy import (
     build_dropped_section,
@@ -164,11 +165,13 @@ def _make_clip_record(chunk: ClipChunk, task: ClipTask, status: ClipStatus) -> C
         task: Clip and key of its features.
         status: Result for the clip, which must not be dropped.
     """
+    # Without stored features there is no shard.
+    is_stored = not any(stream.reads_video for stream in status.streams.values())
     return ClipRecord(
         clip=task.clip,
         lengths={name: stream.num_frames for name, stream in status.streams.items()},
         rates_hz={name: stream.rate_hz for name, stream in status.streams.items()},
-        shard=chunk.shard,
+        shard=chunk.shard if is_stored else "",
         shard_row=status.shard_row,
         key=task.key,
         digest=status.digest,
@@ -223,7 +226,7 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
     Args:
         name: Name of the stream.
         outcomes: Outcomes of all stored clips, at least one.
-        dtype: Stored dtype.
+        dtype: Stored dtype of numbers; pixels and token ids have their own.
     """
     first = outcomes[0][2].streams[name]
     rates = [status.streams[name].rate_hz for _, _, status in outcomes]
@@ -231,8 +234,23 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
     rate_hz = rates[0] if len(set(rates)) == 1 else None
     rate_counts = () if rate_hz is not None else count_rates(rates)
     return StreamSchema(
-        first.width, rate_hz, dtype, first.layout, first.has_mask, rate_counts
+        first.width,
+        rate_hz,
+        _choose_dtype(first, dtype),
+        first.layout,
+        first.has_mask,
+        rate_counts,
+        first.frame_size,
+        first.reads_video,
+        first.vocabulary,
     ).to_json()
+
+
+def _choose_dtype(stream: StreamStatus, dtype: str) -> str:
+    """Return the stored dtype of a stream: `dtype`, except for pixels and token ids."""
+    if stream.frame_size is not None:
+        return "uint8"
+    return dtype if stream.vocabulary is None else "int32"
 
 
 def _remove_unlisted_files(folder: Path, files: Mapping[str, FileChecksum]) -> None:
@@ -244,6 +262,7 @@ def _remove_unlisted_files(folder: Path, files: Mapping[str, FileChecksum]) -> N
         folder: Staging folder.
         files: Path of each listed file, relative to the staging folder → checksum.
     """
-    for path in (folder / "shards").iterdir():
+    # A store that decodes its frames from videos has no shards, unless workers left files there.
+    for path in (folder / "shards").glob("*"):
         if f"shards/{path.name}" not in files:
             path.unlink()

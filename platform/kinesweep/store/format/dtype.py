@@ -6,18 +6,21 @@ store and the page cache; on normalized poses its relative error is below 0.0005
 D width.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
 
 
-def round_to_store_dtype(features_TD: NDArray[np.floating], dtype: str) -> NDArray[np.floating]:
+def round_to_store_dtype(features_TD: NDArray[Any], dtype: str) -> NDArray[Any]:
     """Round features to the dtype of a store and return them as a contiguous array, (T, D).
 
     Args:
         features_TD: Features of one stream of a clip.
-        dtype: Stored dtype, `float16` or `float32`.
+        dtype: Stored dtype, `float16` or `float32`; `uint8` for pixels and `int32` for token ids,
+            which are not rounded.
 
     Raises:
         ClipError: If there are no frames, or values are NaN, infinite or beyond the range of
@@ -28,6 +31,10 @@ def round_to_store_dtype(features_TD: NDArray[np.floating], dtype: str) -> NDArr
             f"features have the shape {features_TD.shape}; they need at least one frame and value",
             reason="no_frames",
         )
+    if np.dtype(dtype).kind in "ui":
+        # A contract of the feature step: every value is valid, and a copy of pixels is large.
+        assert features_TD.dtype == np.dtype(dtype)
+        return np.ascontiguousarray(features_TD)
     num_bad_frames = int(np.count_nonzero(~np.isfinite(features_TD).all(axis=1)))
     if num_bad_frames:
         raise ClipError(

@@ -5,29 +5,32 @@ accessing a clip's features takes microseconds. Opening checks the manifest, the
 of every file; `checks.verify_store` reads all bytes. Shapes: T frames, D width.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import StoreError
-from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
 from kinesweep.core.html_table import format_html_key_values
+from kinesweep.core.paths import compute_directory_size
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.features.quality.media_statistics import MediaStatistics
 from kinesweep.features.quality.split_quality import SplitQuality, parse_quality_section
-from kinesweep.store.format.fingerprint import STORE_FORMAT
 from kinesweep.store.format.index import ClipRecord, parse_index_table
+from kinesweep.store.format.manifest import make_damage_error, read_store_manifest
+from kinesweep.store.format.mapped_shard import MappedShard
 from kinesweep.store.format.statistics_table import STATISTICS, read_statistics_table
-from kinesweep.store.format.writer import INDEX, MANIFEST
-
-MappedShard = dict[str, tuple[NDArray[np.int64], NDArray[np.floating]]]
-"""Stream → offsets and flattened values of its clips; both are views of the mapped file."""
+from kinesweep.store.format.store_parts import (
+    StorePart,
+    StoreParts,
+    check_part,
+    parse_part_references,
+)
+from kinesweep.store.format.video_frames import VideoFrames
+from kinesweep.store.format.writer import INDEX
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,15 @@ class Store:
         folder: Folder of the store.
         manifest: Content of the manifest (see `finalize_store`), without its checksum.
         extraction: Counts of the extraction that returned this store; None after `open_store`.
+        parts: Stores of the streams of a combined store; None for a store that holds features.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, manifest: dict[str, Any], parts: StoreParts | None = None
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
+        self.parts = parts
         self.extraction: ExtractionCounts | None = None
         self._shards: dict[str, MappedShard] = {}
 
@@ -74,8 +81,8 @@ class Store:
         """Return the numbers of clips and dropped clips, and the streams, as HTML for notebooks."""
         clip_counts = {f"{split} clips": len(self.get_records(split)) for split in self.splits}
         stream_widths = {
-            f"stream `{name}`": f"{width} values per frame"
-            for name, width in self.schema.widths.items()
+            f"stream `{name}`": stream.describe_frame()
+            for name, stream in self.schema.streams.items()
         }
         drop_counts = {
             f"dropped: {reason}": count
@@ -137,7 +144,10 @@ class Store:
         Raises:
             StoreError: If there is no such split.
         """
-        return [self.find_media_statistics(record.key) for record in self.get_records(split)]
+        records = self.get_records(split)
+        if self.parts is not None:
+            return [self.parts.find_media_statistics(record) for record in records]
+        return [self.find_media_statistics(record.key) for record in records]
 
     def find_media_statistics(self, key: str) -> MediaStatistics | None:
         """Return the statistics of the media of the clip with a key, or None if there are none."""
@@ -148,36 +158,56 @@ class Store:
         """Return split → quality of its poses; empty for a store without statistics of media."""
         return parse_quality_section(self.manifest.get("quality", {}))
 
-    def get_features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
-        """Return the features of a clip as views of its shard.
+    def get_features(self, record: ClipRecord) -> dict[str, NDArray[Any]]:
+        """Return the features of a clip as views of its shard, or decode its video.
 
-        The shard is memory-mapped on first use and stays mapped as long as the store is open.
+        The shard is memory-mapped on first use and stays mapped as long as the store is open. With
+        `features.storage: video` there is none: the frames are decoded on every call.
 
         Args:
             record: Record of the clip, from `get_records`.
 
         Returns:
-            Stream → read-only array (T, D) in the stored dtype.
+            Stream → read-only array (T, D) in the stored dtype; without streams that the clip lacks
+            in a combined store.
 
         Raises:
-            StoreError: If the shard is damaged.
+            StoreError: If the shard is damaged, or the video cannot be read or has changed.
         """
+        if self.parts is not None:
+            return self.parts.get_features(record)
+        if self.reads_video:
+            return self._video_frames.read(record)
         shard = self._shards.get(record.shard)
         if shard is None:
             shard = self._shards[record.shard] = self._map_shard(record.shard)
-        features = {}
-        for stream, (offsets, values) in shard.items():
-            start, stop = offsets[record.shard_row], offsets[record.shard_row + 1]
-            # Slicing and reshaping return views, so no feature is read before it is used.
-            features[stream] = values[start:stop].reshape(record.lengths[stream], -1)
-        return features
+        # Slicing and reshaping return views, so no feature is read before it is used.
+        return {
+            stream: values.reshape(record.lengths[stream], -1)
+            for stream, values in shard.get_values(record.shard_row).items()
+        }
+
+    def compute_disk_bytes(self) -> int:
+        """Compute the size of the store's files on disk in bytes, with those of its parts."""
+        parts = self.parts.list_folders(self.folder) if self.parts is not None else []
+        return sum(map(compute_directory_size, [self.folder, *parts]))
 
     def compute_clip_bytes(self, record: ClipRecord) -> int:
         """Compute the size of a clip's features in all streams, in bytes."""
         return sum(
-            record.lengths[name] * schema.width * np.dtype(schema.dtype).itemsize
+            record.lengths.get(name, 0) * schema.bytes_per_frame
             for name, schema in self.schema.streams.items()
         )
+
+    @property
+    def reads_video(self) -> bool:
+        """Return whether the store holds no pixels, but decodes the videos of the corpus."""
+        return any(stream.reads_video for stream in self.schema.streams.values())
+
+    @cached_property
+    def _video_frames(self) -> VideoFrames:
+        """Return the reader of frames that the store does not hold."""
+        return VideoFrames(self.folder, self.schema)
 
     @cached_property
     def _records(self) -> dict[str, list[ClipRecord]]:
@@ -200,7 +230,7 @@ class Store:
         return dict(zip(keys, statistics, strict=True))
 
     def _map_shard(self, shard: str) -> MappedShard:
-        """Map a shard into memory and return views of its streams.
+        """Map a shard into memory.
 
         Args:
             shard: Path of the shard, relative to the store.
@@ -210,20 +240,15 @@ class Store:
         """
         path = self.folder / shard
         try:
-            # `write_arrow_table` writes one record batch per shard. The arrays keep the mapping
-            # alive.
-            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+            return MappedShard(path)
         except (OSError, pa.ArrowInvalid) as error:
-            raise _make_damage_error(path, str(error)) from None
-        columns = zip(batch.schema.names, batch.columns, strict=True)
-        return {
-            stream: (_to_numpy_view(column.offsets), _to_numpy_view(column.values))
-            for stream, column in columns
-        }
+            raise make_damage_error(path, str(error)) from None
 
 
 def open_store(folder: Path) -> Store:
     """Open a store after checking its manifest, its index and the size of every file.
+
+    The stores of the parts of a combined store are opened too.
 
     Args:
         folder: Folder of the store.
@@ -231,69 +256,23 @@ def open_store(folder: Path) -> Store:
     Raises:
         StoreError: If there is no store, it has another format, or it is damaged.
     """
-    path = Path(folder) / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise StoreError(
-            f"`{folder}` contains no feature store ({MANIFEST} is missing); run `kinesweep extract`"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise _make_damage_error(path, str(error)) from None
-    if not isinstance(manifest, dict) or manifest.get("format") != STORE_FORMAT:
-        actual_format = manifest.get("format") if isinstance(manifest, dict) else manifest
-        raise StoreError(
-            f"`{folder}` is a store of format {actual_format!r}, but this version reads format"
-            f" {STORE_FORMAT}; run `kinesweep extract` again"
-        )
-    # After the format, so that a store of another format is not reported as damaged.
-    checksum = manifest.pop("checksum", None)
-    # The writer computed the checksum before it was added, hence over the other keys alone.
-    if checksum != compute_fingerprint(manifest):
-        raise _make_damage_error(path, "its checksum is wrong")
-    _check_store_files(Path(folder), manifest)
-    return Store(Path(folder), manifest)
+    manifest = read_store_manifest(Path(folder))
+    return Store(Path(folder), manifest, _open_parts(Path(folder), manifest))
 
 
-def _check_store_files(folder: Path, manifest: dict[str, Any]) -> None:
-    """Check the size of every file of a store and the SHA-256 of its index.
+def _open_parts(folder: Path, manifest: dict[str, Any]) -> StoreParts | None:
+    """Open the stores of the streams of a combined store; None for a store that holds features.
 
     Args:
         folder: Folder of the store.
         manifest: Content of the manifest.
 
     Raises:
-        StoreError: If a file is missing or a check fails; the message names the first such file.
+        StoreError: If the store of a part is missing, damaged, or another one.
     """
-    for name, expected in manifest["files"].items():
-        path = folder / name
-        num_bytes = path.stat().st_size if path.is_file() else None
-        if num_bytes != expected["bytes"]:
-            actual_state = "missing" if num_bytes is None else f"{num_bytes} bytes long"
-            raise _make_damage_error(
-                path, f"it is {actual_state}, but should have {expected['bytes']} bytes"
-            )
-    # Only the index is hashed: opening reads it anyway, but leaves the shards unread.
-    if compute_file_sha256(folder / INDEX) != manifest["files"][INDEX]["sha256"]:
-        raise _make_damage_error(folder / INDEX, "its SHA-256 is wrong")
-
-
-def _to_numpy_view(array: pa.Array) -> NDArray[Any]:
-    """Return a NumPy view of an Arrow array.
-
-    Raises:
-        pa.ArrowInvalid: If the data would have to be copied.
-    """
-    return array.to_numpy(zero_copy_only=True)
-
-
-def _make_damage_error(path: Path, reason: str) -> StoreError:
-    """Build the error for a damaged file of a store, which the caller raises.
-
-    Args:
-        path: Path of the damaged file.
-        reason: Description of the damage, without a full stop.
-    """
-    return StoreError(
-        f"`{path}` is damaged: {reason}. Remove the store's folder and extract again."
-    )
+    parts = []
+    for reference in parse_part_references(manifest):
+        store = open_store(folder / reference.folder)
+        check_part(folder, reference, store)
+        parts.append(StorePart(reference, store))
+    return StoreParts(parts) if parts else None

@@ -39,7 +39,7 @@ class FileChecksum:
     sha256: str
 
 
-def compute_features_digest(features: Mapping[str, NDArray[np.floating]]) -> str:
+def compute_features_digest(features: Mapping[str, NDArray[Any]]) -> str:
     """Compute the SHA-256 of a clip's stored features, 64 hexadecimal digits.
 
     Args:

@@ -24,7 +24,7 @@ from kinesweep.sweeps.search.budget import Budget
 from kinesweep.sweeps.search.finals import FinalsPolicy, list_final_runs, select_finalists
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.loading import apply_overrides, compute_base_values
-from kinesweep.sweeps.space.space import MINIMIZED_OBJECTIVES, SearchSpace
+from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.workers.placement import count_slots as count_fitting_slots
 
 _NUM_REPEATS, _NUM_TABLE_REPEATS = 9, 3
@@ -216,13 +216,12 @@ def _build_run_simulator(
         space: Search space with the search seed of this repetition.
         repeat: Index of the repetition; runs of different repetitions have different losses.
     """
-    minimized_metrics = {*MINIMIZED_OBJECTIVES, "token_loss"}
-    metrics = {*(objective.name for objective in space.objectives), space.pruner.metric}
-    metrics |= {"token_loss"}
+    signs = {"token_loss": -1, space.pruner.metric: space.pruner.direction_sign}
+    signs |= {objective.name: objective.direction_sign for objective in space.objectives}
 
     def build_scores(loss: float) -> dict[str, float]:
         # Policies compare trials with each other, so the scale of a score is irrelevant.
-        return {name: loss if name in minimized_metrics else -loss for name in metrics}
+        return {name: -sign * loss for name, sign in signs.items()}
 
     def simulate_run(request: RunRequest) -> SimulatedRun:
         # Seeded by configuration and seed, so a run has the same losses whenever it starts.

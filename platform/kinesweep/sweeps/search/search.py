@@ -122,9 +122,9 @@ class SearchPolicy:
         pruner stops it.
         """
         trial, step = self._running[key], evaluation["step"]
-        metric = self.space.pruner.metric
-        # Pruners minimize, so scores are negated.
-        loss = evaluation[metric] if metric == "token_loss" else -evaluation[metric]
+        pruner = self.space.pruner
+        # Pruners minimize, so scores of which more is better are negated.
+        loss = -pruner.direction_sign * evaluation[pruner.metric]
         # Stopped without an event: the journal refuses numbers that are not finite.
         if not math.isfinite(loss):
             return False

@@ -27,9 +27,10 @@ from kinesweep.data.task_sampling import collect_prompt_texts
 from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.evaluation.eval_set import EvalSet
-from kinesweep.evaluation.evaluate import evaluate_batches
+from kinesweep.evaluation.evaluate import add_extra_scores, evaluate_batches
 from kinesweep.models.factory import build_translator
 from kinesweep.models.streams import find_skeletons
+from kinesweep.models.token_streams import check_shared_vocabularies
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 from kinesweep.store.inspect.statistics import compute_frame_statistics
@@ -88,8 +89,12 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
     training = resolve_training(recipe, store, get_rank_and_world_size()[1])
     model_config, batch_config = recipe.effective_model, recipe.effective_batch
     tokenizer = _build_run_tokenizer(model_config, recipe.prompt, batch_config, store)
+    vocabularies = store.schema.vocabularies
+    check_shared_vocabularies(model_config, vocabularies, tokenizer.compute_tokens_sha256)
     needs_statistics = any(
-        model_config.get_encoder_config(name).standardize for name in store.schema.widths
+        model_config.get_encoder_config(name).standardize
+        for name in store.schema.widths
+        if name not in store.schema.frame_sizes
     )
     model = build_translator(
         model_config,
@@ -99,6 +104,8 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         compute_frame_statistics(store) if needs_statistics else None,
         device,
         skeletons=find_skeletons(model_config, store.schema),
+        frame_sizes=store.schema.frame_sizes,
+        vocabularies=vocabularies,
     )
     if model_config.reference is not None:
         run_on_rank_zero(
@@ -192,7 +199,8 @@ def build_score_function(
 
     Returns:
         Function from a model to its scores, metric → score, which leaves the model in evaluation
-        mode. A collective call: each rank decodes its share of the clips, and all ranks get the
+        mode. Neural and extra metrics are among them as far as the recipe asks for it. A
+        collective call: each rank decodes its share of the clips, and all ranks get the
         same scores.
 
     Raises:
@@ -205,15 +213,18 @@ def build_score_function(
         components.store,
         "validation",
         components.tokenizer,
-        evaluation,
+        evaluation.select_training_metrics(),
         batch_config,
         max_clips=during_training.max_clips,
         prompt_settings=prompt_settings,
     )
 
+    sources = eval_set.get_source_texts()
+
     def compute_scores(model: Translator) -> dict[str, float]:
         """Compute the validation scores of a model; a collective call."""
-        return evaluate_batches(model, eval_set, generation, during_training.num_beams).scores
+        result = evaluate_batches(model, eval_set, generation, during_training.num_beams)
+        return add_extra_scores(result, eval_set.config, components.device, sources).scores
 
     return compute_scores
 
@@ -261,4 +272,5 @@ def build_trainer(
         run_callbacks=run_callbacks,
         recorder=recorder,
         progress=progress,
+        lower_is_better=recipe.evaluation.is_lower_better(recipe.training.metric_for_best_model),
     )

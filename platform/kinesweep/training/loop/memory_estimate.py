@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kinesweep.core.schema import StoreSchema
 from kinesweep.models.translator import Translator
 
-_FEATURE_BYTES = 4
 _KEPT_WIDTHS = 8
 """Number of kept values per vector and layer, in widths E; a lower bound."""
 
@@ -34,23 +34,26 @@ class BatchMemory:
         activations: Values that are kept for the backward pass.
         attention: Attention scores over all pairs of vectors.
         num_vectors: Number of vectors of the longest clip, N.
+        vision: Values that the vision model keeps for the backward pass.
     """
 
     features: int
     activations: int
     attention: int
     num_vectors: int
+    vision: int = 0
 
     @property
     def total(self) -> int:
         """Return the sum of all parts in bytes."""
-        return self.features + self.activations + self.attention
+        return self.features + self.activations + self.attention + self.vision
 
 
 def estimate_batch_memory(
     model: Translator,
     num_clips: int,
     lengths: Mapping[str, int],
+    schema: StoreSchema,
     *,
     is_training: bool,
     value_bytes: int = 4,
@@ -62,13 +65,16 @@ def estimate_batch_memory(
         model: Translator; its device decides on the kernel of the attention.
         num_clips: Number of clips, B.
         lengths: Stream → number of frames, T, with padding.
+        schema: Schema of the store; pixels take one byte per value, numbers four.
         is_training: Whether a backward pass follows.
         value_bytes: Size of an activation: 4 for fp32, 2 for bf16 and fp16.
         checkpoints_layers: Whether activations are computed again for the backward pass
             (`training.activation_checkpointing`).
     """
-    widths = model.config.get_stream_widths()
-    num_values = sum(lengths.get(name, 0) * width for name, width in widths.items())
+    bytes_per_clip = sum(
+        lengths.get(name, 0) * stream.batch_bytes_per_frame
+        for name, stream in schema.streams.items()
+    )
     num_vectors = _count_vectors(model, lengths)
     # One layer is alive at a time without a backward pass, or if its activations are not kept.
     keeps_layers = is_training and not checkpoints_layers
@@ -76,7 +82,7 @@ def estimate_batch_memory(
     kept_widths = _KEPT_WIDTHS if is_training else 2
     num_scores = num_clips * _read_size(model, "num_attention_heads") * num_vectors**2
     return BatchMemory(
-        features=num_clips * num_values * _FEATURE_BYTES,
+        features=num_clips * bytes_per_clip,
         activations=num_clips
         * num_vectors
         * _read_size(model, "hidden_size")
@@ -85,7 +91,38 @@ def estimate_batch_memory(
         * value_bytes,
         attention=num_scores * num_layers * value_bytes * _count_stored_scores(model, is_training),
         num_vectors=num_vectors,
+        vision=sum(
+            _estimate_vision_bytes(model, num_clips * lengths.get(name, 0), is_training)
+            for name in model.config.get_frame_streams()
+        )
+        * value_bytes,
     )
+
+
+def _estimate_vision_bytes(model: Translator, num_frames: int, is_training: bool) -> int:
+    """Estimate how many values the vision model keeps for the frames of one stream.
+
+    Counted are the inputs of its layers, one vector per patch, each frame once. Without a backward
+    pass or with gradient checkpointing only one chunk is alive, which is left out of the bound; so
+    are networks whose configuration does not state patches, width and layers.
+
+    Args:
+        model: Translator with a vision model.
+        num_frames: Number of frames of the batch with padding.
+        is_training: Whether a backward pass follows.
+    """
+    vision = model.vision
+    if vision is None or not is_training or not vision.keeps_activations:
+        return 0
+    config: Any = getattr(vision.network.model, "config", None)
+    patch_size = getattr(config, "patch_size", None)
+    sizes = [getattr(config, name, None) for name in ("hidden_size", "num_hidden_layers")]
+    if not all(isinstance(size, int) and size > 0 for size in (patch_size, *sizes)):
+        return 0
+    tubelet_size = getattr(config, "tubelet_size", 1)
+    frames_per_patch = tubelet_size if isinstance(tubelet_size, int) else tubelet_size[0]
+    num_patches = (vision.network.size // patch_size) ** 2 * num_frames // frames_per_patch
+    return num_patches * sizes[0] * sizes[1] * _KEPT_WIDTHS
 
 
 def _read_size(model: Translator, name: str) -> int:
@@ -97,11 +134,8 @@ def _read_size(model: Translator, name: str) -> int:
 def _count_vectors(model: Translator, lengths: Mapping[str, int]) -> int:
     """Count the vectors of the longest stream after its encoder and the length budget."""
     num_vectors = 0
-    for name, encoder in model.encoders.items():
-        # Encoders of third parties need not say which frames their vectors represent.
-        get_source_spans: Any = getattr(encoder, "get_source_spans", None)
-        if get_source_spans is not None:
-            num_vectors = max(num_vectors, len(get_source_spans(lengths.get(name, 0))))
+    for name in model.encoders:
+        num_vectors = max(num_vectors, len(model.get_source_spans(name, lengths.get(name, 0))))
     limit = model.position_limit.limit
     return num_vectors if limit is None else min(num_vectors, limit)
 

@@ -95,6 +95,7 @@ def check_batches_fit_memory(
             model,
             len(records),
             _pad_lengths(records, batch_config),
+            store.schema,
             is_training=True,
             value_bytes=value_bytes,
             checkpoints_layers=training.activation_checkpointing,
@@ -108,7 +109,11 @@ def check_batches_fit_memory(
         num_clips = max(1, max_eval_frames // max(1, count_clip_frames(longest, batch_config)))
         records = (longest,) * min(num_clips, len(kept_records))
         memory = estimate_batch_memory(
-            model, len(records), _pad_lengths(records, batch_config), is_training=False
+            model,
+            len(records),
+            _pad_lengths(records, batch_config),
+            store.schema,
+            is_training=False,
         )
         _check_memory(memory, limit_bytes, records, batch_config, split, model)
 
@@ -123,7 +128,8 @@ def _get_device_memory_bytes(device: torch.device) -> int:
 def _pad_lengths(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, int]:
     """Return stream → number of frames to which the clips of a batch are padded."""
     lengths = [truncate_lengths(record.lengths, config) for record in records]
-    return {name: max(clip_lengths[name] for clip_lengths in lengths) for name in lengths[0]}
+    names = dict.fromkeys(name for clip_lengths in lengths for name in clip_lengths)
+    return {name: max(clip_lengths.get(name, 0) for clip_lengths in lengths) for name in names}
 
 
 def _check_memory(

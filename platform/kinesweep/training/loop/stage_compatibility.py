@@ -12,6 +12,7 @@ from torch import Tensor
 from kinesweep.models.base_model import compute_base_model_sha256
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.lora import is_adapter_weight
+from kinesweep.training.loop.vision_compatibility import compare_vision_models
 
 # Settings of encoders and fusion that a later stage may change.
 _CHANGEABLE_SETTINGS = ("dropout", "stream_dropout")
@@ -84,6 +85,7 @@ def _compare_architectures(
     return [
         *differences,
         *_compare_reference_modes(model_config, initial_config),
+        *compare_vision_models(model_config, initial_config),
         *_compare_base_models(model_config, initial_config),
     ]
 

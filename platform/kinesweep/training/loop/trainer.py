@@ -39,6 +39,7 @@ from kinesweep.core.collectives import (
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models.checkpoint_io import load_checkpoint_weights
 from kinesweep.models.translator import Translator
+from kinesweep.training.loop.parameter_groups import split_vision_groups
 from kinesweep.training.loop.step_data_loader import StepDataLoader
 from kinesweep.training.run_records.metrics import MetricsRecorder
 from kinesweep.training.run_records.throughput import ThroughputSnapshot, compute_throughput
@@ -97,6 +98,8 @@ class TranslatorTrainer(Seq2SeqTrainer):
         run_callbacks: Callbacks that receive evaluations and may stop the run.
         recorder: Recorder of metrics; None on ranks other than 0.
         progress: State from which to continue.
+        lower_is_better: Whether a lower score is better, for the metric that selects the best
+            checkpoint.
 
     Attributes:
         progress: State of the run after the latest evaluation or stop request.
@@ -115,6 +118,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         run_callbacks: RunCallbacks,
         recorder: MetricsRecorder | None,
         progress: TrainingProgress,
+        lower_is_better: bool,
     ) -> None:
         # Hugging Face requires an evaluation set for `eval_strategy`, but `evaluate` below ignores
         # it.
@@ -123,6 +127,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self.add_callback(StopCallback(self._is_stop_requested))
         self._training = training
         self._keep = keep
+        self._lower_is_better = lower_is_better
         self.progress = progress
         self.checkpoints_dir = Path(args.output_dir) / "checkpoints"
         self._compute_scores = compute_scores
@@ -141,6 +146,11 @@ class TranslatorTrainer(Seq2SeqTrainer):
         shards the weights gathers them into a copy.
         """
         return self.model
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Create the optimizer; the vision model has its own learning rate if one is set."""
+        split_vision_groups(super().create_optimizer(model), self.model)
+        return self.optimizer
 
     def get_train_dataloader(self) -> StepDataLoader:
         """Return the data loader of this rank's batches, which accelerate must not replace."""
@@ -165,7 +175,9 @@ class TranslatorTrainer(Seq2SeqTrainer):
         with self.accelerator.autocast():
             scores = self._compute_scores(self.gather_full_model())
         step, samples = self.state.global_step, self._count_samples()
-        self.progress = update_progress(self.progress, step, samples, scores, self._training)
+        self.progress = update_progress(
+            self.progress, step, samples, scores, self._training, self._lower_is_better
+        )
         if self.progress.stop != "diverged":
             seconds = time.perf_counter() - start_time
             self._record_metrics(scores, {"evaluation_s": seconds})

@@ -1,10 +1,8 @@
 """Recipe section `model`: tokenizers, and the model of encoders, fusion and backbone."""
 
-import re
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.model.backbone import BackboneConfig
@@ -12,39 +10,8 @@ from kinesweep.config.recipe.model.encoders import EncoderConfig, LinearEncoderC
 from kinesweep.config.recipe.model.fusion import FusionConfig, TimeFusionConfig
 from kinesweep.config.recipe.model.graph import GraphEncoderConfig
 from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
-from kinesweep.core.tables.delimited_text import split_records
-from kinesweep.core.tables.text_encoding import decode_text
-
-
-def _read_tokens(value: object) -> object:
-    """Read the tokens of a comma-separated text or of a file; return any other value unchanged.
-
-    A file has one token per line; further words in a line are ignored.
-
-    Raises:
-        ValueError: If the file is not UTF-8, or the text looks like the path of a file and there is
-            no such file.
-    """
-    if not isinstance(value, str):
-        return value
-    # A missing file is an error, or a mistyped path would silently become a token.
-    path = Path(value)
-    if path.is_file():
-        try:
-            text = decode_text(path.read_bytes())
-        except ValueError as error:
-            raise ValueError(f"`{path}` cannot be read: {error}") from None
-        # Spaces and tabs separate words, and a quoted token loses its quotation marks.
-        records = split_records(re.sub(r"[^\S\r\n]+", "\t", text), "\t", width=1)
-        return tuple(
-            token for record in records if (token := next(filter(None, record.fields), ""))
-        )
-    if "/" in value or path.suffix in {".txt", ".tsv", ".csv"}:
-        raise ValueError("looks like the path of a file, but there is no such file")
-    return tuple(token.strip() for token in value.split(",") if token.strip())
-
-
-NewTokens = Annotated[tuple[str, ...], BeforeValidator(_read_tokens)]
+from kinesweep.config.recipe.model.vision import VisionConfig
+from kinesweep.config.token_list import NewTokens
 
 
 class _TokenizerBaseConfig(StrictConfig):
@@ -120,6 +87,11 @@ class ModelConfig(StrictConfig):
     reference: MotionReferenceConfig | None = Field(
         None, description="Comparison of a stream with a reference stream; default: none."
     )
+    vision: VisionConfig | None = Field(
+        None,
+        description="Image or video model that is trained on the decoded frames of"
+        " `features.kind: frames`; default: none.",
+    )
     backbone: BackboneConfig = Field(description="The language model.")
     tokenizer: TokenizerConfig = Field(TrainedTokenizerConfig(), description="The tokenizer.")
     append_eos: bool | None = Field(
@@ -157,9 +129,10 @@ class ModelConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_trainable(self) -> "ModelConfig":
-        """Check that `freeze` leaves the encoders or the backbone to be trained."""
-        # Every weight belongs to one of these two parts.
-        if {"encoder", "backbone"} <= set(self.freeze):
+        """Check that encoders, backbone or vision model are left to be trained."""
+        # Every weight belongs to one of these parts.
+        trains_vision = self.vision is not None and not self.vision.freeze
+        if {"encoder", "backbone"} <= set(self.freeze) and not trains_vision:
             raise ValueError("`freeze` leaves nothing to train")
         return self
 
@@ -181,13 +154,23 @@ class ModelConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_backbone_lora(self) -> "ModelConfig":
-        """Check that adapters of the backbone adapt weights that were trained before."""
+        """Check that adapters of backbone and vision model adapt weights trained before."""
         # LoRA freezes the base weights, which are useful only if they were trained before.
         has_random_weights = self.backbone.pretrained is None and self.init_from is None
         if has_random_weights and self.backbone.lora is not None:
             raise ValueError(
                 "`backbone.lora` needs `backbone.pretrained` or `init_from`; random weights would"
                 " never be trained"
+            )
+        vision = self.vision
+        if (
+            vision is not None
+            and vision.lora is not None
+            and not (vision.pretrained or self.init_from)
+        ):
+            raise ValueError(
+                "`vision.lora` needs `vision.pretrained` or `init_from`; random weights would never"
+                " be trained"
             )
         return self
 
@@ -232,3 +215,10 @@ class ModelConfig(StrictConfig):
         backbone = self.backbone
         is_frozen = "backbone" in self.freeze or backbone.lora is not None
         return backbone.pretrained is not None and is_frozen
+
+    def restrict_to_encoders(self) -> "ModelConfig":
+        """Return the section with all parts but the encoders frozen, and without their adapters."""
+        backbone = self.backbone.model_copy(update={"lora": None})
+        frozen = tuple(dict.fromkeys([*self.freeze, "backbone"]))
+        vision = self.vision and self.vision.model_copy(update={"lora": None, "freeze": True})
+        return self.model_copy(update={"backbone": backbone, "freeze": frozen, "vision": vision})
