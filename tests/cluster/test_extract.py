@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe
+from frames import frames_recipe
 from kinesweep.core.errors import StoreError
 from kinesweep.core.hashing import compute_file_hashes
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.extraction.extract import extract_on_ray
+from kinesweep.store.inspect.checks import verify_store
+from vision import film_corpus
 
 
 @pytest.fixture
@@ -27,6 +30,16 @@ def test_ray_gives_the_same_bytes(corpus: Path, tmp_path: Path, cluster: None) -
     assert again.folder == on_ray.folder
     assert again.extraction is not None
     assert (again.extraction.computed, again.extraction.reused) == (0, 80)
+
+
+def test_frames_on_ray_are_those_of_a_local_extraction(tmp_path: Path, cluster: None) -> None:
+    corpus = film_corpus(tmp_path / "corpus", train=4, validation=1)
+    for storage in ("decoded", "video"):
+        on_ray = extract_on_ray(frames_recipe(corpus, tmp_path / "a", storage))
+        here = extract_locally(frames_recipe(corpus, tmp_path / "b", storage))
+        assert compute_file_hashes(on_ray.folder) == compute_file_hashes(here.folder)
+        assert on_ray.schema == here.schema
+        verify_store(on_ray)
 
 
 def test_a_bad_clip_costs_itself_alone(corpus: Path, tmp_path: Path, cluster: None) -> None:

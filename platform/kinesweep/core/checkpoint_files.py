@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.hashing import compute_file_sha256
+from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
 
 WEIGHTS_FILENAME = "model.safetensors"
 """Name of the weights file in model folders and checkpoints (Hugging Face's name)."""
@@ -54,6 +54,26 @@ def compute_cached_sha256(path: Path) -> str:
     """
     file_stat = path.stat()
     return _compute_cached_digest(path, file_stat.st_size, file_stat.st_mtime_ns)
+
+
+def compute_pretrained_digest(name: str | None) -> str | None:
+    """Compute a hash of the weights of a local pretrained model, as 64 hexadecimal digits.
+
+    Args:
+        name: Path of a file or a folder, or a hub id.
+
+    Returns:
+        Hash of the file, or of all `*.safetensors` files of the folder; None if there are none, as
+        for a hub id.
+    """
+    if not name:
+        return None
+    path = Path(name)
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    digests = [compute_cached_sha256(file) for file in files]
+    if len(digests) < 2:
+        return digests[0] if digests else None
+    return compute_fingerprint(digests)
 
 
 @lru_cache(maxsize=16)

@@ -17,6 +17,7 @@ RATE_TOLERANCE = 0.01
 """Share by which two frame rates may differ and count as one: 29.97 counts as 30, but 24 does not
 count as 25. A movement is then longer by at most one frame in a hundred."""
 
+_NUMBER_BYTES = 4
 _OPTIONAL_KEYS = ("has_mask", "rates_hz", "frame_size", "reads_video", "vocabulary")
 """Settings that are written only if they are in use, because earlier versions lack them."""
 
@@ -58,6 +59,18 @@ class StreamSchema:
     def bytes_per_frame(self) -> int:
         """Return the size of a frame on disk in bytes; 0 if it is decoded from a video."""
         return 0 if self.reads_video else self.width * np.dtype(self.dtype).itemsize
+
+    @property
+    def batch_bytes_per_frame(self) -> int:
+        """Return the size of a frame in a batch in bytes: pixels are bytes, numbers float32."""
+        return self.width * (_NUMBER_BYTES if self.frame_size is None else 1)
+
+    def describe_frame(self) -> str:
+        """Describe what one frame of the stream holds, for people."""
+        if self.frame_size is None:
+            return f"{self.width} values per frame"
+        place = ", decoded from the videos" if self.reads_video else ""
+        return f"frames of {self.frame_size} × {self.frame_size} pixels{place}"
 
     def to_json(self) -> dict[str, Any]:
         """Convert the schema to plain values that JSON can represent.

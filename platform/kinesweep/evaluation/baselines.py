@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
+from kinesweep.evaluation.frame_thumbnails import make_thumbnail
 from kinesweep.evaluation.ngrams import Ngram, count_ngrams
 from kinesweep.evaluation.scoring import RAW_PROTOCOL, compute_scores
 from kinesweep.evaluation.text_normalization import normalize_hypothesis, normalize_text
@@ -94,8 +95,9 @@ def predict_nearest_neighbors(
 ) -> dict[str, str]:
     """Predict for each clip the first text of the training clip with the most similar features.
 
-    Features are averaged over time and centered on the mean of train, because otherwise all poses
-    resemble each other. They are compared by cosine similarity; ties go to the first clip in train.
+    Features, or pictures reduced to 16 × 16 pixels, are averaged over time and centered on the mean
+    of train, because otherwise all poses resemble each other. They are compared by cosine
+    similarity; ties go to the first clip in train.
 
     Args:
         store: Feature store of both sets of clips.
@@ -177,23 +179,31 @@ class _ClippedNgramIndex:
 def _average_over_time(store: Store, records: Sequence[ClipRecord]) -> NDArray[np.float32]:
     """Average the features of each clip over time and concatenate those of its streams.
 
+    The mean picture of a stream of frames is reduced to a thumbnail: the 150,000 values of each of
+    10,000 clips would take 6 GB.
+
     Returns:
         One row for each clip, (clips, sum of the streams' widths).
     """
+    frame_sizes = {name: schema.frame_size for name, schema in store.schema.streams.items()}
     clip_rows = [
-        np.concatenate([_summarize_stream(x_TD) for x_TD in streams.values()])
+        np.concatenate(
+            [_summarize_stream(x_TD, frame_sizes[name]) for name, x_TD in streams.items()]
+        )
         for streams in map(store.get_features, records)
     ]
     return np.stack(clip_rows)
 
 
-def _summarize_stream(x_TD: NDArray[Any]) -> NDArray[np.float32]:
+def _summarize_stream(x_TD: NDArray[Any], frame_size: int | None) -> NDArray[np.float32]:
     """Summarize a stream of a clip as one vector: its mean, or the frequencies of token ids.
 
-    Ids share a fixed number of places, so that the vector is short for any vocabulary.
+    Ids share a fixed number of places, so that the vector is short for any vocabulary. Frames are
+    reduced to thumbnails.
     """
     if x_TD.dtype.kind != "i":
-        return np.asarray(x_TD.mean(axis=0, dtype=np.float32))
+        mean_D = np.asarray(x_TD.mean(axis=0, dtype=np.float32))
+        return mean_D if frame_size is None else make_thumbnail(mean_D, frame_size)
     counts = np.bincount(x_TD[:, 0] % _NUM_TOKEN_PLACES, minlength=_NUM_TOKEN_PLACES)
     return (counts / len(x_TD)).astype(np.float32)
 

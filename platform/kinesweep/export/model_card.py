@@ -111,11 +111,12 @@ def _format_training_facts(recipe: Recipe, result: RunResult, store: Store) -> l
     """
     clip_counts = ", ".join(f"{split} {len(store.get_records(split))}" for split in store.splits)
     generation = recipe.generation
+    dtypes = ", ".join(dict.fromkeys(stream.dtype for stream in store.schema.streams.values()))
     return [
         "| | |",
         "|---|---|",
         f"| clips | {clip_counts} |",
-        f"| feature store | `{store.fingerprint}`, stored as {recipe.store.dtype} |",
+        f"| feature store | `{store.fingerprint}`, stored as {dtypes} |",
         f"| configuration | `{recipe.compute_config_hash(store.fingerprint)}` |",
         f"| seed | {recipe.training.seed} |",
         f"| training time | {result.seconds / 60:.1f} minutes of wall-clock time |",

@@ -3,17 +3,19 @@
 The random numbers for a clip in an epoch depend only on (seed, epoch, clip id), so they are the
 same in any batch, process or order, and a resumed run continues with the same clips. Augmentation
 changes stored features, so no file is extracted twice. Undetected points are zero and stay zero.
+The frames of videos can be mirrored and their times changed; they stay bytes.
 Each stream draws its own random numbers, except that the stream of a reference motion reuses those
 of the stream that is compared with it: their difference is meaningful only between matching frames
 and body sides. Noise is always drawn separately, because shared noise would cancel in the
 difference.
 
-Shapes: T frames, J points, C coordinates, D = J·C.
+Shapes: T frames, J points, C coordinates, D = J·C; H × W pixels.
 """
 
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +65,11 @@ class Augmentation:
         }
 
     def __call__(
-        self, streams: Mapping[str, NDArray[np.floating]], clip_id: str, epoch: int
-    ) -> dict[str, NDArray[np.float32]]:
+        self, streams: Mapping[str, NDArray[Any]], clip_id: str, epoch: int
+    ) -> dict[str, NDArray[Any]]:
         """Augment the streams of a clip and return stream → features, (T, D), as copies.
+
+        The frames of videos stay uint8, token ids int32; all other features become float32.
 
         Args:
             streams: Stream → features, (T, D).
@@ -73,22 +77,26 @@ class Augmentation:
             epoch: Index of the epoch, counted from 0.
 
         Raises:
-            InputError: If points are to be transformed but a stream holds none, if clips are to be
-                mirrored but the mirror image of a point is unknown, or if streams that share random
-                numbers differ in length.
+            InputError: If points are to be transformed but a stream holds none (frames can be
+                mirrored), if clips are to be mirrored but the mirror image of a point is unknown,
+                or if streams that share random numbers differ in length.
         """
         self._check_equal_lengths(streams, clip_id)
         lengths = {name: len(x_TD) for name, x_TD in streams.items()}
         length_factor = self._draw_length_factor(lengths, clip_id, epoch)
         augmented = {}
-        for name, x_TD in streams.items():
+        for name, stored_TD in streams.items():
             seed_stream = self.augmentation_pairs.get(name, name)
             rng = create_generator(self.seed, "augmentation", epoch, clip_id, seed_stream)
             # Indexing by an array copies; `_transform_points` relies on this and works in place.
+            schema = self.schema.streams[name]
+            indices = self._draw_frame_indices(len(stored_TD), length_factor, rng)
             # Pixels and token ids keep their type.
-            values_TD = x_TD if x_TD.dtype.kind in "ui" else np.asarray(x_TD, np.float32)
-            x_TD = values_TD[self._draw_frame_indices(len(x_TD), length_factor, rng)]
-            if self.config.has_spatial_augmentation:
+            dtype = stored_TD.dtype if stored_TD.dtype.kind in "ui" else np.float32
+            x_TD: NDArray[Any] = np.asarray(stored_TD, dtype)[indices]
+            if schema.frame_size is not None:
+                x_TD = self._mirror_frames(x_TD, schema.frame_size, rng)
+            elif self.config.has_spatial_augmentation:
                 # `rng` is consumed in a fixed order: frames, mirror, rotation. A reference motion
                 # draws the same values, and only its noise comes from a generator of its own.
                 noise_rng = (
@@ -154,6 +162,21 @@ class Augmentation:
             return indices
         # The start of a permutation is a sample without repetition; sorting restores the order.
         return indices[np.sort(rng.permutation(num_resampled)[:num_kept])]
+
+    def _mirror_frames(
+        self, x_TD: NDArray[np.uint8], frame_size: int, rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """Mirror the frames of a video at random, and return them.
+
+        Args:
+            x_TD: Pixels of the frames.
+            frame_size: Side of a frame in pixels.
+            rng: Random number generator for mirroring.
+        """
+        if rng.random() >= self.config.mirror:
+            return x_TD
+        x_THWC = x_TD.reshape(len(x_TD), frame_size, frame_size, -1)
+        return x_THWC[:, :, ::-1].reshape(x_TD.shape)
 
     def _transform_points(
         self,
@@ -221,8 +244,13 @@ class Augmentation:
             InputError: If a stream holds no points, or points with unknown mirror images.
         """
         return {
-            name: compute_mirror_permutation(self._get_layout(name)) for name in self.schema.streams
+            name: compute_mirror_permutation(self._get_layout(name)) for name in self._point_streams
         }
+
+    @property
+    def _point_streams(self) -> list[str]:
+        """Return the streams that are transformed as points: all but the frames of videos."""
+        return [name for name, stream in self.schema.streams.items() if stream.frame_size is None]
 
 
 def build_augmentation(
@@ -243,15 +271,23 @@ def build_augmentation(
         augmentation_pairs: Stream → stream whose random numbers it reuses.
 
     Raises:
-        InputError: If points are to be transformed but a stream holds none, or if clips are to be
-            mirrored but the mirror image of a point is unknown.
+        InputError: If points are to be transformed but a stream holds none, if clips are to be
+            mirrored but the mirror image of a point is unknown, or if a stream of frames would have
+            to be rotated or made noisy.
     """
     if not (config.has_spatial_augmentation or config.has_temporal_augmentation):
         return None
     augmentation = Augmentation(config, schema, seed, max_frames, augmentation_pairs or {})
     # Both accesses exist for the errors that they raise now instead of during training.
-    for stream in schema.streams if config.has_spatial_augmentation else ():
+    for stream in augmentation._point_streams if config.has_spatial_augmentation else ():
         augmentation._get_layout(stream)
+    if len(augmentation._point_streams) < len(schema.streams) and (
+        config.rotation_deg or config.noise
+    ):
+        raise InputError(
+            "`batch.augmentation.rotation_deg` and `noise` move points, but the store has the"
+            " frames of videos, which would not follow them; set both to 0"
+        )
     if config.mirror:
         _ = augmentation._mirror_permutations
     return augmentation

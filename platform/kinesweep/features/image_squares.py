@@ -34,5 +34,6 @@ def resize_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     if len(square) == size:
         return square
     frame = av.VideoFrame.from_ndarray(square, format="rgb24")
-    resized = frame.reformat(size, size, "rgb24", interpolation="BICUBIC").to_ndarray()
+    # One thread, as in `sources.video`.
+    resized = frame.reformat(size, size, "rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
     return resized.astype(np.uint8, copy=False)

@@ -3,6 +3,7 @@
 A check of a corpus uses it as well, so it imports no PyTorch.
 """
 
+from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.body_crops import CroppedFrames
@@ -10,20 +11,22 @@ from kinesweep.sources.video.frame_reader import FrameReader
 
 
 def open_frames(
-    segment: VideoSegment, config: VideoFeaturesConfig, size: int | None
+    segment: VideoSegment,
+    config: VideoFeaturesConfig | FramesFeaturesConfig,
+    size: int | None,
 ) -> FrameReader | CroppedFrames:
     """Open a segment; the result iterates over its frames, and over their crops if there are any.
 
     Args:
         segment: Video file, time span and, with crops, pose file.
-        config: Video features with their crops.
+        config: Video features with their crops, or frames, which have none.
         size: Height of the frames and width of each crop in pixels. None keeps whole frames as they
             are, and crops small; a check of the frames needs no size.
 
     Raises:
         ClipError: If the video or its poses cannot be opened.
     """
-    if config.has_body_crops:
+    if isinstance(config, VideoFeaturesConfig) and config.has_body_crops:
         return CroppedFrames(segment, config.crops, size or _CHECKED_SIZE)
     return FrameReader(segment, size)
 

@@ -97,6 +97,9 @@ class BaseTranslator(PreTrainedModel):
 
         Over a base model (`models.base_model`), weights of the base model are not written.
         """
+        # Hugging Face would rename the weights of some models to those of earlier versions, and a
+        # checkpoint is loaded by the names that the weights have in the model.
+        kwargs.setdefault("save_original_format", False)
         if self.config.base is not None:
             kwargs.setdefault("state_dict", get_non_base_state_dict(self))
         with silence_transformers():

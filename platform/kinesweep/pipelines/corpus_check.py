@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip, CorpusWarning, InvalidRow
@@ -42,6 +43,7 @@ _DECODED_VIDEO_NOTE = (
     " was not run"
 )
 
+_DECODED_FRAMES_NOTE = "every frame of every clip was decoded, but not scaled or resampled"
 _IMAGE_NOTE = (
     "image vectors were not computed: every image was read or drawn, but the image model was not"
     " run"
@@ -143,11 +145,13 @@ def check_corpus(
     source = build_source(recipe.effective_source)
     rows = source.read_all_rows()
     features, video_note, image_note = recipe.features, "", ""
-    if isinstance(features, VideoFeaturesConfig):
+    if isinstance(features, VideoFeaturesConfig | FramesFeaturesConfig):
         # Loads PyAV, which other corpora do not need.
         from kinesweep.store.extraction.video_check import check_videos
 
         video_note = _DECODED_VIDEO_NOTE if decode else _VIDEO_NOTE
+        if decode and isinstance(features, FramesFeaturesConfig):
+            video_note = _DECODED_FRAMES_NOTE
         checked, dropped = check_videos(source, rows.clips, features, decode, progress)
     else:
         if isinstance(features, ImagesFeaturesConfig) and features.encoder is not None:

@@ -186,3 +186,31 @@ def test_what_is_varied_alike_is_in_step() -> None:
     with pytest.raises(InputError, match="`c` has 20 frames of `pose`, but 19 of `reference`"):
         augmentation({"pose": CLIP, "reference": CLIP[1:]}, "c", 0)
     augmentation({"pose": CLIP}, "c", 0)
+
+
+FRAMES = StoreSchema({"video": StreamSchema(4 * 4 * 3, 25.0, "uint8", frame_size=4)})
+
+
+def test_frames_are_mirrored_and_stay_bytes() -> None:
+    frames = np.random.default_rng(1).integers(0, 256, (20, 48), np.uint8)
+    found = {}
+    for mirror in (0.0, 1.0):
+        config = AugmentationConfig(mirror=mirror, drop_frames=0.25, speed=0.2)
+        varied = build_augmentation(config, FRAMES, 1, 1000)
+        assert varied is not None
+        found[mirror] = varied({"video": frames}, "c", 0)["video"]
+        assert found[mirror].dtype == np.uint8
+        assert len(found[mirror]) == varied.compute_lengths({"video": 20}, "c", 0)["video"]
+    plain, mirrored = (x_TD.reshape(-1, 4, 4, 3) for x_TD in found.values())
+    np.testing.assert_array_equal(mirrored, plain[:, :, ::-1])
+    assert {frame.tobytes() for frame in plain} < {
+        frame.tobytes() for frame in frames.reshape(-1, 4, 4, 3)
+    }
+
+
+@pytest.mark.parametrize("kind", ["rotation_deg", "noise"])
+def test_frames_beside_poses_do_not_follow_moved_points(kind: str) -> None:
+    schema = StoreSchema({**SCHEMA.streams, **FRAMES.streams})
+    with pytest.raises(InputError, match="frames of videos, which would not follow them"):
+        build_augmentation(AugmentationConfig(**{kind: ALL[kind]}), schema, 1, 1000)
+    assert build_augmentation(AugmentationConfig(mirror=0.5), schema, 1, 1000) is not None

@@ -9,19 +9,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from films import write_video
 from frames import SIZE, frames_recipe
-from kinesweep.core.errors import StoreError
+from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.frames import decode_frames
+from kinesweep.pipelines.corpus_check import check_corpus
 from kinesweep.pipelines.extraction import open_existing_store
+from kinesweep.store.export.export_h5 import export_h5_shards
+from kinesweep.store.export.export_ssvp import export_ssvp_features
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.extraction.plan import summarize_extraction_plan
 from kinesweep.store.format.reader import Store, open_store
 from kinesweep.store.inspect.checks import find_shared_features, verify_store
+from kinesweep.store.inspect.show import describe_store
 from vision import film_corpus
 
 pytestmark = pytest.mark.integration
@@ -30,6 +35,13 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     return film_corpus(tmp_path / "corpus", train=3, validation=1)
+
+
+def shown(renderable: Any) -> str:
+    console = Console(width=200, no_color=True)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
 
 
 def read_all(store: Store) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
@@ -223,3 +235,31 @@ def test_the_schema_of_frames() -> None:
         assert StreamSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
         assert schema.bytes_per_frame == (0 if schema.reads_video else 768)
     assert plain.bytes_per_frame == 16
+
+
+def test_a_store_of_frames_is_shown(corpus: Path, tmp_path: Path) -> None:
+    recipe = frames_recipe(corpus, tmp_path / "stores", "video")
+    store = extract_locally(recipe)
+    text = shown(describe_store(store))
+    assert "16 × 16 × 3" in text and "uint8, read from the videos" in text
+    clip = shown(describe_store(store, "0"))
+    assert "10 frames × 16 × 16 × 3, 0.40 s at 25 Hz; mean brightness" in clip
+    assert "train 3, validation 1" in repr(store)
+    assert "frames of 16 × 16 pixels, decoded from the videos" in store._repr_html_()
+
+
+def test_pixels_are_not_exported_as_features(corpus: Path, tmp_path: Path) -> None:
+    store = extract_locally(frames_recipe(corpus, tmp_path / "stores"))
+    for export in (export_h5_shards, export_ssvp_features):
+        with pytest.raises(InputError, match="`video` holds frames of 16 × 16 pixels, and both"):
+            export(store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_a_check_finds_what_an_extraction_drops(corpus: Path, tmp_path: Path, decode: bool) -> None:
+    content = (corpus / "films" / "2.mp4").read_bytes()
+    (corpus / "films" / "2.mp4").write_bytes(content[: len(content) // 2])
+    found = check_corpus(frames_recipe(corpus, tmp_path), decode=decode)
+    assert [row.row for row in found.invalid_rows] == ["train.tsv:4"]
+    assert ("not scaled" in found.not_checked) == decode

@@ -6,7 +6,10 @@ from kinesweep.config.loading import StrictConfig
 
 
 class AugmentationConfig(StrictConfig):
-    """Augmentation of training clips; clips of other splits stay as they are. Off by default."""
+    """Augmentation of training clips; clips of other splits stay as they are. Off by default.
+
+    `drop_frames`, `speed` and `mirror` also fit the frames of `features.kind: frames`.
+    """
 
     drop_frames: float = Field(0.0, ge=0, lt=1, description="Share of frames dropped at random.")
     speed: float = Field(
@@ -16,7 +19,10 @@ class AugmentationConfig(StrictConfig):
         description="Largest relative change of speed: 0.2 means 0.8 to 1.2 times as fast.",
     )
     mirror: float = Field(
-        0.0, ge=0, le=1, description="Share of clips that are mirrored, left and right swapped."
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of clips that are mirrored, left and right swapped; frames are flipped.",
     )
     rotation_deg: float = Field(
         0.0, ge=0, le=45, description="Largest rotation in the image plane, in degrees."

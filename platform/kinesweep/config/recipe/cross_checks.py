@@ -126,11 +126,19 @@ def check_crop_poses(corpora: Sequence[SingleSourceConfig], features: FeaturesCo
 def check_spatial_augmentation(augmentation: AugmentationConfig, features: FeaturesConfig) -> None:
     """Check that the features are centered if the augmentation mirrors or rotates clips.
 
-    Kinds of features without a setting for centering are not checked.
+    Kinds of features without a setting for centering are not checked. Frames can be mirrored, but
+    neither rotated nor made noisy.
 
     Raises:
-        ValueError: If clips are mirrored or rotated, but their features are not centered.
+        ValueError: If clips are mirrored or rotated, but their features are not centered; or if the
+            frames of videos would have to be rotated or made noisy.
     """
+    if features.kind == "frames" and (augmentation.rotation_deg or augmentation.noise):
+        raise ValueError(
+            "`batch.augmentation.rotation_deg` and `noise` move points, which `features.kind:"
+            " frames` does not have; set them to 0 (`mirror`, `speed` and `drop_frames` work on"
+            " frames)"
+        )
     # Mirroring and rotation assume that the origin lies between the shoulders or at the root.
     # Other kinds of features have no such key; `kind`, which is never `none`, stands in for it.
     key = {"pose": "normalize", "skeleton": "centre"}.get(features.kind, "kind")

@@ -9,9 +9,8 @@ from typing import Any
 
 from kinesweep.config.recipe.model.vision import normalize_hashed_vision
 from kinesweep.config.recipe.source import ESTIMATOR_PLACEHOLDER
-from kinesweep.core.checkpoint_files import compute_cached_sha256, compute_weights_digest
+from kinesweep.core.checkpoint_files import compute_pretrained_digest, compute_weights_digest
 from kinesweep.core.clip import SPLITS
-from kinesweep.core.hashing import compute_fingerprint
 
 RecipeDict = dict[str, Any]
 # Keys of a source whose values are folders, for all kinds of sources.
@@ -49,7 +48,7 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
         model["init_sha256"] = compute_weights_digest(Path(model["init_from"]))
     vision = model.get("vision")
     if vision is not None and vision["sha256"] is None:
-        vision["sha256"] = _compute_vision_digest(vision)
+        vision["sha256"] = compute_pretrained_digest(vision["pretrained"])
 
 
 def make_paths_portable(recipe: RecipeDict) -> None:
@@ -108,7 +107,11 @@ def strip_model_paths(recipe: RecipeDict) -> None:
     # Read before the loop, which reduces them to file names.
     init_from = recipe["model"]["init_from"]
     vision = recipe["model"].get("vision")
-    vision_hash = None if vision is None else vision["sha256"] or _compute_vision_digest(vision)
+    vision_hash = (
+        None
+        if vision is None
+        else vision["sha256"] or compute_pretrained_digest(vision["pretrained"])
+    )
     for section, key in _list_resource_keys(recipe):
         section[key] = Path(section[key]).name
     if init_from is not None:
@@ -119,20 +122,6 @@ def strip_model_paths(recipe: RecipeDict) -> None:
         del vision["sha256"]
         vision["pretrained"] = vision_hash or vision["pretrained"]
     normalize_hashed_vision(recipe["model"])
-
-
-def _compute_vision_digest(vision: RecipeDict) -> str | None:
-    """Compute the hash of the local weights of a vision model; None for a hub id or none at all.
-
-    Args:
-        vision: Plain values of the section `model.vision`.
-    """
-    path = Path(vision["pretrained"] or "")
-    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-    if not vision["pretrained"] or not files:
-        return None
-    digests = [compute_cached_sha256(file) for file in files]
-    return digests[0] if len(digests) == 1 else compute_fingerprint(digests)
 
 
 def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path) -> None:

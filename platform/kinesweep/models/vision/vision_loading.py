@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import AutoConfig, AutoModel
 
 from kinesweep.config.recipe.model.vision import AnyVision, HfVisionConfig, SignHieraVisionConfig
-from kinesweep.core.errors import CheckpointError, InputError
+from kinesweep.core.checkpoint_files import compute_pretrained_digest
+from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.features.encoders.hf_vision_network import HfVisionNetwork, get_image_size
 from kinesweep.features.encoders.image_normalization import (
     ImageNormalization,
@@ -46,14 +48,30 @@ def create_vision_network(config: AnyVision, frame_size: int) -> nn.Module:
         frame_size: Height and width of the frames in the store, in pixels.
 
     Raises:
-        ConfigError: If a key of `scratch` is wrong.
+        ConfigError: If a key of `scratch` is wrong, or a model with batch norm is trained with
+            gradient checkpointing.
         InputError: If the pretrained model cannot be used, or does not read frames of this size.
-        CheckpointError: If its weights do not fit.
+        CheckpointError: If its weights do not fit, or have changed since the run was created.
     """
+    digest = compute_pretrained_digest(config.pretrained)
+    if config.sha256 is not None and digest is not None and digest != config.sha256:
+        raise CheckpointError(
+            f"`model.vision.pretrained` is `{config.pretrained}`, whose weights have changed since"
+            " this run was created. Restore them, or start a new run in another folder."
+        )
     with _rename_keys():
         if isinstance(config, SignHieraVisionConfig):
-            return _create_signhiera(config, frame_size)
-        return _create_hf_network(config, frame_size)
+            network = _create_signhiera(config, frame_size)
+        else:
+            network = _create_hf_network(config, frame_size)
+    has_batch_norm = any(isinstance(module, _BatchNorm) for module in network.modules())
+    if config.gradient_checkpointing and has_batch_norm and not config.freeze:
+        text = (
+            "computes every chunk twice, which would update the statistics of this model's batch"
+            " norms twice; set it to false and lower `batch.max_frames`"
+        )
+        raise ConfigError("the model", [("model.vision.gradient_checkpointing", text)])
+    return network
 
 
 def describe_vision_network(network: Any, config: AnyVision) -> dict[str, Any]:
@@ -149,6 +167,9 @@ def _create_hf_network(config: HfVisionConfig, frame_size: int) -> nn.Module:
         hf_config = load_vision_config(config.pretrained_or_empty)
         normalization = read_image_normalization(config.pretrained_or_empty)
     is_video_model = find_video_model_spec(hf_config) is not None
+    # A convolutional model from scratch has no image size; it is that of the frames.
+    if config.scratch is not None and not is_video_model and not hasattr(hf_config, "image_size"):
+        normalization = dataclasses.replace(normalization, size=frame_size)
     model_size = get_image_size(hf_config, normalization)
     if is_video_model and model_size != frame_size:
         raise InputError(_format_size_problem(hf_config.model_type, model_size, frame_size))

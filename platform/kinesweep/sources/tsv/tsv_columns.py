@@ -74,9 +74,7 @@ def resolve_columns(
         else:
             index_by_meaning[meaning] = index
     if "signal" not in index_by_meaning and "input_clip" not in index_by_meaning:
-        errors.append(
-            (location, "there is no column `signal` (a media file, or a text)")
-        )
+        errors.append((location, "there is no column `signal` (a media file, or a text)"))
     if needs_text and "output" not in index_by_meaning:
         errors.append((location, "there is no column `output` (the text)"))
     return index_by_meaning, errors

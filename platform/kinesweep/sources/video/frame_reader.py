@@ -78,6 +78,12 @@ class FrameReader:
             self._check_end(frame_index)
         except VideoError as error:
             raise self._make_clip_error(error) from None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; an iteration to the end of the segment does so too."""
+        self._reader.close()
 
     def verify_files(self) -> None:
         """Check without decoding that the file holds all frames of the segment.
@@ -136,6 +142,7 @@ def get_duration_s(segment: VideoSegment) -> float:
         ClipError: If the file cannot be opened or does not contain the span.
     """
     reader = FrameReader(segment, None)
+    reader.close()
     return (reader.end - reader.start) / reader.fps
 
 

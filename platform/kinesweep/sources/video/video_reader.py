@@ -13,12 +13,13 @@ applied; alpha channels are dropped.
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from kinesweep.sources.video.video_file import (
     VideoError,
@@ -78,6 +79,7 @@ class VideoReader:
         self.source, self.next_index, self.num_declared_frames, self.first_index = source, 0, 0, 0
         self._size, self._start_s, self._end_s = size, start_s, end_s
         self._frame_size: tuple[int, int] | None = None
+        self._reformatter = VideoReformatter()
         self.fps, self.num_frames = fps or 0.0, 0
         self._frames = self._read_images() if source.is_dir() else self._read_video()
         # Both generators run up to their first frame here; that sets the other attributes.
@@ -104,6 +106,10 @@ class VideoReader:
         if self.next_index < self._end_s * self.fps:
             self.check_file_end(self.next_index)
 
+    def close(self) -> None:
+        """Close the file; an unfinished decoder would stay in memory until garbage collection."""
+        self._frames.close()
+
     def check_file_end(self, end: int) -> None:
         """Check that a file which ends after `end` frames has those that it declares.
 
@@ -113,7 +119,7 @@ class VideoReader:
         if end < _MIN_DECODED_SHARE * self.num_declared_frames:
             raise VideoError(f"ends after {end} of {self.num_declared_frames} frames", "truncated")
 
-    def _read_video(self) -> Iterator[Any]:
+    def _read_video(self) -> Generator[Any]:
         """Yield the converted frames of a video file; set its rate and its lengths before.
 
         Raises:
@@ -155,7 +161,7 @@ class VideoReader:
                 "bad_times",
             )
 
-    def _read_images(self) -> Iterator[Any]:
+    def _read_images(self) -> Generator[Any]:
         """Yield the converted images of a folder in natural order; set their number before.
 
         Raises:
@@ -196,8 +202,13 @@ class VideoReader:
             scale = self._size / min(frame_size)
             # `max`: rounding must not make a side shorter than the crop.
             height, width = (max(self._size, round(side * scale)) for side in frame_size)
-            frame = frame.reformat(width, height, "rgb24", interpolation="BICUBIC")
-        upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+            frame = self._reformatter.reformat(
+                frame, width, height, "rgb24", interpolation="BICUBIC", threads=1
+            )
+        # Each worker has one core. Without `threads=1`, a process that is forked later would hang
+        # when it releases the frame: the threads that it waits for live only in its parent.
+        image = frame.to_ndarray(format="rgb24", threads=1)
+        upright = np.rot90(image, frame.rotation // 90)
         return np.ascontiguousarray(_crop_center(upright, self._size))
 
 

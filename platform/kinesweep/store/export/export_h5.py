@@ -21,6 +21,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.sources.precomputed.shard_index import format_metadata_name, format_shard_name
 from kinesweep.store.export.export_marker import read_marker, write_marker
 from kinesweep.store.export.file_names import sanitize_file_name
+from kinesweep.store.export.frame_streams import refuse_frames
 from kinesweep.store.export.h5_layout import (
     ClipsByVideo,
     build_annotation,
@@ -71,10 +72,11 @@ def export_h5_shards(
         shard_bytes: Approximate size of a shard of the widest stream in bytes.
 
     Raises:
-        InputError: If the folder contains anything but an earlier export that may be replaced, or
-            two clips or videos would get the same name.
+        InputError: If a stream holds frames, the folder contains anything but an earlier export
+            that may be replaced, or two clips or videos would get the same name.
         StoreError: If a shard is damaged.
     """
+    refuse_frames(store.schema, store.schema.streams)
     # Names are checked here, before anything is written or removed.
     splits = {split: group_by_video(store.get_records(split)) for split in store.splits}
     _prepare_output_dir(output_dir, overwrite)

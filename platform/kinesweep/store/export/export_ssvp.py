@@ -37,6 +37,7 @@ from kinesweep.store.export.export_rows import (
     check_manifest_rows,
     make_augmented_row,
 )
+from kinesweep.store.export.frame_streams import refuse_frames
 from kinesweep.store.format.reader import Store
 from kinesweep.store.format.writer import write_bytes_durably
 
@@ -93,12 +94,13 @@ def export_ssvp_features(
             row.
 
     Raises:
-        InputError: If the stream does not exist, the folder contains anything but an earlier export
-            that may be replaced, names clash, a manifest cannot hold a text, or augmentation is
-            requested for clips that already have copies.
+        InputError: If the stream does not exist or holds frames, the folder contains anything but
+            an earlier export that may be replaced, names clash, a manifest cannot hold a text, or
+            augmentation is requested for clips that already have copies.
         StoreError: If a shard is damaged.
     """
     stream_name = _select_stream(store, stream)
+    refuse_frames(store.schema, [stream_name])
     # All rows are checked before anything is written or removed.
     rows = _build_checked_rows(store, epoch, augmented_copies)
     _prepare_output_dir(output_dir, overwrite)

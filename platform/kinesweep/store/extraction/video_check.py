@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
@@ -25,7 +26,7 @@ _MAX_THREADS = 16
 def check_videos(
     source: Source,
     clips: Sequence[Clip],
-    config: VideoFeaturesConfig,
+    config: VideoFeaturesConfig | FramesFeaturesConfig,
     decode: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[list[CheckedClip], list[InvalidRow]]:
@@ -34,7 +35,7 @@ def check_videos(
     Args:
         source: Corpus of videos.
         clips: Clips of all splits, in the order of the corpus.
-        config: Video features, which may need poses.
+        config: Video features, which may need poses, or frames.
         decode: Whether to decode every frame of every clip.
         progress: Function to call after each clip with the number of clips that were checked and
             the number of all clips.
@@ -63,13 +64,13 @@ def check_videos(
 
 
 def _find_error(
-    source: Source, config: VideoFeaturesConfig, decode: bool, clip: Clip
+    source: Source, config: VideoFeaturesConfig | FramesFeaturesConfig, decode: bool, clip: Clip
 ) -> ClipError | None:
     """Return the error for which an extraction would drop a clip, or None.
 
     Args:
         source: Corpus of videos.
-        config: Video features.
+        config: Video features, or frames.
         decode: Whether to decode every frame.
         clip: Clip to check.
     """

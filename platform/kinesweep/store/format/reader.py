@@ -72,8 +72,8 @@ class Store:
         """Return the numbers of clips and dropped clips, and the streams, as HTML for notebooks."""
         clip_counts = {f"{split} clips": len(self.get_records(split)) for split in self.splits}
         stream_widths = {
-            f"stream `{name}`": f"{width} values per frame"
-            for name, width in self.schema.widths.items()
+            f"stream `{name}`": stream.describe_frame()
+            for name, stream in self.schema.streams.items()
         }
         drop_counts = {
             f"dropped: {reason}": count

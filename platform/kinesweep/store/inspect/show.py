@@ -1,5 +1,7 @@
 """Tables for the terminal that describe a store or one of its clips. Shapes: T frames, D width."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Group, RenderableType
@@ -14,6 +16,7 @@ from kinesweep.store.format.reader import Store
 from kinesweep.store.inspect.clip_lookup import find_clip_record
 
 _BAR_CHARACTERS = " ▁▂▃▄▅▆▇█"
+_MAX_SHOWN_IDS = 20
 _CURVE_WIDTH = 60
 """Width of the motion curve in characters."""
 
@@ -77,7 +80,9 @@ def _build_splits_table(store: Store) -> Table:
         for stream in store.schema.streams:
             lengths = np.array([record.lengths[stream] for record in records])
             duration_s = sum(record.lengths[stream] / record.rates_hz[stream] for record in records)
-            minutes = f"{duration_s / 60:.1f}"
+            # A text has no time; the rate of its stream is nominal.
+            is_text = store.schema.streams[stream].vocabulary is not None
+            minutes = "–" if is_text else f"{duration_s / 60:.1f}"
             length_range = [lengths.min(), int(np.median(lengths)), lengths.max()]
             cells = [len(records), stream, lengths.sum(), minutes, *length_range]
             table.add_row(split, *map(str, cells))
@@ -91,7 +96,12 @@ def _build_streams_table(store: Store) -> Table:
         rate_text = "differs" if schema.rate_hz is None else f"{schema.rate_hz:g}"
         if schema.rates_hz:  # stores of earlier versions do not list their rates
             rate_text = f"{schema.rates_hz[0][0]:g} to {schema.rates_hz[-1][0]:g}"
-        table.add_row(name, str(schema.width), rate_text, schema.dtype)
+        type_text = f"{schema.dtype}, read from the videos" if schema.reads_video else schema.dtype
+        if schema.vocabulary is not None:
+            vocabulary = schema.vocabulary
+            type_text = f"{schema.dtype}, ids of {vocabulary.size} tokens ({vocabulary.kind})"
+        width_text = _format_width(schema.width, schema.frame_size)
+        table.add_row(name, width_text, rate_text, type_text)
     return table
 
 
@@ -127,10 +137,14 @@ def _describe_clip(store: Store, record: ClipRecord) -> Group:
         record: Record of the clip.
 
     Raises:
-        StoreError: If the shard of the clip is damaged.
+        StoreError: If the shard of the clip is damaged, or its video cannot be read.
     """
     stream_summaries = [
-        _describe_stream(stream, x_TD.astype(np.float32), record.rates_hz[stream])
+        _describe_stream(
+            stream, x_TD, record.rates_hz[stream], store.schema.streams[stream].frame_size
+        )
+        if store.schema.streams[stream].vocabulary is None
+        else _describe_tokens(stream, x_TD)
         for stream, x_TD in store.get_features(record).items()
     ]
     return Group(_build_metadata_table(record.clip), *stream_summaries)
@@ -158,19 +172,33 @@ def _build_metadata_table(clip: Clip) -> Table:
     return table
 
 
-def _describe_stream(stream: str, x_TD: NDArray[np.float32], rate_hz: float) -> Text:
+def _describe_tokens(stream: str, ids_T1: NDArray[Any]) -> Text:
+    """Describe a stream of token ids of a clip by its length and its first ids.
+
+    Args:
+        stream: Name of the stream.
+        ids_T1: Ids of the clip's tokens.
+    """
+    shown = " ".join(map(str, ids_T1[:_MAX_SHOWN_IDS, 0]))
+    more = " …" if len(ids_T1) > _MAX_SHOWN_IDS else ""
+    return Text(f"{stream}: {len(ids_T1)} tokens: {shown}{more}")
+
+
+def _describe_stream(
+    stream: str, x_TD: NDArray[Any], rate_hz: float, frame_size: int | None
+) -> Text:
     """Describe a stream of a clip by its size, its range of values and a curve of its motion.
 
     Args:
         stream: Name of the stream.
         x_TD: Features of the clip.
         rate_hz: Frames per second.
+        frame_size: Side of a frame in pixels if the values are its pixels; None for numbers.
 
     Returns:
         Text of two lines; the second one shows the mean absolute change between frames over time.
     """
-    # Prepending the first frame keeps the length T and gives motion 0 at the start.
-    motion_T = np.abs(np.diff(x_TD, axis=0, prepend=x_TD[:1])).mean(axis=1)
+    motion_T = np.array([_compute_change(x_TD, frame) for frame in range(len(x_TD))])
     cells = np.array_split(motion_T, min(_CURVE_WIDTH, len(motion_T)))
     heights = np.array([cell.mean() for cell in cells])
     characters_per_height = (len(_BAR_CHARACTERS) - 1) / max(float(heights.max()), 1e-9)
@@ -178,9 +206,31 @@ def _describe_stream(stream: str, x_TD: NDArray[np.float32], rate_hz: float) -> 
         _BAR_CHARACTERS[round(float(height) * characters_per_height)] for height in heights
     )
     num_frames, width = x_TD.shape
+    # As numbers, pixels would take four times the memory.
+    if frame_size is None:
+        values_text = _summarize_numbers(x_TD.astype(np.float32))
+    else:
+        values_text = f"mean brightness {x_TD.mean():.1f}, from {x_TD.min()} to {x_TD.max()}"
     return Text(
-        f"{stream}: {num_frames} frames × {width}, {num_frames / rate_hz:.2f} s at {rate_hz:g} Hz;"
-        f" mean {x_TD.mean():.4f}, std {x_TD.std():.4f},"
-        f" from {x_TD.min():.4f} to {x_TD.max():.4f}, {(x_TD == 0).mean():.1%} zeros\n"
-        f"motion {curve}"
+        f"{stream}: {num_frames} frames × {_format_width(width, frame_size)},"
+        f" {num_frames / rate_hz:.2f} s at {rate_hz:g} Hz; {values_text}\nmotion {curve}"
     )
+
+
+def _summarize_numbers(x_TD: NDArray[np.float32]) -> str:
+    """Summarize the values of a clip in a line of text."""
+    return (
+        f"mean {x_TD.mean():.4f}, std {x_TD.std():.4f},"
+        f" from {x_TD.min():.4f} to {x_TD.max():.4f}, {(x_TD == 0).mean():.1%} zeros"
+    )
+
+
+def _compute_change(x_TD: NDArray[Any], frame: int) -> float:
+    """Return the mean absolute change of the values from the frame before; 0 for the first."""
+    before_D, after_D = (x_TD[i].astype(np.float32) for i in (max(0, frame - 1), frame))
+    return float(np.abs(after_D - before_D).mean())
+
+
+def _format_width(width: int, frame_size: int | None) -> str:
+    """Format the number of values of a frame; for pixels, height × width × colors."""
+    return str(width) if frame_size is None else f"{frame_size} × {frame_size} × 3"

@@ -19,16 +19,16 @@ _MAX_CLIPS = 2000
 def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatistics:
     """Compute the mean and standard deviation of each feature over the frames of a split.
 
-    At most 2000 clips are used. Frames are summed in the order of the store, so the result is the
-    same on every machine.
+    Streams of frames are left out: the model that reads pixels normalizes them by constants of its
+    own. At most 2000 clips are used. Frames are summed in the order of the store, so the result is
+    the same on every machine.
 
     Args:
         store: Store with the features.
         split: Name of the split.
 
     Returns:
-        Stream → mean (D,) and standard deviation (D,), both 0 if the split is empty. Streams of
-        pixels and of token ids are left out.
+        Stream of numbers → mean (D,) and standard deviation (D,), both 0 if the split is empty.
 
     Raises:
         StoreError: If there is no such split, or a shard is damaged.
@@ -38,8 +38,8 @@ def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatist
     sampled_records = [records[i * len(records) // num_clips] for i in range(num_clips)]
     statistics: FrameStatistics = {}
     for stream, schema in store.schema.streams.items():
-        if np.dtype(schema.dtype).kind in "ui":
-            continue  # neither pixels nor token ids are standardized
+        if schema.frame_size is not None or schema.vocabulary is not None:
+            continue
         width = schema.width
         num_frames, sum_D, sum_of_squares_D = 0, np.zeros(width), np.zeros(width)
         for record in sampled_records:

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kinesweep.core.schema import StoreSchema
 from kinesweep.models.translator import Translator
 
-_FEATURE_BYTES = 4
 _KEPT_WIDTHS = 8
 """Number of kept values per vector and layer, in widths E; a lower bound."""
 
@@ -53,6 +53,7 @@ def estimate_batch_memory(
     model: Translator,
     num_clips: int,
     lengths: Mapping[str, int],
+    schema: StoreSchema,
     *,
     is_training: bool,
     value_bytes: int = 4,
@@ -64,16 +65,15 @@ def estimate_batch_memory(
         model: Translator; its device decides on the kernel of the attention.
         num_clips: Number of clips, B.
         lengths: Stream → number of frames, T, with padding.
+        schema: Schema of the store; pixels take one byte per value, numbers four.
         is_training: Whether a backward pass follows.
         value_bytes: Size of an activation: 4 for fp32, 2 for bf16 and fp16.
         checkpoints_layers: Whether activations are computed again for the backward pass
             (`training.activation_checkpointing`).
     """
-    widths = model.config.get_stream_widths()
-    frame_streams = model.config.get_frame_streams()
-    feature_bytes = sum(
-        lengths.get(name, 0) * width * (1 if name in frame_streams else _FEATURE_BYTES)
-        for name, width in widths.items()
+    bytes_per_clip = sum(
+        lengths.get(name, 0) * stream.batch_bytes_per_frame
+        for name, stream in schema.streams.items()
     )
     num_vectors = _count_vectors(model, lengths)
     # One layer is alive at a time without a backward pass, or if its activations are not kept.
@@ -82,7 +82,7 @@ def estimate_batch_memory(
     kept_widths = _KEPT_WIDTHS if is_training else 2
     num_scores = num_clips * _read_size(model, "num_attention_heads") * num_vectors**2
     return BatchMemory(
-        features=num_clips * feature_bytes,
+        features=num_clips * bytes_per_clip,
         activations=num_clips
         * num_vectors
         * _read_size(model, "hidden_size")
@@ -93,7 +93,7 @@ def estimate_batch_memory(
         num_vectors=num_vectors,
         vision=sum(
             _estimate_vision_bytes(model, num_clips * lengths.get(name, 0), is_training)
-            for name in frame_streams
+            for name in model.config.get_frame_streams()
         )
         * value_bytes,
     )

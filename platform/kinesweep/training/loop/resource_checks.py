@@ -91,6 +91,7 @@ def check_batches_fit_memory(
             model,
             len(records),
             _pad_lengths(records, batch_config),
+            store.schema,
             is_training=True,
             value_bytes=value_bytes,
             checkpoints_layers=training.activation_checkpointing,
@@ -104,7 +105,11 @@ def check_batches_fit_memory(
         num_clips = max(1, max_eval_frames // max(1, count_clip_frames(longest, batch_config)))
         records = (longest,) * min(num_clips, len(kept_records))
         memory = estimate_batch_memory(
-            model, len(records), _pad_lengths(records, batch_config), is_training=False
+            model,
+            len(records),
+            _pad_lengths(records, batch_config),
+            store.schema,
+            is_training=False,
         )
         _check_memory(memory, limit_bytes, records, batch_config, split, model)
 

@@ -4,6 +4,7 @@ The estimate is a lower bound: it stays below what PyTorch keeps for the backwar
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from corpus import tiny_recipe
 from kinesweep.core.errors import ResourceError
+from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.core.system import memory as memory_module
 from kinesweep.core.system.memory import get_memory_limit_bytes
 from kinesweep.models.translator import Translator
@@ -156,7 +158,7 @@ def test_the_estimate_is_a_lower_bound(
     model = {"backbone": {"kind": "seq2seq", "scratch": {**changes, **scratch}}}
     _, components = build(corpus, store, model=model)
     estimate = estimate_batch_memory(
-        components.model, num_clips, {"pose": num_frames}, is_training=True
+        components.model, num_clips, {"pose": num_frames}, components.store.schema, is_training=True
     )
     measured = count_kept_bytes(components.model, num_clips, num_frames)
     assert estimate.total <= measured
@@ -169,9 +171,23 @@ def test_local_attention_has_no_scores_over_all_pairs(
     corpus: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = build(corpus, store)[1].model
-    assert estimate_batch_memory(model, 2, {"pose": 500}, is_training=True).attention > 0
+    estimate = partial(
+        estimate_batch_memory, model, 2, {"pose": 500}, store.schema, is_training=True
+    )
+    assert estimate().attention > 0
     monkeypatch.setattr(model.backbone.config, "attention_window", [64, 64], raising=False)
-    assert estimate_batch_memory(model, 2, {"pose": 500}, is_training=True).attention == 0
+    assert estimate().attention == 0
+
+
+def test_pixels_count_one_byte_a_value(corpus: Path, store: Store) -> None:
+    model = build(corpus, store)[1].model
+    streams = {
+        "pose": StreamSchema(600, 25.0, "float16"),
+        "video": StreamSchema(768, 25.0, "uint8", frame_size=16),
+    }
+    lengths = {"pose": 50, "video": 70}
+    estimate = estimate_batch_memory(model, 3, lengths, StoreSchema(streams), is_training=True)
+    assert estimate.features == 3 * (50 * 600 * 4 + 70 * 768)
 
 
 def test_the_memory_of_a_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
