@@ -149,12 +149,8 @@ class Recipe(StrictConfig):
         Encoders and vision model of streams that are not selected are left out. In the stage
         `projectors`, backbone and vision model are frozen and have no adapters.
         """
-        unselected = self._unselected_streams
-        model = self.model.model_copy(
-            update={"encoders": _exclude_streams(self.model.encoders, unselected)}
-        )
-        if model.vision is not None and set(list_frame_streams(self.features)) <= unselected:
-            model = model.model_copy(update={"vision": None})
+        frame_streams = list_frame_streams(self.features)
+        model = self.model.exclude_streams(self._unselected_streams, frame_streams)
         # The recipe keeps the adapters for the later stage; this stage trains without them.
         return model.restrict_to_encoders() if self.training.stage == "projectors" else model
 
