@@ -10,7 +10,7 @@ from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.metrics import build_metric, compute_extra_scores, evaluate_library
 
-SCRIPT = '''
+SCRIPT = """
 import datasets
 import evaluate
 
@@ -29,7 +29,7 @@ class Own(evaluate.Metric):
         found = [text in wanted for text, wanted in zip(predictions, references)]
         # Not a mean over clips: the square of one.
         return {"square": (sum(found) / len(found)) ** 2 + bonus, "longest": max(lengths)}
-'''
+"""
 TEXTS = {"a": "sun", "b": "rain", "c": "wind", "d": "ice"}
 REFERENCES = {"a": ("sun",), "b": ("snow", "rain"), "c": ("storm",), "d": ("ice",)}
 
@@ -38,7 +38,10 @@ REFERENCES = {"a": ("sun",), "b": ("snow", "rain"), "c": ("storm",), "d": ("ice"
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders `many`, whose metric takes lists of references, and `one`."""
     root = tmp_path_factory.mktemp("scripts")
-    kinds = {"many": 'datasets.Sequence(datasets.Value("string"))', "one": 'datasets.Value("string")'}
+    kinds = {
+        "many": 'datasets.Sequence(datasets.Value("string"))',
+        "one": 'datasets.Value("string")',
+    }
     for name, references in kinds.items():
         (root / name).mkdir()
         (root / name / f"{name}.py").write_text(SCRIPT.replace("REFERENCES", references))
