@@ -12,6 +12,7 @@ from kinesweep.config.recipe.model.encoders import (
     EncoderConfig,
     LinearEncoderConfig,
     MlpEncoderConfig,
+    TokensEncoderConfig,
 )
 from kinesweep.config.recipe.model.graph import StagcnEncoderConfig, StgcnEncoderConfig
 from kinesweep.core.skeleton.skeleton import ROOT
@@ -39,6 +40,9 @@ CONFIGS: dict[str, EncoderConfig] = {
     "cnn, wide": CnnEncoderConfig(kernels=(5, 1, 3), strides=(3, 1, 2), velocity=True),
     "stgcn": StgcnEncoderConfig(channels=4, blocks=2),
     "stgcn, vectors of points": StgcnEncoderConfig(channels=3, blocks=1, pooling="time"),
+    "tokens": TokensEncoderConfig(dropout=0.5),
+    "tokens, no norm": TokensEncoderConfig(norm_out=False),
+    "tokens of the backbone": TokensEncoderConfig(embeddings="backbone", norm_out=True),
     "stagcn": StagcnEncoderConfig(features=(4,), attention=(4, 6), perception=(5,), head=3),
     "stagcn, everything": StagcnEncoderConfig(
         features=(4, 3),
@@ -62,9 +66,15 @@ def make(config: EncoderConfig) -> nn.Module:
     return build_encoder(config, WIDTH, OUT, SKELETON)
 
 
-def clips() -> tuple[torch.Tensor, torch.Tensor]:
+def clips(config: EncoderConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features, ids of WIDTH tokens, or vectors of a backbone, whichever the encoder reads."""
     torch.manual_seed(1)
-    return torch.randn(3, 7, WIDTH), torch.arange(7) < torch.tensor([7, 4, 6])[:, None]
+    mask_BT = torch.arange(7) < torch.tensor([7, 4, 6])[:, None]
+    if isinstance(config, TokensEncoderConfig):
+        if config.embeddings == "own":
+            return torch.randint(WIDTH, (3, 7, 1)), mask_BT
+        return torch.randn(3, 7, OUT), mask_BT
+    return torch.randn(3, 7, WIDTH), mask_BT
 
 
 def test_every_kind_is_tried() -> None:
@@ -72,7 +82,7 @@ def test_every_kind_is_tried() -> None:
 
 
 def test_output_has_the_width_asked_for_and_a_mask_that_fits(config: EncoderConfig) -> None:
-    x_BTE, mask_BT = make(config)(*clips())
+    x_BTE, mask_BT = make(config)(*clips(config))
     assert x_BTE.shape == (*mask_BT.shape, OUT)
     assert mask_BT.dtype == torch.bool
     assert mask_BT.any(dim=1).all()
@@ -80,8 +90,8 @@ def test_output_has_the_width_asked_for_and_a_mask_that_fits(config: EncoderConf
 
 def test_padding_and_neighbours_change_nothing(config: EncoderConfig) -> None:
     encoder = make(config).eval()
-    x_BTD, mask_BT = clips()
-    x_BTD[1, 4:] = 1e3  # whatever stands in the padding
+    x_BTD, mask_BT = clips(config)
+    x_BTD[1, 4:] = WIDTH - 1 if config.kind == "tokens" else 1e3  # whatever stands in the padding
     out_BTE, out_mask_BT = encoder(x_BTD, mask_BT)
     alone_BTE, alone_mask_BT = encoder(x_BTD[1:2, :4], mask_BT[1:2, :4])
     real = out_BTE[1][out_mask_BT[1]]
@@ -96,7 +106,7 @@ def test_equal_seeds_give_equal_weights(config: EncoderConfig) -> None:
 def test_it_pickles(config: EncoderConfig) -> None:
     encoder = make(config).eval()
     again = pickle.loads(pickle.dumps(encoder))
-    assert torch.equal(again(*clips())[0], encoder(*clips())[0])
+    assert torch.equal(again(*clips(config))[0], encoder(*clips(config))[0])
 
 
 def test_every_weight_learns(config: EncoderConfig) -> None:
@@ -104,7 +114,7 @@ def test_every_weight_learns(config: EncoderConfig) -> None:
     for parameter in encoder.parameters():  # layers that begin at zero hide those before them
         if not parameter.any():
             torch.nn.init.normal_(parameter)
-    x_BTE, _ = encoder(*clips())
+    x_BTE, _ = encoder(*clips(config))
     (x_BTE * torch.arange(1.0, OUT + 1)).sum().backward()
     gradients = {name: p.grad for name, p in encoder.named_parameters()}
     assert [name for name, grad in gradients.items() if grad is None or not grad.any()] == []
@@ -114,4 +124,4 @@ def test_statistics_are_kept_with_the_weights(config: EncoderConfig) -> None:
     encoder, again = make(config).eval(), make(config).eval()
     encoder.set_statistics(torch.arange(WIDTH).float(), torch.full((WIDTH,), 2.0))
     again.load_state_dict(encoder.state_dict())
-    assert torch.equal(encoder(*clips())[0], again(*clips())[0])
+    assert torch.equal(encoder(*clips(config))[0], again(*clips(config))[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from films import write_video
 from kinesweep.config.recipe.source import (
@@ -17,13 +18,24 @@ from kinesweep.config.recipe.source import (
     SkeletonsConfig,
     VideoTsvConfig,
 )
+from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
+from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
+from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
+from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, KinesweepError
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources import Source, build_source
-from kinesweep.sources.base import Media, PrecomputedFeatures, SkeletonMotion
+from kinesweep.sources.base import (
+    Media,
+    PrecomputedFeatures,
+    SkeletonMotion,
+    SourceImage,
+    SourceText,
+)
 from kinesweep.sources.synthetic.layout import NUM_POINTS, encode_pose
 from kinesweep.sources.video.frame_reader import get_duration_s
+from kinesweep.sources.written.text_tsv import TextTsvSource
 from shards import write_shard
 from vision import follow_block
 
@@ -84,6 +96,42 @@ def feature_manifest(folder: Path) -> Source:
     return build_source(FeatureManifestConfig.model_validate(config))
 
 
+def feature_tsv(folder: Path) -> Source:
+    rng = np.random.default_rng(0)
+    for _, name, frames, _ in rows():
+        np.save(folder / f"{name}.npy", rng.normal(size=(6, frames)))
+    paths = tables(folder, "signal\toutput", ".npy")
+    config = {"kind": "feature_tsv", "fps": 12.5, "time_axis": 1, **paths}
+    return build_source(FeatureTsvConfig.model_validate(config))
+
+
+def image_tsv(folder: Path) -> Source:
+    for _, name, frames, _ in rows():
+        pixels = np.full((frames, 2 * frames, 3), frames, np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    paths = tables(folder, "signal\toutput", ".png")
+    return build_source(ImageTsvConfig.model_validate({"kind": "image_tsv", **paths}))
+
+
+def written(folder: Path, word: str) -> dict[str, str]:
+    """Writes tables whose signals are a word as often as there are frames; split → path."""
+    for split in NUM_FRAMES:
+        own = [(frames, text) for of, _, frames, text in rows() if of == split]
+        lines = [f"{' '.join([word] * frames)}\t{text}" for frames, text in own]
+        (folder / f"{split}.tsv").write_text("\n".join(["signal\toutput", *lines]))
+    return {split: str(folder / f"{split}.tsv") for split in NUM_FRAMES}
+
+
+def text_tsv(folder: Path) -> Source:
+    config = {"kind": "text_tsv", **written(folder, "word")}
+    return build_source(TextTsvConfig.model_validate(config))
+
+
+def signwriting_tsv(folder: Path) -> Source:
+    config = {"kind": "signwriting_tsv", **written(folder, "M518x529S14c20481x471")}
+    return build_source(SignWritingTsvConfig.model_validate(config))
+
+
 def h5_shards(folder: Path) -> Source:
     rng = np.random.default_rng(0)
     for split in NUM_FRAMES:
@@ -134,6 +182,10 @@ SOURCES: dict[str, Callable[[Path], Source]] = {
     "video_tsv": video_tsv,
     "video_tsv with poses": video_tsv_with_poses,
     "feature_manifest": feature_manifest,
+    "feature_tsv": feature_tsv,
+    "image_tsv": image_tsv,
+    "text_tsv": text_tsv,
+    "signwriting_tsv": signwriting_tsv,
     "h5_shards": h5_shards,
     "skeletons": skeletons,
     "skeletons with references": skeletons_with_references,
@@ -153,6 +205,8 @@ def alike(first: Media, second: Media) -> bool:
         if first.reference_pose is not None and second.reference_pose is not None:
             pairs.append((first.reference_pose, second.reference_pose))
         return all(alike(one, other) for one, other in pairs)
+    if isinstance(first, SourceImage) and isinstance(second, SourceImage):
+        return np.array_equal(first.pixels_HW3, second.pixels_HW3)
     return first == second
 
 
@@ -163,6 +217,11 @@ def check_media(media: Media) -> int:
     if isinstance(media, dict):
         (frames,) = {check_media(stream) for stream in media.values()}
         return frames
+    if isinstance(media, SourceText):
+        return len(media.text.split())
+    if isinstance(media, SourceImage):
+        assert media.pixels_HW3.dtype == np.uint8 and media.pixels_HW3.shape[2] == 3
+        return len(media.pixels_HW3)
     if isinstance(media, PrecomputedFeatures):
         assert media.x_TD.dtype == np.float32 and media.x_TD.ndim == 2 and media.rate_hz > 0
         return len(media.x_TD)
@@ -175,6 +234,16 @@ def check_media(media: Media) -> int:
     assert media.points_TPJC.shape[2] == media.layout.num_points
     assert media.fps > 0
     return len(media.points_TPJC)
+
+
+def remove_media(source: Source, clip: Clip) -> bool:
+    """Removes the file of a clip; whether there is one, which a text has not."""
+    if isinstance(source, TextTsvSource):
+        with pytest.raises(ClipError, match="not a file"):
+            source.resolve_media_path(clip)
+        return False
+    source.resolve_media_path(clip).unlink()
+    return True
 
 
 @pytest.fixture(params=SOURCES)
@@ -212,7 +281,7 @@ class TestSourceContract:
 
     def test_listing_opens_no_media(self, source: Source) -> None:
         for clip in pickle.loads(pickle.dumps(source)).list_clips("train"):
-            source.resolve_media_path(clip).unlink()
+            remove_media(source, clip)
         again = pickle.loads(pickle.dumps(source))
         assert len(again.list_clips("train")) == 2 and len(again.list_invalid_rows()) == 1
 
@@ -239,7 +308,8 @@ class TestSourceContract:
     def test_missing_media_are_an_error_and_found_by_check(self, source: Source) -> None:
         assert source.check_clips() == source.list_invalid_rows()
         clip = source.list_clips("train")[1]
-        source.resolve_media_path(clip).unlink()
+        if not remove_media(source, clip):
+            return
         source.verify_clip(source.list_clips("train")[0])
         for call in (source.resolve_media_path, source.read, source.verify_clip):
             with pytest.raises(ClipError) as caught:

@@ -132,6 +132,51 @@ def read_features(folder: Path) -> list[str]:
     return check_source(kind="feature_manifest", train=train)
 
 
+def make_arrays(folder: Path) -> None:
+    import torch
+
+    np.save(folder / "0.npy", np.arange(32.0).reshape(4, 8))
+    np.savez(folder / "1.npz", np.arange(24.0, dtype=np.float32).reshape(3, 8))
+    torch.save(torch.arange(32.0).reshape(4, 8), folder / "2.pt")
+    rows = ["0.npy\t0\t0\tOne.", "1.npz\t0\t80\tTwo.", "2.pt\t40\t0\tThree."]
+    header = "signal\tsignal_start\tsignal_end\toutput"
+    (folder / "train.tsv").write_text("\n".join([header, *rows, ""]))
+
+
+def read_arrays(folder: Path) -> list[str]:
+    return check_source(kind="feature_tsv", fps=25, train=str(folder / "train.tsv"))
+
+
+def make_written(folder: Path) -> None:
+    from written import SIGNS
+
+    rows = [f"{sign}\t0\t0\tText." for sign in SIGNS]
+    header = "signal\tsignal_start\tsignal_end\toutput"
+    (folder / "train.tsv").write_text("\n".join([header, *rows, ""]))
+
+
+def read_written(folder: Path) -> list[str]:
+    train = str(folder / "train.tsv")
+    return check_source(kind="signwriting_tsv", train=train) + check_source(
+        kind="text_tsv", train=train
+    )
+
+
+def make_images(folder: Path) -> None:
+    from PIL import Image
+
+    for name in ("0.png", "1.jpg", "2.webp"):
+        Image.new("RGB", (12, 9), (200, 10, 30)).save(folder / name)
+    np.save(folder / "3.npy", np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    names = ("0.png", "1.jpg", "2.webp", "3.npy")
+    rows = ["signal\toutput", *(f"{name}\tText." for name in names), ""]
+    (folder / "train.tsv").write_text("\n".join(rows))
+
+
+def read_images(folder: Path) -> list[str]:
+    return check_source(kind="image_tsv", train=str(folder / "train.tsv"))
+
+
 def make_pickle(folder: Path) -> None:
     motion = np.arange(2 * 22 * 3, dtype=np.float32).reshape(2, 22, 3)
     records = [
@@ -157,6 +202,9 @@ SOURCE_TARGETS = (
     Target("npz pack", make_skeletons, ("*.npz", "*.tsv"), read_skeletons),
     Target("npy and npz", make_motions, ("*.np?", "*.tsv"), read_motions),
     Target("h5 shards", make_shards, ("**/*.h5", "**/*.json"), read_shards),
+    Target("written table", make_written, ("*.tsv",), read_written),
+    Target("images", make_images, ("*.png", "*.jpg", "*.webp", "*.npy", "*.tsv"), read_images),
+    Target("feature arrays", make_arrays, ("*.np?", "*.pt", "*.tsv"), read_arrays),
     Target("pt features", make_features, ("**/*.pt", "**/*.tsv"), read_features),
     Target("pickle", make_pickle, ("*.pkl",), read_pickle),
 )

@@ -23,8 +23,8 @@ class Batch:
 
     Attributes:
         clip_ids: Clip id of each row, B of them.
-        streams: Stream name → float32 (B, T, D), or uint8 for the pixels of frames, where D is
-            side · side · 3; streams may differ in T.
+        streams: Stream name → float32 (B, T, D), uint8 for the pixels of frames, where D is
+            side · side · 3, or int64 for token ids, where D is 1; streams may differ in T.
         frame_masks: Stream name → bool (B, T).
         prompt_ids_BP: Tokens that precede the frames in the encoder input, int64 (B, P); P may
             be 0.

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.vocabulary import TokenVocabulary
 
 RATE_TOLERANCE = 0.01
 """Share by which two frame rates may differ and count as one: 29.97 counts as 30, but 24 does not
 count as 25. A movement is then longer by at most one frame in a hundred."""
 
 _NUMBER_BYTES = 4
-_OPTIONAL_KEYS = ("has_mask", "rates_hz", "frame_size", "reads_video")
+_OPTIONAL_KEYS = ("has_mask", "rates_hz", "frame_size", "reads_video", "vocabulary")
 """Settings that are written only if they are in use, because earlier versions lack them."""
 
 
@@ -28,7 +29,8 @@ class StreamSchema:
     Attributes:
         width: Values per frame, D.
         rate_hz: Frames per second, or None if clips differ.
-        dtype: Type on disk, `float16` or `float32`; `uint8` for frames of a video.
+        dtype: Type on disk, `float16` or `float32`; `uint8` for frames of a video, `int32` for
+            token ids.
         layout: Points whose coordinates are the values of a frame, in the order of the values; None
             if the values are not coordinates of points.
         has_mask: Whether each point has a further value after its coordinates: 1 where it was
@@ -39,6 +41,8 @@ class StreamSchema:
             (side, side, 3); None for any other stream.
         reads_video: Whether the pixels are not stored, but decoded from the videos when they are
             read.
+        vocabulary: Vocabulary of the stream if its only value, of type `int32`, is a token id; None
+            for any other stream.
     """
 
     width: int
@@ -49,6 +53,7 @@ class StreamSchema:
     rates_hz: tuple[tuple[float, int], ...] = ()
     frame_size: int | None = None
     reads_video: bool = False
+    vocabulary: TokenVocabulary | None = None
 
     @property
     def bytes_per_frame(self) -> int:
@@ -74,18 +79,20 @@ class StreamSchema:
         """
         values = {**vars(self), "layout": self.layout.to_json() if self.layout else None}
         values["rates_hz"] = [list(pair) for pair in self.rates_hz]
+        values["vocabulary"] = self.vocabulary.to_json() if self.vocabulary else None
         return {key: value for key, value in values.items() if value or key not in _OPTIONAL_KEYS}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "StreamSchema":
         """Build a schema from the output of `to_json`, or of earlier versions without a layout."""
-        layout = values.get("layout")
+        layout, vocabulary = values.get("layout"), values.get("vocabulary")
         rates_hz = tuple((float(rate), int(count)) for rate, count in values.get("rates_hz", ()))
         return cls(
             **{
                 **values,
                 "layout": PointLayout.from_json(layout) if layout else None,
                 "rates_hz": rates_hz,
+                "vocabulary": TokenVocabulary.from_json(vocabulary) if vocabulary else None,
             }
         )
 
@@ -104,6 +111,13 @@ class StoreSchema:
     def widths(self) -> dict[str, int]:
         """Return stream name → values per frame, in the order of the store."""
         return {name: stream.width for name, stream in self.streams.items()}
+
+    @property
+    def vocabularies(self) -> dict[str, TokenVocabulary]:
+        """Return stream name → vocabulary, for the streams of token ids."""
+        return {
+            name: stream.vocabulary for name, stream in self.streams.items() if stream.vocabulary
+        }
 
     @property
     def frame_sizes(self) -> dict[str, int]:

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from kinesweep.core.batch import IGNORE, Batch
 
+_BATCH_DTYPES: Mapping[str, Any] = {"u": np.uint8, "i": np.int64}
+"""Kind of a stored dtype → dtype of a batch, for pixels and token ids; all others are float32."""
+
 
 @dataclass(frozen=True)
 class ClipTokens:
@@ -95,13 +98,13 @@ def _pad_features(features: Sequence[NDArray[Any]]) -> tuple[Tensor, Tensor]:
     """Pad the features (T, D) of each clip with zeros and stack them.
 
     Returns:
-        The features, float32 (B, T, D), or uint8 for the pixels of frames, and their mask, bool
-        (B, T), True at real frames.
+        The features, float32 (B, T, D), uint8 for the pixels of frames or int64 for token ids, and
+        their mask, bool (B, T), True at real frames.
     """
     lengths = [len(x_TD) for x_TD in features]
     # Stores may hold half precision; the copy into this array converts to float32. Pixels stay
     # bytes: as floating point numbers they would take four times the memory.
-    dtype = np.uint8 if features[0].dtype == np.uint8 else np.float32
+    dtype = _BATCH_DTYPES.get(features[0].dtype.kind, np.float32)
     x_BTD = np.zeros((len(features), max(lengths), features[0].shape[1]), dtype)
     for x_TD, padded_TD in zip(features, x_BTD, strict=True):
         padded_TD[: len(x_TD)] = x_TD

@@ -13,6 +13,7 @@ from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import StoreError
+from kinesweep.data.absent_streams import fill_absent_streams
 from kinesweep.data.bucketing import split_into_batches
 from kinesweep.data.clip_selection import select_documents, select_evenly
 from kinesweep.data.collate import BatchItem, ClipTokens, collate
@@ -116,6 +117,7 @@ class _ClipCollator:
     def _build_item(self, record: ClipRecord, context_texts: Mapping[str, str]) -> BatchItem:
         """Build the batch item of a clip: load and truncate its features and build its tokens."""
         streams = truncate_streams(self.store.get_features(record), self.batch_config)
+        streams = fill_absent_streams(streams, self.store.schema.streams)
         return BatchItem(record.clip.id, streams, self.build_tokens(record, context_texts))
 
 

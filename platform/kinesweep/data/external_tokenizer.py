@@ -16,7 +16,11 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from kinesweep.core.errors import InputError
-from kinesweep.data.tokenizer import add_tokens, find_tags, load_pretrained_tokenizer
+from kinesweep.features.texts.hf_tokenizer import (
+    add_tokens,
+    find_tags,
+    load_pretrained_tokenizer,
+)
 
 # Files by which a tokenizer saved by Hugging Face is recognized.
 _HUGGING_FACE_FILES = ("tokenizer_config.json", "tokenizer.json")

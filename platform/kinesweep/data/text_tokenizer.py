@@ -15,15 +15,15 @@ from typing import Any
 
 from kinesweep.config.recipe.model import TokenizerConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.core.vocabulary import Vocabulary, compute_tokens_sha256
 from kinesweep.data.external_tokenizer import load_external_tokenizer
-from kinesweep.data.tokenizer import (
+from kinesweep.data.tokenizer import train_tokenizer
+from kinesweep.data.truecase import Truecaser, learn_truecaser
+from kinesweep.features.texts.hf_tokenizer import (
     is_tag,
     load_pretrained_tokenizer,
     read_tokenizer,
-    train_tokenizer,
 )
-from kinesweep.data.truecase import Truecaser, learn_truecaser
 from kinesweep.store.format.index import ClipRecord
 
 CASING_FILE = "casing.json"
@@ -87,6 +87,12 @@ class TextTokenizer:
         """
         separate_ids = [*self._encode("a"), *self._encode("b")]
         return "" if self._encode("a b") == separate_ids else " "
+
+    def compute_tokens_sha256(self, end: int) -> str:
+        """Compute the SHA-256 of the tokens with ids below `end`, 64 hexadecimal digits."""
+        return compute_tokens_sha256(
+            (token, token_id) for token, token_id in self._ids_by_token.items() if token_id < end
+        )
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Encode a prompt to token ids, without special tokens around it.

@@ -1,23 +1,42 @@
 """Inputs of `kinesweep translate`: files, folders and tables, expanded to the clips in them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
+from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
+from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError, KinesweepError, SourceError
 from kinesweep.core.paths import resolve_path_inside
 from kinesweep.export.input_failure import FAILED_KEY, InputFailure
+from kinesweep.export.part_inputs import (
+    RawParts,
+    is_complete,
+    make_path_input,
+    read_part_table,
+)
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
+from kinesweep.export.text_inputs import make_text_input, read_line_inputs
 from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
+from kinesweep.sources.tsv.media_names import MediaKind
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors, read_table
-from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader
+from kinesweep.sources.tsv.tsv_rows import RowReader
 
 _TABLE_SUFFIX = ".tsv"
+# Kind of the source → kind of signal that its tables contain.
+_MEDIA_KINDS: Mapping[str, MediaKind] = {
+    "pose_tsv": "poses",
+    "video_tsv": "videos",
+    "feature_tsv": "features",
+    "image_tsv": "images",
+    "text_tsv": "texts",
+    "signwriting_tsv": "texts",
+}
 # Name of the document that contains all clips if `--document` is given.
 _SINGLE_DOCUMENT_NAME = "all"
 
@@ -27,6 +46,7 @@ def find_inputs(
     source: SingleSourceConfig,
     as_one_document: bool = False,
     failures: list[InputFailure] | None = None,
+    parts: RawParts | None = None,
 ) -> list[tuple[str, Input]]:
     """Find all clips that paths of files, folders and tables refer to.
 
@@ -43,6 +63,8 @@ def find_inputs(
             named by tables are then ignored.
         failures: List to which paths and rows that cannot be used are added; None raises the error
             of the first one.
+        parts: Parts of the model's features by stream; each reads a file of its own. None or empty:
+            the model has a single kind of features.
 
     Returns:
         Display name and input of each clip, in the order of the paths and, within a table, of its
@@ -58,7 +80,9 @@ def find_inputs(
     found: list[tuple[Path, str, Input]] = []
     for path in paths:
         try:
-            path_inputs, path_failures = _expand_path(path, source)
+            path_inputs, path_failures = (
+                _expand_path_for_parts(path, parts) if parts else _expand_path(path, source)
+            )
             if not path_inputs and not path_failures:
                 raise InputError(f"`{path}` contains no {describe_raw_files(source)}")
         except KinesweepError as error:
@@ -106,37 +130,77 @@ def _expand_path(path: Path, source: SingleSourceConfig) -> _Expansion:
     # A folder of images passes `is_accepted` for video models and is then a single clip.
     if path.is_dir() and not is_accepted(path):
         files = [file for file in sorted(path.rglob("*")) if is_accepted(file)]
-        return [(str(file), Input(file)) for file in files], []
+        return _make_file_inputs(files, source), []
     if not path.exists():
         raise InputError(f"`{path}` does not exist")
     if path.suffix.lower() == _TABLE_SUFFIX:
         if isinstance(source, SkeletonsConfig):
             return _read_motion_table(path, source)
         return _read_media_table(path, source)
-    return [(str(path), Input(path))], []
+    return _make_file_inputs([path], source), []
+
+
+def _make_file_inputs(files: Sequence[Path], source: SingleSourceConfig) -> list[tuple[str, Input]]:
+    """Make an input of each file, or of each line of files with texts.
+
+    Raises:
+        InputError: If a text file cannot be read or has no text.
+    """
+    if isinstance(source, TextTsvConfig | SignWritingTsvConfig):
+        return [named for file in files for named in read_line_inputs(file, source)]
+    return [(str(file), Input(file)) for file in files]
+
+
+def _expand_path_for_parts(path: Path, parts: RawParts) -> _Expansion:
+    """Expand one path to clips that have a file for each part of a model's features.
+
+    Args:
+        path: Path of a file, folder or table.
+        parts: Parts of the model.
+
+    Raises:
+        InputError: If the path does not exist, or gives no file for a part.
+        SourceError: If a table has errors.
+    """
+    if not path.exists():
+        raise InputError(f"`{path}` does not exist")
+    if path.suffix.lower() == _TABLE_SUFFIX:
+        rows, parsed = read_part_table(path, parts)
+        inputs = [(clip.id, _add_row_settings(item, path, clip)) for clip, item in rows]
+        return inputs, _list_table_failures([], parsed.invalid_rows)
+    if path.is_dir() and not is_complete(path, parts):
+        files = [file for file in sorted(path.rglob("*")) if is_complete(file, parts)]
+        return [(str(file), make_path_input(file, parts)) for file in files], []
+    return [(str(path), make_path_input(path, parts))], []
 
 
 def _read_media_table(path: Path, source: SingleSourceConfig) -> _Expansion:
-    """Read the rows of a table of poses or videos as inputs, in the order of the table.
+    """Read the rows of a table of media files as inputs, in the order of the table.
 
     Args:
         path: Path of the table.
         source: Corpus that the model was trained on, which determines the kind of media.
 
     Raises:
-        InputError: If the model translates neither poses nor videos.
+        InputError: If the corpus of the model was not listed in such tables.
     """
-    if source.kind in ("feature_manifest", "h5_shards"):
+    if source.kind not in _MEDIA_KINDS:
         raise InputError(
             f"`{path}` is a table, but this model translates {describe_raw_files(source)} and"
             " folders of them"
         )
-    media_kind: MediaKind = "poses" if source.kind == "pose_tsv" else "videos"
+    media_kind = _MEDIA_KINDS[source.kind]
     table = read_table(path, path.name)
-    time_unit = source.time_unit if isinstance(source, TsvConfig) else "ms"
+    time_unit = source.time_unit if isinstance(source, TsvConfig | FeatureTsvConfig) else "ms"
     rows = RowReader(table, "test", time_unit, needs_text=False, media_kind=media_kind).read()
     failures = _list_table_failures(rows.errors, rows.invalid_rows)
-    return _make_inputs(rows.clips, lambda clip: _make_input(path, clip), failures)
+
+    def make_input(clip: Clip) -> Input:
+        if isinstance(source, TextTsvConfig | SignWritingTsvConfig):
+            return make_text_input(path, clip, source, _get_document_name(path, clip))
+        return _make_input(path, clip)
+
+    return _make_inputs(rows.clips, make_input, failures)
 
 
 def _read_motion_table(table: Path, source_config: SkeletonsConfig) -> _Expansion:
@@ -222,7 +286,7 @@ def _list_table_failures(
 
 
 def _make_input(table: Path, clip: Clip) -> Input:
-    """Convert a clip of a table of poses or videos to an input.
+    """Convert a clip of a table of media files to an input.
 
     An empty prompt becomes None, which selects the bundle's default.
 
@@ -233,9 +297,14 @@ def _make_input(table: Path, clip: Clip) -> Input:
     Raises:
         ClipError: If the media path leads out of the folder of the table.
     """
-    return Input(
-        resolve_path_inside(table.parent.absolute(), clip.media),
-        clip.span,
+    item = Input(resolve_path_inside(table.parent.absolute(), clip.media), clip.span)
+    return _add_row_settings(item, table, clip)
+
+
+def _add_row_settings(item: Input, table: Path, clip: Clip) -> Input:
+    """Return an input with the prompts, document and position of its row of a table."""
+    return replace(
+        item,
         encoder_prompt=clip.encoder_prompt or None,
         decoder_prompt=clip.decoder_prompt or None,
         document=_get_document_name(table, clip),

@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from kinesweep.core.io import write_text
+from kinesweep.export.raw_file_kinds import TEXT_COLUMN
 from kinesweep.version import __version__
 
 MLMODEL = "MLmodel"
@@ -28,7 +29,7 @@ def write_mlflow_flavor(
     Args:
         bundle_dir: Folder of the bundle.
         weights_sha256: SHA-256 of the weights, from which the model's UUID is derived.
-        file_columns: Names of the input columns for bytes of raw files.
+        file_columns: Names of the input columns for bytes of raw files, or for texts.
         feature_columns: Names of the input columns for features, which are frames × numbers.
     """
     # Slow to import, and needed only here.
@@ -41,7 +42,14 @@ def write_mlflow_flavor(
     frames = Array(Array(DataType.double))
     input_schema = Schema(
         [
-            *(ColSpec(DataType.binary, column, required=False) for column in file_columns),
+            *(
+                ColSpec(
+                    DataType.string if column == TEXT_COLUMN else DataType.binary,
+                    column,
+                    required=False,
+                )
+                for column in file_columns
+            ),
             *(ColSpec(frames, column, required=False) for column in feature_columns),
         ]
     )

@@ -1,12 +1,11 @@
 """Raw inputs of a bundle: read poses, videos, motions or features for its feature step.
 
 The kind of file depends on the corpus that the model was trained on. If there were several, they
-are of one kind, and files are read in the same way as those of the first. Tables at the end of the
-module map the kind of the source to suffixes, descriptions and column names.
+are of one kind, and files are read in the same way as those of the first (see `raw_file_kinds`).
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,22 +13,27 @@ from pathlib import Path
 from kinesweep.config.recipe.h5_shards import StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import FeaturesConfig, PoseTsvConfig, SingleSourceConfig
+from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
+from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.schema import RATE_TOLERANCE
 from kinesweep.core.skeleton.pose import PoseSequence
+from kinesweep.core.tables.text_encoding import decode_text
 from kinesweep.core.units import Span
-from kinesweep.core.video_files import VIDEO_SUFFIXES, VideoSegment, is_video_file
+from kinesweep.core.video_files import VideoSegment
+from kinesweep.export.raw_file_kinds import RAW_FILE_KINDS
 from kinesweep.features.quality.corpus_findings import find_rate_findings
 from kinesweep.sources import read_pose
-from kinesweep.sources.base import Media, SkeletonMotion
-from kinesweep.sources.precomputed.pt_features import FEATURE_SUFFIX, read_features
-from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
+from kinesweep.sources.base import Media, SkeletonMotion, SourceImage, SourceText
+from kinesweep.sources.images.image_file import read_image
+from kinesweep.sources.precomputed.feature_files import read_feature_file
+from kinesweep.sources.precomputed.pt_features import read_features
 from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
-from kinesweep.sources.skeletons.motion_file import MOTION_SUFFIXES, read_single_motion
-from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX, get_pose_path
+from kinesweep.sources.skeletons.motion_file import read_single_motion
+from kinesweep.sources.tsv.media_names import get_pose_path
 from kinesweep.sources.video.frame_rate import is_plausible_rate
-from kinesweep.sources.video.video_reader import has_images
+from kinesweep.sources.written.text_tsv import make_source_text
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +56,8 @@ class Input:
         read_media: Function that reads a row of a motion table, with its reference motion if the
             row has one; None reads `file` instead.
         includes_reference_motion: Whether the media from `read_media` include a reference motion.
+        streams: Stream → its own file and span, for a model with several parts of features; empty:
+            all parts take their files from `file`.
     """
 
     file: Path
@@ -63,6 +69,7 @@ class Input:
     auxiliary_file: Path | None = None
     read_media: Callable[[], Media] | None = None
     includes_reference_motion: bool = False
+    streams: Mapping[str, "Input"] = field(default_factory=dict)
 
     @property
     def is_compared_with_itself(self) -> bool:
@@ -93,7 +100,7 @@ def read_raw_file(
         InputError: If the file is of another kind, a span selects only a part of features, a video
             lacks its poses or a reference motion has other points.
     """
-    if file.suffix.lower() in _REJECTED_SUFFIXES[source.kind]:
+    if file.suffix.lower() in RAW_FILE_KINDS[source.kind].rejected_suffixes:
         raise InputError(f"`{file}`: this model translates {describe_raw_files(source)}")
     if source.kind == "pose_tsv":
         return _read_poses(file, span, source)
@@ -102,6 +109,10 @@ def read_raw_file(
         return VideoSegment(file, span, source.fps, pose_path)
     if isinstance(source, SkeletonsConfig):
         return _read_motion(source, file, span, auxiliary_file)
+    if isinstance(source, TextTsvConfig | SignWritingTsvConfig | ImageTsvConfig):
+        return _read_untimed(source, file, span)
+    if source.kind == "feature_tsv":
+        return read_feature_file(file, span, source.fps, source.time_axis)
     if source.kind == "h5_shards":
         if not span.is_full:
             raise InputError(_SPAN_ERROR.format(file))
@@ -115,6 +126,33 @@ def read_raw_file(
     if span.start is not None or (span.end is not None and span.unit != "frames"):
         raise InputError(_SPAN_ERROR.format(file))
     return read_features(file, source.fps, span.end)
+
+
+def _read_untimed(
+    source: TextTsvConfig | SignWritingTsvConfig | ImageTsvConfig, file: Path, span: Span
+) -> SourceText | SourceImage:
+    """Read a file with one image or one text.
+
+    Args:
+        source: Corpus that the model was trained on.
+        file: Path of the file; a text is its whole content without the last line break.
+        span: Part of the file, which must be the whole.
+
+    Raises:
+        ClipError: If the file cannot be read.
+        InputError: If a span is given.
+    """
+    if not span.is_full:
+        raise InputError(f"`{file}` has no times; remove the span")
+    if isinstance(source, ImageTsvConfig):
+        return SourceImage(read_image(file))
+    try:
+        text = decode_text(file.read_bytes()).removesuffix("\n")
+    except FileNotFoundError:
+        raise ClipError(f"`{file}` does not exist", "missing_file") from None
+    except (OSError, ValueError) as error:
+        raise ClipError(f"`{file}` cannot be read: {error}", "unreadable") from None
+    return make_source_text(text, source)
 
 
 def _find_pose_file(features: FeaturesConfig, video: Path) -> Path | None:
@@ -207,17 +245,18 @@ def get_raw_file_filter(source: SingleSourceConfig) -> Callable[[Path], bool]:
 
     For models of videos, it also accepts folders of images.
     """
-    return _FILE_FILTERS[source.kind]
+    return RAW_FILE_KINDS[source.kind].is_accepted
 
 
 def describe_raw_files(source: SingleSourceConfig) -> str:
     """Describe the kind of files that the model can translate, as a plural noun for messages."""
-    return _FILE_DESCRIPTIONS[source.kind]
+    return RAW_FILE_KINDS[source.kind].description
 
 
 def get_file_column_and_suffix(source: SingleSourceConfig) -> tuple[str, str]:
     """Return the request column for the bytes of a raw file, and the suffix of such a file."""
-    return _FILE_COLUMNS[source.kind]
+    kind = RAW_FILE_KINDS[source.kind]
+    return kind.column, kind.suffix
 
 
 # Request column for the bytes of the reference motion.
@@ -249,35 +288,3 @@ def get_feature_columns(streams: Iterable[str]) -> dict[str, str]:
 
 
 _SPAN_ERROR = "`{}` contains features, which can be translated only as a whole; remove the span"
-# Kind of the source → function that accepts the files that the model can translate.
-_FILE_FILTERS: dict[str, Callable[[Path], bool]] = {
-    "pose_tsv": lambda path: path.suffix == POSE_SUFFIX,
-    "video_tsv": lambda path: has_images(path) if path.is_dir() else is_video_file(path.name),
-    "feature_manifest": lambda path: path.suffix == FEATURE_SUFFIX,
-    "h5_shards": lambda path: path.suffix == SHARD_SUFFIX,
-    "skeletons": lambda path: path.suffix in MOTION_SUFFIXES,
-}
-_FILE_DESCRIPTIONS = {
-    "pose_tsv": f"`{POSE_SUFFIX}` files",
-    "video_tsv": "videos",
-    "feature_manifest": f"`{FEATURE_SUFFIX}` files",
-    "h5_shards": f"`{SHARD_SUFFIX}` files with one dataset per stream",
-    "skeletons": f"files with one motion ({', '.join(MOTION_SUFFIXES)})",
-}
-# Kind of the source → suffixes of files that are certainly of another kind. Files with unknown
-# suffixes are tried; their reader reports the problem.
-_REJECTED_SUFFIXES: dict[str, tuple[str, ...]] = {
-    "pose_tsv": (FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEO_SUFFIXES),
-    "video_tsv": (FEATURE_SUFFIX, SHARD_SUFFIX, POSE_SUFFIX),
-    "feature_manifest": (POSE_SUFFIX, SHARD_SUFFIX, *VIDEO_SUFFIXES),
-    "h5_shards": (POSE_SUFFIX, FEATURE_SUFFIX, *VIDEO_SUFFIXES),
-    "skeletons": (FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEO_SUFFIXES),
-}
-# Kind of the source → request column for the bytes of a file, and the suffix of such files.
-_FILE_COLUMNS = {
-    "pose_tsv": ("pose", POSE_SUFFIX),
-    "video_tsv": ("video", ".mp4"),
-    "feature_manifest": ("tensor", FEATURE_SUFFIX),
-    "h5_shards": ("shard", SHARD_SUFFIX),
-    "skeletons": ("motion", MOTION_SUFFIXES[0]),
-}

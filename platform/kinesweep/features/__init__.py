@@ -12,6 +12,7 @@ from kinesweep.features.frames import FramesFeatures
 from kinesweep.features.pose import PoseFeatures
 from kinesweep.features.precomputed_features import PrecomputedStep, PrecomputedStreamsStep
 from kinesweep.features.skeleton import SkeletonFeatures
+from kinesweep.features.texts.text import TextFeatures
 
 __all__ = ["FeatureStep", "Features", "build_features"]
 
@@ -29,11 +30,21 @@ def _build_video_features(config: Any) -> FeatureStep:
     return VideoFeatures(config)
 
 
+def _build_images_features(config: Any) -> FeatureStep:
+    """Build the feature step of kind `images`."""
+    # Imports the libraries of images, which other kinds do not need.
+    from kinesweep.features.images.images import ImagesFeatures
+
+    return ImagesFeatures(config)
+
+
 _STEPS: Mapping[str, Callable[[Any], FeatureStep]] = {
     "pose": PoseFeatures,
     "video": _build_video_features,
     "frames": FramesFeatures,
     "precomputed": PrecomputedStep,
     "streams": PrecomputedStreamsStep,
+    "images": _build_images_features,
+    "text": TextFeatures,
     "skeleton": SkeletonFeatures,
 }

@@ -89,10 +89,12 @@ class Augmentation:
             seed_stream = self.augmentation_pairs.get(name, name)
             rng = create_generator(self.seed, "augmentation", epoch, clip_id, seed_stream)
             # Indexing by an array copies; `_transform_points` relies on this and works in place.
-            frame_size = self.schema.streams[name].frame_size
             indices = self._draw_frame_indices(len(stored_TD), length_factor, rng)
-            dtype = np.float32 if frame_size is None else np.uint8
-            x_TD: NDArray[Any] = np.asarray(stored_TD, dtype)[indices]
+            # Pixels and token ids keep their type.
+            is_number = stored_TD.dtype.kind not in "ui"
+            values_TD = np.asarray(stored_TD, np.float32) if is_number else stored_TD
+            x_TD: NDArray[Any] = values_TD[indices]
+            frame_size = self.schema.streams[name].frame_size
             if frame_size is not None:
                 x_TD = self._mirror_frames(x_TD, frame_size, rng)
             elif self.config.has_spatial_augmentation:

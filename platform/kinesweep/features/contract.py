@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.vocabulary import TokenVocabulary
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class Features:
     """The features of one stream of a clip.
 
     Attributes:
-        x_TD: Features, float32 (T, D), or the pixels of frames, uint8; all values are finite.
+        x_TD: Features, float32 (T, D), pixels of frames, uint8, or token ids, int32 (T, 1); all
+            values are finite.
         rate_hz: Feature vectors per second.
         layout: Points whose coordinates form the feature vector; None if it holds no points.
         has_mask: Whether each point has a further value after its coordinates: 1 where it was
             detected, otherwise 0.
         frame_size: Side of a square RGB frame in pixels, if the values of a frame are its pixels.
+        vocabulary: Vocabulary of the stream if its values are token ids, int32 (T, 1).
         reads_video: Whether a store keeps only the number of frames and decodes the video again
             whenever the pixels are read.
     """
@@ -34,6 +37,14 @@ class Features:
     has_mask: bool = False
     frame_size: int | None = None
     reads_video: bool = False
+    vocabulary: TokenVocabulary | None = None
+
+    @property
+    def fixed_dtype(self) -> str | None:
+        """Return the dtype in which a store keeps pixels and token ids; None for numbers."""
+        if self.frame_size is not None:
+            return "uint8"
+        return None if self.vocabulary is None else "int32"
 
 
 class FeatureStep(Protocol):

@@ -29,19 +29,23 @@ class PrecomputedStep:
 
     @property
     def fingerprint(self) -> str:
-        """Return a constant; the feature files themselves are part of the media's digest."""
-        return compute_fingerprint({"given": 1})
+        """Return a hash of the stride; the feature files are part of the media's digest."""
+        # Left out if it is 1, so that fingerprints of earlier stores stay valid.
+        stride = self.config.stride
+        return compute_fingerprint({"given": 1} | ({"stride": stride} if stride > 1 else {}))
 
     def compute_features(self, media: PrecomputedFeatures) -> dict[str, Features]:
-        """Return the precomputed features unchanged.
+        """Return every n-th of the precomputed features, without any other change.
 
         They are not checked: the store rejects values that are not finite.
         """
-        return {self.config.stream: Features(media.x_TD, media.rate_hz)}
+        stride = self.config.stride
+        return {self.config.stream: Features(media.x_TD[::stride], media.rate_hz / stride)}
 
     def estimate_shapes(self, media: PrecomputedFeatures) -> dict[str, tuple[int, int]]:
         """Return the exact shape of the stream: its name → (T, D)."""
-        return {self.config.stream: _get_shape(media)}
+        num_frames, width = _get_shape(media)
+        return {self.config.stream: (-(-num_frames // self.config.stride), width)}
 
 
 @dataclass(frozen=True)

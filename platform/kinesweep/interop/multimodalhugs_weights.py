@@ -20,7 +20,7 @@ from kinesweep.config.recipe.model.encoders import CnnEncoderConfig
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.data.text_tokenizer import TextTokenizer
-from kinesweep.data.tokenizer import load_pretrained_tokenizer
+from kinesweep.features.texts.hf_tokenizer import load_pretrained_tokenizer
 from kinesweep.interop.weight_import import (
     copy_tensors_into_model,
     rename_state_dict_keys,

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
-from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.core.vocabulary import TokenVocabulary, Vocabulary
 
 
 class KinesweepConfig(PreTrainedConfig):
@@ -30,6 +30,8 @@ class KinesweepConfig(PreTrainedConfig):
         skeletons: Stream → `Skeleton` as plain values, for the streams read by graph encoders.
         vision: Description of the vision network (`models.vision.vision_loading`) and, as
             `streams`, the names of the streams of decoded frames that it reads; None without one.
+        token_vocabularies: Stream → `TokenVocabulary` as plain values, for the streams of token
+            ids; None without one.
     """
 
     model_type = "kinesweep"
@@ -42,6 +44,7 @@ class KinesweepConfig(PreTrainedConfig):
     base: dict[str, Any] | None = None
     skeletons: dict[str, Any] | None = None
     vision: dict[str, Any] | None = None
+    token_vocabularies: dict[str, Any] | None = None
     is_encoder_decoder: bool = True
 
     def get_model_config(self) -> ModelConfig:
@@ -55,7 +58,8 @@ class KinesweepConfig(PreTrainedConfig):
     def get_encoder_widths(self) -> dict[str, int]:
         """Return stream → width D that its encoder reads, for the streams that have an encoder.
 
-        For a stream of decoded frames it is the width of the vision model.
+        For a stream of decoded frames it is the width of the vision model, for token ids the size
+        of their vocabulary.
 
         The stream of reference motions has none: it is read by the encoder of the stream that is
         compared with it.
@@ -63,11 +67,10 @@ class KinesweepConfig(PreTrainedConfig):
         reference = self.get_model_config().reference
         reference_stream = None if reference is None else reference.against
         vision, frame_streams = self.vision or {}, self.get_frame_streams()
-        return {
-            name: vision["width"] if name in frame_streams else width
-            for name, width in self.get_stream_widths().items()
-            if name != reference_stream
-        }
+        widths = self.get_stream_widths()
+        widths |= {name: vision["width"] for name in frame_streams if name in widths}
+        widths |= {name: vocab["size"] for name, vocab in (self.token_vocabularies or {}).items()}
+        return {name: width for name, width in widths.items() if name != reference_stream}
 
     def get_frame_streams(self) -> list[str]:
         """Return the names of the streams of decoded frames, which the vision model reads."""
@@ -83,7 +86,7 @@ class KinesweepConfig(PreTrainedConfig):
         return Vocabulary(**(self.vocabulary or {}))
 
 
-def build_kinesweep_config(
+def build_kinesweep_config(  # noqa: PLR0913 (each part of the model has a description)
     model: ModelConfig,
     widths: dict[str, int],
     vocabulary: Vocabulary,
@@ -93,6 +96,7 @@ def build_kinesweep_config(
     *,
     skeletons: Mapping[str, Skeleton] | None = None,
     vision: dict[str, Any] | None = None,
+    vocabularies: Mapping[str, TokenVocabulary] | None = None,
 ) -> KinesweepConfig:
     """Build the configuration of a new model from objects, which are converted to plain values.
 
@@ -105,6 +109,7 @@ def build_kinesweep_config(
         base: Entry of the base model; None: all weights are saved.
         skeletons: Stream → skeleton, for the streams read by graph encoders.
         vision: Description of the vision network and its streams; None without one.
+        vocabularies: Stream → vocabulary, for the streams of token ids.
     """
     return KinesweepConfig(
         model=model.model_dump(mode="json"),
@@ -117,6 +122,7 @@ def build_kinesweep_config(
         skeletons={name: skeleton.to_json() for name, skeleton in (skeletons or {}).items()}
         or None,
         vision=vision,
+        token_vocabularies={name: v.to_json() for name, v in (vocabularies or {}).items()} or None,
         # Hugging Face reads the special tokens from the top level.
         pad_token_id=vocabulary.pad_id,
         bos_token_id=vocabulary.bos_id,

@@ -11,12 +11,13 @@ from torch import nn
 
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
-from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.core.vocabulary import TokenVocabulary, Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.base_model import build_base_model_entry
 from kinesweep.models.config import build_kinesweep_config
 from kinesweep.models.fusion import TimeFusion
 from kinesweep.models.streams import check_skeletons, check_stream_config
+from kinesweep.models.token_streams import check_token_encoders
 from kinesweep.models.translator import Translator
 from kinesweep.models.vision.vision_loading import (
     check_vision_config,
@@ -29,7 +30,7 @@ from kinesweep.models.vision.vision_loading import (
 _MAX_SAMPLED_TOKENS = 4096
 
 
-def build_translator(
+def build_translator(  # noqa: PLR0913 (each kind of stream has facts of its own)
     config: ModelConfig,
     widths: dict[str, int],
     vocabulary: Vocabulary,
@@ -39,6 +40,7 @@ def build_translator(
     *,
     skeletons: Mapping[str, Skeleton] | None = None,
     frame_sizes: Mapping[str, int] | None = None,
+    vocabularies: Mapping[str, TokenVocabulary] | None = None,
 ) -> Translator:
     """Build a new translator; seed first (`core.seeds.seed_everything`).
 
@@ -54,6 +56,7 @@ def build_translator(
         skeletons: Stream → skeleton, for the streams read by graph encoders
             (`models.streams.find_skeletons`).
         frame_sizes: Stream → height and width in pixels, for the streams of decoded frames.
+        vocabularies: Stream → vocabulary, for the streams of token ids.
 
     Raises:
         ConfigError: If a key of the backbone or the vision model is wrong, a named stream does not
@@ -67,6 +70,7 @@ def build_translator(
     # Loading a pretrained backbone is slow, so misspelled names are reported first.
     frame_sizes = frame_sizes or {}
     check_stream_config(config, widths, frame_sizes)
+    check_token_encoders(config, widths, vocabularies or {})
     skeletons = check_skeletons(config, widths, skeletons or {})
     backbone_ops = BACKBONES[config.backbone.kind]
     # Pretrained vocabularies are often padded to a round number; a new tokenizer's is exact.
@@ -89,6 +93,7 @@ def build_translator(
         base,
         skeletons=skeletons,
         vision=vision_entry,
+        vocabularies=vocabularies,
     )
     translator = Translator(saved_config, backbone, vision)
     _init_separators(translator, vocabulary)

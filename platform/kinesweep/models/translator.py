@@ -33,6 +33,7 @@ from kinesweep.models.lora import add_lora
 from kinesweep.models.losses.cross_entropy import TokenSums, compute_token_sums
 from kinesweep.models.motion_difference import MotionDifference, encode_streams
 from kinesweep.models.streams import check_stream_widths
+from kinesweep.models.token_streams import prepare_streams
 from kinesweep.models.training_loss import TranslatorOutput, compute_translator_output
 from kinesweep.models.vision.vision_loading import build_vision_tower
 
@@ -248,7 +249,8 @@ class Translator(BaseTranslator):
             streams, frame_masks = self.vision.replace_frames(
                 streams, frame_masks, self.config.get_frame_streams()
             )
-        streams = {name: x_BTD.to(text_BWE.dtype) for name, x_BTD in streams.items()}
+        embed_tokens = partial(self._backbone_ops.embed_tokens, self.backbone)
+        streams = prepare_streams(streams, self.encoders, embed_tokens, text_BWE.dtype)
         frames = encode_streams(self.encoders, self.reference, streams, frame_masks)
         truncate_masks = create_mask_truncator(
             self.position_limit,

@@ -13,6 +13,8 @@ from typing import Any
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
+from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
+from kinesweep.config.recipe.sources.part_sources import find_part_corpora
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip, CorpusWarning, InvalidRow
 from kinesweep.core.html_table import format_html_table
@@ -29,6 +31,12 @@ from kinesweep.features.quality.split_quality import (
 )
 from kinesweep.sources import Source, build_source
 from kinesweep.sources.splitting.split_overlap import OverlapReport, compute_clip_overlaps
+from kinesweep.store.combined.clip_join import (
+    ListedPart,
+    find_missing_streams,
+    list_corpus,
+    merge_dropped_rows,
+)
 from kinesweep.store.extraction.clip_check import CheckedClip, check_clips
 from kinesweep.store.extraction.clip_processor import ClipProcessor
 from kinesweep.store.extraction.drop_policy import find_policy_violations
@@ -43,6 +51,10 @@ _DECODED_VIDEO_NOTE = (
 )
 
 _DECODED_FRAMES_NOTE = "every frame of every clip was decoded, but not scaled or resampled"
+_IMAGE_NOTE = (
+    "image vectors were not computed: every image was read or drawn, but the image model was not"
+    " run"
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,7 @@ class CorpusCheck:
         quality: Split → detection rates and frame rates of its poses; empty for other media.
         not_checked: Explanation of what `extract` computes and the check does not; empty if the
             check is complete.
+        clips: Clips that `extract` would store.
     """
 
     problems: list[InvalidRow]
@@ -67,6 +80,7 @@ class CorpusCheck:
     warnings: list[CorpusWarning] = field(default_factory=list)
     quality: dict[str, SplitQuality] = field(default_factory=dict)
     not_checked: str = ""
+    clips: list[Clip] = field(default_factory=list)
 
     @property
     def invalid_rows(self) -> list[InvalidRow]:
@@ -137,9 +151,11 @@ def check_corpus(
         InputError: If the features cannot be computed for any clip, for example because an
             embedder is missing.
     """
+    if recipe.part_recipes:
+        return _check_parts(recipe, progress, decode)
     source = build_source(recipe.effective_source)
     rows = source.read_all_rows()
-    features, video_note = recipe.features, ""
+    features, video_note, image_note = recipe.single_features, "", ""
     if isinstance(features, VideoFeaturesConfig | FramesFeaturesConfig):
         # Loads PyAV, which other corpora do not need.
         from kinesweep.store.extraction.video_check import check_videos
@@ -149,6 +165,10 @@ def check_corpus(
             video_note = _DECODED_FRAMES_NOTE
         checked, dropped = check_videos(source, rows.clips, features, decode, progress)
     else:
+        if isinstance(features, ImagesFeaturesConfig) and features.encoder is not None:
+            # Drawing shows everything that is wrong with a clip, and needs no PyTorch.
+            features = features.model_copy(update={"encoder": None})
+            image_note = _IMAGE_NOTE
         processor = ClipProcessor(source, build_features(features), recipe.store.dtype)
         checked, dropped = check_clips(processor, rows.clips, progress)
     problems = [*rows.invalid_rows, *dropped]
@@ -170,7 +190,61 @@ def check_corpus(
             *(_find_video_rates(source, checked) if video_note else ()),
         ],
         quality=compute_quality(items),
-        not_checked=video_note,
+        not_checked=video_note or image_note,
+        clips=[item.clip for item in checked],
+    )
+
+
+def _check_parts(
+    recipe: Recipe, progress: Callable[[int, int], object] | None, decode: bool
+) -> CorpusCheck:
+    """Check the corpus for each part of a recipe's features, and what their join would drop.
+
+    Args:
+        recipe: Recipe with several parts of features.
+        progress: Function to call after each clip of each part.
+        decode: Whether to decode every frame of a video.
+    """
+    checks = {
+        part: check_corpus(part_recipe, progress, decode)
+        for part, part_recipe in recipe.part_recipes
+    }
+    parts = [
+        ListedPart(
+            part.name,
+            check.clips,
+            find_part_corpora(recipe.source, part),
+            defines_corpus=part.source is None,
+        )
+        for part, check in checks.items()
+    ]
+    corpus = list_corpus(parts)
+    known_ids = {clip.id for clip in corpus} | {
+        row.clip_id for part, c in checks.items() if part.source is None for row in c.problems
+    }
+    problems = merge_dropped_rows(
+        [(part.name, c.problems) for part, c in checks.items()], known_ids
+    )
+    problems += find_missing_streams(parts, {row.clip_id for row in problems})
+    dropped_ids = {row.clip_id for row in problems}
+    clips = [clip for clip in corpus if clip.id not in dropped_ids]
+    counts = dict.fromkeys(build_source(recipe.effective_source).list_splits(), 0)
+    for clip in clips:
+        counts[clip.split] += 1
+    first = next(iter(checks.values()))
+    return CorpusCheck(
+        problems=problems,
+        overlaps=first.overlaps,
+        table_errors=list(dict.fromkeys(row for c in checks.values() for row in c.table_errors)),
+        violations=find_policy_violations(
+            problems, counts, recipe.store.max_dropped_share, recipe.required_splits
+        ),
+        warnings=list(dict.fromkeys(item for c in checks.values() for item in c.warnings)),
+        quality=next((c.quality for c in checks.values() if c.quality), {}),
+        not_checked="; ".join(
+            dict.fromkeys(c.not_checked for c in checks.values() if c.not_checked)
+        ),
+        clips=clips,
     )
 
 

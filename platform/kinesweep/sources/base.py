@@ -41,6 +41,26 @@ class SkeletonMotion:
     reference_pose: PoseSequence | None = None
 
 
+@dataclass(frozen=True)
+class SourceText:
+    """A text to translate.
+
+    Attributes:
+        text: The text, or signs in Formal SignWriting.
+        is_signwriting: Whether the text is SignWriting.
+    """
+
+    text: str
+    is_signwriting: bool = False
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """An image to translate, uint8 RGB of any size, (H, W, 3)."""
+
+    pixels_HW3: NDArray[np.uint8]
+
+
 TABLE_ERROR = "table_error"
 """Reason of a row that is malformed, which makes its whole corpus unreadable."""
 
@@ -62,7 +82,15 @@ class CorpusRows:
 
 PrecomputedStreams = dict[str, PrecomputedFeatures]
 """Stream name → features, for corpora with several streams; lengths and rates may differ."""
-Media = PoseSequence | VideoSegment | PrecomputedFeatures | PrecomputedStreams | SkeletonMotion
+Media = (
+    PoseSequence
+    | VideoSegment
+    | PrecomputedFeatures
+    | PrecomputedStreams
+    | SkeletonMotion
+    | SourceText
+    | SourceImage
+)
 """Type that `Source.read` returns; the feature step of the same recipe takes it as input."""
 
 

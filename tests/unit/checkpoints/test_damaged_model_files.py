@@ -14,7 +14,7 @@ from kinesweep.checkpoints import model_dir
 from kinesweep.checkpoints.model_dir_files import read_feature_description
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.data.tokenizer import read_tokenizer
+from kinesweep.features.texts.hf_tokenizer import read_tokenizer
 from kinesweep.models.backbones import BACKBONES
 
 

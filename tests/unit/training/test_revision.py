@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from corpus import tiny_recipe
 from kinesweep.core.errors import InputError
-from kinesweep.data import tokenizer
+from kinesweep.features.texts import hf_tokenizer as tokenizer
 from kinesweep.store import Store
 from kinesweep.training.loop.run import write_initial_model
 from llamas import save_llama, tiny_llama

@@ -8,12 +8,17 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
+from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
+from kinesweep.config.recipe.features.text import TextFeaturesConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import (
     PointFeaturesConfig,
     SkeletonFeaturesConfig,
     SkeletonsConfig,
 )
+from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
+from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
+from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import SPLITS
 
@@ -44,6 +49,12 @@ class TsvConfig(CorpusConfig):
     ignore_columns: tuple[str, ...] = Field(
         (), description="Unknown columns that the TSVs may contain; they are ignored."
     )
+    column: str | None = Field(
+        None,
+        min_length=1,
+        description="Column of the media paths; clips keep the ids that they have by `signal`, if"
+        " the TSVs have this column. Default: `signal`.",
+    )
 
 
 class PoseTsvConfig(TsvConfig):
@@ -54,6 +65,11 @@ class PoseTsvConfig(TsvConfig):
         None,
         description="Folder of the videos, or folders of images, that media paths refer to; their"
         " poses are estimated into `root` before extraction.",
+    )
+    names_videos: bool = Field(
+        False,
+        description="Media paths name videos; the poses of each have its path with the suffix"
+        " `.pose`. Unlike `videos`, nothing is estimated.",
     )
     person: int = Field(0, ge=0, description="Index of the person used from a pose file.")
 
@@ -139,9 +155,12 @@ class PrecomputedFeaturesConfig(StrictConfig):
         "precomputed", description="Kind of features: precomputed."
     )
     stream: str = Field("video", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stream.")
+    stride: int = Field(
+        1, ge=1, description="Keep every n-th feature vector; the rate is divided by it."
+    )
 
 
-def _make_kind_getter(default_kind: str) -> Callable[[object], str]:
+def make_kind_getter(default_kind: str) -> Callable[[object], str]:
     """Return a function that gets the `kind` of a mapping or a config, for use as a discriminator.
 
     A mapping without a `kind` gives `default_kind`, any other value without one an empty text.
@@ -156,16 +175,28 @@ def _make_kind_getter(default_kind: str) -> Callable[[object], str]:
 
 
 SingleSourceConfig = (
-    PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig | H5ShardsConfig | SkeletonsConfig
+    PoseTsvConfig
+    | VideoTsvConfig
+    | FeatureManifestConfig
+    | FeatureTsvConfig
+    | ImageTsvConfig
+    | SignWritingTsvConfig
+    | TextTsvConfig
+    | H5ShardsConfig
+    | SkeletonsConfig
 )
 # A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 SingleSource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[FeatureTsvConfig, Tag("feature_tsv")]
+    | Annotated[ImageTsvConfig, Tag("image_tsv")]
+    | Annotated[SignWritingTsvConfig, Tag("signwriting_tsv")]
+    | Annotated[TextTsvConfig, Tag("text_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")],
-    Discriminator(_make_kind_getter("pose_tsv")),
+    Discriminator(make_kind_getter("pose_tsv")),
 ]
 
 
@@ -180,15 +211,11 @@ class CorporaConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_corpora(self) -> "CorporaConfig":
-        """Check that the corpora have different names, the same kind, and no `videos`."""
+        """Check that the corpora have different names, and no `videos`."""
         # The name prefixes the ids of clips, which must stay unique over all corpora.
         names = [corpus.name for corpus in self.corpora]
         if None in names or len(set(names)) < len(names):
             raise ValueError("each of several corpora needs a `name` of its own")
-        # A recipe has one `features` section, which fits a single kind of source.
-        kinds = {corpus.kind for corpus in self.corpora}
-        if len(kinds) > 1:
-            raise ValueError(f"corpora must be of one kind, not {' and '.join(sorted(kinds))}")
         if any(getattr(corpus, "videos", None) for corpus in self.corpora):
             raise ValueError(
                 "`videos` is not supported in a list of corpora; estimate the poses of each corpus"
@@ -219,16 +246,22 @@ FeaturesConfig = (
     | FramesFeaturesConfig
     | PrecomputedFeaturesConfig
     | StreamsFeaturesConfig
+    | ImagesFeaturesConfig
+    | TextFeaturesConfig
     | SkeletonFeaturesConfig
 )
 AnySource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[FeatureTsvConfig, Tag("feature_tsv")]
+    | Annotated[ImageTsvConfig, Tag("image_tsv")]
+    | Annotated[SignWritingTsvConfig, Tag("signwriting_tsv")]
+    | Annotated[TextTsvConfig, Tag("text_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")]
     | Annotated[CorporaConfig, Tag("corpora")],
-    Discriminator(_make_kind_getter("pose_tsv")),
+    Discriminator(make_kind_getter("pose_tsv")),
     BeforeValidator(_wrap_corpora_list),
 ]
 AnyFeatures = Annotated[
@@ -237,13 +270,19 @@ AnyFeatures = Annotated[
     | Annotated[FramesFeaturesConfig, Tag("frames")]
     | Annotated[PrecomputedFeaturesConfig, Tag("precomputed")]
     | Annotated[StreamsFeaturesConfig, Tag("streams")]
+    | Annotated[ImagesFeaturesConfig, Tag("images")]
+    | Annotated[TextFeaturesConfig, Tag("text")]
     | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
-    Discriminator(_make_kind_getter("pose")),
+    Discriminator(make_kind_getter("pose")),
 ]
 FEATURES_KINDS_BY_SOURCE_KIND: dict[str, tuple[str, ...]] = {
     "pose_tsv": ("pose",),
     "video_tsv": ("video", "frames"),
     "feature_manifest": ("precomputed",),
+    "feature_tsv": ("precomputed",),
+    "image_tsv": ("images",),
+    "signwriting_tsv": ("text", "images"),
+    "text_tsv": ("text", "images"),
     "h5_shards": ("streams",),
     "skeletons": ("skeleton",),
 }

@@ -3,8 +3,8 @@
 An encoder is called as `(x_BTD, mask_BT) -> (x_BTE, mask_BT)`. It may change the number of frames
 and returns the mask that belongs to its output. Real frames never depend on padding.
 `set_statistics(mean_D, deviation_D)` sets the statistics of the training split, which are saved
-with the weights. Graph encoders also take the skeleton of their stream. Encoders are chosen by
-`kind` from the table below.
+with the weights. An encoder of tokens takes their ids. Graph encoders also take the skeleton of
+their stream. Encoders are chosen by `kind` from the table below.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from kinesweep.models.encoders.linear import LinearEncoder
 from kinesweep.models.encoders.mlp import MlpEncoder
 from kinesweep.models.encoders.stagcn import StagcnEncoder
 from kinesweep.models.encoders.stgcn import StgcnEncoder
+from kinesweep.models.encoders.tokens import TokensEncoder
 from kinesweep.models.streams import find_skeleton_problem
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
@@ -30,6 +31,7 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "cnn": CnnEncoder,
     "stgcn": StgcnEncoder,
     "stagcn": StagcnEncoder,
+    "tokens": TokensEncoder,
 }
 
 
@@ -40,7 +42,7 @@ def build_encoder(
 
     Args:
         config: The recipe's section for this encoder.
-        width: Values per frame, D.
+        width: Values per frame, D; for token ids, the number of tokens of the vocabulary.
         out: Width of the output vectors, E.
         skeleton: Skeleton of the stream's points; required by graph encoders.
 

@@ -9,8 +9,8 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.sources.pose_format.pose_file import read_pose
+from kinesweep.sources.tsv.media_names import MediaKind
 from kinesweep.sources.tsv.media_tsv import MediaTsvSource
-from kinesweep.sources.tsv.tsv_rows import MediaKind
 
 
 class PoseTsvSource(MediaTsvSource):
@@ -27,8 +27,9 @@ class PoseTsvSource(MediaTsvSource):
 
     @property
     def media_kind(self) -> MediaKind:
-        """Return `poses`, or `poses_or_videos` if `source.videos` names videos to estimate."""
-        return "poses" if self.config.videos is None else "poses_or_videos"
+        """Return `poses`, or `poses_or_videos` if the tables name the videos of the poses."""
+        names_videos = self.config.videos is not None or self.config.names_videos
+        return "poses_or_videos" if names_videos else "poses"
 
     def get_read_options(self) -> dict[str, Any]:
         """Return the kind of the source, the selected person, and the rate if it is replaced."""

@@ -6,9 +6,10 @@ so a flipped bit would silently become another number. Shapes: T frames, D width
 
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.base import PrecomputedFeatures
@@ -51,6 +52,22 @@ def read_features(path: Path, rate_hz: float, length: float | None = None) -> Pr
     # A tensor of any size can be a view of a single number, so the file's size says nothing.
     check_decoded_size(f"`{path}`", x_TD.numel() * _FLOAT_BYTES)
     return PrecomputedFeatures(np.ascontiguousarray(x_TD.detach().float().numpy()), rate_hz)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Read the tensor of a `.pt` file as an array in its stored shape; bfloat16 becomes float32.
+
+    Raises:
+        ClipError: With reason `missing_file`, `unreadable` or `too_large`.
+    """
+    tensor = _read_tensor(path).detach()
+    check_decoded_size(f"`{path}`", tensor.numel() * tensor.element_size())
+    # NumPy has no bfloat16, and smaller floats are not of interest.
+    is_numpy_float = str(tensor.dtype) in {"torch.float16", "torch.float32", "torch.float64"}
+    array: NDArray[Any] = (
+        tensor.float() if tensor.is_floating_point() and not is_numpy_float else tensor
+    ).numpy()
+    return array
 
 
 def _read_tensor(path: Path) -> "Tensor":

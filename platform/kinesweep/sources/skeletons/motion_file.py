@@ -28,7 +28,7 @@ from kinesweep.sources.decoded_size import check_decoded_size
 from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.skeletons.array_meaning import ArrayMeaning, split_third_value
-from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
+from kinesweep.sources.tsv.media_names import POSE_SUFFIX
 
 PACK_SUFFIX = ".npz"
 MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)

@@ -186,15 +186,21 @@ def _write_fold(
 
 
 def _format_media_table(clips: list[Clip], source: MediaTsvSource, root: Path) -> str:
-    """Format clips as the text of a TSV with `WRITTEN_COLUMNS`; media paths start at `root`."""
-    rows: list[tuple[str, ...]] = [WRITTEN_COLUMNS]
+    """Format clips as the text of a TSV with `WRITTEN_COLUMNS`; media paths start at `root`.
+
+    Further references have columns of their own, `output_2` and so on.
+    """
+    num_texts = max(len(clip.texts) for clip in clips)
+    references = tuple(f"output_{number}" for number in range(2, num_texts + 1))
+    rows: list[tuple[str, ...]] = [(*WRITTEN_COLUMNS, *references)]
     # The recipe over the folds has the unit of the corpus; spans in seconds are kept in ms.
     unit = 1000 if source.time_unit == "s" else 1
     for clip in clips:
-        media = Path(os.path.relpath(source.get_root(clip.split) / clip.media, root)).as_posix()
+        media = source.format_media(clip, root)
         # `g` keeps fractions of a millisecond and writes whole numbers without a point.
         start, end = (f"{(bound or 0) / unit:.10g}" for bound in (clip.span.start, clip.span.end))
         prompts = (clip.encoder_prompt, clip.decoder_prompt, clip.texts[0])
         metadata = (clip.document, str(clip.order), clip.signer, clip.gloss, clip.language)
-        rows.append((clip.id, media, start, end, *prompts, *metadata))
+        further_texts = [*clip.texts[1:], *[""] * (num_texts - len(clip.texts))]
+        rows.append((clip.id, media, start, end, *prompts, *metadata, *further_texts))
     return format_table(rows)

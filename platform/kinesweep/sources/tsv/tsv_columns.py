@@ -3,9 +3,10 @@
 MultimodalHugs renamed its columns twice. Tables with any of the names can be read; only the newest
 names are written. The columns that Kinesweep adds are optional. An unknown column is an error that
 suggests the closest known name: a misspelled `decoder_prompt` would otherwise give a corpus without
-prompts.
+prompts. Further references of a clip stand in the columns `output_2`, `output_3`, ….
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from kinesweep.config.suggestions import suggest_closest_word
@@ -30,6 +31,9 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "language": ("language",),
 }
 """Meaning of a column → its names, the newest first."""
+
+_REFERENCE_COLUMN = re.compile(r"output_([2-9]|[1-9]\d+)", re.ASCII)
+"""Name of a column with a further reference text: `output_2`, `output_3`, …"""
 
 WRITTEN_COLUMNS = (
     *("id", "signal", "signal_start", "signal_end", "encoder_prompt", "decoder_prompt", "output"),
@@ -59,7 +63,7 @@ def resolve_columns(
     for index, column in enumerate(header):
         if column in ignored_columns:
             continue
-        meaning = MEANING_BY_NAME.get(column)
+        meaning = column if parse_reference_number(column) else MEANING_BY_NAME.get(column)
         if meaning is None:
             text = format_unknown_column_error(column, header, list(MEANING_BY_NAME))
             errors.append((location, text))
@@ -70,10 +74,20 @@ def resolve_columns(
         else:
             index_by_meaning[meaning] = index
     if "signal" not in index_by_meaning and "input_clip" not in index_by_meaning:
-        errors.append((location, "there is no column `signal` (the path of the `.pose` file)"))
+        errors.append((location, "there is no column `signal` (a media file, or a text)"))
     if needs_text and "output" not in index_by_meaning:
         errors.append((location, "there is no column `output` (the text)"))
     return index_by_meaning, errors
+
+
+def parse_reference_number(column: str) -> int | None:
+    """Parse the number of a column with a further reference text; None for any other column.
+
+    Args:
+        column: Name of the column; `output_2` gives 2.
+    """
+    match = _REFERENCE_COLUMN.fullmatch(column)
+    return int(match[1]) if match else None
 
 
 def format_unknown_column_error(

@@ -8,7 +8,6 @@ replaces the name; where paths repeat, the split is prepended.
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
@@ -16,7 +15,12 @@ from typing import Literal
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.tables.number_format import parse_whole_number
 from kinesweep.core.units import Span
-from kinesweep.core.video_files import is_video_file
+from kinesweep.sources.tsv.media_names import (
+    MediaKind,
+    find_media_error,
+    get_pose_path,
+    remove_media_suffix,
+)
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.row_spans import (
     TimeUnit,
@@ -25,13 +29,10 @@ from kinesweep.sources.tsv.row_spans import (
     format_number,
     parse_time,
 )
-from kinesweep.sources.tsv.tsv_columns import resolve_columns
+from kinesweep.sources.tsv.tsv_columns import parse_reference_number, resolve_columns
 from kinesweep.sources.tsv.tsv_reader import Table, TableRow
 
-POSE_SUFFIX = ".pose"
-MediaKind = Literal["poses", "poses_or_videos", "videos"]
-"""Kind of file that rows may name. `poses`: pose files; `poses_or_videos`: also videos, each of
-which stands for the `.pose` file of the same name; `videos`: videos and folders of images only."""
+_KINDS_WITHOUT_TIME = ("images", "texts")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class RowReader:
         time_unit: Unit of the start and end times.
         ignored_columns: Columns to skip without an error.
         needs_text: Whether a row without a text is invalid; False for clips to be translated.
-        media_kind: Kind of media file that rows may name.
+        media_kind: Kind of signal that rows may contain.
     """
 
     table: Table
@@ -126,24 +127,30 @@ class RowReader:
             parsed.errors += [(location, text) for text in errors]
             return
         clip = self._build_clip(values, media, span, order, location)
-        invalid_row = _find_invalid_row(clip, self.needs_text)
+        invalid_row = _find_invalid_row(clip, self.needs_text, self.media_kind)
         if invalid_row is not None:
             parsed.invalid_rows.append(invalid_row)
         else:
             parsed.clips.append(clip)
-            if not values.get("id"):
+            # The default id of a text is that of its row, which occurs only once.
+            if not values.get("id") and self.media_kind != "texts":
                 parsed.rows_without_id.add(clip.row)
 
     def _build_clip(
         self, values: dict[str, str], media: str, span: Span, order: int, location: str
     ) -> Clip:
         """Build the clip of a row from its fields by meaning and the values parsed from them."""
+        default_id = (
+            f"{self.split}-{location.rpartition(':')[2]}"
+            if self.media_kind == "texts"
+            else make_default_id(media, span)
+        )
         return Clip(
-            id=values.get("id") or _make_default_id(media, span),
+            id=values.get("id") or default_id,
             split=self.split,
             media=media,
             span=span,
-            texts=(values.get("output", ""),),
+            texts=_list_texts(values),
             encoder_prompt=values.get("encoder_prompt", ""),
             decoder_prompt=values.get("decoder_prompt", ""),
             document=values.get("document", ""),
@@ -164,10 +171,8 @@ class RowReader:
             times = (values.get("signal_start", ""), values.get("signal_end", ""))
         if self.media_kind == "poses_or_videos":
             media = get_pose_path(media)
-        iter_name_errors = (
-            _iter_video_name_errors if self.media_kind == "videos" else _iter_pose_name_errors
-        )
-        errors = list(iter_name_errors(media, column))
+        name_error = find_media_error(media, column, self.media_kind)
+        errors = [] if name_error is None else [name_error]
         bounds = []
         for name, text in zip(("signal_start", "signal_end"), times, strict=True):
             try:
@@ -175,8 +180,17 @@ class RowReader:
             except ValueError as error:
                 bounds.append(None)  # go on: errors in both times are reported together
                 errors.append(f"`{name}` {error}")
+        if self.media_kind in _KINDS_WITHOUT_TIME and bounds != [None, None]:
+            errors.append(f"{self.media_kind} have no times; `signal_start` and `_end` must be 0")
         unit: Literal["ms", "frames"] = "frames" if self.time_unit == "frames" else "ms"
         return media, Span(bounds[0], bounds[1], unit), errors
+
+
+def _list_texts(values: dict[str, str]) -> tuple[str, ...]:
+    """List the reference texts of a row: `output`, and the further ones that are not empty."""
+    numbers = sorted(number for name in values if (number := parse_reference_number(name)))
+    further_texts = (values[f"output_{number}"] for number in numbers)
+    return (values.get("output", ""), *filter(None, further_texts))
 
 
 def make_ids_unique(clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
@@ -201,76 +215,18 @@ def make_ids_unique(clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
     return clips
 
 
-def _iter_pose_name_errors(media: str, column: str) -> Iterator[str]:
-    """Yield the error text if a field is empty or does not name a `.pose` file.
-
-    Args:
-        media: Content of the field.
-        column: Name of the column, for the message.
-    """
-    if not media:
-        yield f"`{column}` is empty; it must name a `{POSE_SUFFIX}` file"
-    elif _split_suffix(media)[1].lower() != POSE_SUFFIX:
-        yield (
-            f"`{column}` names `{media}`, which is not a `{POSE_SUFFIX}` file; if it is a video,"
-            " set `source.videos` to the folder of the videos to have its poses estimated first"
-            " (or run `kinesweep estimate-poses VIDEOS --out POSES` and name the `.pose` file here)"
-        )
-
-
-def _iter_video_name_errors(media: str, column: str) -> Iterator[str]:
-    """Yield the error text if a field is empty or names a `.pose` file instead of a video.
-
-    Args:
-        media: Content of the field.
-        column: Name of the column, for the message.
-    """
-    if not media:
-        yield f"`{column}` is empty; it must name a video or a folder of pictures"
-    elif PurePosixPath(media).suffix.lower() == POSE_SUFFIX:
-        yield f"`{column}` names `{media}`, which holds poses; read them with `kind: pose_tsv`"
-
-
-def get_pose_path(media: str) -> str:
-    """Return the path of the `.pose` file that belongs to a video or a folder of images.
-
-    An empty path and the path of a `.pose` file are returned unchanged.
-    """
-    if not media or media.lower().endswith(POSE_SUFFIX):
-        return media
-    stem = media.removesuffix(PurePosixPath(media).suffix) if is_video_file(media) else media
-    return stem.rstrip("/") + POSE_SUFFIX
-
-
-def _make_default_id(media: str, span: Span) -> str:
+def make_default_id(media: str, span: Span) -> str:
     """Return the default id of a clip: its file name without suffix, and `@start-end`."""
-    name = _remove_media_suffix(media).rpartition("/")[2]
+    name = remove_media_suffix(media).rpartition("/")[2]
     # The name of a folder may have a slash after it.
     return (name or PurePosixPath(media).name) + _format_span_suffix(span)
 
 
 def _make_path_id(clip: Clip) -> str:
     """Return the longer id of a clip: its file path without suffix, and `@start-end`."""
-    return PurePosixPath(_remove_media_suffix(clip.media)).as_posix() + _format_span_suffix(
+    return PurePosixPath(remove_media_suffix(clip.media)).as_posix() + _format_span_suffix(
         clip.span
     )
-
-
-def _remove_media_suffix(media: str) -> str:
-    """Return a path without its suffix if that is the suffix of a video or pose file."""
-    # The name of a folder of images may contain a dot that is not the start of a suffix.
-    has_known_suffix = is_video_file(media) or media.lower().endswith(POSE_SUFFIX)
-    return _split_suffix(media)[0] if has_known_suffix else media
-
-
-def _split_suffix(path: str) -> tuple[str, str]:
-    """Split a path into the part before its suffix and the suffix, which is empty without one.
-
-    The result is that of `PurePosixPath.suffix`, which took half the time of reading a table.
-    """
-    dot = path.rfind(".")
-    is_suffix = path.rfind("/") + 1 < dot < len(path) - 1
-    return (path[:dot], path[dot:]) if is_suffix else (path, "")
 
 
 def _format_span_suffix(span: Span) -> str:
@@ -281,14 +237,17 @@ def _format_span_suffix(span: Span) -> str:
     return f"@{start or 0}-{end}"
 
 
-def _find_invalid_row(clip: Clip, needs_text: bool) -> InvalidRow | None:
+def _find_invalid_row(clip: Clip, needs_text: bool, media_kind: MediaKind) -> InvalidRow | None:
     """Return the invalid row of a clip without a text or without frames, or None if it is usable.
 
     Args:
         clip: Clip of a well-formed row.
         needs_text: Whether a clip without a text is unusable.
+        media_kind: Kind of signal; a text to translate must not be empty.
     """
     start, end = clip.span.start, clip.span.end
+    if media_kind == "texts" and not clip.media:
+        return InvalidRow(clip.row, clip.id, "empty_input", "`signal` is empty")
     if needs_text and not clip.texts[0]:
         return InvalidRow(clip.row, clip.id, "empty_text", "`output` is empty")
     if start is not None and end is not None and end <= start:

@@ -266,6 +266,7 @@ def _get_cached_streams(cached: CachedFeatures) -> dict[str, StreamStatus]:
             schema.has_mask,
             schema.frame_size,
             schema.reads_video,
+            schema.vocabulary,
         )
         for name, schema in _open_cached_store(cached.folder).schema.streams.items()
     }

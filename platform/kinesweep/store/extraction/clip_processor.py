@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.vocabulary import TokenVocabulary
 from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.features.quality.media_statistics import MediaStatistics, compute_media_statistics
 from kinesweep.sources.base import Source
@@ -34,6 +35,7 @@ class StreamStatus:
         has_mask: Whether each point has its detection mask as a further value.
         frame_size: Side of a square RGB frame in pixels if the values are its pixels.
         reads_video: Whether the pixels are not stored, but decoded when they are read.
+        vocabulary: Vocabulary of the stream if its values are token ids.
     """
 
     num_frames: int
@@ -43,6 +45,7 @@ class StreamStatus:
     has_mask: bool = False
     frame_size: int | None = None
     reads_video: bool = False
+    vocabulary: TokenVocabulary | None = None
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,7 @@ class ClipProcessor:
                 dtype; the message names the stream if there are several.
         """
         try:
-            dtype = self.dtype if features.frame_size is None else "uint8"
-            return round_to_store_dtype(features.x_TD, dtype)
+            return round_to_store_dtype(features.x_TD, features.fixed_dtype or self.dtype)
         except ClipError as error:
             prefix = f"`{name}`: " if len(self.step.streams) > 1 else ""
             raise ClipError(f"{prefix}{error}", error.reason) from None
@@ -153,4 +155,5 @@ def _make_stream_status(features: Features) -> StreamStatus:
         features.has_mask,
         features.frame_size,
         features.reads_video,
+        features.vocabulary,
     )

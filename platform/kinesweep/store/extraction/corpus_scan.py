@@ -11,6 +11,7 @@ from typing import Any
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
+from kinesweep.config.recipe.paths import make_source_paths_absolute
 from kinesweep.config.recipe.source import SourceConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
@@ -75,13 +76,13 @@ class ExtractionSpec:
         source = build_source(recipe.effective_source)
         return cls(
             source=source,
-            step=build_features(recipe.features),
+            step=build_features(recipe.single_features),
             root=Path(store_root).absolute(),
-            dtype="uint8" if recipe.features.kind == "frames" else recipe.store.dtype,
+            dtype="uint8" if recipe.single_features.kind == "frames" else recipe.store.dtype,
             max_dropped_share=recipe.store.max_dropped_share,
             required_splits=recipe.required_splits,
             read_options=source.get_read_options(),
-            videos=find_video_source(recipe),
+            videos=find_video_source(recipe.effective_source, recipe.single_features),
         )
 
     def get_clip_key_settings(self) -> dict[str, Any]:
@@ -97,16 +98,19 @@ class ExtractionSpec:
         return {**settings, "dtype": self.dtype, "reading": self.read_options}
 
 
-def find_video_source(recipe: Recipe) -> SourceConfig | None:
+def find_video_source(source: SourceConfig, features: object) -> SourceConfig | None:
     """Return the source that locates the videos of a store, with absolute paths.
 
-    It is None if the store holds all features itself. It takes the whole recipe because the
-    features adapt the source (`Recipe.effective_source`).
+    Args:
+        source: Source of the corpus as adapted to the features.
+        features: Section `features` of the recipe.
+
+    Returns:
+        The source; None if the store holds all features itself.
     """
-    features = recipe.features
     if not isinstance(features, FramesFeaturesConfig) or features.storage == "decoded":
         return None
-    return recipe.resolve_paths(Path.cwd()).effective_source
+    return make_source_paths_absolute(source, Path.cwd())
 
 
 @dataclass(frozen=True)

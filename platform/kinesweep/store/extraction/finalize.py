@@ -14,6 +14,7 @@ from kinesweep.core.clip import InvalidRow
 from kinesweep.core.schema import StreamSchema, count_rates
 from kinesweep.features.quality.split_quality import compute_quality
 from kinesweep.store.extraction.chunk_processor import ChunkResult, ClipChunk, ClipStatus, ClipTask
+from kinesweep.store.extraction.clip_processor import StreamStatus
 from kinesweep.store.extraction.corpus_scan import ExtractionSpec
 from kinesweep.store.extraction.drop_policy import (
     build_dropped_section,
@@ -225,7 +226,7 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
     Args:
         name: Name of the stream.
         outcomes: Outcomes of all stored clips, at least one.
-        dtype: Stored dtype of numbers; frames are stored as `uint8`.
+        dtype: Stored dtype of numbers; pixels and token ids have their own.
     """
     first = outcomes[0][2].streams[name]
     rates = [status.streams[name].rate_hz for _, _, status in outcomes]
@@ -235,13 +236,21 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
     return StreamSchema(
         first.width,
         rate_hz,
-        dtype if first.frame_size is None else "uint8",
+        _choose_dtype(first, dtype),
         first.layout,
         first.has_mask,
         rate_counts,
         first.frame_size,
         first.reads_video,
+        first.vocabulary,
     ).to_json()
+
+
+def _choose_dtype(stream: StreamStatus, dtype: str) -> str:
+    """Return the stored dtype of a stream: `dtype`, except for pixels and token ids."""
+    if stream.frame_size is not None:
+        return "uint8"
+    return dtype if stream.vocabulary is None else "int32"
 
 
 def _remove_unlisted_files(folder: Path, files: Mapping[str, FileChecksum]) -> None:

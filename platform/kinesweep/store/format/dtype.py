@@ -19,7 +19,8 @@ def round_to_store_dtype(features_TD: NDArray[Any], dtype: str) -> NDArray[Any]:
 
     Args:
         features_TD: Features of one stream of a clip.
-        dtype: Stored dtype, `float16` or `float32`; `uint8` for pixels, which are not rounded.
+        dtype: Stored dtype, `float16` or `float32`; `uint8` for pixels and `int32` for token ids,
+            which are not rounded.
 
     Raises:
         ClipError: If there are no frames, or values are NaN, infinite or beyond the range of
@@ -30,9 +31,9 @@ def round_to_store_dtype(features_TD: NDArray[Any], dtype: str) -> NDArray[Any]:
             f"features have the shape {features_TD.shape}; they need at least one frame and value",
             reason="no_frames",
         )
-    if dtype == "uint8":
-        # A contract of the feature step: every value is a valid pixel, and a copy would be large.
-        assert features_TD.dtype == np.uint8
+    if np.dtype(dtype).kind in "ui":
+        # A contract of the feature step: every value is valid, and a copy of pixels is large.
+        assert features_TD.dtype == np.dtype(dtype)
         return np.ascontiguousarray(features_TD)
     num_bad_frames = int(np.count_nonzero(~np.isfinite(features_TD).all(axis=1)))
     if num_bad_frames:

@@ -22,7 +22,7 @@ from kinesweep.core.checkpoint_files import compute_weights_digest, find_weights
 from kinesweep.core.collectives import is_rank_zero
 from kinesweep.core.errors import CheckpointError
 from kinesweep.data.text_tokenizer import TextTokenizer
-from kinesweep.data.tokenizer import is_tag
+from kinesweep.features.texts.hf_tokenizer import is_tag
 from kinesweep.models.checkpoint_io import get_non_base_state_dict
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.translator import Translator

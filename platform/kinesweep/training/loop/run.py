@@ -163,9 +163,11 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     checkpoint = run_on_rank_zero(
         partial(recover_newest_checkpoint, spec.folder / "checkpoints", needs_best)
     )
-    run_on_rank_zero(partial(check_disk_space, spec, components.model, world_size))
+    training = components.training
+    run_on_rank_zero(partial(check_disk_space, spec, training, components.model, world_size))
     if is_rank_zero():
         log.log_dataset(spec.recipe.name, store.fingerprint)
+        log.log_params({f"resolved.{name}": n for name, n in training.step_counts.items()})
     progress = _get_initial_progress(checkpoint)
     # A resumed run keeps the trace of its first start.
     if spec.trace and checkpoint is None:
@@ -186,6 +188,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
         epochs=result.samples / num_clips,
         limited=limit_counts | result.limited,
         text_coverage=text_coverage,
+        resolved_steps=training.step_counts,
     )
     # The result comes before the removal of checkpoints: a kill in between loses nothing.
     run_on_rank_zero(result.write)

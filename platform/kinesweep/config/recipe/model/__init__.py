@@ -1,11 +1,8 @@
 """Recipe section `model`: tokenizers, and the model of encoders, fusion and backbone."""
 
-import re
-from collections.abc import Collection
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.model.backbone import BackboneConfig
@@ -14,39 +11,7 @@ from kinesweep.config.recipe.model.fusion import FusionConfig, TimeFusionConfig
 from kinesweep.config.recipe.model.graph import GraphEncoderConfig
 from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
 from kinesweep.config.recipe.model.vision import VisionConfig
-from kinesweep.core.tables.delimited_text import split_records
-from kinesweep.core.tables.text_encoding import decode_text
-
-
-def _read_tokens(value: object) -> object:
-    """Read the tokens of a comma-separated text or of a file; return any other value unchanged.
-
-    A file has one token per line; further words in a line are ignored.
-
-    Raises:
-        ValueError: If the file is not UTF-8, or the text looks like the path of a file and there is
-            no such file.
-    """
-    if not isinstance(value, str):
-        return value
-    # A missing file is an error, or a mistyped path would silently become a token.
-    path = Path(value)
-    if path.is_file():
-        try:
-            text = decode_text(path.read_bytes())
-        except ValueError as error:
-            raise ValueError(f"`{path}` cannot be read: {error}") from None
-        # Spaces and tabs separate words, and a quoted token loses its quotation marks.
-        records = split_records(re.sub(r"[^\S\r\n]+", "\t", text), "\t", width=1)
-        return tuple(
-            token for record in records if (token := next(filter(None, record.fields), ""))
-        )
-    if "/" in value or path.suffix in {".txt", ".tsv", ".csv"}:
-        raise ValueError("looks like the path of a file, but there is no such file")
-    return tuple(token.strip() for token in value.split(",") if token.strip())
-
-
-NewTokens = Annotated[tuple[str, ...], BeforeValidator(_read_tokens)]
+from kinesweep.config.token_list import NewTokens
 
 
 class _TokenizerBaseConfig(StrictConfig):
@@ -250,22 +215,6 @@ class ModelConfig(StrictConfig):
         backbone = self.backbone
         is_frozen = "backbone" in self.freeze or backbone.lora is not None
         return backbone.pretrained is not None and is_frozen
-
-    def exclude_streams(
-        self, unselected: Collection[str], frame_streams: Collection[str]
-    ) -> "ModelConfig":
-        """Return the section without the encoders of unselected streams.
-
-        Without any stream of frames, the vision model is left out too.
-
-        Args:
-            unselected: Names of streams that are not used.
-            frame_streams: Names of all streams of decoded frames.
-        """
-        encoders = {name: item for name, item in self.encoders.items() if name not in unselected}
-        has_frames = not set(frame_streams) <= set(unselected)
-        vision = self.vision if has_frames else None
-        return self.model_copy(update={"encoders": encoders, "vision": vision})
 
     def restrict_to_encoders(self) -> "ModelConfig":
         """Return the section with all parts but the encoders frozen, and without their adapters."""

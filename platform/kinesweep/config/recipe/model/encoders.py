@@ -99,6 +99,33 @@ class CnnEncoderConfig(FrameEncoderConfig):
         return self
 
 
+class TokensEncoderConfig(StrictConfig):
+    """Embeddings of a stream of token ids (`features: {kind: text}`): norm → dropout."""
+
+    kind: Literal["tokens"] = Field("tokens", description="Kind of encoder.")
+    embeddings: Literal["own", "backbone"] = Field(
+        "own",
+        description="`own`: a table of its own, which is learned; `backbone`: the input embeddings"
+        " of the backbone, whose tokenizer must be that of the stream.",
+    )
+    norm_out: bool | None = Field(
+        None,
+        description="Normalize the vectors. Default: true for `own` embeddings; false for those of"
+        " the `backbone`, which it reads without any change.",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout probability of the vectors.")
+
+    @property
+    def should_normalize(self) -> bool:
+        """Return whether the vectors are normalized."""
+        return self.embeddings == "own" if self.norm_out is None else self.norm_out
+
+    @property
+    def standardize(self) -> bool:
+        """Return False: ids have no statistics."""
+        return False
+
+
 def _get_kind(value: object) -> str:
     """Return the `kind` of an encoder, given as a mapping or as a config.
 
@@ -116,6 +143,7 @@ EncoderConfig = Annotated[
     | Annotated[AdapterEncoderConfig, Tag("adapter")]
     | Annotated[CnnEncoderConfig, Tag("cnn")]
     | Annotated[StgcnEncoderConfig, Tag("stgcn")]
-    | Annotated[StagcnEncoderConfig, Tag("stagcn")],
+    | Annotated[StagcnEncoderConfig, Tag("stagcn")]
+    | Annotated[TokensEncoderConfig, Tag("tokens")],
     Discriminator(_get_kind),
 ]

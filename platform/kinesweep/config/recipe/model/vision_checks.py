@@ -10,10 +10,12 @@ from typing import Any
 from kinesweep.config.recipe.model import ModelConfig
 
 FRAMES_KIND = "frames"
+IMAGES_KIND = "images"
+"""Kind of features with one frame for each image; they are vectors if they have an `encoder`."""
 
 
 def list_frame_streams(features: Any) -> dict[str, Any]:
-    """List the streams of decoded frames of a `features` section: stream → its section.
+    """List the streams of frames or images of a `features` section: stream → its section.
 
     Args:
         features: The recipe's `features` section, of any kind.
@@ -22,7 +24,7 @@ def list_frame_streams(features: Any) -> dict[str, Any]:
     return {
         str(getattr(part, "name", None) or part.stream): part
         for part in parts
-        if part.kind == FRAMES_KIND
+        if part.kind == FRAMES_KIND or (part.kind == IMAGES_KIND and part.encoder is None)
     }
 
 

@@ -1,0 +1,103 @@
+"""The kinds of raw files that models translate, by the kind of the corpus of their training.
+
+A folder given to `translate` stands for its files of the right kind. A file with a suffix that is
+certainly of another kind is refused; files with unknown suffixes are tried, and their reader
+reports the problem.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinesweep.core.video_files import VIDEO_SUFFIXES, is_video_file
+from kinesweep.sources.precomputed.pt_features import FEATURE_SUFFIX
+from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
+from kinesweep.sources.skeletons.motion_file import MOTION_SUFFIXES
+from kinesweep.sources.tsv.media_names import ARRAY_SUFFIXES, IMAGE_SUFFIXES, POSE_SUFFIX
+from kinesweep.sources.video.video_reader import has_images
+
+
+@dataclass(frozen=True)
+class RawFileKind:
+    """A kind of raw file.
+
+    Attributes:
+        description: Description of the files as a plural noun, for messages.
+        is_accepted: Function that decides from a path whether it is such a file.
+        rejected_suffixes: Suffixes of files that are certainly of another kind.
+        column: Request column for the bytes of a file.
+        suffix: Suffix of such a file.
+    """
+
+    description: str
+    is_accepted: Callable[[Path], bool]
+    rejected_suffixes: tuple[str, ...]
+    column: str
+    suffix: str
+
+
+def _is_video(path: Path) -> bool:
+    """Return whether a path leads to a video: a video file or a folder of images."""
+    return has_images(path) if path.is_dir() else is_video_file(path.name)
+
+
+TEXT_SUFFIX = ".txt"
+"""Suffix of files with texts to translate, one in each line."""
+TEXT_COLUMN = "source_text"
+"""Request column for a text to translate, the only one that is no bytes."""
+_TEXT_FILES = (
+    lambda path: path.suffix.lower() == TEXT_SUFFIX,
+    (POSE_SUFFIX, *ARRAY_SUFFIXES, SHARD_SUFFIX, *IMAGE_SUFFIXES, *VIDEO_SUFFIXES),
+    TEXT_COLUMN,
+    TEXT_SUFFIX,
+)
+RAW_FILE_KINDS: Mapping[str, RawFileKind] = {
+    "pose_tsv": RawFileKind(
+        f"`{POSE_SUFFIX}` files",
+        lambda path: path.suffix == POSE_SUFFIX,
+        (FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEO_SUFFIXES),
+        "pose",
+        POSE_SUFFIX,
+    ),
+    "video_tsv": RawFileKind(
+        "videos", _is_video, (FEATURE_SUFFIX, SHARD_SUFFIX, POSE_SUFFIX), "video", ".mp4"
+    ),
+    "feature_manifest": RawFileKind(
+        f"`{FEATURE_SUFFIX}` files",
+        lambda path: path.suffix == FEATURE_SUFFIX,
+        (POSE_SUFFIX, SHARD_SUFFIX, *VIDEO_SUFFIXES),
+        "tensor",
+        FEATURE_SUFFIX,
+    ),
+    "feature_tsv": RawFileKind(
+        f"files with features ({', '.join(ARRAY_SUFFIXES)})",
+        lambda path: path.suffix.lower() in ARRAY_SUFFIXES,
+        (POSE_SUFFIX, SHARD_SUFFIX, *VIDEO_SUFFIXES),
+        "array",
+        ARRAY_SUFFIXES[0],
+    ),
+    "image_tsv": RawFileKind(
+        f"images ({', '.join(IMAGE_SUFFIXES)})",
+        lambda path: path.suffix.lower() in IMAGE_SUFFIXES,
+        (POSE_SUFFIX, FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEO_SUFFIXES),
+        "image",
+        IMAGE_SUFFIXES[0],
+    ),
+    "text_tsv": RawFileKind("texts", *_TEXT_FILES),
+    "signwriting_tsv": RawFileKind("texts in Formal SignWriting", *_TEXT_FILES),
+    "h5_shards": RawFileKind(
+        f"`{SHARD_SUFFIX}` files with one dataset per stream",
+        lambda path: path.suffix == SHARD_SUFFIX,
+        (POSE_SUFFIX, FEATURE_SUFFIX, *VIDEO_SUFFIXES),
+        "shard",
+        SHARD_SUFFIX,
+    ),
+    "skeletons": RawFileKind(
+        f"files with one motion ({', '.join(MOTION_SUFFIXES)})",
+        lambda path: path.suffix in MOTION_SUFFIXES,
+        (FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEO_SUFFIXES),
+        "motion",
+        MOTION_SUFFIXES[0],
+    ),
+}
+"""Kind of the source → kind of its raw files."""

@@ -1,0 +1,1 @@
+"""Features of texts and SignWriting: tokens, as ids of a vocabulary."""

@@ -1,0 +1,1 @@
+"""Corpora of images, one file for each clip."""

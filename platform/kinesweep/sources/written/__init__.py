@@ -1,0 +1,1 @@
+"""Corpora whose tables contain the input itself: texts, and signs in Formal SignWriting."""
