@@ -6,11 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from accelerate.data_loader import prepare_data_loader
 from pydantic import ValidationError
-from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
 
 from corpus import tiny_recipe
 from kinesweep.config.loading import load_config, read_yaml
@@ -28,6 +24,7 @@ from kinesweep.data.run_length.step_counts import (
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.sweeps.space.loading import apply_overrides
 from records import memory_store
+from trainer_steps import count_trainer_steps
 
 
 def make_store(num_clips: int, seed: int = 0) -> Any:
@@ -52,26 +49,14 @@ def count_with_hugging_face(
 ) -> tuple[int, int]:
     """Steps in all and of warmup, as the Trainer and accelerate count them for one of the ranks."""
     training, batch = recipe.training, recipe.batch
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=training.num_train_epochs,
-        warmup_steps=training.warmup_ratio,
-        gradient_accumulation_steps=training.gradient_accumulation_steps,
-        per_device_train_batch_size=batch.batch_size,
-        dataloader_drop_last=batch.drop_last,
-        use_cpu=True,
-        report_to="none",
-    )
-    trainer = Trainer(torch.nn.Linear(1, 1), arguments, train_dataset=list(range(num_clips)))
-    own_loader = trainer.get_train_dataloader()
-    plain_loader = DataLoader(
-        range(num_clips),  # type: ignore[arg-type]
-        batch_size=own_loader.batch_sampler.batch_size,
-        drop_last=own_loader.batch_sampler.drop_last,
-    )
-    loader = prepare_data_loader(plain_loader, num_processes=num_workers, process_index=0)
-    *_, max_steps = trainer.set_initial_training_values(arguments, loader)
-    return max_steps, arguments.get_warmup_steps(max_steps)
+    arguments = {
+        "num_train_epochs": training.num_train_epochs,
+        "warmup_steps": training.warmup_ratio,
+        "gradient_accumulation_steps": training.gradient_accumulation_steps,
+        "per_device_train_batch_size": batch.batch_size,
+        "dataloader_drop_last": batch.drop_last,
+    }
+    return count_trainer_steps(arguments, num_clips, num_workers, folder)
 
 
 @pytest.mark.parametrize("case", range(20))
