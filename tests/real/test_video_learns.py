@@ -6,6 +6,7 @@ one worker and two, killed and resumed.
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +182,8 @@ def test_killed_runs_and_two_workers_learn_the_same(tmp_path: Path) -> None:
     begin = "import json, sys\nfrom pathlib import Path\n"
     process = FreshProcess(begin + TRAIN, arguments)
     checkpoints = tmp_path / "killed" / "checkpoints"
-    while not list(checkpoints.glob("*/manifest.json")) and process.is_running:
-        pass
+    while not list(checkpoints.glob("*/manifest.json")) and process.is_alive():
+        time.sleep(0.05)
     process.kill()
     assert not (tmp_path / "killed" / "result.json").exists()
     resumed = train(recipe, store, tmp_path / "killed")

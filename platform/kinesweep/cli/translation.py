@@ -85,9 +85,7 @@ def translate(
     failures: list[InputFailure] = []
     recipe = read_bundle_recipe(bundle)
     parts = list_raw_parts(recipe)
-    named_clips = parse_stream_files(stream_files or (), parts)
-    if not inputs and not named_clips:
-        raise InputError("nothing to translate: give files, folders or a TSV, or `--input`")
+    named_clips = parse_stream_files(stream_files or (), parts, has_paths=bool(inputs))
     named_clips += find_inputs(inputs or (), recipe.corpora[0], document, failures, parts)
     num_inputs = len(named_clips) + len(failures)
     # A bundle takes seconds to load, which is no use if no input can be translated.

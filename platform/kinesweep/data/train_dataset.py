@@ -9,15 +9,15 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
 from kinesweep.data.absent_streams import fill_absent_streams
+from kinesweep.data.batch_loader import BatchLoader
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
 from kinesweep.data.collate import BatchItem, ClipTokens, collate
 from kinesweep.data.context import DocumentContext, get_first_references
@@ -117,16 +117,9 @@ class TrainDataset(Dataset[Batch]):
             for sizes in (longest, padded)
         ]
 
-    def build_loader(self, start: int, stop: int) -> DataLoader[Batch]:
-        """Build a data loader of the batches at the positions from `start` to before `stop`."""
-        return DataLoader(
-            self,
-            batch_size=None,
-            sampler=range(start, stop),
-            num_workers=self._config.loader_workers,
-            # The loader draws a seed; its own generator keeps it from changing dropout's numbers.
-            generator=torch.Generator().manual_seed(0),
-        )
+    def build_loader(self, start: int, stop: int) -> BatchLoader:
+        """Build a loader of the batches at the positions from `start` to before `stop`."""
+        return BatchLoader(self, start, stop, self._config.loader_workers)
 
     def iter_tokens(self) -> Iterator[tuple[ClipRecord, ClipTokens]]:
         """Iterate over the clips with their translation tokens, once for each possible target.

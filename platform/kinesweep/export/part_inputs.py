@@ -117,19 +117,25 @@ def _find_files(path: Path, parts: RawParts) -> dict[str, Path]:
     return {name: file for name, file in files.items() if file is not None}
 
 
-def parse_stream_files(options: Sequence[str], parts: RawParts) -> list[tuple[str, Input]]:
+def parse_stream_files(
+    options: Sequence[str], parts: RawParts, has_paths: bool = False
+) -> list[tuple[str, Input]]:
     """Parse the files of one clip, given as `STREAM=FILE`, to a list with its name and input.
 
     Args:
         options: Values of `--input`.
         parts: Parts of the model.
+        has_paths: Whether paths of other clips are given.
 
     Returns:
         A list of one clip, named like its first file; empty without options.
 
     Raises:
-        InputError: If the model has no parts, or a stream is unknown, repeated or without a file.
+        InputError: If the model has no parts, a stream is unknown, repeated or without a file, or
+            nothing is given at all.
     """
+    if not options and not has_paths:
+        raise InputError("nothing to translate: give files, folders or a TSV, or `--input`")
     if not options:
         return []
     if not parts:

@@ -69,7 +69,7 @@ class Augmentation:
     ) -> dict[str, NDArray[Any]]:
         """Augment the streams of a clip and return stream → features, (T, D), as copies.
 
-        The frames of videos stay uint8, all other features become float32.
+        The frames of videos stay uint8, token ids int32; all other features become float32.
 
         Args:
             streams: Stream → features, (T, D).
@@ -89,14 +89,13 @@ class Augmentation:
             seed_stream = self.augmentation_pairs.get(name, name)
             rng = create_generator(self.seed, "augmentation", epoch, clip_id, seed_stream)
             # Indexing by an array copies; `_transform_points` relies on this and works in place.
+            schema = self.schema.streams[name]
             indices = self._draw_frame_indices(len(stored_TD), length_factor, rng)
             # Pixels and token ids keep their type.
-            is_number = stored_TD.dtype.kind not in "ui"
-            values_TD = np.asarray(stored_TD, np.float32) if is_number else stored_TD
-            x_TD: NDArray[Any] = values_TD[indices]
-            frame_size = self.schema.streams[name].frame_size
-            if frame_size is not None:
-                x_TD = self._mirror_frames(x_TD, frame_size, rng)
+            dtype = stored_TD.dtype if stored_TD.dtype.kind in "ui" else np.float32
+            x_TD: NDArray[Any] = np.asarray(stored_TD, dtype)[indices]
+            if schema.frame_size is not None:
+                x_TD = self._mirror_frames(x_TD, schema.frame_size, rng)
             elif self.config.has_spatial_augmentation:
                 # `rng` is consumed in a fixed order: frames, mirror, rotation. A reference motion
                 # draws the same values, and only its noise comes from a generator of its own.

@@ -15,9 +15,9 @@ from kinesweep.core.vocabulary import TokenVocabulary, Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.base_model import build_base_model_entry
 from kinesweep.models.config import build_kinesweep_config
+from kinesweep.models.encoders.token_streams import check_token_encoders
 from kinesweep.models.fusion import TimeFusion
 from kinesweep.models.streams import check_skeletons, check_stream_config
-from kinesweep.models.token_streams import check_token_encoders
 from kinesweep.models.translator import Translator
 from kinesweep.models.vision.vision_loading import (
     check_vision_config,

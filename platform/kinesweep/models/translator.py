@@ -24,6 +24,7 @@ from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.base_translator import BaseTranslator
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders import build_encoder
+from kinesweep.models.encoders.token_streams import prepare_streams
 from kinesweep.models.frozen_parameters import freeze_parameters
 from kinesweep.models.fusion import build_fusion
 from kinesweep.models.generation import DecodingSettings
@@ -33,7 +34,6 @@ from kinesweep.models.lora import add_lora
 from kinesweep.models.losses.cross_entropy import TokenSums, compute_token_sums
 from kinesweep.models.motion_difference import MotionDifference, encode_streams
 from kinesweep.models.streams import check_stream_widths
-from kinesweep.models.token_streams import prepare_streams
 from kinesweep.models.training_loss import TranslatorOutput, compute_translator_output
 from kinesweep.models.vision.vision_loading import build_vision_tower
 

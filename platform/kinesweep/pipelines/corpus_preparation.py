@@ -14,6 +14,7 @@ from kinesweep.pipelines.progress import ProgressCallback, show_progress_bar
 from kinesweep.sources.prepare.hub.dataset_columns import choose_columns
 from kinesweep.sources.prepare.hub.hub_preparation import HubSettings, prepare_hub_dataset
 from kinesweep.sources.prepare.hub.opened_dataset import open_dataset
+from kinesweep.sources.prepare.media.media_settings import lock_corpus
 from kinesweep.sources.prepare.media.prompts import Prompts
 from kinesweep.sources.prepare.preparation_result import PreparationResult
 from kinesweep.sources.prepare.tfds.tfds_corpora import PACKAGE_VERSION
@@ -71,7 +72,7 @@ def prepare_from_tfds(
         environment = WorkerEnvironment(get_environment_python("tfds", requirements))
     else:
         environment = WorkerEnvironment(python, keeps_path=True)
-    with _WorkerProgress(out) as progress:
+    with lock_corpus(out), _WorkerProgress(out) as progress:
         return prepare_tfds_corpus(
             corpus,
             settings,
@@ -148,7 +149,7 @@ def prepare_from_hub(
     dataset = open_dataset(name, settings.config, settings.revision)
     chosen = choose_columns(dataset.features, settings.columns, settings.media)
     logger.info(chosen.describe())
-    with ExitStack() as stack:
+    with lock_corpus(out), ExitStack() as stack:
         bars: dict[str, ProgressCallback] = {}
 
         def report(split: str, num_done: int, size: int | None) -> None:

@@ -106,7 +106,7 @@ def _translate(
         )
         == wanted
     )
-    with pytest.raises(InputError, match="gives no file for `pose`: .*--input pose=FILE"):
+    with pytest.raises(InputError, match=r"gives no file for `pose`: .*--input pose=FILE"):
         bundle.translate([videos[0]])
     # A video with its poses beside it; a folder of such videos; a table; columns of a table.
     for pose in poses:

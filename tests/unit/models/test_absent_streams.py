@@ -16,6 +16,7 @@ from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.attention_maps import compute_attention_maps
 from kinesweep.models.fusion import draw_kept_streams
+from ranks import run_ranks
 from tolerances import assert_same
 from trees import made
 
@@ -152,3 +153,43 @@ def test_attention_is_given_to_the_streams_that_are_there(
         num_vectors = sum(span.end - span.first for span in streams.values())
         num_sources = sum(len(span.source_spans) for span in streams.values())
         assert num_vectors == num_sources > 0, row
+
+
+RANKS = """
+import torch
+from torch import nn
+from kinesweep.models.encoders.batch_norm import BatchNorm
+from kinesweep.models.encoders.present_clips import encode_present_clips
+torch.set_default_dtype(torch.float64)
+torch.Tensor.float = torch.Tensor.double  # statistics are taken in float32 otherwise
+torch.manual_seed(0)
+x_BTD = torch.randn(4, 5, 3) * 2 + 1
+mask_BT = torch.ones(4, 5, dtype=torch.bool)
+mask_BT[2:] = False
+norm = BatchNorm(3)
+
+
+def step(x, mask):
+    encode = lambda streams, masks: (norm(streams["a"]), masks["a"])
+    out, kept = encode_present_clips(encode, norm, {"a": x}, {"a": mask})
+    (out * kept[:, :, None] * torch.arange(1.0, 4.0)).square().sum().backward()
+
+
+first = 2 * rank if world == 2 else 0
+step(x_BTD[first : first + 4 // world], mask_BT[first : first + 4 // world])
+step(x_BTD[:1], mask_BT[:1] & False)  # no rank has a clip with the stream
+held = {"weight": norm.weight.grad, "mean": norm.running_mean, "var": norm.running_var}
+print(json.dumps({name: value.tolist() for name, value in held.items()}))
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_without_the_stream_takes_part(float64: None) -> None:
+    """It joins the sums over ranks, adds nothing, and ends with the same statistics."""
+    (alone,) = run_ranks(RANKS, [], 1)
+    first, second = run_ranks(RANKS, [], 2)
+    for name in ("mean", "var"):
+        assert first[name] == second[name]
+        assert_same(torch.tensor(first[name]), torch.tensor(alone[name]))
+    assert not any(second["weight"])
+    assert_same(torch.tensor(first["weight"]), torch.tensor(alone["weight"]))

@@ -16,8 +16,8 @@ from kinesweep.data.collate import BatchItem, ClipTokens, collate
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.tokenizer import train_tokenizer
 from kinesweep.features.augmentation import build_augmentation
+from kinesweep.models.encoders.token_streams import prepare_streams
 from kinesweep.models.encoders.tokens import TokensEncoder
-from kinesweep.models.token_streams import prepare_streams
 from kinesweep.store.inspect.statistics import compute_frame_statistics
 from kinesweep.training.loop.components import build_components
 from written import texts, written_recipe
@@ -140,3 +140,26 @@ def test_recipes_that_do_not_fit(tmp_path: Path, features: Any, encoder: Any, me
         written_recipe(
             tmp_path, "text_tsv", texts(4), features=features, model={"encoder": encoder}
         )
+
+
+def test_show_names_tokens_instead_of_seconds(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from kinesweep.store.inspect.show import describe_store
+
+    store = tiny_store(written_recipe(tmp_path, "text_tsv", texts(10)))
+    console = Console(width=200, record=True, file=__import__("io").StringIO())
+    console.print(describe_store(store))
+    console.print(describe_store(store, "train-2"))
+    shown = console.export_text()
+    assert "int32, ids of 256 tokens (bytes)" in shown
+    assert "text: 7 tokens: 114 97 105 110 32 105 110" in shown  # "rain in"
+    assert "Hz" not in shown
+
+
+def test_tokens_cannot_be_mirrored(tmp_path: Path) -> None:
+    from kinesweep.core.errors import InputError
+
+    recipe = written_recipe(tmp_path, "text_tsv", texts(10), batch={"augmentation": {"noise": 0.1}})
+    with pytest.raises(InputError, match="holds none"):
+        build_augmentation(recipe.batch.augmentation, tiny_store(recipe).schema, 0, 100)

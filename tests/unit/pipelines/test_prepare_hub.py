@@ -17,12 +17,13 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import app
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.pipelines.corpus_preparation import prepare_from_hub
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare.hub import opened_dataset, row_media
+from kinesweep.sources.prepare.hub.hub_files import HubFiles
 from kinesweep.sources.prepare.hub.hub_preparation import HubSettings
 from kinesweep.sources.prepare.media.prompts import Prompts
 from kinesweep.sources.prepare.preparation_result import PreparationResult
@@ -263,6 +264,38 @@ def test_videos_and_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert np.load(tmp_path / "arrays" / row["signal"]).tolist() == [[1, 2]] * 3
 
 
+def test_files_on_the_hub_are_those_of_the_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def open_address(address: str, mode: str) -> io.BytesIO:
+        opened.append(address)
+        if "missing" in address:
+            raise FileNotFoundError(address)
+        return io.BytesIO(pose_file())
+
+    monkeypatch.setattr("datasets.utils.file_utils.xopen", open_address)
+    files = HubFiles("owner/name", "c0ffee")
+    own = "hf://datasets/owner/name@c0ffee/b.pose"
+    writer = row_media.RowMediaWriter("poses", files, tmp_path, "train", None)
+    for path in ("poses/a.pose", own, f"zip://c.pose::{own}"):
+        assert (tmp_path / writer.write(path, "x", None, None)).read_bytes() == pose_file()
+    assert opened == ["hf://datasets/owner/name@c0ffee/poses/a.pose", own, f"zip://c.pose::{own}"]
+    for path in (
+        *("/etc/passwd", "../other/a.pose", "poses/../../a.pose", "file:///etc/passwd"),
+        *("https://example.org/a.pose", "hf://datasets/owner/names/a.pose"),
+        *("hf://datasets/owner/name@main/../../other/b.pose", "zip://a::b.zip", "s3://bucket/a"),
+        "hf://models/owner/name/a.pose",
+    ):
+        with pytest.raises(ClipError) as refused:
+            writer.write(path, "x", None, None)
+        assert refused.value.reason == "outside_root", path
+    with pytest.raises(ClipError) as lost:
+        writer.write({"path": "missing.pose", "bytes": None}, "x", None, None)
+    assert lost.value.reason == "missing_file" and len(opened) == 4
+
+
 def test_columns_are_recognised_or_chosen(tmp_path: Path) -> None:
     pose = pose_file(signer(frames=50))
     row = {
@@ -290,6 +323,9 @@ def test_columns_are_recognised_or_chosen(tmp_path: Path) -> None:
     assert (line["id"], line["output"], line["signal_start"], line["signal_end"]) == (
         *("7", "Hello", "40", "1000"),
     )
+    dotted = save(tmp_path / "dotted", [{"pose": pose, "text.raw": "a"}])
+    prepare(dotted, tmp_path / "c", columns={"text": "text.raw"})
+    assert table(tmp_path / "c")[0]["output"] == "a"
     twice = save(tmp_path / "twice", [{"pose": pose, "text": "a", "sentence": "b"}])
     with pytest.raises(InputError, match="could be the text: text, sentence"):
         prepare(twice, tmp_path / "b")

@@ -72,5 +72,5 @@ def test_overrides_reach_the_streams_of_a_list(recipe: Recipe, tmp_path: Path) -
     path = write_space(tmp_path, recipe, CHOICES)
     _, loaded = load_space(path, ["recipe.features.streams=dino+pose"], tmp_path)
     assert loaded.selected_streams == ("dino", "pose")
-    with pytest.raises(ConfigError, match="`streams` names `din`; did you mean `dino`?"):
+    with pytest.raises(ConfigError, match="`streams` names `din`; did you mean `dino`"):
         load_space(write_space(tmp_path, recipe, ["pose", "pose+din"]), [], tmp_path)

@@ -37,7 +37,7 @@ def test_frozen_or_not_is_a_question(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     log = OpenTimed(folder / "times")
     run_sweep(Sweep(space, recipe, lab.stores, folder, log, lambda _: None, Here))
-    trials = Journal(folder / "journal.jsonl").trials
+    trials = Journal(folder).trials
     frozen = {trial.values["model.vision.freeze"] for trial in trials}
     assert frozen == {True, False}
     # The frozen model has no learning rate, so its second trial repeats the first.

@@ -1,4 +1,4 @@
-"""Runs on several parts of features: bit equality without a part, and corpora of different kinds."""
+"""Runs on several parts of features: bits without a part, and corpora of different kinds."""
 
 import shutil
 from pathlib import Path
@@ -114,7 +114,7 @@ def test_parts_of_one_stream_must_agree(tmp_path: Path) -> None:
     assert [len(store.get_records(split)) for split in ("train", "validation")] == [7, 2]
     assert all(set(store.get_features(r)) == {"pose"} for r in store.get_records("train"))
     plain["features"] = [first, {**second, "missing": "mask"}]
-    with pytest.raises(Exception, match="parts called `pose` have different features: 18 .* 24"):
+    with pytest.raises(Exception, match=r"parts called `pose` have different features: 18 .* 24"):
         extract_locally(validate_config(Recipe, plain, "other widths"))
     plain["features"] = [first, POSE]
     with pytest.raises(ConfigError, match="two parts are called `pose`"):

@@ -1,4 +1,4 @@
-"""Texts, tokens of SignWriting, drawn signs and images are learnt by heart: each reaches the loss."""
+"""Texts, tokens of SignWriting, drawn signs and images are learnt by heart, each by its model."""
 
 from pathlib import Path
 from typing import Any

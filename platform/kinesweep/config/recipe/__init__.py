@@ -1,8 +1,7 @@
 """The recipe: the complete configuration of a run, from corpus to scores.
 
-Paths in a recipe are relative to the working directory of the command; `Recipe.resolve_paths` makes
-them absolute before work is passed to other processes. Paths are not part of the configuration
-hash; the store's fingerprint represents the data there.
+Paths are relative to the working directory of the command; `Recipe.resolve_paths` makes them
+absolute for other processes. In the configuration hash, the store's fingerprint stands for them.
 """
 
 from pathlib import Path

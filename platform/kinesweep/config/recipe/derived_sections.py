@@ -78,9 +78,7 @@ def derive_model(
         stage: Training stage.
         unselected: Streams that are not selected.
     """
-    model = model.model_copy(update={"encoders": exclude_streams(model.encoders, unselected)})
-    if model.vision is not None and set(list_frame_streams(features)) <= set(unselected):
-        model = model.model_copy(update={"vision": None})
+    model = model.exclude_streams(unselected, list_frame_streams(features))
     # The recipe keeps the adapters for the later stage; this stage trains without them.
     return model.restrict_to_encoders() if stage == "projectors" else model
 

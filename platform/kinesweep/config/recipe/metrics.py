@@ -103,11 +103,13 @@ class TorchmetricsFacts(NamedTuple):
         function: Name of its function in `torchmetrics.functional.text`.
         mode: Direction in which it is better.
         targets: Whether it takes all references of a clip, or one.
+        scale: Factor that brings the score to 0 to 100, like other scores of the platform.
     """
 
     function: str
     mode: MetricMode
     targets: Literal["all", "one"]
+    scale: float = 100.0
 
 
 TORCHMETRICS_TEXT: dict[str, TorchmetricsFacts] = {
@@ -115,13 +117,13 @@ TORCHMETRICS_TEXT: dict[str, TorchmetricsFacts] = {
     "BLEUScore": TorchmetricsFacts("bleu_score", "max", "all"),
     "CHRFScore": TorchmetricsFacts("chrf_score", "max", "all"),
     "CharErrorRate": TorchmetricsFacts("char_error_rate", "min", "one"),
-    "EditDistance": TorchmetricsFacts("edit_distance", "min", "one"),
+    "EditDistance": TorchmetricsFacts("edit_distance", "min", "one", 1.0),
     "ExtendedEditDistance": TorchmetricsFacts("extended_edit_distance", "min", "all"),
     # `information_measure` decides the direction; all but three are divergences.
-    "InfoLM": TorchmetricsFacts("infolm", "min", "one"),
+    "InfoLM": TorchmetricsFacts("infolm", "min", "one", 1.0),
     "MatchErrorRate": TorchmetricsFacts("match_error_rate", "min", "one"),
     "ROUGEScore": TorchmetricsFacts("rouge_score", "max", "all"),
-    "SQuAD": TorchmetricsFacts("squad", "max", "all"),
+    "SQuAD": TorchmetricsFacts("squad", "max", "all", 1.0),
     "SacreBLEUScore": TorchmetricsFacts("sacre_bleu_score", "max", "all"),
     "TranslationEditRate": TorchmetricsFacts("translation_edit_rate", "min", "all"),
     "WordErrorRate": TorchmetricsFacts("word_error_rate", "min", "one"),
@@ -149,7 +151,12 @@ class _ExtraMetricConfig(StrictConfig):
         description="Key of the score, for metrics that return several values, such as"
         " `rougeL_fmeasure`.",
     )
-    scale: float = Field(1.0, gt=0, description="Factor of the score, such as 100 for percent.")
+    scale: float | None = Field(
+        None,
+        gt=0,
+        description="Factor of the score. Reports show few decimals, so scores should be on a scale"
+        " of 0 to 100; none: 100 for metrics of torchmetrics that are shares, otherwise 1.",
+    )
     during_training: bool = Field(
         True, description="Compute the metric in evaluations during training too."
     )
@@ -190,6 +197,11 @@ class TorchmetricsConfig(_ExtraMetricConfig):
         return self.label or TORCHMETRICS_TEXT[self.name].function
 
     @property
+    def factor(self) -> float:
+        """Return the factor of the score."""
+        return TORCHMETRICS_TEXT[self.name].scale if self.scale is None else self.scale
+
+    @property
     def direction(self) -> MetricMode:
         """Return the direction in which the metric is better."""
         return self.mode or TORCHMETRICS_TEXT[self.name].mode
@@ -226,6 +238,11 @@ class EvaluateMetricConfig(_ExtraMetricConfig):
         """Return the name of the score."""
         last_part = self.name.rstrip("/").rpartition("/")[2].lower()
         return self.label or "".join(c if c.isalnum() else "_" for c in last_part)
+
+    @property
+    def factor(self) -> float:
+        """Return the factor of the score."""
+        return 1.0 if self.scale is None else self.scale
 
     @property
     def direction(self) -> MetricMode:

@@ -21,6 +21,7 @@ from kinesweep.config.recipe.metrics import CometConfig
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.metrics import comet_worker
 from kinesweep.evaluation.metrics.base import ClipMeanMetric, TextPair
+from kinesweep.evaluation.metrics.source_texts import check_source_texts
 from kinesweep.features.estimators.virtualenv import get_environment_python
 
 # setuptools: an old torchmetrics imports `pkg_resources`, which later versions do not have.
@@ -67,13 +68,7 @@ class Comet(ClipMeanMetric):
         Raises:
             InputError: If a clip has no source text.
         """
-        missing = [clip_id for clip_id in clip_ids if not self._sources.get(clip_id, "").strip()]
-        if missing:
-            raise InputError(
-                f"COMET needs a source text of every clip, but {len(missing)} of {len(clip_ids)}"
-                f" have none in `{self._config.source}`; the first is `{missing[0]}`. Change"
-                f" `evaluation.{_KEY}.source`, or remove `evaluation.{_KEY}`"
-            )
+        check_source_texts(self._config, clip_ids, self._sources)
         return self._sources
 
     def score_pairs(self, pairs: Sequence[TextPair]) -> list[float]:

@@ -1,6 +1,6 @@
 """Source texts of clips, which COMET reads beside a translation and its reference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kinesweep.config.recipe.metrics import CometConfig
@@ -29,6 +29,28 @@ def get_source_texts(config: CometConfig | None, clips: Sequence[Clip]) -> dict[
     if config.source == "gloss":
         return {clip.id: clip.gloss for clip in clips}
     return {clip.id: clip.encoder_prompt for clip in clips}
+
+
+def check_source_texts(
+    config: CometConfig, clip_ids: Sequence[str], sources: Mapping[str, str]
+) -> None:
+    """Check that every clip has a source text.
+
+    Args:
+        config: Settings of COMET, which name where the texts come from.
+        clip_ids: Ids of the clips to score.
+        sources: Clip id → source text.
+
+    Raises:
+        InputError: If a clip has none.
+    """
+    missing = [clip_id for clip_id in clip_ids if not sources.get(clip_id, "").strip()]
+    if missing:
+        raise InputError(
+            f"COMET needs a source text of every clip, but {len(missing)} of {len(clip_ids)} have"
+            f" none in `{config.source}`; the first is `{missing[0]}`. Change"
+            " `evaluation.neural_metrics.comet.source`, or remove `evaluation.neural_metrics.comet`"
+        )
 
 
 def _read_source_table(path: Path) -> dict[str, str]:

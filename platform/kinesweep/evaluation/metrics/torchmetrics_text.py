@@ -193,7 +193,7 @@ def format_arguments(config: Any) -> str:
     parts = [f"name:{Path(config.name).name}"]
     parts += [f"{key}:{value}" for key, value in arguments.items()]
     parts += [f"key:{config.key}"] if config.key else []
-    parts += [f"scale:{config.scale:g}"] if config.scale != 1 else []
+    parts += [f"scale:{config.factor:g}"] if config.factor != 1 else []
     return "|".join(parts)
 
 
@@ -224,4 +224,4 @@ def extract_score(config: Any, result: Any) -> float:
         raise InputError(
             f"`evaluation.extra_metrics`: `{config.name}` returns {str(value)[:60]}, not a number"
         ) from None
-    return config.scale * float(number)
+    return float(config.factor * float(number))

@@ -79,7 +79,13 @@ def register_winner(
         registry.record_decision(name, existing_version, True, reason)
         return f"{name} version {existing_version.number}, champion: {reason}"
     is_champion, reason = _compare_with_champion(
-        registry, champion, outcome, predictions_by_seed, comparison_key, store, evaluation
+        registry,
+        champion,
+        outcome,
+        predictions_by_seed,
+        comparison_key,
+        store,
+        evaluation=evaluation,
     )
     # The texts are stored before the version is created, so that no version lacks the texts that
     # later comparisons need.
@@ -159,6 +165,7 @@ def _compare_with_champion(
     predictions_by_seed: dict[int, list[Prediction]],
     comparison_key: str,
     store: Store,
+    *,
     evaluation: EvaluationConfig,
 ) -> tuple[bool, str]:
     """Compare the winner of a sweep with the current champion.

@@ -16,6 +16,7 @@ from kinesweep.store.format.reader import Store
 from kinesweep.store.inspect.clip_lookup import find_clip_record
 
 _BAR_CHARACTERS = " ▁▂▃▄▅▆▇█"
+_MAX_SHOWN_IDS = 20
 _CURVE_WIDTH = 60
 """Width of the motion curve in characters."""
 
@@ -88,7 +89,9 @@ def _build_splits_table(store: Store) -> Table:
                 continue
             lengths = np.array([record.lengths[stream] for record in having])
             duration_s = sum(record.lengths[stream] / record.rates_hz[stream] for record in having)
-            minutes = f"{duration_s / 60:.1f}"
+            # A text has no time; the rate of its stream is nominal.
+            is_text = store.schema.streams[stream].vocabulary is not None
+            minutes = "–" if is_text else f"{duration_s / 60:.1f}"
             length_range = [lengths.min(), int(np.median(lengths)), lengths.max()]
             cells = [len(having), stream, lengths.sum(), minutes, *length_range]
             table.add_row(split, *map(str, cells))
@@ -103,6 +106,9 @@ def _build_streams_table(store: Store) -> Table:
         if schema.rates_hz:  # stores of earlier versions do not list their rates
             rate_text = f"{schema.rates_hz[0][0]:g} to {schema.rates_hz[-1][0]:g}"
         type_text = f"{schema.dtype}, read from the videos" if schema.reads_video else schema.dtype
+        if schema.vocabulary is not None:
+            vocabulary = schema.vocabulary
+            type_text = f"{schema.dtype}, ids of {vocabulary.size} tokens ({vocabulary.kind})"
         width_text = _format_width(schema.width, schema.frame_size)
         table.add_row(name, width_text, rate_text, type_text)
     return table
@@ -146,6 +152,8 @@ def _describe_clip(store: Store, record: ClipRecord) -> Group:
         _describe_stream(
             stream, x_TD, record.rates_hz[stream], store.schema.streams[stream].frame_size
         )
+        if store.schema.streams[stream].vocabulary is None
+        else _describe_tokens(stream, x_TD)
         for stream, x_TD in store.get_features(record).items()
     ]
     return Group(_build_metadata_table(record.clip), *stream_summaries)
@@ -171,6 +179,18 @@ def _build_metadata_table(clip: Clip) -> Table:
         if value:
             table.add_row(name, Text(value))
     return table
+
+
+def _describe_tokens(stream: str, ids_T1: NDArray[Any]) -> Text:
+    """Describe a stream of token ids of a clip by its length and its first ids.
+
+    Args:
+        stream: Name of the stream.
+        ids_T1: Ids of the clip's tokens.
+    """
+    shown = " ".join(map(str, ids_T1[:_MAX_SHOWN_IDS, 0]))
+    more = " …" if len(ids_T1) > _MAX_SHOWN_IDS else ""
+    return Text(f"{stream}: {len(ids_T1)} tokens: {shown}{more}")
 
 
 def _describe_stream(

@@ -37,7 +37,7 @@ def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatist
     all_records = store.get_records(split)
     statistics: FrameStatistics = {}
     for stream, schema in store.schema.streams.items():
-        if np.dtype(schema.dtype).kind in "ui":
+        if schema.frame_size is not None or schema.vocabulary is not None:
             continue  # neither pixels nor token ids are standardized
         records = [record for record in all_records if stream in record.lengths]
         num_clips = min(len(records), _MAX_CLIPS)

@@ -28,9 +28,9 @@ from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.evaluate import add_extra_scores, evaluate_batches
+from kinesweep.models.encoders.token_streams import check_shared_vocabularies
 from kinesweep.models.factory import build_translator
 from kinesweep.models.streams import find_skeletons
-from kinesweep.models.token_streams import check_shared_vocabularies
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 from kinesweep.store.inspect.statistics import compute_frame_statistics

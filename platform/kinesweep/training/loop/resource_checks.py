@@ -163,11 +163,15 @@ def _check_memory(
         batch_text = f"its batch of {len(records)} clips"
         size_key = "evaluation.max_frames" if split != "train" else "batch.batch_size"
         remedy += f"lower `{size_key}`, "
+    vision_text = ""
+    if memory.vision:
+        vision_text = f" and {format_bytes(memory.vision)} are kept by the vision model"
+        remedy += "set `model.vision.gradient_checkpointing`, "
     raise ResourceError(
         f"clip `{longest.clip.id}`{location} of {split} cannot fit into the memory:"
         f" {batch_text} ({frames} each) needs at least {format_bytes(memory.total)},"
         f" of which {format_bytes(memory.attention)} are attention scores over"
-        f" {memory.num_vectors:,} vectors, but {device} has {format_bytes(limit_bytes)}. Cut the"
-        f" recording into clips, {remedy}truncate it with `batch.truncate_frames`, or raise"
-        " `downsample` of the encoder"
+        f" {memory.num_vectors:,} vectors{vision_text}, but {device} has"
+        f" {format_bytes(limit_bytes)}. Cut the recording into clips,"
+        f" {remedy}truncate it with `batch.truncate_frames`, or raise `downsample` of the encoder"
     )

@@ -21,6 +21,7 @@ from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.collectives import get_rank_and_world_size, is_rank_zero, run_on_rank_zero
 from kinesweep.core.run_logger import RunLogger
+from kinesweep.evaluation.metrics.preflight import check_metrics
 from kinesweep.evaluation.wordnet import check_wordnet_folder
 from kinesweep.store.format.reader import Store, open_store
 from kinesweep.training.loop.components import (
@@ -152,6 +153,8 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
         return previous_result
     # Fail before hours of training rather than at the first evaluation.
     check_wordnet_folder(spec.recipe.evaluation)
+    scored_splits = ("validation", "test") if spec.score_test else ("validation",)
+    run_on_rank_zero(partial(check_metrics, spec.recipe.evaluation, store, scored_splits))
     components = build_components(spec.recipe, store)
     text_coverage = run_on_rank_zero(
         partial(check_texts, components, spec.recipe.evaluation, spec.recipe.generation)

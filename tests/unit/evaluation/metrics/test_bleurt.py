@@ -54,7 +54,7 @@ def test_a_weight_that_is_missing(tmp_path: Path) -> None:
     del state["bleurt.encoder.embedding_projection.weight"]
     torch.save(state, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="lack `rembert.encoder.embedding_hidden_mapping_in"):
+    with pytest.raises(InputError, match=r"lack `rembert.encoder.embedding_hidden_mapping_in"):
         scored(folder)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -106,27 +107,43 @@ def test_where_source_texts_come_from(tmp_path: Path) -> None:
         config(source="table")
 
 
-@pytest.mark.slow
-def test_scores_are_those_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tiny models, and the scores that the package gives them."""
+    settings = pytest.MonkeyPatch()
+
     def make(folder: Path) -> None:
-        monkeypatch.setenv("KINESWEEP_HOME", str(folder))
-        get_environment_python("comet", comet.COMET_REQUIREMENTS, base=(), shares_packages=True)
+        settings.setenv("KINESWEEP_HOME", str(folder))
+        find_python()
 
     wanted = [*comet.COMET_REQUIREMENTS, sys.prefix]
     home = cached_environment("comet", wanted, make, lambda f: (f / "environments").is_dir())
-    monkeypatch.setenv("KINESWEEP_HOME", str(home))
-    python = get_environment_python(
-        "comet", comet.COMET_REQUIREMENTS, base=(), shares_packages=True
-    )
+    settings.setenv("KINESWEEP_HOME", str(home))
+    folder = tmp_path_factory.mktemp("models")
     script = ROOT / "tests" / "comet_models.py"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [str(python), "-P", str(script), str(tmp_path)]
+    command = [str(find_python()), "-P", str(script), str(folder)]
     subprocess.run(command, check=True, env=environment, capture_output=True)
-    expected = json.loads((tmp_path / "expected.json").read_text())
-    for name, references in (("regression", "yes"), ("referenceless", "no")):
-        found = compute_extra_scores(
-            TEXTS, REFERENCES, config(model=str(tmp_path / name)), sources=SOURCES
-        )
-        scores = [found.clip_scores["comet"][clip_id] / 100 for clip_id in sorted(TEXTS)]
-        assert scores == pytest.approx(expected[name], abs=1e-5)
-        assert f"|references:{references}|" in found.signatures["comet"]
+    yield folder
+    settings.undo()
+
+
+def find_python() -> Path:
+    return get_environment_python("comet", comet.COMET_REQUIREMENTS, base=(), shares_packages=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [
+        pytest.param("regression", "yes", marks=pytest.mark.slow),
+        pytest.param("referenceless", "no", marks=pytest.mark.proof),
+    ],
+)
+def test_scores_are_those_of_the_package(models: Path, name: str, reads: str) -> None:
+    expected = json.loads((models / "expected.json").read_text())
+    found = compute_extra_scores(
+        TEXTS, REFERENCES, config(model=str(models / name)), "cpu", SOURCES
+    )
+    scores = [found.clip_scores["comet"][clip_id] / 100 for clip_id in sorted(TEXTS)]
+    assert scores == pytest.approx(expected[name], abs=1e-5)
+    assert f"|references:{reads}|" in found.signatures["comet"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.prepare.media.media_settings import write_media_settings
+from kinesweep.sources.prepare.media.media_settings import lock_corpus, write_media_settings
 from kinesweep.sources.prepare.media.row_journal import (
     RowJournal,
     link_file,
@@ -107,3 +107,11 @@ def test_other_settings_are_refused_or_replace_everything(tmp_path: Path) -> Non
     write_media_settings({"fps": 50}, tmp_path, overwrite=True)
     assert not (tmp_path / "poses").exists()
     assert json.loads((tmp_path / "rows" / "settings.json").read_text()) == {"fps": 50}
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    match = "another process"
+    with lock_corpus(tmp_path), pytest.raises(InputError, match=match), lock_corpus(tmp_path):
+        pass
+    with lock_corpus(tmp_path):
+        pass

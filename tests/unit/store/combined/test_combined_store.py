@@ -203,6 +203,6 @@ def test_a_part_that_is_gone_or_another_is_named(make: Make) -> None:
     with pytest.raises(StoreError, match=f"{pose.name}` contains no feature store"):
         open_store(store.folder)
     shutil.copytree(half, pose)
-    with pytest.raises(StoreError, match="the stream `pose` of .* has other features"):
+    with pytest.raises(StoreError, match=r"the stream `pose` of .* has other features"):
         open_store(store.folder)
     assert json.loads((store.folder / "manifest.json").read_text())["parts"]

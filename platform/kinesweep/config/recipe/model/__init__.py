@@ -1,5 +1,6 @@
 """Recipe section `model`: tokenizers, and the model of encoders, fusion and backbone."""
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -215,6 +216,22 @@ class ModelConfig(StrictConfig):
         backbone = self.backbone
         is_frozen = "backbone" in self.freeze or backbone.lora is not None
         return backbone.pretrained is not None and is_frozen
+
+    def exclude_streams(
+        self, unselected: Collection[str], frame_streams: Collection[str]
+    ) -> "ModelConfig":
+        """Return the section without the encoders of unselected streams.
+
+        Without any stream of frames, the vision model is left out too.
+
+        Args:
+            unselected: Names of streams that are not used.
+            frame_streams: Names of all streams of decoded frames.
+        """
+        encoders = {name: item for name, item in self.encoders.items() if name not in unselected}
+        has_frames = not set(frame_streams) <= set(unselected)
+        vision = self.vision if has_frames else None
+        return self.model_copy(update={"encoders": encoders, "vision": vision})
 
     def restrict_to_encoders(self) -> "ModelConfig":
         """Return the section with all parts but the encoders frozen, and without their adapters."""

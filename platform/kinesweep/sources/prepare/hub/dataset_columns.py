@@ -48,15 +48,12 @@ class DatasetColumns:
     Attributes:
         media: Kind of media, a key of `MEDIA_KINDS`.
         paths: Dotted path of the value of each meaning that the data set has.
+        names: Names of the columns to read.
     """
 
     media: str
     paths: dict[str, str]
-
-    @property
-    def names(self) -> list[str]:
-        """Return the names of the columns to read."""
-        return list(dict.fromkeys(path.split(".")[0] for path in self.paths.values()))
+    names: list[str]
 
     @property
     def media_path(self) -> str:
@@ -129,7 +126,10 @@ def choose_columns(
         )
     kind = media or kinds[0]
     unused = {meaning for other, meaning in MEDIA_KINDS.items() if other != kind}
-    return DatasetColumns(kind, {name: path for name, path in paths.items() if name not in unused})
+    paths = {meaning: path for meaning, path in paths.items() if meaning not in unused}
+    # The name of a column may itself contain a dot.
+    names = [path if path in features else path.split(".")[0] for path in paths.values()]
+    return DatasetColumns(kind, paths, list(dict.fromkeys(names)))
 
 
 def _check_chosen_column(meaning: str, path: str, features: Mapping[str, Any]) -> None:

@@ -166,7 +166,7 @@ def prepare_hub_dataset(
     kept: dict[str, int] = {}
     for split, name in _find_splits(dataset).items():
         path = out / JOURNAL_FOLDER / f"{split}.jsonl"
-        writer = RowMediaWriter(columns.media, dataset.root, out, split, header)
+        writer = RowMediaWriter(columns.media, dataset.files, out, split, header)
         reader = _SplitReader(dataset, name, columns, writer, settings.fps)
         sizes[split] = reader.read(
             RowJournal(path, out),

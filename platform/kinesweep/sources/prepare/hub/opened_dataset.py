@@ -11,6 +11,7 @@ from typing import Any
 
 from kinesweep.core.errors import InputError, format_one_line
 from kinesweep.core.hashing import compute_fingerprint
+from kinesweep.sources.prepare.hub.hub_files import HubFiles
 
 _SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
 """Files in a folder that `save_to_disk` wrote: of one split, and of several."""
@@ -23,13 +24,13 @@ class OpenedDataset:
     Attributes:
         name: Name on the Hub, or path.
         splits: Split by name, a `datasets.Dataset` or a `datasets.IterableDataset`.
-        root: Folder that paths in the rows are relative to; None for a data set on the Hub.
+        files: Folder that paths in the rows are relative to, or files of a data set on the Hub.
         stamp: Hash of the state of the data, for comparison with that of an earlier call.
     """
 
     name: str
     splits: dict[str, Any]
-    root: Path | None
+    files: Path | HubFiles
     stamp: str
 
     @property
@@ -97,11 +98,14 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
             f"the data set `{name}` cannot be opened: {text}; it must be a name on the Hub, a"
             " folder that `save_to_disk` wrote, or Parquet files"
         ) from None
-    root = (path if path.is_dir() else path.parent) if path.exists() else None
-    stamp = compute_fingerprint(
-        [str(path.resolve()) if root else name, config, revision, _list_files(path)]
-    )
-    return OpenedDataset(name, splits, root, stamp)
+    files: Path | HubFiles
+    if path.exists():
+        files = path if path.is_dir() else path.parent
+        stamp = [str(path.resolve()), config, _list_files(path)]
+    else:
+        files = HubFiles(name, revision or "main")
+        stamp = [name, config, revision]
+    return OpenedDataset(name, splits, files, compute_fingerprint(stamp))
 
 
 def _prepare_split(rows: Any) -> Any:

@@ -19,6 +19,7 @@ from kinesweep.sources.pose_format.pose_header import (
     NotAPoseFileError,
     parse_header,
 )
+from kinesweep.sources.prepare.hub.hub_files import HubFiles
 from kinesweep.sources.prepare.hub.pose_arrays import build_pose_bytes
 from kinesweep.sources.prepare.media.row_journal import link_file, write_file
 
@@ -36,15 +37,17 @@ class RowMediaWriter:
 
     Args:
         kind: `poses`, `videos` or `features`.
-        root: Folder that paths in the rows are relative to, or None if paths cannot be followed.
+        files: Folder that paths in the rows are relative to, or files of a data set on the Hub.
         out: Folder of the corpus.
         split: Name of the split.
         header: `pose_format.PoseHeader` of poses that are arrays, or None if there is none.
     """
 
-    def __init__(self, kind: str, root: Path | None, out: Path, split: str, header: Any) -> None:
+    def __init__(
+        self, kind: str, files: Path | HubFiles, out: Path, split: str, header: Any
+    ) -> None:
         self._kind = kind
-        self._root = root
+        self._files = files
         self._out = out
         self._split = split
         self._header = header
@@ -67,7 +70,9 @@ class RowMediaWriter:
         if value is None or (isinstance(value, bytes | str | list) and not len(value)):
             raise ClipError("the row has no media", "no_media")
         if isinstance(value, str):
-            return self._link(value, name)
+            if isinstance(self._files, Path):
+                return self._link(self._files, value, name)
+            path, value = value, self._files.read(value)
         if isinstance(value, bytes):
             content, suffix = value, self._find_suffix(value, path)
         elif self._kind == "poses":
@@ -80,17 +85,20 @@ class RowMediaWriter:
         write_file(self._out / target, lambda file: file.write(content))
         return target
 
-    def _link(self, path: str, name: str) -> str:
+    def _link(self, root: Path, path: str, name: str) -> str:
         """Link a file that a row names into the corpus.
 
+        Args:
+            root: Folder of the data set.
+            path: Path in the row.
+            name: Name of the file without its suffix.
+
         Raises:
-            ClipError: With reason `no_folder`, `outside_root`, `missing_file`, or for its content.
+            ClipError: With reason `outside_root` or `missing_file`, or for its content.
         """
-        if self._root is None:
-            raise ClipError("paths in a data set on the Hub cannot be followed", "no_folder")
-        source = resolve_path_inside(self._root, path)
+        source = resolve_path_inside(root, path)
         # A symbolic link inside the folder may lead out of it.
-        if not source.resolve().is_relative_to(self._root.resolve()):
+        if not source.resolve().is_relative_to(root.resolve()):
             raise ClipError(f"`{path}` leads out of the data set's folder", "outside_root")
         if not source.is_file():
             raise ClipError(f"`{path}` does not exist", "missing_file")

@@ -6,18 +6,35 @@ its clips would then have, for example, another frame rate.
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.io import read_json, write_json
+from kinesweep.core.io import hold_lock_file, read_json, write_json
 
 JOURNAL_FOLDER = "rows"
 """Folder of the journals and settings in the folder of a corpus."""
 
 MEDIA_FOLDERS = ("poses", "videos", "features")
 """Folders of the media files in the folder of a corpus, each with a folder per split."""
+
+
+@contextmanager
+def lock_corpus(out: Path) -> Iterator[None]:
+    """Let no other process write into the folder of a corpus during the `with` block.
+
+    Raises:
+        InputError: If another process does.
+    """
+    try:
+        with hold_lock_file(out / JOURNAL_FOLDER / "lock", timeout_s=0):
+            yield
+    except TimeoutError:
+        raise InputError(
+            f"another process prepares a corpus in `{out}`; wait for it or choose another folder"
+        ) from None
 
 
 def write_media_settings(settings: Mapping[str, Any], out: Path, overwrite: bool) -> None:
@@ -40,7 +57,10 @@ def write_media_settings(settings: Mapping[str, Any], out: Path, overwrite: bool
                 f"`{out}` contains media files that were written with other settings; choose"
                 " another folder or use `--overwrite`"
             )
-        for folder in (JOURNAL_FOLDER, *MEDIA_FOLDERS):
+        for folder in MEDIA_FOLDERS:
             shutil.rmtree(out / folder, ignore_errors=True)
+        # The lock file stays, because this process holds it.
+        for journal in (out / JOURNAL_FOLDER).glob("*.jsonl"):
+            journal.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, settings)
