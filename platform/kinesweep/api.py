@@ -183,7 +183,7 @@ def train(
         InputError: If the run cannot be trained as configured.
         ResourceError: If the cluster or this machine lacks the resources of the run.
         StoreError: If too many clips are dropped or if there is too little disk space.
-        TrackingError: If the recipe requires MLflow and no server can be used.
+        TrackingError: If a tracker that the recipe names cannot be used.
         TrainingError: If the run failed: it diverged, or its workers were killed.
     """
     _set_ray_env()

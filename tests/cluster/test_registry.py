@@ -16,7 +16,7 @@ from kinesweep.sweeps.results.ranking import RankedConfiguration
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.tracking import server
 from kinesweep.tracking.backends import MlflowTracker
-from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+from kinesweep.tracking.queued_run_logger import RunIdentifiers
 from kinesweep.training.run_records.result import RunResult
 
 NAME = "tiny"

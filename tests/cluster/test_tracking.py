@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from kinesweep.tracking import server, system_monitor
 from kinesweep.tracking.backends import QUEUE_FILE, MlflowTracker
 from kinesweep.tracking.mlflow_client import RUN_KEY_TAG, MlflowServerClient
-from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+from kinesweep.tracking.queued_run_logger import RunIdentifiers
 
 KEYS = ("loss", "bleu")
 
@@ -73,7 +73,7 @@ WRITER = textwrap.dedent(
     import sys, time
     from pathlib import Path
     from kinesweep.tracking.backends import MlflowTracker
-    from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+    from kinesweep.tracking.queued_run_logger import RunIdentifiers
 
     uri, experiment, lock, folder, key, first, last, pause, parent = sys.argv[1:]
     log = MlflowTracker(uri, experiment, Path(lock)).open_run_logger(

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.tracking import server
 from kinesweep.tracking.backends import MlflowTracker
-from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+from kinesweep.tracking.queued_run_logger import RunIdentifiers
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunSpec
 from needs import need
@@ -32,7 +32,7 @@ WRITER = textwrap.dedent(
     import sys
     from pathlib import Path
     from kinesweep.tracking.backends import MlflowTracker
-    from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+    from kinesweep.tracking.queued_run_logger import RunIdentifiers
 
     uri, lock, folder, key, steps, metrics = sys.argv[1:]
     tracker = MlflowTracker(uri, "load", Path(lock))

@@ -6,7 +6,8 @@ A full disk would otherwise end a run after hours, when a checkpoint is written.
 import shutil
 from pathlib import Path
 
-from kinesweep.config.recipe.training import CheckpointsConfig, TrainingConfig
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
+from kinesweep.config.recipe.training import CheckpointsConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.units import format_bytes
 
@@ -31,7 +32,7 @@ def estimate_run_bytes(
     bytes_per_checkpoint: int,
     weight_bytes: int,
     checkpoints: CheckpointsConfig,
-    training: TrainingConfig,
+    training: ResolvedTrainingConfig,
 ) -> int:
     """Estimate the peak disk use of a run's checkpoints and best model in bytes.
 

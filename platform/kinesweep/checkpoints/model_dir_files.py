@@ -14,8 +14,8 @@ import yaml
 
 from kinesweep.config.loading import read_yaml, validate_config
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.combined import RecipeFeaturesConfig
 from kinesweep.config.recipe.paths import restore_estimator_root
-from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json, write_text
 from kinesweep.core.schema import StreamSchema
@@ -48,7 +48,7 @@ def read_recipe(folder: Path) -> Recipe:
 
 
 def describe_features(
-    features: FeaturesConfig,
+    features: RecipeFeaturesConfig,
     person: int,
     store_dtype: str,
     store_fingerprint: str,

@@ -9,10 +9,10 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from kinesweep.config.recipe.training import TrainingConfig
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
+from kinesweep.core.scores import is_lower_better
 
 StopReason = Literal["max_steps", "patience", "diverged", "reported"]
-LOWER_IS_BETTER = frozenset({"token_loss"})
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,18 @@ class TrainingProgress:
         return asdict(self)
 
 
-def is_better_score(score: float, best_score: float, metric: str, threshold: float = 0.0) -> bool:
+def is_better_score(
+    score: float, best_score: float, lower_is_better: bool, threshold: float = 0.0
+) -> bool:
     """Return whether a score improves on the best one so far by more than a threshold.
 
     Args:
         score: New score.
         best_score: Best score so far.
-        metric: Name of the metric, which determines whether lower or higher is better.
+        lower_is_better: Whether a lower score is better.
         threshold: Minimum improvement.
     """
-    gain = best_score - score if metric in LOWER_IS_BETTER else score - best_score
+    gain = best_score - score if lower_is_better else score - best_score
     return gain > threshold
 
 
@@ -60,7 +62,8 @@ def update_progress(
     step: int,
     samples: int,
     scores: dict[str, float],
-    config: TrainingConfig,
+    config: ResolvedTrainingConfig,
+    lower_is_better: bool | None = None,
 ) -> TrainingProgress:
     """Return the state of a run after an evaluation, without changing `progress`.
 
@@ -75,6 +78,8 @@ def update_progress(
         samples: Number of clips seen by all workers, counting repetitions.
         scores: All scores of the evaluation, which must include the metric for the best model.
         config: Number of steps, early stopping, and metric for the best model.
+        lower_is_better: Whether a lower score of that metric is better; None: as known for the
+            platform's own scores.
     """
     updated = replace(progress, step=step, samples=samples)
     # The scores of a diverged model are not stored: `scores` and `best_scores` stay finite.
@@ -82,13 +87,15 @@ def update_progress(
         return replace(updated, stop="diverged")
     updated = replace(updated, scores=dict(scores))
     metric = config.metric_for_best_model
+    if lower_is_better is None:
+        lower_is_better = is_lower_better(metric)
     # Read from `progress`: both comparisons below refer to the best score before this evaluation.
     best_score = progress.best_scores.get(metric)
     resets_patience = best_score is None or is_better_score(
-        scores[metric], best_score, metric, config.early_stopping_threshold
+        scores[metric], best_score, lower_is_better, config.early_stopping_threshold
     )
     updated = replace(updated, waited=0 if resets_patience else progress.waited + 1)
-    if best_score is None or is_better_score(scores[metric], best_score, metric):
+    if best_score is None or is_better_score(scores[metric], best_score, lower_is_better):
         updated = replace(updated, best_step=step, best_scores=dict(scores))
     # Patience takes precedence over `max_steps` as the reason where both apply.
     patience = config.early_stopping_patience

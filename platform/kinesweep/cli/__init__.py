@@ -18,6 +18,7 @@ from kinesweep.cli import (
     info,
     models,
     pose_estimation,
+    preparation,
     services,
     sweeps,
     training,
@@ -48,7 +49,7 @@ _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
         ("translate", translation.translate, "Translate pose files, videos or tables to text."),
     ),
     "Data": (
-        ("prepare", data.prepare, "Convert published annotations to TSV files."),
+        ("prepare", preparation.prepare, "Convert published corpora to TSV files."),
         ("split", data.split, "Make cross-validation folds by signer or document."),
         ("estimate-poses", pose_estimation.estimate_poses, "Estimate poses of videos."),
         ("import-poses", pose_estimation.import_poses, "Convert poses of other estimators."),

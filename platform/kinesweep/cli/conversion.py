@@ -5,7 +5,7 @@ that a pickle asks for is executed.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
@@ -56,6 +56,18 @@ def convert(  # noqa: PLR0913 (options of a command)
             dir_okay=False,
         ),
     ] = None,
+    modality: Annotated[
+        Literal[
+            "pose2text",
+            "video2text",
+            "features2text",
+            "image2text",
+            "signwriting2text",
+            "text2text",
+        ]
+        | None,
+        typer.Option(help="Task of MultimodalHugs settings that do not state it."),
+    ] = None,
     to: Annotated[
         Literal["h5_shards"] | None,
         typer.Option(help="Write the features of a store in this layout (that of Sign_LLaVA)."),
@@ -73,7 +85,9 @@ def convert(  # noqa: PLR0913 (options of a command)
     """Import settings, models or motions of another system, or export features for one.
 
     Settings of MultimodalHugs become a recipe, and their trained model (--model) becomes a
-    Kinesweep model. Reports which settings could not be converted and which behave differently.
+    Kinesweep model. Reports which settings could not be converted and which behave differently;
+    docs/multimodalhugs.md lists all of them. Files from before version 0.5 do not state what their
+    inputs are; where their keys do not tell, pass --modality.
     An SSVP-SLT checkpoint is imported as the recipe's model: convert best_model.pth RECIPE --into
     FOLDER. Projectors of Sign_LLaVA's first stage are imported the same way, on top of the
     recipe's language model; use the folder as `model.init_from` of the second stage.
@@ -108,7 +122,7 @@ def convert(  # noqa: PLR0913 (options of a command)
     if texts is not None:
         raise InputError(f"`--texts` requires a checkpoint, but `{settings}` is not one")
     check_not_existing(overwrite, out, into)
-    _convert_multimodalhugs_settings(settings, out, model, into, tokenizer, json_line)
+    _convert_settings(settings, modality, out, _ModelImport(model, into, tokenizer), json_line)
 
 
 def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
@@ -145,12 +159,25 @@ def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool)
     print_json_result({"folder": str(out), **vars(result)}, json_line)
 
 
-def _convert_multimodalhugs_settings(
+class _ModelImport(NamedTuple):
+    """Folders and tokenizer of a trained model of MultimodalHugs that is imported.
+
+    Attributes:
+        source_dir: Folder of the trained model; None: only the settings are converted.
+        output_dir: Folder to which the imported model is written; None: see above.
+        tokenizer: Tokenizer folder or Hub id; None: the tokenizer in `source_dir`.
+    """
+
+    source_dir: Path | None
+    output_dir: Path | None
+    tokenizer: str | None
+
+
+def _convert_settings(
     settings_path: Path,
+    modality: str | None,
     recipe_path: Path,
-    source_model_dir: Path | None,
-    output_model_dir: Path | None,
-    tokenizer: str | None,
+    model: _ModelImport,
     json_line: bool,
 ) -> None:
     """Convert settings of MultimodalHugs to a recipe, and import the model trained with them.
@@ -159,24 +186,23 @@ def _convert_multimodalhugs_settings(
 
     Args:
         settings_path: YAML file of the settings.
+        modality: Task of settings that do not state it; None: find it out.
         recipe_path: File to which the recipe is written; an existing file is replaced.
-        source_model_dir: Folder of the trained model; None: only the settings are converted.
-        output_model_dir: Folder to which the imported model is written; None: see above.
-        tokenizer: Tokenizer folder or Hub id; None: the tokenizer in `source_model_dir`.
+        model: Model to import, if any.
         json_line: Whether the result is also printed as JSON.
 
     Raises:
         CheckpointError: If the model lacks files, or if its tensors do not match the recipe.
         ConfigError: If the settings cannot be read or do not give a valid recipe.
-        InputError: If only one of the model folders is given, or if the settings are not for a
-            pose-to-text model.
+        InputError: If only one of the model folders is given, or if the settings or the model have
+            a part without an equivalent.
     """
-    if (source_model_dir is None) != (output_model_dir is None):
+    if (model.source_dir is None) != (model.output_dir is None):
         raise InputError("`--model` and `--into` must be given together")
     from kinesweep.checkpoints.model_dir_files import format_recipe_yaml
     from kinesweep.interop import convert_multimodalhugs_settings
 
-    conversion = convert_multimodalhugs_settings(settings_path)
+    conversion = convert_multimodalhugs_settings(settings_path, modality)
     for key, reason in conversion.unconverted.items():
         print_line(f"left out  {key}: {reason}")
     for note in conversion.notes:
@@ -184,14 +210,14 @@ def _convert_multimodalhugs_settings(
     recipe_path.parent.mkdir(parents=True, exist_ok=True)
     recipe_path.write_text(format_recipe_yaml(conversion.recipe), encoding="utf-8")
     print_line(f"recipe    {recipe_path}")
-    if source_model_dir is not None and output_model_dir is not None:
+    if model.source_dir is not None and model.output_dir is not None:
         from kinesweep.interop import import_multimodalhugs_model  # PyTorch: seconds
 
         imported_model = import_multimodalhugs_model(
-            source_model_dir, conversion.recipe, output_model_dir, tokenizer
+            model.source_dir, conversion.recipe, model.output_dir, model.tokenizer
         )
         num_parameters = sum(parameter.numel() for parameter in imported_model.parameters())
-        _print_imported_model(output_model_dir, num_parameters)
+        _print_imported_model(model.output_dir, num_parameters)
     print_json_result(
         {
             "recipe": str(recipe_path),

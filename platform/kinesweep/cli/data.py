@@ -1,4 +1,4 @@
-"""Commands on data: sample, prepare, check, split, extract, show, export-features.
+"""Commands on data: sample, check, split, extract, show, export-features.
 
 Every command imports what it needs in its body: PyTorch, Ray and the plotting libraries each take
 seconds to import, and bad input should be rejected before that.
@@ -52,48 +52,6 @@ def sample(
     perfect = summary.perfect_recognition_bleu
     print_line(f"upper bound on validation with perfect sign recognition: {perfect:.1f} BLEU")
     print_json_result({"folder": str(folder), **summary.as_dict()}, json_line)
-
-
-@wrap_command
-def prepare(
-    corpus: Annotated[
-        Literal["how2sign", "phoenix", "csl_daily", "openasl", "youtube_asl", "generic"],
-        typer.Argument(help="Corpus that the annotations belong to."),
-    ],
-    annotations: Annotated[
-        Path, typer.Argument(help="Folder of the published tables.", show_default=False)
-    ],
-    poses: Annotated[Path, typer.Argument(help="Folder of the `.pose` files.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="Output folder for the TSVs.", show_default=False)],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing TSVs.")] = False,
-    languages: Annotated[
-        str | None,
-        typer.Option(
-            help="Languages of captions in the order of preference, such as `de,en`, or `all`"
-            " (youtube_asl only). Default: English, or else the only language of a video."
-        ),
-    ] = None,
-    json_line: JsonOption = False,
-) -> None:
-    """Convert a corpus's published annotations to TSVs; pose files are neither moved nor copied.
-
-    Every row is written or counted: clips without a pose file are listed in missing.tsv, rows
-    without a text or a span in dropped.tsv. Captions of youtube_asl may be VTT, SRT, YouTube's JSON
-    or XML; rolling automatic captions are joined, and marks such as [Music] are removed and
-    counted. If the videos of missing clips exist, the command that estimates the poses is printed.
-
-    Example: kinesweep prepare generic .kinesweep/sample .kinesweep/sample /tmp/tsv --overwrite
-    """
-    from kinesweep.sources import prepare as prepare_module
-
-    # Codes are compared in lower case, and `de, en` may contain spaces.
-    codes = [code.strip().lower() for code in (languages or "").split(",") if code.strip()]
-    result = prepare_module.prepare_corpus(corpus, annotations, poses, out, overwrite, codes)
-    for line in result.format_lines(poses):
-        print_line(line)
-    print_line(f"media paths in the TSVs are relative to source.root={poses.absolute()}")
-    files = {name: str(file) for name, file in result.files.items()}
-    print_json_result({**vars(result), "files": files, "root": str(poses.absolute())}, json_line)
 
 
 @wrap_command

@@ -19,6 +19,8 @@ from kinesweep.core.paths import get_state_dir
 from kinesweep.core.units import format_bytes
 
 _PACKAGES = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", "sacrebleu")
+# Trackers that a recipe may name; each is an extra of the same name.
+_OPTIONAL_PACKAGES = ("wandb", "tensorboard")
 # Minimum free disk space for a first sweep: the sample corpus, its store and its runs take 1.5 GB.
 _MIN_FREE_BYTES = 2 * 10**9
 
@@ -46,7 +48,8 @@ def schema(
 def doctor(json_line: JsonOption = False) -> None:
     """Report versions and resources of this machine and what is missing for a sweep.
 
-    Exits with code 2 if a package is missing or if less than 2 GB of disk space is free.
+    Exits with code 2 if a package is missing or if less than 2 GB of disk space is free; the
+    trackers wandb and tensorboard may be missing.
 
     Example: kinesweep doctor
     """
@@ -76,7 +79,7 @@ def _collect_facts() -> dict[str, object]:
 
     return {
         "python": machine.python_version(),
-        **{name: _get_installed_version(name) for name in _PACKAGES},
+        **{name: _get_installed_version(name) for name in _PACKAGES + _OPTIONAL_PACKAGES},
         # The affinity mask, because `os.cpu_count()` ignores limits such as those of taskset.
         "cores": len(os.sched_getaffinity(0)),
         "gpus": torch.cuda.device_count(),

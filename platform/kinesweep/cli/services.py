@@ -94,14 +94,15 @@ def ui(
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Start MLflow if necessary and print links to sweeps: runs, comparisons, report.
+    """Print links to sweeps and commands for TensorBoard and W&B; start MLflow if needed.
 
     Example: kinesweep ui sample
     """
     from kinesweep.pipelines.sweeps.tracking_links import collect_tracking_links
 
     address, links = collect_tracking_links(name)
-    print_line(f"MLflow  {address}")
+    if address:
+        print_line(f"MLflow  {address}")
     for sweep, page_links in links.items():
         print_line(f"\n{sweep}")
         for page, link in page_links.items():

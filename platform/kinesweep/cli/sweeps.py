@@ -88,7 +88,7 @@ def sweep(  # noqa: PLR0913 (options of a command)
 
 
 def _print_sweep_result(result: "SweepResult") -> None:
-    """Print the outcome of a sweep and its outputs: bundle, report and MLflow server.
+    """Print the outcome of a sweep and its outputs: bundle, report and trackers.
 
     The outcome consists of ranking, objectives, sanity baselines, conclusion, notes and scores on
     test.
@@ -111,7 +111,8 @@ def _print_sweep_result(result: "SweepResult") -> None:
         )
     print_line(f"bundle  {result.bundle}")
     print_line(f"report  {result.report}")
-    print_line(f"MLflow  {result.tracking or 'not recorded: no server (kinesweep up)'}")
+    for tracker, place in (result.places or {"MLflow": "not recorded (kinesweep up)"}).items():
+        print_line(f"{tracker:<7} {place}")
 
 
 @wrap_command

@@ -29,13 +29,23 @@ if TYPE_CHECKING:
 def translate(
     bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
     inputs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             help="Poses, videos, features, images or `.txt` files with a text in each line (as in"
             " training), folders of them, or a TSV.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    stream_files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="STREAM=FILE",
+            help="File of one stream of a clip, for a model with several parts of features; repeat"
+            " it for each stream.",
+            show_default=False,
+        ),
+    ] = None,
     document: Annotated[
         bool,
         typer.Option(
@@ -70,11 +80,13 @@ def translate(
     from kinesweep.export import find_inputs
     from kinesweep.export.bundle import read_bundle_recipe
     from kinesweep.export.input_failure import FAILED_KEY, InputFailure
+    from kinesweep.export.part_inputs import list_raw_parts, parse_stream_files
 
     failures: list[InputFailure] = []
-    named_clips = find_inputs(
-        inputs, read_bundle_recipe(bundle).corpora[0], document, failures=failures
-    )
+    recipe = read_bundle_recipe(bundle)
+    parts = list_raw_parts(recipe)
+    named_clips = parse_stream_files(stream_files or (), parts, has_paths=bool(inputs))
+    named_clips += find_inputs(inputs or (), recipe.corpora[0], document, failures, parts)
     num_inputs = len(named_clips) + len(failures)
     # A bundle takes seconds to load, which is no use if no input can be translated.
     results = (

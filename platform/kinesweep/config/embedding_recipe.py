@@ -17,6 +17,7 @@ from kinesweep.config.recipe.data import StoreConfig
 from kinesweep.config.recipe.h5_shards import fill_in_stream_names
 from kinesweep.config.recipe.model.encoders import EncoderConfig, MlpEncoderConfig
 from kinesweep.config.recipe.source import AnyFeatures, AnySource, PoseFeaturesConfig
+from kinesweep.config.tracking import TrackingChoice
 from kinesweep.core.hashing import compute_fingerprint
 
 _CORPUS_SECTIONS = ("name", "source", "features", "store", "tracking")
@@ -155,11 +156,7 @@ class EmbeddingRecipe(StrictConfig):
     resources: EmbeddingResourcesConfig = Field(
         EmbeddingResourcesConfig(), description="Resources of a run."
     )
-    tracking: Literal["auto", "mlflow", "none"] = Field(
-        "auto",
-        description="Experiment tracking; `auto`: MLflow if a server is known (`kinesweep up`),"
-        " otherwise none.",
-    )
+    tracking: TrackingChoice = "auto"
 
     @model_validator(mode="before")
     @classmethod

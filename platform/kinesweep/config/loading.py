@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError
 from yaml import YAMLError
@@ -20,6 +20,15 @@ from kinesweep.core.errors import ConfigError, InputError
 
 M = TypeVar("M", bound=BaseModel)
 
+ALTERNATIVE_KEYS = (
+    ("max_steps", "num_train_epochs"),
+    ("warmup_steps", "warmup_ratio"),
+    ("eval_steps", "eval_epochs"),
+)
+"""Pairs of keys of one section of which at most one has a value."""
+_ALTERNATIVE_BY_KEY = {
+    key: alternative for pair in ALTERNATIVE_KEYS for key, alternative in (pair, pair[::-1])
+}
 # Tag that PyYAML gives to unquoted words such as `on`, `yes` and `true`.
 _YAML_BOOL_TAG = "tag:yaml.org,2002:bool"
 
@@ -35,7 +44,8 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     Args:
         path: The YAML file.
-        overrides: Overrides such as `training.seed=7`; values are parsed as YAML.
+        overrides: Overrides such as `training.seed=7`; values are parsed as YAML. `[0]` in a path
+            is the first item of a list.
 
     Raises:
         ConfigError: If the file cannot be read, if it or an override is not valid YAML, if the file
@@ -51,18 +61,46 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if invalid_overrides:
         raise ConfigError(str(path), invalid_overrides)
     try:
-        file_config = OmegaConf.create(_quote_boolean_keys(text))
+        file_config = _wrap_feature_parts(OmegaConf.create(_quote_boolean_keys(text)))
         quoted_overrides = [_quote_override(item) for item in overrides]
+        for key in find_replaced_keys([item.partition("=")[0] for item in overrides]):
+            if OmegaConf.select(file_config, key) is not None:
+                OmegaConf.update(file_config, key, None)
         # Interpolations are resolved after the merge, so they see the overridden values.
-        merged = OmegaConf.merge(file_config, OmegaConf.from_dotlist(quoted_overrides))
+        merged = _apply_overrides(file_config, quoted_overrides)
         config_values = OmegaConf.to_container(merged, resolve=True)
-    except (YAMLError, OmegaConfBaseException, ValueError, TypeError, AssertionError) as error:
+    except (
+        *(YAMLError, OmegaConfBaseException, ValueError, TypeError),
+        *(IndexError, AssertionError),
+    ) as error:
         # AssertionError: OmegaConf asserts that the YAML holds a mapping or a list.
         raise ConfigError(str(path), [("(file)", f"is not valid YAML: {error}")]) from None
     # OmegaConf turns an empty file into an empty mapping, so the text is checked as well.
     if not isinstance(config_values, dict) or not text.strip():
         raise ConfigError(str(path), [("(file)", "must contain a mapping of keys to values")])
     return {str(key): value for key, value in config_values.items()}
+
+
+def _apply_overrides(config: Any, overrides: Sequence[str]) -> Any:
+    """Return a configuration with overrides `key.sub=value`, also of items of lists."""
+    in_lists = [item for item in overrides if "[" in item.partition("=")[0]]
+    others = [item for item in overrides if item not in in_lists]
+    merged = OmegaConf.merge(config, OmegaConf.from_dotlist(others))
+    for item in in_lists:
+        # Merging would put a mapping of indices in place of the list.
+        path, _, value = item.partition("=")
+        OmegaConf.update(merged, path, OmegaConf.from_dotlist([f"value={value}"])["value"])
+    return merged
+
+
+def _wrap_feature_parts(config: Any) -> Any:
+    """Wrap a list of parts under `features`, so that overrides reach `features.streams`.
+
+    The result is what the validation of a recipe would make of the list.
+    """
+    if isinstance(config, DictConfig) and isinstance(config.get("features"), ListConfig):
+        config.features = {"kind": "combined", "parts": config.features, "streams": "all"}
+    return config
 
 
 def _quote_override(item: str) -> str:
@@ -137,6 +175,24 @@ def load_config(config_class: type[M], path: Path, overrides: Sequence[str] = ()
         ConfigError: If the file or an override is invalid; lists every problem at its dotted path.
     """
     return validate_config(config_class, read_yaml(path, overrides), str(path))
+
+
+def find_replaced_keys(overridden_keys: Sequence[str]) -> list[str]:
+    """Return the keys that overrides replace because they are alternatives of overridden keys.
+
+    An override of `training.max_steps` replaces `training.num_train_epochs`, unless both are
+    overridden: then neither replaces the other, and the schema decides whether they agree.
+
+    Args:
+        overridden_keys: Dotted keys of the overrides.
+    """
+    replaced_keys = []
+    for path in overridden_keys:
+        parent, dot, key = path.rpartition(".")
+        alternative = f"{parent}{dot}{_ALTERNATIVE_BY_KEY.get(key, key)}"
+        if alternative not in overridden_keys:
+            replaced_keys.append(alternative)
+    return replaced_keys
 
 
 def set_by_path(values: dict[str, Any], path: str, value: object) -> None:

@@ -1,6 +1,6 @@
 """The protocol of a run logger, which records the parameters, metrics and artifacts of one run.
 
-Training depends on this protocol alone; the MLflow implementation is in `tracking`.
+Training depends on this protocol alone; the implementation for trackers is in `tracking`.
 """
 
 from collections.abc import Mapping

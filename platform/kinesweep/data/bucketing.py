@@ -31,7 +31,7 @@ def plan_epoch(
 ) -> list[tuple[int, ...]]:
     """Plan the batches of an epoch and return the clip indices of each batch, in training order.
 
-    The result is a pure function of the arguments.
+    The result is a pure function of the arguments; it is empty if `drop_last` leaves no batch.
 
     Args:
         lengths: Number of frames of each clip.
@@ -45,6 +45,9 @@ def plan_epoch(
     clip_indices = rng.permutation(len(lengths))
     if weights is not None:
         clip_indices = _sample_by_weight(clip_indices, weights, rng)
+    if config.drop_last and config.batch_size is not None:
+        # Before the clips are sorted: of sorted clips, always the longest would be left out.
+        clip_indices = clip_indices[: len(clip_indices) // config.batch_size * config.batch_size]
     lengths_array = np.asarray(lengths)
     window_size = _compute_window_size(lengths_array, config)
     batches: list[tuple[int, ...]] = []

@@ -2,7 +2,7 @@
 
 Clips are sorted by length, so there is almost no padding; results are keyed by clip id. If a model
 uses its own sentences as context, clips are processed in waves: the first clip of every document,
-then the second one, and so on, as many waves as the longest document has clips.
+then every second one, and so on. Clips may lack streams, which then have no frames.
 """
 
 from collections import defaultdict
@@ -13,6 +13,7 @@ from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import StoreError
+from kinesweep.data.absent_streams import fill_absent_streams
 from kinesweep.data.bucketing import split_into_batches
 from kinesweep.data.clip_selection import select_documents, select_evenly
 from kinesweep.data.collate import BatchItem, ClipTokens, collate
@@ -116,6 +117,7 @@ class _ClipCollator:
     def _build_item(self, record: ClipRecord, context_texts: Mapping[str, str]) -> BatchItem:
         """Build the batch item of a clip: load and truncate its features and build its tokens."""
         streams = truncate_streams(self.store.get_features(record), self.batch_config)
+        streams = fill_absent_streams(streams, self.store.schema.streams)
         return BatchItem(record.clip.id, streams, self.build_tokens(record, context_texts))
 
 
@@ -220,13 +222,11 @@ def build_eval_batches(  # noqa: PLR0913 (store, batch config, rank and prompt a
             prompt settings do not fit the tokenizer.
     """
     if split not in store.splits:
-        available = ", ".join(store.splits)
-        raise StoreError(f"the store has no split `{split}`; it has {available}")
+        raise StoreError(f"the store has no split `{split}`; it has {', '.join(store.splits)}")
     all_records = store.get_records(split)
-    scored_records, _ = filter_clips_by_length(all_records, batch_config, split)
+    records = scored_records = filter_clips_by_length(all_records, batch_config, split)[0]
     context_source = _get_context_source(prompt_settings)
     uses_predictions = context_source == "model"
-    records = scored_records
     if max_clips is not None and len(records) > max_clips:
         records = (select_documents if uses_predictions else select_evenly)(records, max_clips)
     # References are available for every clip of the split, sentences of a file only for the clips
@@ -259,8 +259,8 @@ def build_eval_batches(  # noqa: PLR0913 (store, batch config, rank and prompt a
 
 def _get_context_source(prompt_settings: PromptSettings) -> str:
     """Return the source of context sentences: `none`, `references`, `file` or `model`."""
-    context_config = prompt_settings.context
-    return context_config.decoding_context if context_config.is_enabled else "none"
+    context = prompt_settings.context
+    return context.decoding_context if context.is_enabled else "none"
 
 
 def _split_into_waves(
@@ -273,7 +273,7 @@ def _split_into_waves(
     waves: dict[int, list[ClipRecord]] = defaultdict(list)
     for record in records:
         waves[context.get_position(record)].append(record)
-    return [waves[position] for position in sorted(waves)]
+    return [clips for _, clips in sorted(waves.items())]
 
 
 def get_references(store: Store, split: str, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:

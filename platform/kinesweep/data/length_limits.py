@@ -120,9 +120,10 @@ def filter_clips_by_length(
         InputError: If limits apply and no clip is left, or if `batch.truncate_frames` names a
             stream that the clips lack.
     """
-    # All clips of a split have the same streams, so checking the first one is enough.
-    if config is not None and records:
-        _check_limited_streams(config, records[0].lengths)
+    # A clip may lack streams that other clips of the split have.
+    if config is not None and config.truncate_frames and records:
+        streams = dict.fromkeys(name for record in records for name in record.lengths)
+        _check_limited_streams(config, streams)
     if config is None or split == "test":
         return list(records), {}
     max_frames = config.max_clip_frames

@@ -6,50 +6,32 @@ workers only compute batches ahead of time.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
-from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES, plan_epoch
+from kinesweep.data.absent_streams import fill_absent_streams
+from kinesweep.data.batch_loader import BatchLoader
+from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
 from kinesweep.data.collate import BatchItem, ClipTokens, collate
 from kinesweep.data.context import DocumentContext, get_first_references
 from kinesweep.data.length_limits import (
     compute_truncation_stats,
-    count_clip_frames,
-    count_frames,
     filter_clips_by_length,
-    truncate_lengths,
     truncate_streams,
 )
 from kinesweep.data.prompt import PromptBuilder
+from kinesweep.data.run_length.epoch_planner import EpochPlanner
 from kinesweep.data.task_sampling import Example, ExampleSampler
 from kinesweep.data.text_tokenizer import TextTokenizer
-from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
-
-
-@dataclass(frozen=True)
-class _EpochPlan:
-    """The plan of an epoch.
-
-    Attributes:
-        epoch: Index of the epoch, counted from 0; -1 if nothing is planned yet.
-        lengths: Number of frames of each clip in this epoch.
-        batches: Clip indices of each batch, over all ranks.
-    """
-
-    epoch: int
-    lengths: Sequence[int]
-    batches: Sequence[tuple[int, ...]]
 
 
 class TrainDataset(Dataset[Batch]):
@@ -102,18 +84,14 @@ class TrainDataset(Dataset[Batch]):
             get_first_references(all_records),
         )
         self.truncation_stats = compute_truncation_stats(records, config)
-        self._lengths = [count_clip_frames(record, config) for record in self._records]
-        self._weights = _compute_clip_weights(self._records, weights or {})
-        self._check_budget()
-        self._augmentation = build_augmentation(
-            config.augmentation, store.schema, seed, max(self._lengths), augmentation_pairs
+        self._planner = EpochPlanner(
+            self._records, config, store.schema, seed, weights, augmentation_pairs
         )
+        self._check_budget()
         # Tokens by example, if they do not change between epochs.
         self._tokens: dict[int, ClipTokens] = {}
         # Index of the first batch of each epoch planned so far, over all ranks.
         self._epoch_starts: list[int] = [0]
-        # No epoch has the number -1, so the first request plans its epoch.
-        self._cached_plan = _EpochPlan(-1, [], [])
 
     def __getitem__(self, position: int) -> Batch:
         """Return the batch at a position of this rank, counted from 0 over all epochs."""
@@ -131,24 +109,17 @@ class TrainDataset(Dataset[Batch]):
 
         They are those of the first epoch, over all ranks. No features are read.
         """
-        batches = self._get_epoch_plan(0).batches
-        longest = [max(self._lengths[i] for i in indices) for indices in batches]
+        batches = self._planner.plan(0).batches
+        longest = [max(self._planner.lengths[i] for i in indices) for indices in batches]
         padded = [len(indices) * length for indices, length in zip(batches, longest, strict=True)]
         return [
             tuple(self._records[i] for i in batches[sizes.index(max(sizes))])
             for sizes in (longest, padded)
         ]
 
-    def build_loader(self, start: int, stop: int) -> DataLoader[Batch]:
-        """Build a data loader of the batches at the positions from `start` to before `stop`."""
-        return DataLoader(
-            self,
-            batch_size=None,
-            sampler=range(start, stop),
-            num_workers=self._config.loader_workers,
-            # The loader draws a seed; its own generator keeps it from changing dropout's numbers.
-            generator=torch.Generator().manual_seed(0),
-        )
+    def build_loader(self, start: int, stop: int) -> BatchLoader:
+        """Build a loader of the batches at the positions from `start` to before `stop`."""
+        return BatchLoader(self, start, stop, self._config.loader_workers)
 
     def iter_tokens(self) -> Iterator[tuple[ClipRecord, ClipTokens]]:
         """Iterate over the clips with their translation tokens, once for each possible target.
@@ -169,7 +140,7 @@ class TrainDataset(Dataset[Batch]):
         num_real_frames = num_padded_frames = 0
         for position in range(num_batches):
             epoch, indices = self._locate_batch(position)
-            lengths = [self._get_epoch_plan(epoch).lengths[i] for i in indices]
+            lengths = [self._planner.plan(epoch).lengths[i] for i in indices]
             num_real_frames += sum(lengths)
             num_padded_frames += len(lengths) * max(lengths)
         return 1 - num_real_frames / num_padded_frames
@@ -182,25 +153,11 @@ class TrainDataset(Dataset[Batch]):
         while self._epoch_starts[-1] <= global_position:
             self._epoch_starts.append(
                 self._epoch_starts[-1]
-                + len(self._get_epoch_plan(len(self._epoch_starts) - 1).batches)
+                + len(self._planner.plan(len(self._epoch_starts) - 1).batches)
             )
         epoch = bisect_right(self._epoch_starts, global_position) - 1
         index_in_epoch = global_position - self._epoch_starts[epoch]
-        return epoch, self._get_epoch_plan(epoch).batches[index_in_epoch]
-
-    def _get_epoch_plan(self, epoch: int) -> "_EpochPlan":
-        """Return the plan of an epoch; the one requested last is cached."""
-        if self._cached_plan.epoch != epoch:
-            lengths: Sequence[int] = self._lengths
-            # Batches must fit the budget after augmentation has changed the lengths.
-            if (
-                self._augmentation is not None
-                and self._config.augmentation.has_temporal_augmentation
-            ):
-                lengths = [self._count_augmented_frames(record, epoch) for record in self._records]
-            batches = plan_epoch(lengths, self._config, self._seed, epoch, self._weights)
-            self._cached_plan = _EpochPlan(epoch, lengths, batches)
-        return self._cached_plan
+        return epoch, self._planner.plan(epoch).batches[index_in_epoch]
 
     def _build_item(self, index: int, epoch: int) -> BatchItem:
         """Build the batch item of an example in an epoch: its features and tokens."""
@@ -208,25 +165,17 @@ class TrainDataset(Dataset[Batch]):
         streams = self._load_features(record, epoch)
         if example.is_reversed:
             streams = {name: x_TD[::-1] for name, x_TD in streams.items()}
+        streams = fill_absent_streams(streams, self._store.schema.streams)
         return BatchItem(record.clip.id, streams, self._get_tokens(index, example))
 
     def _load_features(self, record: ClipRecord, epoch: int) -> Mapping[str, NDArray[np.floating]]:
         """Load the features of a clip, stream → (T, D), and truncate and augment them."""
         streams = truncate_streams(self._store.get_features(record), self._config)
-        if self._augmentation is None:
+        augmentation = self._planner.augmentation
+        if augmentation is None:
             return streams
         # Slowing a clip down lengthens it, so it is truncated again.
-        return truncate_streams(self._augmentation(streams, record.clip.id, epoch), self._config)
-
-    def _count_augmented_frames(self, record: ClipRecord, epoch: int) -> int:
-        """Count the frames of a clip after truncation and augmentation, without loading them.
-
-        Frames are summed over streams, without those of reference motions.
-        """
-        assert self._augmentation is not None
-        lengths = truncate_lengths(record.lengths, self._config)
-        augmented_lengths = self._augmentation.compute_lengths(lengths, record.clip.id, epoch)
-        return count_frames(truncate_lengths(augmented_lengths, self._config), self._config)
+        return truncate_streams(augmentation(streams, record.clip.id, epoch), self._config)
 
     def _get_tokens(self, index: int, example: Example) -> ClipTokens:
         """Return the tokens of an example of the clip at `index`.
@@ -252,26 +201,11 @@ class TrainDataset(Dataset[Batch]):
         if self._config.batch_size is not None:
             return
         budget = self._config.max_frames or DEFAULT_MAX_FRAMES
-        longest_index = max(range(len(self._records)), key=self._lengths.__getitem__)
-        if self._lengths[longest_index] > budget:
+        lengths = self._planner.lengths
+        longest_index = max(range(len(lengths)), key=lengths.__getitem__)
+        if lengths[longest_index] > budget:
             raise InputError(
-                f"clip `{self._records[longest_index].clip.id}` has {self._lengths[longest_index]}"
+                f"clip `{self._records[longest_index].clip.id}` has {lengths[longest_index]}"
                 f" frames, more than `batch.max_frames` ({budget}); raise it, drop such clips with"
                 " `batch.max_clip_frames`, or truncate them with `batch.truncate_frames`"
             )
-
-
-def _compute_clip_weights(
-    records: Sequence[ClipRecord], weights: Mapping[str, float]
-) -> NDArray[np.float64] | None:
-    """Compute the average number of times that each clip occurs per epoch.
-
-    Args:
-        records: Clips.
-        weights: Corpus name → average number of times that its clips occur; 1 if missing.
-
-    Returns:
-        One value per clip, or None if every clip occurs exactly once.
-    """
-    clip_weights = np.array([weights.get(record.clip.corpus, 1.0) for record in records])
-    return None if (clip_weights == 1).all() else clip_weights

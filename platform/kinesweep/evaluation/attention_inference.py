@@ -12,6 +12,7 @@ import torch
 
 from kinesweep.checkpoints.model_dir import LoadedModel
 from kinesweep.core.batch import Batch
+from kinesweep.data.absent_streams import fill_absent_streams
 from kinesweep.data.collate import BatchItem, collate
 from kinesweep.data.context import DocumentContext, get_first_references
 from kinesweep.data.length_limits import truncate_streams
@@ -125,7 +126,8 @@ def build_item(loaded_model: LoadedModel, store: Store, record: ClipRecord) -> B
     tokens = prompt_builder.build_tokens(
         record.clip, Example.from_clip(record.clip), context_sentences
     )
-    return BatchItem(record.clip.id, store.get_features(record), tokens)
+    streams = fill_absent_streams(store.get_features(record), store.schema.streams)
+    return BatchItem(record.clip.id, streams, tokens)
 
 
 def _trim_after_end(ids: Sequence[int], num_forced: int, eos_id: int) -> list[int]:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
-from kinesweep.evaluation.frame_thumbnails import make_thumbnail
+from kinesweep.core.schema import StreamSchema
+from kinesweep.evaluation.frame_thumbnails import count_thumbnail_values, make_thumbnail
 from kinesweep.evaluation.ngrams import Ngram, count_ngrams
 from kinesweep.evaluation.scoring import RAW_PROTOCOL, compute_scores
 from kinesweep.evaluation.text_normalization import normalize_hypothesis, normalize_text
@@ -185,27 +186,38 @@ def _average_over_time(store: Store, records: Sequence[ClipRecord]) -> NDArray[n
     Returns:
         One row for each clip, (clips, sum of the streams' widths).
     """
-    frame_sizes = {name: schema.frame_size for name, schema in store.schema.streams.items()}
-    clip_rows = [
-        np.concatenate(
-            [_summarize_stream(x_TD, frame_sizes[name]) for name, x_TD in streams.items()]
-        )
-        for streams in map(store.get_features, records)
-    ]
+    clip_rows = []
+    for streams in map(store.get_features, records):
+        # A stream that the clip lacks is zero: it adds nothing to the similarity before centering.
+        averages = [
+            _summarize_stream(streams[name], schema)
+            if name in streams
+            else np.zeros(_count_summary_values(schema), np.float32)
+            for name, schema in store.schema.streams.items()
+        ]
+        clip_rows.append(np.concatenate(averages))
     return np.stack(clip_rows)
 
 
-def _summarize_stream(x_TD: NDArray[Any], frame_size: int | None) -> NDArray[np.float32]:
+def _summarize_stream(x_TD: NDArray[Any], schema: StreamSchema) -> NDArray[np.float32]:
     """Summarize a stream of a clip as one vector: its mean, or the frequencies of token ids.
 
-    Ids share a fixed number of places, so that the vector is short for any vocabulary. Frames are
-    reduced to thumbnails.
+    Ids share a fixed number of places, so that the vector is short for any vocabulary. The mean of
+    pictures is reduced to a thumbnail.
     """
     if x_TD.dtype.kind != "i":
         mean_D = np.asarray(x_TD.mean(axis=0, dtype=np.float32))
-        return mean_D if frame_size is None else make_thumbnail(mean_D, frame_size)
+        size = schema.frame_size
+        return mean_D if size is None else make_thumbnail(mean_D, size)
     counts = np.bincount(x_TD[:, 0] % _NUM_TOKEN_PLACES, minlength=_NUM_TOKEN_PLACES)
     return (counts / len(x_TD)).astype(np.float32)
+
+
+def _count_summary_values(schema: StreamSchema) -> int:
+    """Return the length of the vector that `_summarize_stream` makes of a stream."""
+    if schema.frame_size is not None:
+        return count_thumbnail_values(schema.frame_size)
+    return _NUM_TOKEN_PLACES if np.dtype(schema.dtype).kind == "i" else schema.width
 
 
 def _normalize_rows(x_ND: NDArray[np.float32]) -> NDArray[np.float32]:

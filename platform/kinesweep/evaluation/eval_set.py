@@ -11,6 +11,7 @@ from kinesweep.core.collectives import get_rank_and_world_size
 from kinesweep.core.errors import InputError
 from kinesweep.data.evaluation import FixedBatches, build_eval_batches, get_references
 from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.evaluation.metrics.source_texts import get_source_texts
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.evaluation.wordnet import check_wordnet_folder
@@ -75,6 +76,15 @@ class EvalSet:
         self.tokenizer = tokenizer
         self.config = resolve_evaluation(config, store)
         self._store, self._split = store, split
+
+    def get_source_texts(self) -> dict[str, str]:
+        """Return clip id → source text for COMET; empty if the recipe does not use it.
+
+        Raises:
+            InputError: If the table of source texts cannot be read.
+        """
+        clips = [record.clip for record in self._store.get_records(self._split)]
+        return get_source_texts(self.config.neural_metrics.comet, clips)
 
     def get_references(self, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return clip id → reference sentences, for the given clips of the split."""

@@ -13,7 +13,7 @@ import torch
 
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.config.recipe.data import BatchConfig
-from kinesweep.config.recipe.evaluation import EvaluationConfig, NeuralMetricsConfig
+from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.prompt import ContextConfig
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.collectives import all_gather, run_on_rank_zero
@@ -23,7 +23,8 @@ from kinesweep.core.scores import GOLD_CONTEXT, format_score_value, order_scores
 from kinesweep.data.length_limits import filter_clips_by_length
 from kinesweep.evaluation.decoding import compute_token_scores, decode_batches
 from kinesweep.evaluation.eval_set import EvalSet
-from kinesweep.evaluation.neural_metrics import compute_neural_scores
+from kinesweep.evaluation.metrics import compute_extra_scores
+from kinesweep.evaluation.metrics.source_texts import get_source_texts
 from kinesweep.evaluation.predictions import Prediction
 from kinesweep.evaluation.scoring import compute_scores
 from kinesweep.evaluation.tokenization.coverage import TextCoverage, measure_coverage
@@ -44,6 +45,8 @@ class Evaluation:
         truncation_counts: Truncation of feature streams that did not fit into the language
             model's positions: number of clips (`fit_clips.<stream>`) and of vectors removed
             (`fit_vectors.<stream>`).
+        clip_scores: Metric → clip id → score, for neural and extra metrics whose score is the mean
+            of the clips' scores.
         coverage: Shares of the references that the model's tokenizer cannot write; None for texts
             from another source and during training.
     """
@@ -52,6 +55,7 @@ class Evaluation:
     signatures: dict[str, str]
     predictions: tuple[Prediction, ...]
     truncation_counts: dict[str, int] = field(default_factory=dict)
+    clip_scores: dict[str, dict[str, float]] = field(default_factory=dict)
     coverage: TextCoverage | None = None
 
     def _repr_html_(self) -> str:
@@ -77,7 +81,7 @@ def evaluate_batches(
         num_beams: Number of beams, if not `generation.num_beams`.
 
     Returns:
-        Scores and predictions over the batches of all ranks, without neural metrics.
+        Scores and predictions over the batches of all ranks, without neural and extra metrics.
     """
     model.eval()
     token_scores = compute_token_scores(model, eval_set.batches)
@@ -119,7 +123,7 @@ def evaluate_model(
     evaluation: EvaluationConfig | None = None,
     device: torch.device | str | None = None,
 ) -> Evaluation:
-    """Load a model folder and evaluate it on a split, with neural metrics if requested.
+    """Load a model folder and evaluate it on a split, with neural and extra metrics if requested.
 
     This is a collective call with the same result on all ranks.
 
@@ -150,7 +154,7 @@ def evaluate_loaded_model(
     generation: GenerationConfig | None = None,
     evaluation: EvaluationConfig | None = None,
 ) -> Evaluation:
-    """Evaluate a loaded model on a split, with neural metrics if requested.
+    """Evaluate a loaded model on a split, with neural and extra metrics if requested.
 
     This is a collective call with the same result on all ranks.
 
@@ -184,7 +188,9 @@ def evaluate_loaded_model(
             store.get_records(split), loaded_model.tokenizer, generation.max_new_tokens
         ),
     )
-    result = _add_neural_scores(result, eval_set.config, loaded_model.model.device)
+    result = add_extra_scores(
+        result, eval_set.config, loaded_model.model.device, eval_set.get_source_texts()
+    )
     return _mark_reference_context(result, recipe.context)
 
 
@@ -197,7 +203,7 @@ def evaluate_texts(
 ) -> Evaluation:
     """Evaluate texts from another source in the same way as the output of a model.
 
-    Neural metrics, if requested, are computed on the CPU.
+    Neural and extra metrics, if requested, are computed on the CPU.
 
     Args:
         texts: Clip id → text, for all clips on which a model would be evaluated.
@@ -221,8 +227,9 @@ def evaluate_texts(
     protocol_config, wordnet = evaluation.protocol_config, evaluation.wordnet
     scores = compute_scores(texts, references_by_id, evaluation.metrics, protocol_config, wordnet)
     predictions = tuple(Prediction(i, texts[i], references_by_id[i]) for i in sorted(texts))
-    return _add_neural_scores(
-        Evaluation(scores.values, scores.signatures, predictions), evaluation, "cpu"
+    sources = get_source_texts(evaluation.neural_metrics.comet, [record.clip for record in records])
+    return add_extra_scores(
+        Evaluation(scores.values, scores.signatures, predictions), evaluation, "cpu", sources
     )
 
 
@@ -239,27 +246,38 @@ def _mark_reference_context(evaluation: Evaluation, context: ContextConfig) -> E
     return replace(evaluation, signatures=signatures)
 
 
-def _add_neural_scores(
-    evaluation: Evaluation, config: EvaluationConfig, device: torch.device | str
+def add_extra_scores(
+    evaluation: Evaluation,
+    config: EvaluationConfig,
+    device: torch.device | str,
+    sources: Mapping[str, str],
 ) -> Evaluation:
-    """Return an evaluation with the scores of the neural metrics that a recipe requests.
+    """Return an evaluation with the scores of the neural and extra metrics that a recipe requests.
 
     This is a collective call if there are such metrics; only rank 0 computes them.
 
+    Args:
+        evaluation: Evaluation without these metrics.
+        config: Metrics and scoring protocol.
+        device: Device for the models of metrics.
+        sources: Clip id → source text for COMET.
+
     Raises:
-        InputError: If a metric model cannot be read or is of the wrong kind.
+        InputError: If a metric cannot be computed, see `compute_extra_scores`.
+        ResourceError: If the environment of COMET cannot be created.
     """
-    if config.neural_metrics == NeuralMetricsConfig():
+    if not config.neural_metrics.names and not config.extra_metrics:
         return evaluation
     predictions = evaluation.predictions
     hypotheses = {prediction.clip_id: prediction.hypothesis for prediction in predictions}
     references_by_id = {prediction.clip_id: prediction.references for prediction in predictions}
     # One copy of the metric's model is enough; the other ranks wait and receive the scores.
-    neural_scores = run_on_rank_zero(
-        lambda: compute_neural_scores(hypotheses, references_by_id, config, device)
+    extra_scores = run_on_rank_zero(
+        lambda: compute_extra_scores(hypotheses, references_by_id, config, device, sources)
     )
     return replace(
         evaluation,
-        scores={**evaluation.scores, **neural_scores.values},
-        signatures={**evaluation.signatures, **neural_scores.signatures},
+        scores={**evaluation.scores, **extra_scores.values},
+        signatures={**evaluation.signatures, **extra_scores.signatures},
+        clip_scores=extra_scores.clip_scores,
     )

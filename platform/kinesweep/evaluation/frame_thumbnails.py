@@ -27,3 +27,8 @@ def make_thumbnail(frame_D: NDArray[np.float32], size: int) -> NDArray[np.float3
     sums_HWC = np.add.reduceat(np.add.reduceat(frame_HWC, bounds, axis=0), bounds, axis=1)
     thumbnail: NDArray[np.float32] = sums_HWC / np.outer(counts, counts)[..., None]
     return thumbnail.astype(np.float32).reshape(-1)
+
+
+def count_thumbnail_values(size: int) -> int:
+    """Return the number of values of the thumbnail of a picture with sides of `size` pixels."""
+    return min(_SIDE, size) ** 2 * 3

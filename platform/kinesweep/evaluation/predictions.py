@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.io import write_text
+from kinesweep.core.io import read_json, write_json, write_text
 from kinesweep.core.tables.table_writing import format_table
 from kinesweep.sources.tsv.tsv_reader import find_other_delimiter, read_table
 
@@ -54,6 +54,41 @@ def write_predictions(
         rows.append([prediction.clip_id, prediction.hypothesis, *reference_fields, *chrf_fields])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, format_table(rows))
+
+
+def write_clip_scores(path: Path, clip_scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Write the scores of clips by neural and extra metrics beside predictions, as JSON.
+
+    Sweeps read them, so that ranking needs none of the metrics' models.
+
+    Args:
+        path: Predictions file.
+        clip_scores: Metric → clip id → score; without metrics, nothing is written.
+    """
+    if clip_scores:
+        write_json(_get_clip_scores_path(path), clip_scores)
+
+
+def read_clip_scores(path: Path, metric: str) -> dict[str, float] | None:
+    """Read the scores of clips by a metric that were written beside predictions.
+
+    Args:
+        path: Predictions file.
+        metric: Name of the score.
+
+    Returns:
+        Clip id → score; None if there are no scores of this metric.
+    """
+    scores_path = _get_clip_scores_path(path)
+    if not scores_path.is_file():
+        return None
+    scores: dict[str, float] | None = read_json(scores_path).get(metric)
+    return scores
+
+
+def _get_clip_scores_path(path: Path) -> Path:
+    """Return the path of the clip scores that belong to a predictions file."""
+    return path.with_name(f"{path.stem}_clip_scores.json")
 
 
 def read_predictions(path: Path) -> list[Prediction]:

@@ -182,6 +182,11 @@ class CorpusMetric:
     protocol: ScoringProtocol = RAW_PROTOCOL
     wordnet: str | None = None
 
+    @property
+    def num_resamples(self) -> int:
+        """Return the number of resamples that a ranking can afford, see `TextMetric`."""
+        return 1000
+
     def __call__(
         self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
     ) -> float:

@@ -24,6 +24,7 @@ from kinesweep.export.bundle_manifest import (
 from kinesweep.export.bundled_encoder import copy_encoder_files
 from kinesweep.export.mlflow_flavor import write_mlflow_flavor
 from kinesweep.export.model_card import write_model_card
+from kinesweep.export.part_inputs import list_raw_parts
 from kinesweep.export.raw_inputs import get_all_file_columns, get_feature_columns
 from kinesweep.features import build_features
 from kinesweep.store import Store
@@ -83,7 +84,8 @@ def export_bundle(
         write_mlflow_flavor(
             temp_dir,
             result.weights_sha256,
-            get_all_file_columns(loaded.recipe.corpora[0], loaded.recipe.features),
+            list_raw_parts(loaded.recipe)
+            or get_all_file_columns(loaded.recipe.corpora[0], loaded.recipe.single_features),
             get_feature_columns(loaded.features["streams"]).values(),
         )
         write_bundle_manifest(temp_dir)
@@ -131,7 +133,7 @@ def _write_model_files(
         bundle_dir / FEATURES_FILENAME, {**loaded.features, **_build_export_metadata(loaded, store)}
     )
     write_json(bundle_dir / GENERATION_CONFIG, _build_generation_config(loaded))
-    copy_encoder_files(loaded.recipe.features, bundle_dir)
+    copy_encoder_files(loaded.recipe, bundle_dir)
 
 
 def read_bundle_recipe(bundle_dir: Path) -> Recipe:
@@ -168,7 +170,7 @@ def _read_finished_result(run_dir: Path) -> RunResult:
     return result
 
 
-def _build_export_metadata(loaded: "LoadedModel", store: Store) -> dict[str, str]:
+def _build_export_metadata(loaded: "LoadedModel", store: Store) -> dict[str, Any]:
     """Build the entries that an export adds to `features.json`.
 
     Args:
@@ -181,8 +183,16 @@ def _build_export_metadata(loaded: "LoadedModel", store: Store) -> dict[str, str
     """
     return {
         **find_common_prompts(store),
-        FEATURE_STEP_KEY: build_features(loaded.recipe.features).fingerprint,
+        FEATURE_STEP_KEY: compute_step_fingerprints(loaded.recipe),
     }
+
+
+def compute_step_fingerprints(recipe: Recipe) -> str | dict[str, str]:
+    """Compute the fingerprint of a recipe's feature step, or of each selected part by stream."""
+    parts = list_raw_parts(recipe)
+    if not parts:
+        return build_features(recipe.single_features).fingerprint
+    return {name: build_features(part.features).fingerprint for name, part in parts.items()}
 
 
 def find_common_prompts(store: Store) -> dict[str, str]:

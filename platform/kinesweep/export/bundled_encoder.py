@@ -17,6 +17,7 @@ from kinesweep.config.recipe.features.text import (
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
+from kinesweep.export.part_inputs import list_raw_parts
 
 _VISION_FOLDER = "vision"
 _EMBEDDER_FOLDER = "embedder"
@@ -24,7 +25,7 @@ _TOKENIZER_FOLDER = "source_tokenizer"
 
 
 def use_bundled_encoder(recipe: Recipe, bundle_dir: Path) -> Recipe:
-    """Return the recipe of a bundle with paths to the video encoder or embedder in the bundle.
+    """Return the recipe of a bundle with paths to the networks in the bundle.
 
     It takes the whole recipe because it returns a changed one.
 
@@ -32,24 +33,51 @@ def use_bundled_encoder(recipe: Recipe, bundle_dir: Path) -> Recipe:
         recipe: Recipe of the bundle, in which these paths have no folders.
         bundle_dir: Folder of the bundle.
     """
-    folder_name = _get_network_folder_name(recipe.features)
-    return recipe if folder_name is None else recipe.with_encoder_dir(bundle_dir / folder_name)
+    parts = list_raw_parts(recipe)
+    if not parts:
+        folder_name = _get_network_folder_name(recipe.single_features)
+        return recipe if folder_name is None else recipe.with_encoder_dir(bundle_dir / folder_name)
+    for part in parts.values():
+        folder_name = _get_network_folder_name(part.features, part.stream)
+        if folder_name is not None:
+            recipe = recipe.with_encoder_dir(bundle_dir / folder_name, part.position)
+    return recipe
 
 
-def _get_network_folder_name(features: FeaturesConfig) -> str | None:
+def copy_encoder_files(recipe: Recipe, bundle_dir: Path) -> None:
+    """Copy the files of the networks that compute the features of a recipe to a bundle.
+
+    Args:
+        recipe: Recipe with the paths of the networks.
+        bundle_dir: Folder of the bundle, in which a subfolder for each network is created.
+
+    Raises:
+        InputError: If the files of a video encoder do not exist or cannot be downloaded.
+        OSError: If the files of an embedder cannot be read.
+    """
+    parts = list_raw_parts(recipe)
+    if not parts:
+        _copy_network(recipe.single_features, bundle_dir, "")
+    for part in parts.values():
+        _copy_network(part.features, bundle_dir, part.stream)
+
+
+def _get_network_folder_name(features: FeaturesConfig, stream: str = "") -> str | None:
     """Return the name of the bundle's folder for the network that computes the features.
 
     The network is the video encoder, the image model or the embedder that aligns reference motions;
-    a tokenizer and a font count as well. None if the features are computed without files.
+    a tokenizer and a font count as well. None if the features are computed without files. The
+    folder of a part is named after its stream as well.
     """
+    suffix = f"_{stream}" if stream else ""
     if isinstance(features, VideoFeaturesConfig):
-        return _VISION_FOLDER
+        return _VISION_FOLDER + suffix
     if isinstance(features, ImagesFeaturesConfig):
-        return _VISION_FOLDER if features.encoder or features.font else None
+        return _VISION_FOLDER + suffix if features.encoder or features.font else None
     if isinstance(features, TextFeaturesConfig):
         has_files = isinstance(features.tokenizer, PretrainedTextTokenizerConfig)
-        return _TOKENIZER_FOLDER if has_files else None
-    return None if _get_embedder_dir(features) is None else _EMBEDDER_FOLDER
+        return _TOKENIZER_FOLDER + suffix if has_files else None
+    return None if _get_embedder_dir(features) is None else _EMBEDDER_FOLDER + suffix
 
 
 def _get_embedder_dir(features: FeaturesConfig) -> str | None:
@@ -59,18 +87,19 @@ def _get_embedder_dir(features: FeaturesConfig) -> str | None:
     return features.reference.embedder
 
 
-def copy_encoder_files(features: FeaturesConfig, bundle_dir: Path) -> None:
+def _copy_network(features: FeaturesConfig, bundle_dir: Path, stream: str) -> None:
     """Copy the files of the network that computes the features, if there is one, to a bundle.
 
     Args:
         features: Features of the model, with the path of the network.
         bundle_dir: Folder of the bundle, in which a subfolder is created.
+        stream: Name of the part with the features; empty if there is only one kind.
 
     Raises:
         InputError: If the files of a video encoder do not exist or cannot be downloaded.
         OSError: If the files of an embedder cannot be read.
     """
-    folder_name = _get_network_folder_name(features)
+    folder_name = _get_network_folder_name(features, stream)
     if folder_name is None:
         return
     (bundle_dir / folder_name).mkdir()

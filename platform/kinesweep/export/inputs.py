@@ -13,6 +13,12 @@ from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError, KinesweepError, SourceError
 from kinesweep.core.paths import resolve_path_inside
 from kinesweep.export.input_failure import FAILED_KEY, InputFailure
+from kinesweep.export.part_inputs import (
+    RawParts,
+    is_complete,
+    make_path_input,
+    read_part_table,
+)
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
 from kinesweep.export.text_inputs import make_text_input, read_line_inputs
 from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
@@ -40,6 +46,7 @@ def find_inputs(
     source: SingleSourceConfig,
     as_one_document: bool = False,
     failures: list[InputFailure] | None = None,
+    parts: RawParts | None = None,
 ) -> list[tuple[str, Input]]:
     """Find all clips that paths of files, folders and tables refer to.
 
@@ -56,6 +63,8 @@ def find_inputs(
             named by tables are then ignored.
         failures: List to which paths and rows that cannot be used are added; None raises the error
             of the first one.
+        parts: Parts of the model's features by stream; each reads a file of its own. None or empty:
+            the model has a single kind of features.
 
     Returns:
         Display name and input of each clip, in the order of the paths and, within a table, of its
@@ -71,7 +80,9 @@ def find_inputs(
     found: list[tuple[Path, str, Input]] = []
     for path in paths:
         try:
-            path_inputs, path_failures = _expand_path(path, source)
+            path_inputs, path_failures = (
+                _expand_path_for_parts(path, parts) if parts else _expand_path(path, source)
+            )
             if not path_inputs and not path_failures:
                 raise InputError(f"`{path}` contains no {describe_raw_files(source)}")
         except KinesweepError as error:
@@ -138,6 +149,29 @@ def _make_file_inputs(files: Sequence[Path], source: SingleSourceConfig) -> list
     if isinstance(source, TextTsvConfig | SignWritingTsvConfig):
         return [named for file in files for named in read_line_inputs(file, source)]
     return [(str(file), Input(file)) for file in files]
+
+
+def _expand_path_for_parts(path: Path, parts: RawParts) -> _Expansion:
+    """Expand one path to clips that have a file for each part of a model's features.
+
+    Args:
+        path: Path of a file, folder or table.
+        parts: Parts of the model.
+
+    Raises:
+        InputError: If the path does not exist, or gives no file for a part.
+        SourceError: If a table has errors.
+    """
+    if not path.exists():
+        raise InputError(f"`{path}` does not exist")
+    if path.suffix.lower() == _TABLE_SUFFIX:
+        rows, parsed = read_part_table(path, parts)
+        inputs = [(clip.id, _add_row_settings(item, path, clip)) for clip, item in rows]
+        return inputs, _list_table_failures([], parsed.invalid_rows)
+    if path.is_dir() and not is_complete(path, parts):
+        files = [file for file in sorted(path.rglob("*")) if is_complete(file, parts)]
+        return [(str(file), make_path_input(file, parts)) for file in files], []
+    return [(str(path), make_path_input(path, parts))], []
 
 
 def _read_media_table(path: Path, source: SingleSourceConfig) -> _Expansion:
@@ -263,9 +297,14 @@ def _make_input(table: Path, clip: Clip) -> Input:
     Raises:
         ClipError: If the media path leads out of the folder of the table.
     """
-    return Input(
-        resolve_path_inside(table.parent.absolute(), clip.media),
-        clip.span,
+    item = Input(resolve_path_inside(table.parent.absolute(), clip.media), clip.span)
+    return _add_row_settings(item, table, clip)
+
+
+def _add_row_settings(item: Input, table: Path, clip: Clip) -> Input:
+    """Return an input with the prompts, document and position of its row of a table."""
+    return replace(
+        item,
         encoder_prompt=clip.encoder_prompt or None,
         decoder_prompt=clip.decoder_prompt or None,
         document=_get_document_name(table, clip),

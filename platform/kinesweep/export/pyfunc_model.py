@@ -2,12 +2,13 @@
 
 A row contains either the bytes of a file (base64 in JSON), in the column `pose` or `video`,
 depending on the training data, or a text to translate in the column `source_text`, or `features`,
-frames × numbers as returned by `Bundle.compute_features`. A model with several streams takes a
-file with all of them (`shard`) or one column `features_{stream}` each. A model that compares
-motions takes the bytes of the reference motion as `reference`. Without it a motion is compared
-with itself, so the text cannot describe a difference; a warning is logged once. The response is a
-row with the column `text`. The bundle itself is the MLflow model: its `MLmodel` file names this
-module as the loader.
+frames × numbers as returned by
+`Bundle.compute_features`. A model with several streams takes a file with all of them (`shard`) or
+one column `features_{stream}` each; a model with several parts of features takes the bytes of a
+file for each, in a column with the name of the stream. A model that compares motions takes the
+bytes of the reference motion as `reference`. Without it a motion is compared with itself, so the
+text cannot describe a difference; a warning is logged once. The response is a row with the column
+`text`. The bundle itself is the MLflow model: its `MLmodel` file names this module as the loader.
 
 Shapes: T frames, D width.
 """
@@ -27,6 +28,7 @@ from kinesweep.export.bundle import read_bundle_recipe
 from kinesweep.export.input_translation import StreamFeatures
 from kinesweep.export.raw_inputs import (
     REFERENCE_COLUMN,
+    Input,
     get_feature_columns,
     get_file_column_and_suffix,
 )
@@ -103,7 +105,9 @@ class BundleModel:
             ClipError: If the file cannot be used.
             BundleError: If the points of the file differ from those of the training data.
         """
-        loaded = self._bundle.loaded
+        loaded, parts = self._bundle.loaded, self._bundle.parts
+        if any(isinstance(row.get(stream), bytes) for stream in parts):
+            return self._compute_part_features(row)
         file_column, suffix = get_file_column_and_suffix(loaded.recipe.corpora[0])
         feature_columns = get_feature_columns(loaded.features["streams"])
         # A missing value is NaN (a float) in a data frame, or None.
@@ -127,7 +131,30 @@ class BundleModel:
                 self._check_row_features(x_TD, stream, row_index)
             return features
         columns_text = " with ".join(f"`{column}`" for column in feature_columns.values())
-        raise InputError(f"row {row_index}: give either `{file_column}` (bytes) or {columns_text}")
+        files_text = ", ".join(f"`{stream}`" for stream in parts) or f"`{file_column}`"
+        raise InputError(f"row {row_index}: give either {files_text} (bytes) or {columns_text}")
+
+    def _compute_part_features(self, row: Mapping[str, Any]) -> StreamFeatures:
+        """Compute features from the bytes of a file for each stream; other streams are absent.
+
+        Args:
+            row: Column → value; the columns have the names of the streams.
+
+        Raises:
+            ClipError: If a file cannot be used.
+            BundleError: If the points of a file differ from those of the training data.
+        """
+        with tempfile.TemporaryDirectory() as temp_dir:
+            files: dict[str, Path] = {}
+            for stream, part in self._bundle.parts.items():
+                content = row.get(stream)
+                if isinstance(content, bytes):
+                    suffix = get_file_column_and_suffix(part.source)[1]
+                    files[stream] = Path(temp_dir, f"{stream}{suffix}")
+                    files[stream].write_bytes(content)
+            streams = {stream: Input(file) for stream, file in files.items()}
+            item = Input(next(iter(files.values())), streams=streams)
+            return self._bundle.compute_feature_arrays(item)
 
     def _get_input_dtype(self, stream: str) -> Any:
         """Return the dtype of a stream's features: whole numbers for token ids and pixels."""

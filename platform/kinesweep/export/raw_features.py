@@ -16,6 +16,7 @@ from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
 from kinesweep.core.errors import BundleError, ClipError
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.video_files import VideoSegment
+from kinesweep.export.part_inputs import RawParts, make_path_input
 from kinesweep.export.raw_inputs import Input, read_raw_file
 from kinesweep.export.training_rate import check_training_rate
 from kinesweep.features import Features, build_features
@@ -86,6 +87,42 @@ def compute_raw_features(
         schema = StreamSchema.from_json(metadata["streams"][name])
         _check_point_layout(features, schema, item.file, stream_text)
     return rounded_features
+
+
+def compute_part_features(
+    item: Input, parts: RawParts, metadata: Mapping[str, Any], accept_rate: bool = False
+) -> dict[str, Features]:
+    """Compute the features of an input for a model with several parts of features.
+
+    Args:
+        item: Clip to translate; with a single file, each part takes its own from it.
+        parts: Parts of the model.
+        metadata: Content of the bundle's `features.json`.
+        accept_rate: Whether to accept files with another frame rate than the training data.
+
+    Returns:
+        Stream → features, (T, D), for the streams of which the clip has a file.
+
+    Raises:
+        ClipError: If a file cannot be used; the message names it.
+        InputError: If a part finds no file, or a file is of another kind.
+        BundleError: If the points of a file differ from those of the corpus.
+    """
+    streams = item.streams
+    if not streams:
+        files = make_path_input(item.file, parts).streams
+        streams = {name: replace(file, span=item.span) for name, file in files.items()}
+    features = {}
+    for name, part in parts.items():
+        if name in streams:
+            # The step of the part has its own name for the stream.
+            (stored_name,) = build_features(part.features).streams
+            part_metadata = {**metadata, "streams": {stored_name: metadata["streams"][name]}}
+            computed = compute_raw_features(
+                streams[name], part.source, part.features, part_metadata, accept_rate
+            )
+            features[name] = computed[stored_name]
+    return features
 
 
 def _check_point_layout(

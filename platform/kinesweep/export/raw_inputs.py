@@ -5,7 +5,7 @@ are of one kind, and files are read in the same way as those of the first (see `
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,8 @@ class Input:
         read_media: Function that reads a row of a motion table, with its reference motion if the
             row has one; None reads `file` instead.
         includes_reference_motion: Whether the media from `read_media` include a reference motion.
+        streams: Stream → its own file and span, for a model with several parts of features; empty:
+            all parts take their files from `file`.
     """
 
     file: Path
@@ -67,6 +69,7 @@ class Input:
     auxiliary_file: Path | None = None
     read_media: Callable[[], Media] | None = None
     includes_reference_motion: bool = False
+    streams: Mapping[str, "Input"] = field(default_factory=dict)
 
     @property
     def is_compared_with_itself(self) -> bool:

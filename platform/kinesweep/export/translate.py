@@ -9,6 +9,7 @@ Shapes: T frames, D width.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -17,20 +18,27 @@ from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, KinesweepError
+from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
+from kinesweep.data.absent_streams import fill_absent_streams
 from kinesweep.data.bucketing import split_into_batches
 from kinesweep.data.collate import BatchItem, ClipTokens, collate
 from kinesweep.data.evaluation import FixedBatches
 from kinesweep.data.length_limits import truncate_streams
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.evaluation.decoding import decode_batches
-from kinesweep.export.bundle import FEATURE_STEP_KEY, PROMPT_FIELDS
+from kinesweep.export.bundle import (
+    FEATURE_STEP_KEY,
+    PROMPT_FIELDS,
+    compute_step_fingerprints,
+)
 from kinesweep.export.bundle_manifest import check_bundle_files
 from kinesweep.export.bundled_encoder import use_bundled_encoder
 from kinesweep.export.input_translation import StreamFeatures, encode_prompt, translate_inputs
-from kinesweep.export.raw_features import compute_raw_features
+from kinesweep.export.part_inputs import RawPart, list_raw_parts
+from kinesweep.export.raw_features import compute_part_features, compute_raw_features
 from kinesweep.export.raw_inputs import Input
-from kinesweep.features import Features, build_features
+from kinesweep.features import Features
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Bundle:
         loaded = replace(loaded, recipe=use_bundled_encoder(loaded.recipe, bundle_dir))
         # The fingerprint covers the code version and the weights of encoders, so raw files can
         # never silently get features that the model was not trained on.
-        if build_features(loaded.recipe.features).fingerprint != loaded.features[FEATURE_STEP_KEY]:
+        if compute_step_fingerprints(loaded.recipe) != loaded.features[FEATURE_STEP_KEY]:
             raise BundleError(
                 f"the bundle `{bundle_dir}` was trained on features that this version of Kinesweep"
                 " computes differently; use the version that the model card names"
@@ -131,6 +139,17 @@ class Bundle:
         """
         return translate_inputs(self, inputs, progress, stop_at_failure=False)
 
+    @cached_property
+    def parts(self) -> dict[str, RawPart]:
+        """Return the parts of the model's features by stream; empty for a single kind."""
+        return list_raw_parts(self.loaded.recipe)
+
+    @cached_property
+    def stream_schemas(self) -> dict[str, StreamSchema]:
+        """Return stream → schema in the training data."""
+        schemas = self.loaded.features["streams"]
+        return {name: StreamSchema.from_json(schema) for name, schema in schemas.items()}
+
     @property
     def uses_context(self) -> bool:
         """Return whether the generated texts of earlier clips of a document are used as context."""
@@ -176,7 +195,7 @@ class Bundle:
         """Compute the features of an input, with their frame rates, as a store would contain them.
 
         Returns:
-            Feature stream → features.
+            Feature stream → features; without streams of which a clip has no file.
 
         Raises:
             ClipError: If the file cannot be used; the message names it.
@@ -184,7 +203,11 @@ class Bundle:
             BundleError: If its points differ from those of the corpus.
         """
         recipe, metadata, accept = self.loaded.recipe, self.loaded.features, self.accept_rate
-        return compute_raw_features(item, recipe.corpora[0], recipe.features, metadata, accept)
+        if self.parts:
+            return compute_part_features(item, self.parts, metadata, accept)
+        return compute_raw_features(
+            item, recipe.corpora[0], recipe.single_features, metadata, accept
+        )
 
     def build_prompt_tokens(self, item: Input) -> ClipTokens:
         """Build the prompt tokens of an input that has no context.
@@ -231,7 +254,12 @@ class Bundle:
         recipe, tokenizer = self.loaded.recipe, self.loaded.tokenizer
         if tokens is None:
             tokens = [self.build_prompt_tokens(Input(Path()))] * len(features)
-        features = [truncate_streams(streams, recipe.effective_batch) for streams in features]
+        features = [
+            fill_absent_streams(
+                truncate_streams(streams, recipe.effective_batch), self.stream_schemas
+            )
+            for streams in features
+        ]
         lengths = [max(len(x_TD) for x_TD in streams.values()) for streams in features]
         # Clips of similar length share a batch; the indices serve as IDs to restore the order.
         indices_by_length = sorted(range(len(features)), key=lambda index: lengths[index])

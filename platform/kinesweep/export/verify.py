@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.checkpoints.model_dir_files import read_recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, KinesweepError
@@ -30,7 +31,9 @@ from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export.bundle import PREDICTIONS
 from kinesweep.export.bundle_manifest import check_bundle_files
+from kinesweep.export.input_translation import StreamFeatures
 from kinesweep.export.raw_file_kinds import TEXT_SUFFIX
+from kinesweep.export.raw_inputs import Input
 from kinesweep.export.translate import Bundle
 from kinesweep.sources import build_source
 from kinesweep.sources.base import Source
@@ -106,9 +109,7 @@ def compare_bundle_with_run(bundle_dir: Path, store: Store, run_dir: Path) -> in
     # `configure_process` sets deterministic kernels, so it must run before the model is loaded.
     recipe = read_recipe(bundle_dir)
     bundle = Bundle.load(bundle_dir, configure_process(recipe.training, recipe.resources))
-    _check_raw_file_features(
-        bundle, store, build_source(read_recipe(run_dir / "best").effective_source)
-    )
+    _check_raw_file_features(bundle, store, read_recipe(run_dir / "best"))
     expected_texts = {
         prediction.clip_id: prediction.hypothesis
         for prediction in read_predictions(bundle_dir / PREDICTIONS)
@@ -150,7 +151,7 @@ def main(bundle_dir: str, store_dir: str, run_dir: str) -> None:
     sys.stdout.write(json.dumps(result) + "\n")
 
 
-def _check_raw_file_features(bundle: Bundle, store: Store, source: Source) -> None:
+def _check_raw_file_features(bundle: Bundle, store: Store, recipe: Recipe) -> None:
     """Check that the raw files of up to 8 validation clips give the features of the store.
 
     Clips whose raw files cannot be read, for example because the corpus is not on this machine, are
@@ -159,49 +160,92 @@ def _check_raw_file_features(bundle: Bundle, store: Store, source: Source) -> No
     Args:
         bundle: Bundle that computes features from the raw files.
         store: Feature store that the run was evaluated on.
-        source: Source of the corpus.
+        recipe: Recipe of the run, with the location of the raw files.
 
     Raises:
         BundleError: If the features of a file differ; the message names the clip.
     """
+    part_sources = [
+        (part.name, build_source(part_recipe.effective_source), part_recipe)
+        for part, part_recipe in recipe.part_recipes
+        if part.name in bundle.parts
+    ]
+    sources = part_sources or [("", build_source(recipe.effective_source), recipe)]
     for record in store.get_records("validation")[:_MAX_RAW_FILES]:
-        with tempfile.TemporaryDirectory() as temp_dir:
-            try:
-                path, *auxiliary_files = _prepare_raw_files(
-                    bundle, source, record.clip, Path(temp_dir)
-                )
-            except KinesweepError:
-                continue  # the corpus is not on this machine; the stored features must suffice
-            actual = bundle.compute_features(path, record.clip.span, *auxiliary_files)
-        expected = store.get_features(record)
-        if record.clip.reference and not auxiliary_files:
-            # A reference motion inside a `.pose` file cannot be passed as a file; compare the
-            # other streams.
-            for streams in (actual, expected):
-                streams.pop("reference", None)
-        # Only video encoders are compared with a tolerance; they may have run on another device.
-        tolerance = (
-            _DEVICE_TOLERANCE
-            if isinstance(bundle.loaded.recipe.features, VideoFeaturesConfig)
-            else 0.0
-        )
-        if actual.keys() != expected.keys() or not all(
-            _are_features_equal(actual[name], expected[name], tolerance) for name in expected
-        ):
-            raise BundleError(
-                f"the bundle `{bundle.loaded.recipe.name}` computes other features of"
-                f" `{record.clip.id}` than those its run was trained on; extract and train again"
+        for stream, source, part_recipe in sources:
+            clip = _find_clip(source, record.clip) if stream else record.clip
+            if clip is None or stream not in ("", *record.lengths):
+                continue
+            with tempfile.TemporaryDirectory() as temp_dir:
+                try:
+                    path, *auxiliary_files = _prepare_raw_files(
+                        part_recipe.corpora[0].kind, source, clip, Path(temp_dir)
+                    )
+                except KinesweepError:
+                    continue  # the corpus is not on this machine; the stored features must suffice
+                item = Input(path, clip.span, auxiliary_file=next(iter(auxiliary_files), None))
+                if stream:
+                    item = replace(item, streams={stream: item})
+                actual = bundle.compute_feature_arrays(item)
+            expected = store.get_features(record)
+            if stream:
+                expected = {stream: expected[stream]}
+            elif clip.reference and not auxiliary_files:
+                # A reference motion inside a `.pose` file cannot be passed as a file; compare the
+                # other streams.
+                for streams in (actual, expected):
+                    streams.pop("reference", None)
+            # Only video encoders are compared with a tolerance; they may have run on another
+            # device.
+            is_video = isinstance(part_recipe.features, VideoFeaturesConfig)
+            _compare_features(
+                bundle, record.clip, actual, expected, _DEVICE_TOLERANCE if is_video else 0.0
             )
 
 
-def _prepare_raw_files(bundle: Bundle, source: Source, clip: Clip, temp_dir: Path) -> list[Path]:
+def _find_clip(source: Source, clip: Clip) -> Clip | None:
+    """Find a clip by its id in the source of a part; None if the source does not have it."""
+    if clip.split not in source.list_splits():
+        return None
+    return next((own for own in source.list_clips(clip.split) if own.id == clip.id), None)
+
+
+def _compare_features(
+    bundle: Bundle,
+    clip: Clip,
+    actual: StreamFeatures,
+    expected: StreamFeatures,
+    tolerance: float,
+) -> None:
+    """Compare the features of a raw file with those of the store.
+
+    Args:
+        bundle: Bundle that computed the features.
+        clip: Clip, for the message.
+        actual: Stream → computed features.
+        expected: Stream → features of the store.
+        tolerance: Largest difference, relative to the largest expected value.
+
+    Raises:
+        BundleError: If they differ.
+    """
+    if actual.keys() != expected.keys() or not all(
+        _are_features_equal(actual[name], expected[name], tolerance) for name in expected
+    ):
+        raise BundleError(
+            f"the bundle `{bundle.loaded.recipe.name}` computes other features of"
+            f" `{clip.id}` than those its run was trained on; extract and train again"
+        )
+
+
+def _prepare_raw_files(source_kind: str, source: Source, clip: Clip, temp_dir: Path) -> list[Path]:
     """Return the paths of files with a clip, which the bundle can translate.
 
     They are the files of the corpus, except that streams of HDF5 shards and motions that are not in
     `.pose` files are read and written to new files, one clip each.
 
     Args:
-        bundle: Bundle that translates the files.
+        source_kind: Kind of the source.
         source: Source that contains the clip.
         clip: Clip of the corpus.
         temp_dir: Empty folder for the new files.
@@ -213,7 +257,6 @@ def _prepare_raw_files(bundle: Bundle, source: Source, clip: Clip, temp_dir: Pat
     Raises:
         ClipError: If the media of the clip do not exist or cannot be read.
     """
-    source_kind = bundle.loaded.recipe.corpora[0].kind
     if source_kind == "h5_shards":
         streams: Any = source.read(clip)
         return [write_streams(temp_dir / f"clip{SHARD_SUFFIX}", streams)]

@@ -1,8 +1,9 @@
-"""Conversion of MultimodalHugs YAML settings, of any version, into a recipe.
+"""Conversion of MultimodalHugs YAML settings, of any version and modality, into a recipe.
 
 Settings in the file are converted; settings that it omits get MultimodalHugs' defaults where they
 differ from Kinesweep's (no standardization; norms, dropout and activation off). Keys without an
 equivalent are listed with a reason each; impossible values raise the recipe's own errors.
+`docs/multimodalhugs.md` has a table of all options.
 """
 
 from dataclasses import dataclass
@@ -11,14 +12,36 @@ from typing import Any
 
 from kinesweep.config.loading import read_yaml, validate_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.training import TrainingConfig
-from kinesweep.interop.multimodalhugs_model_section import convert_model_section
-from kinesweep.interop.multimodalhugs_processor import flatten_processor
-from kinesweep.interop.multimodalhugs_unsupported_keys import explain_unsupported_key
+from kinesweep.core.errors import InputError
+from kinesweep.interop.multimodalhugs_inputs import CLASS_BY_MODALITY, read_processor
+from kinesweep.interop.multimodalhugs_model_section import convert_model_section, convert_tokenizer
+from kinesweep.interop.multimodalhugs_options import explain_unsupported_key
+from kinesweep.interop.multimodalhugs_sources import convert_inputs, pop_tables
+from kinesweep.interop.multimodalhugs_training import (
+    convert_augmentation,
+    convert_batch,
+    convert_checkpoints,
+    convert_evaluation,
+    convert_generation,
+    convert_tracking,
+    convert_training,
+)
 from kinesweep.interop.settings_section import SettingsSection
 
-# The recipe calls these metrics by other names.
-_METRIC_NAMES = {"sacrebleu": "bleu", "loss": "token_loss"}
+
+@dataclass(frozen=True)
+class ConvertedValues:
+    """Plain values of a recipe that has not been validated.
+
+    Attributes:
+        values: Plain values of the recipe.
+        unconverted: Dotted key that was not converted → its value and the reason.
+        notes: Remarks on settings that were converted but behave differently.
+    """
+
+    values: dict[str, Any]
+    unconverted: dict[str, str]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -36,166 +59,118 @@ class ConvertedMultimodalHugsSettings:
     notes: tuple[str, ...]
 
 
-def convert_multimodalhugs_settings(path: Path) -> ConvertedMultimodalHugsSettings:
+def convert_multimodalhugs_settings(
+    path: Path, task: str | None = None
+) -> ConvertedMultimodalHugsSettings:
     """Convert a MultimodalHugs YAML file into a recipe.
 
     Args:
         path: The settings file.
+        task: Task such as `video2text`, for files that do not state the modality of their inputs;
+            None: find it out.
 
     Returns:
         The recipe, the settings that were not converted, and remarks.
 
     Raises:
         ConfigError: If the file cannot be read or gives an invalid recipe; lists all problems.
-        InputError: If the settings are not for a pose-to-text model.
+        InputError: If the settings describe no training on a corpus, or inputs that no recipe has.
     """
-    settings = read_yaml(path)
-    data, model, training = (
-        SettingsSection(name, settings.pop(name, None)) for name in ("data", "model", "training")
+    converted = convert_to_values(path, task)
+    recipe = validate_config(Recipe, converted.values, f"the recipe of {path}")
+    return ConvertedMultimodalHugsSettings(recipe, converted.unconverted, converted.notes)
+
+
+def convert_to_values(path: Path, task: str | None = None) -> ConvertedValues:
+    """Convert a MultimodalHugs YAML file into plain values of a recipe, without validating them.
+
+    Args:
+        path: The settings file.
+        task: Task that the user gives; None: find it out.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+        InputError: If the settings describe no training on a corpus, or inputs that no recipe has.
+    """
+    return convert_settings(read_yaml(path), path, task)
+
+
+def convert_settings(settings: dict[str, Any], path: Path, task: str | None) -> ConvertedValues:
+    """Convert the plain values of MultimodalHugs settings to plain values of a recipe.
+
+    Args:
+        settings: Content of the file; emptied.
+        path: File that the settings come from; the recipe is named after it if they have no name.
+        task: Task that the user gives; None: find it out.
+
+    Raises:
+        InputError: If the settings describe no training on a corpus, or inputs that no recipe has.
+    """
+    _check_no_launcher_settings(settings, path)
+    data, model, training, common, setup = (
+        SettingsSection(name, settings.pop(name, None))
+        for name in ("data", "model", "training", "common", "setup")
     )
-    processor = flatten_processor(settings.pop("processor", None))
-    # No key of these sections has an equivalent, so all of them are reported as not converted.
-    ignored_section = SettingsSection(
-        "common", {**(settings.pop("common", None) or {}), **(settings.pop("setup", None) or {})}
+    tables = pop_tables(data)
+    processor = read_processor(
+        settings.pop("processor", None),
+        data,
+        model.peek_setting("feature_extractor_type") is not None,
+        task,
     )
     notes: list[str] = []
     name = training.pop_setting("run_name") or model.pop_setting("name", "model_name") or path.stem
-    training_values = _convert_training(training, notes)
+    pretrained = model.peek_setting("pretrained_backbone")
+    text_tokenizer, tokenizer = convert_tokenizer(data, processor.texts, pretrained, notes)
+    inputs = convert_inputs(processor.slots, tables, model, text_tokenizer, notes)
+    pose_slot = next((slot for slot in processor.slots if slot.modality == "pose"), None)
+    augmentation = {} if pose_slot is None else convert_augmentation(pose_slot.settings, notes)
+    training_values = convert_training(training, notes)
+    modality = processor.slots[0].modality
+    has_frames = modality in ("pose", "video", "features")
+    batch = convert_batch(data, training, has_frames, inputs.stride)
     values = {
         # Names of recipes allow only these characters.
         "name": "".join(
             character if character.isalnum() or character in "_.-" else "_"
             for character in str(name)
-        ),
-        "source": _convert_source(data, processor),
-        "features": _convert_features(processor),
-        "batch": _convert_batch(data, training),
-        "model": convert_model_section(model, data, processor, notes),
+        ).lstrip("_.-")
+        or "converted",
+        "source": inputs.source,
+        "features": inputs.features,
+        "batch": {**batch, **({"augmentation": augmentation} if augmentation else {})},
+        "model": {
+            **convert_model_section(model, tokenizer, modality == "text", notes),
+            **({} if inputs.vision is None else {"vision": inputs.vision}),
+        },
         "training": training_values,
-        "evaluation": _convert_evaluation(training, training_values["metric_for_best_model"]),
-        "generation": _convert_generation(training, model, notes),
+        "evaluation": convert_evaluation(training, training_values["metric_for_best_model"]),
+        "generation": convert_generation(training, model, notes),
+        **convert_checkpoints(training),
+        **convert_tracking(training),
     }
     # Every section has been read by now; what remains in it has no equivalent.
-    sections = (data, model, training, processor, ignored_section)
-    unread = {
-        **{
-            key: value
-            for section in sections
-            for key, value in section.get_unread_settings().items()
-        },
-        **settings,
-    }
+    sections = [(section, "") for section in (data, model, training, processor.texts)]
+    sections += [(section, "") for section in (common, setup, SettingsSection("", settings))]
+    sections += [(slot.settings, CLASS_BY_MODALITY[slot.modality]) for slot in processor.slots]
     unconverted = {
-        key: f"{value!r}, {explain_unsupported_key(key)}" for key, value in unread.items()
+        key.removeprefix("."): f"{value!r}, {explain_unsupported_key(key, class_name)}"
+        for section, class_name in sections
+        for key, value in section.get_unread_settings().items()
     }
-    return ConvertedMultimodalHugsSettings(
-        validate_config(Recipe, values, f"the recipe of {path}"), unconverted, tuple(notes)
-    )
+    return ConvertedValues(values, unconverted, tuple(notes))
 
 
-def _convert_source(data: SettingsSection, processor: SettingsSection) -> dict[str, Any]:
-    """Convert the tables of the splits and the time unit of segments to the `source` section.
+def _check_no_launcher_settings(settings: dict[str, Any], path: Path) -> None:
+    """Check that the file is not one of accelerate's, which starts a training on several GPUs.
 
-    The converted settings are removed from `data` and `processor`.
+    Raises:
+        InputError: If it is; says which settings of a recipe do the same.
     """
-    splits = {
-        split: data.pop_setting(f"{split}_metadata_file", f"{split}_metadata_dir")
-        for split in ("train", "validation", "test")
-    }
-    unit = str(processor.pop_setting("signal_start_end_unit", default="milliseconds")).lower()
-    time_unit = "frames" if "frame" in unit else "ms"
-    return {
-        "kind": "pose_tsv",
-        **{split: table for split, table in splits.items() if table},
-        "time_unit": time_unit,
-    }
-
-
-def _convert_features(processor: SettingsSection) -> dict[str, Any]:
-    """Convert the selection of points and frames to the `features` section.
-
-    The converted settings are removed from `processor`.
-    """
-    reduce_points = processor.pop_setting("reduce_holistic_poses", default=True)
-    stride = processor.pop_setting("skip_frames_stride") or 1  # null means every frame
-    return {"points": "holistic_178" if reduce_points else "all", "stride": stride}
-
-
-def _convert_batch(data: SettingsSection, training: SettingsSection) -> dict[str, Any]:
-    """Convert batch size, limits of clip lengths and loader workers to the `batch` section.
-
-    The converted settings are removed from `data` and `training`.
-    """
-    return {
-        # 8 is the default of Hugging Face's `TrainingArguments`.
-        "batch_size": training.pop_setting("per_device_train_batch_size", default=8),
-        "min_clip_frames": data.pop_setting("min_frames") or 1,
-        "max_clip_frames": data.pop_setting("max_frames"),
-        "loader_workers": training.pop_setting("dataloader_num_workers", default=0),
-    }
-
-
-def _convert_training(training: SettingsSection, notes: list[str]) -> dict[str, Any]:
-    """Convert the training arguments to the `training` section; append remarks to `notes`.
-
-    The converted settings are removed from `training`.
-    """
-    precision_flags = {name: training.pop_setting(name) for name in ("fp16", "bf16")}
-    # Hugging Face prefixes the metrics of evaluations with `eval_`.
-    metric = str(training.pop_setting("metric_for_best_model", default="bleu")).removeprefix(
-        "eval_"
-    )
-    values = {
-        "precision": next(
-            (name for name, is_enabled in precision_flags.items() if is_enabled), "fp32"
-        ),
-        "metric_for_best_model": _METRIC_NAMES.get(metric, metric),
-        "activation_checkpointing": training.pop_setting("gradient_checkpointing", default=False),
-        # The recipe has Hugging Face's names, so all other keys in common are copied.
-        **{
-            key: value
-            for key in TrainingConfig.model_fields
-            if (value := training.pop_setting(key)) is not None
-        },
-    }
-    if precision_flags["fp16"]:
-        notes.append(
-            "fp16 needs a GPU and overflows in T5; `training.precision: bf16` has neither problem"
+    if "distributed_type" in settings:
+        raise InputError(
+            f"`{path}` is a file of accelerate, which says how to start a training and not what to"
+            " train; a recipe does the same with `training.fsdp: true`, `resources.workers` (its"
+            f" `num_processes`, {settings.get('num_processes')}) and `training.precision`"
+            f" ({settings.get('mixed_precision')})"
         )
-    return values
-
-
-def _convert_evaluation(training: SettingsSection, best_metric: str) -> dict[str, Any]:
-    """Convert the metrics to the `evaluation` section.
-
-    Args:
-        training: The `training` section of MultimodalHugs; converted settings are removed from it.
-        best_metric: Metric that selects the best checkpoint, in the recipe's name; it is added to
-            the metrics.
-    """
-    metric_names = training.pop_setting("metric_name", default="sacrebleu,chrf")
-    if isinstance(metric_names, str):
-        metric_names = metric_names.split(",")
-    metrics = [_METRIC_NAMES.get(name.strip(), name.strip()) for name in metric_names]
-    # `token_loss` is computed in every evaluation and is no name of a metric in the recipe.
-    best_metrics = [] if best_metric == "token_loss" else [best_metric]
-    return {"metrics": list(dict.fromkeys([*metrics, *best_metrics]))}
-
-
-def _convert_generation(
-    training: SettingsSection, model: SettingsSection, notes: list[str]
-) -> dict[str, Any]:
-    """Convert the number of beams and the output length to the `generation` section.
-
-    The converted settings are removed from `training` and `model`.
-
-    Args:
-        training: The `training` section of MultimodalHugs.
-        model: The `model` section of MultimodalHugs.
-        notes: List to which remarks are appended.
-    """
-    num_beams = training.pop_setting("generation_num_beams", "num_beams")
-    max_length = training.pop_setting("generation_max_length") or model.pop_setting("max_length")
-    notes.append("the number of beams takes effect; MultimodalHugs ignored it")
-    values = {"num_beams": num_beams, "max_new_tokens": max_length}
-    return {key: value for key, value in values.items() if value}

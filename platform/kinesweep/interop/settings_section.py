@@ -30,6 +30,14 @@ class SettingsSection:
         non_null_values = [value for value in values if value is not None]
         return non_null_values[0] if non_null_values else default
 
+    def peek_setting(self, name: str) -> Any:
+        """Return the value of a setting without removing it; None if it is missing."""
+        return self._unread.get(name)
+
+    def restore_setting(self, name: str, value: Any) -> None:
+        """Put a setting back that turned out to have no equivalent, so that it is reported."""
+        self._unread[name] = value
+
     def pop_section(self, name: str) -> "SettingsSection":
         """Remove a nested section and return it; it is empty if there is no such section."""
         return SettingsSection(f"{self.name}.{name}", self._unread.pop(name, None))

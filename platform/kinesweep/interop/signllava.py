@@ -60,7 +60,7 @@ def import_sign_llava_projectors(
             " projectors` and `model.backbone.pretrained` in the recipe"
         )
     tensors = read_checkpoint_tensors(path, "module")
-    stream_names = build_features(recipe.features).streams
+    stream_names = build_features(recipe.single_features).streams
     layers = {name: _find_layer_prefixes(tensors, name) for name in stream_names}
     _check_tensor_streams(tensors, layers, path)
     # `has_frozen_base` guarantees a pretrained backbone; the empty text only satisfies the type

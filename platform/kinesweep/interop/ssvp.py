@@ -102,7 +102,7 @@ def import_ssvp(
         recipe.model, tokenizer_name, texts, recipe.generation.truecase
     )
     # SSVP-SLT has exactly one stream, that of the video features.
-    (stream,) = build_features(recipe.features).streams
+    (stream,) = build_features(recipe.single_features).streams
     renamed_tensors = rename_state_dict_keys(
         tensors, _get_key_renames(tensors, stream), _COMPUTED_KEYS
     )

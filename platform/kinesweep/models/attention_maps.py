@@ -149,6 +149,11 @@ def _build_spans(
         source_spans: tuple[SourceSpan, ...] = ()
         if kind == "stream":
             num_frames = int(batch.frame_masks[name][row].sum())
+            if count and not num_frames:  # channel fusion has the length of another stream
+                name = fusion.find_length_stream(
+                    [other for other, mask in batch.frame_masks.items() if mask[row].any()]
+                )
+                num_frames = int(batch.frame_masks[name][row].sum())
             # With few positions, the model truncates streams, which leaves `count` vectors.
             source_spans = tuple(model.get_source_spans(name, num_frames)[:count])
         spans.append(AttentionSpan(kind, first, first + count, name, source_spans))
@@ -169,6 +174,8 @@ def _compute_joint_weights(model: Translator, batch: Batch, row: int) -> dict[st
         if hasattr(encoder, "compute_joint_attention"):
             mask_BT = batch.frame_masks[name][row : row + 1]
             length = int(mask_BT.sum())
+            if not length:
+                continue  # the clip lacks this stream
             x_BTD = batch.streams[name][row : row + 1, :length]
             joint_weights[name] = encoder.compute_joint_attention(
                 x_BTD, mask_BT[:, :length]

@@ -14,11 +14,12 @@ batch; here a row in a batch equals the row alone.
 Shapes: B clips, S streams, N concatenated vectors, M longest row, E width.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from kinesweep.config.recipe.model.fusion import ChannelFusionConfig, FusionConfig, TimeFusionConfig
 from kinesweep.models.resampling import resample_vectors
@@ -27,7 +28,8 @@ MaskedVectors = tuple[Tensor, Tensor]
 """Vectors (B, N, E) and their mask, bool (B, N), True for real vectors."""
 
 TruncateMasks = Callable[[Mapping[str, Tensor], int], Mapping[str, Tensor]]
-"""Function (stream → mask, vectors that fusion adds to each clip) → masks after truncation."""
+"""Function (stream → mask, vectors that fusion adds to each stream of a clip) → masks after
+truncation."""
 
 # Standard deviation of separators that are not redrawn by `init_from_embeddings`; the default of
 # Hugging Face.
@@ -85,7 +87,7 @@ class TimeFusion(nn.Module):
         """
         # Truncate before dropping streams, so that training keeps what generation keeps.
         masks = truncate_masks(
-            {name: mask for name, (_, mask) in frames.items()}, len(self.separators)
+            {name: mask for name, (_, mask) in frames.items()}, int(bool(self.separators))
         )
         is_kept_BS = self._draw_kept_streams(masks)
         parts: list[MaskedVectors] = []
@@ -99,7 +101,7 @@ class TimeFusion(nn.Module):
         return parts
 
     def _draw_kept_streams(self, masks: Mapping[str, Tensor]) -> Tensor:
-        """Draw which streams are kept, bool (B, S); all of them in evaluation mode."""
+        """Draw which streams are kept, bool (B, S); in evaluation mode all that a clip has."""
         return draw_kept_streams(masks, self.stream_dropout if self.training else 0.0)
 
 
@@ -121,6 +123,7 @@ class ChannelFusion(nn.Module):
         self.stream_dropout = config.stream_dropout
         self.resample = config.resample
         self.length_of = config.length_of or streams[0]
+        self.streams = tuple(streams)
         self.project = nn.Linear(len(streams) * out, out)
 
     @property
@@ -143,7 +146,7 @@ class ChannelFusion(nn.Module):
             A list of one pair: the vectors (B, N, E) and their mask.
         """
         masks = {name: mask for name, (_, mask) in frames.items()}
-        mask_BN = masks[self.length_of]
+        mask_BN = self._get_length_mask(masks)
         is_kept_BS = draw_kept_streams(masks, self.stream_dropout if self.training else 0.0)
         resampled = [
             resample_vectors(x_BNE, masks[name], mask_BN, self.resample).masked_fill(
@@ -153,6 +156,34 @@ class ChannelFusion(nn.Module):
         ]
         x_BNE = self.project(torch.cat(resampled, dim=2))
         return [(x_BNE, truncate_masks({self.length_of: mask_BN}, 0)[self.length_of])]
+
+    def find_length_stream(self, available: Collection[str]) -> str:
+        """Return the stream whose length a clip gets: `length_of`, or the first that it has.
+
+        Args:
+            available: Streams that the clip has, at least one.
+        """
+        return next(name for name in (self.length_of, *self.streams) if name in available)
+
+    def _get_length_mask(self, masks: Mapping[str, Tensor]) -> Tensor:
+        """Return the mask whose length each clip gets; see `find_length_stream`.
+
+        Args:
+            masks: Stream → mask, bool (B, N).
+        """
+        mask_BN = masks[self.length_of]
+        if len(masks) == 1 or bool(mask_BN.any(dim=1).all()):
+            return mask_BN
+        longest = max(mask.shape[1] for mask in masks.values())
+        padded = {
+            name: functional.pad(mask, (0, longest - mask.shape[1])) for name, mask in masks.items()
+        }
+        mask_BN = padded[self.length_of]
+        for name in self.streams:
+            is_absent_B1 = ~mask_BN.any(dim=1, keepdim=True)
+            mask_BN = torch.where(is_absent_B1, padded[name], mask_BN)
+        # Clips without a fallback stream may be the only long ones.
+        return mask_BN[:, : int(mask_BN.sum(dim=1).max())]
 
 
 FUSIONS: dict[str, Callable[[Any, Sequence[str], int], nn.Module]] = {
@@ -176,17 +207,19 @@ def draw_kept_streams(masks: Mapping[str, Tensor], dropout: float) -> Tensor:
     """Draw which streams of each clip are kept, bool (B, S), from torch's generator.
 
     Each stream is dropped with probability `dropout`. If all of a clip's streams would be dropped,
-    one is kept, each with equal probability. Without dropout no random numbers are drawn.
+    one is kept, each with equal probability. Streams that a clip lacks are never kept. Without
+    dropout no random numbers are drawn.
 
     Args:
         masks: Stream → mask, bool (B, N), from which number of clips and device are taken.
         dropout: Probability, 0 to 1.
     """
-    first_BN = next(iter(masks.values()))
-    shape = (len(first_BN), len(masks))
+    is_present_BS = torch.stack([mask.any(dim=1) for mask in masks.values()], dim=1)
     if not dropout:
-        return first_BN.new_ones(shape)
-    drawn_BS = torch.rand(shape, device=first_BN.device)
+        return is_present_BS
+    drawn_BS = torch.rand(is_present_BS.shape, device=is_present_BS.device)
+    # Below every threshold, and never the largest number of a clip.
+    drawn_BS = drawn_BS.masked_fill(~is_present_BS, -1)
     # Always keep the stream with the largest number: if all are below the threshold, each stream
     # is the largest equally often, and otherwise it is kept anyway.
     return (drawn_BS >= dropout).scatter(1, drawn_BS.argmax(dim=1, keepdim=True), True)

@@ -168,12 +168,15 @@ class LengthBudget:
     clip_names: Sequence[str]
     truncation_stats: dict[str, TruncationStats]
 
-    def truncate_masks(self, masks: Mapping[str, Tensor], num_added: int) -> dict[str, Tensor]:
+    def truncate_masks(
+        self, masks: Mapping[str, Tensor], num_added_per_stream: int
+    ) -> dict[str, Tensor]:
         """Truncate the masks of all streams to the budget and count what was removed.
 
         Args:
             masks: Stream → mask, bool (B, N), True on the left only.
-            num_added: Vectors that fusion adds to each clip, such as separators.
+            num_added_per_stream: Vectors that fusion adds to each stream that a clip has, such as
+                its separator.
 
         Returns:
             Stream → truncated mask, bool (B, N).
@@ -185,7 +188,11 @@ class LengthBudget:
         lengths_BS = torch.stack([mask.sum(dim=1) for mask in masks.values()], dim=1).tolist()
         kept_lengths_BS = [
             compute_truncated_lengths(
-                lengths, num_others + num_added, self.reserve, self.limit, clip_name
+                lengths,
+                num_others + num_added_per_stream * sum(map(bool, lengths)),
+                self.reserve,
+                self.limit,
+                clip_name,
             )
             for lengths, num_others, clip_name in zip(
                 lengths_BS, self.num_other_vectors, self.clip_names, strict=True

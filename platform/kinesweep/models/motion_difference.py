@@ -15,6 +15,7 @@ Shapes: B clips, T frames, D features, N vectors, E width.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch.nn import functional
 
 from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
 from kinesweep.core.errors import InputError
+from kinesweep.models.encoders.present_clips import encode_present_clips
 from kinesweep.models.fusion import MaskedVectors
 
 # Standard deviation of the initial weights of the second input, r or x - r. At a width of 512 it
@@ -108,6 +110,8 @@ def encode_streams(
 ) -> dict[str, MaskedVectors]:
     """Encode all streams; a stream with reference motions is combined with them.
 
+    An encoder reads only the clips that have its stream.
+
     Args:
         encoders: Stream → encoder.
         motion_difference: Module that compares one stream with its reference motions; None: no
@@ -121,13 +125,40 @@ def encode_streams(
     Raises:
         InputError: If a clip and its reference motion differ in length.
     """
-    compared_stream = None if motion_difference is None else motion_difference.config.stream
-    return {
-        name: motion_difference(encoder, streams, masks)
-        if motion_difference is not None and name == compared_stream
-        else encoder(streams[name], masks[name])
-        for name, encoder in encoders.items()
-    }
+    encoded = {}
+    for name, encoder in encoders.items():
+        if motion_difference is not None and name == motion_difference.config.stream:
+            encode = partial(motion_difference, encoder)
+            read = {
+                key: streams[key]
+                for key in (name, motion_difference.config.against)
+                if key in streams
+            }
+        else:
+            encode = partial(_encode_stream, encoder, name)
+            read = {name: streams[name]}
+        read_masks = {key: masks[key] for key in read}
+        # A model with one stream reads no clip without it, and need not look at the masks.
+        if len(encoders) == 1:
+            encoded[name] = encode(read, read_masks)
+        else:
+            encoded[name] = encode_present_clips(encode, encoder, read, read_masks)
+    return encoded
+
+
+def _encode_stream(
+    encoder: nn.Module, name: str, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+) -> MaskedVectors:
+    """Encode one stream of a batch.
+
+    Args:
+        encoder: Encoder of the stream.
+        name: Name of the stream.
+        streams: Name → features (B, T, D).
+        masks: Name → mask, bool (B, T).
+    """
+    vectors: MaskedVectors = encoder(streams[name], masks[name])
+    return vectors
 
 
 def check_equal_lengths(

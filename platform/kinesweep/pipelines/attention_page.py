@@ -13,6 +13,7 @@ from typing import Any
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.schema import StreamSchema
+from kinesweep.data.absent_streams import fill_absent_streams
 from kinesweep.data.collate import BatchItem
 from kinesweep.evaluation.attention_inference import (
     TranslationWithAttention,
@@ -101,7 +102,9 @@ def build_attention_page(
         InputError: If the clip does not fit the model, or if the model does not expose attention.
     """
     layout_streams = [
-        name for name, stream in store.schema.streams.items() if stream.layout is not None
+        name
+        for name, stream in store.schema.streams.items()
+        if stream.layout is not None and name in record.lengths
     ]
     context = loaded.recipe.context
     # A single clip has no earlier hypotheses, so `build_item` uses the references as context.
@@ -189,7 +192,7 @@ def _build_page_from_file(model_dir: Path, file: Path) -> AttentionPage:
     """
     bundle = _load_bundle(model_dir)
     recipe = bundle.loaded.recipe
-    inputs = find_inputs([file], recipe.corpora[0])
+    inputs = find_inputs([file], recipe.corpora[0], parts=bundle.parts)
     if len(inputs) != 1:
         raise InputError(f"`{file}` holds {len(inputs)} clips; an attention page shows one clip")
     clip_name, model_input = inputs[0]
@@ -199,7 +202,12 @@ def _build_page_from_file(model_dir: Path, file: Path) -> AttentionPage:
         clip=clip_name,
         model=get_model_display_name(model_dir),
         translation=translate_with_attention(
-            bundle.loaded, BatchItem(clip_name, streams, bundle.build_prompt_tokens(model_input))
+            bundle.loaded,
+            BatchItem(
+                clip_name,
+                fill_absent_streams(streams, bundle.stream_schemas),
+                bundle.build_prompt_tokens(model_input),
+            ),
         ),
         rates_hz={stream: feature.rate_hz for stream, feature in features.items()},
         lengths={stream: len(x_TD) for stream, x_TD in streams.items()},

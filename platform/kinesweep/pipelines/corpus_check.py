@@ -14,6 +14,7 @@ from typing import Any
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
+from kinesweep.config.recipe.sources.part_sources import find_part_corpora
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip, CorpusWarning, InvalidRow
 from kinesweep.core.html_table import format_html_table
@@ -30,6 +31,12 @@ from kinesweep.features.quality.split_quality import (
 )
 from kinesweep.sources import Source, build_source
 from kinesweep.sources.splitting.split_overlap import OverlapReport, compute_clip_overlaps
+from kinesweep.store.combined.clip_join import (
+    ListedPart,
+    find_missing_streams,
+    list_corpus,
+    merge_dropped_rows,
+)
 from kinesweep.store.extraction.clip_check import CheckedClip, check_clips
 from kinesweep.store.extraction.clip_processor import ClipProcessor
 from kinesweep.store.extraction.drop_policy import find_policy_violations
@@ -63,6 +70,7 @@ class CorpusCheck:
         quality: Split → detection rates and frame rates of its poses; empty for other media.
         not_checked: Explanation of what `extract` computes and the check does not; empty if the
             check is complete.
+        clips: Clips that `extract` would store.
     """
 
     problems: list[InvalidRow]
@@ -72,6 +80,7 @@ class CorpusCheck:
     warnings: list[CorpusWarning] = field(default_factory=list)
     quality: dict[str, SplitQuality] = field(default_factory=dict)
     not_checked: str = ""
+    clips: list[Clip] = field(default_factory=list)
 
     @property
     def invalid_rows(self) -> list[InvalidRow]:
@@ -142,9 +151,11 @@ def check_corpus(
         InputError: If the features cannot be computed for any clip, for example because an
             embedder is missing.
     """
+    if recipe.part_recipes:
+        return _check_parts(recipe, progress, decode)
     source = build_source(recipe.effective_source)
     rows = source.read_all_rows()
-    features, video_note, image_note = recipe.features, "", ""
+    features, video_note, image_note = recipe.single_features, "", ""
     if isinstance(features, VideoFeaturesConfig | FramesFeaturesConfig):
         # Loads PyAV, which other corpora do not need.
         from kinesweep.store.extraction.video_check import check_videos
@@ -180,6 +191,60 @@ def check_corpus(
         ],
         quality=compute_quality(items),
         not_checked=video_note or image_note,
+        clips=[item.clip for item in checked],
+    )
+
+
+def _check_parts(
+    recipe: Recipe, progress: Callable[[int, int], object] | None, decode: bool
+) -> CorpusCheck:
+    """Check the corpus for each part of a recipe's features, and what their join would drop.
+
+    Args:
+        recipe: Recipe with several parts of features.
+        progress: Function to call after each clip of each part.
+        decode: Whether to decode every frame of a video.
+    """
+    checks = {
+        part: check_corpus(part_recipe, progress, decode)
+        for part, part_recipe in recipe.part_recipes
+    }
+    parts = [
+        ListedPart(
+            part.name,
+            check.clips,
+            find_part_corpora(recipe.source, part),
+            defines_corpus=part.source is None,
+        )
+        for part, check in checks.items()
+    ]
+    corpus = list_corpus(parts)
+    known_ids = {clip.id for clip in corpus} | {
+        row.clip_id for part, c in checks.items() if part.source is None for row in c.problems
+    }
+    problems = merge_dropped_rows(
+        [(part.name, c.problems) for part, c in checks.items()], known_ids
+    )
+    problems += find_missing_streams(parts, {row.clip_id for row in problems})
+    dropped_ids = {row.clip_id for row in problems}
+    clips = [clip for clip in corpus if clip.id not in dropped_ids]
+    counts = dict.fromkeys(build_source(recipe.effective_source).list_splits(), 0)
+    for clip in clips:
+        counts[clip.split] += 1
+    first = next(iter(checks.values()))
+    return CorpusCheck(
+        problems=problems,
+        overlaps=first.overlaps,
+        table_errors=list(dict.fromkeys(row for c in checks.values() for row in c.table_errors)),
+        violations=find_policy_violations(
+            problems, counts, recipe.store.max_dropped_share, recipe.required_splits
+        ),
+        warnings=list(dict.fromkeys(item for c in checks.values() for item in c.warnings)),
+        quality=next((c.quality for c in checks.values() if c.quality), {}),
+        not_checked="; ".join(
+            dict.fromkeys(c.not_checked for c in checks.values() if c.not_checked)
+        ),
+        clips=clips,
     )
 
 

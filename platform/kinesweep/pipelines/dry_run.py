@@ -46,7 +46,12 @@ logger = logging.getLogger(__name__)
 NUM_CLIPS = 10
 _NUM_TRIALS = 2
 # A dry sweep does not search these parameters: they would make it long or require a GPU.
-_FIXED_PARAMETERS = frozenset({"training.max_steps", "training.eval_steps", "training.precision"})
+_FIXED_PARAMETERS = frozenset(
+    {
+        *("training.max_steps", "training.num_train_epochs", "training.precision"),
+        *("training.eval_steps", "training.eval_epochs"),
+    }
+)
 # Overrides that make a dry run short and possible without a GPU.
 _DRY_RUN_OVERRIDES = (
     f"source.max_clips={NUM_CLIPS}",

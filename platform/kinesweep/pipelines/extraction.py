@@ -26,9 +26,9 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
     """Extract the features of a recipe's corpus, or open the store if they exist.
 
     With `source.videos`, missing poses are estimated first. This process is connected to Ray if it
-    is used. Logs the plan of the extraction; afterwards the numbers of dropped clips by reason,
-    warnings about the media, clips that are their own reference motion, and the overlap of train
-    with other splits.
+    is used. Several parts of features are extracted one after the other and combined. Logs the plan
+    of the extraction; afterwards the numbers of dropped clips by reason, warnings about the media,
+    clips that are their own reference motion, and the overlap of train with other splits.
 
     Args:
         recipe: Recipe of the corpus and its features.
@@ -43,9 +43,57 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
         StoreError: If too many clips are dropped, if there is too little disk space, or if the
             existing store is damaged.
     """
-    from kinesweep.features.quality.corpus_findings import format_warning_lines
+    if not recipe.part_recipes:
+        store = _extract_single_features(recipe, on_ray)
+    else:
+        store = _extract_parts(recipe, on_ray)
+    _log_train_leakage(recipe)
+    return store
+
+
+def _extract_parts(recipe: Recipe, on_ray: bool) -> Store:
+    """Extract the parts of a recipe's features, log each, and combine their stores.
+
+    Args:
+        recipe: Recipe with several parts of features.
+        on_ray: Whether Ray Data distributes the work.
+    """
+    from kinesweep.store.combined.clip_join import ClipJoin
+    from kinesweep.store.combined.combine import combine_part_stores
+    from kinesweep.store.extraction.drop_policy import count_drop_reasons
+
+    names = iter([part.name for part, _ in recipe.part_recipes])
+
+    def extract_part(part_recipe: Recipe) -> Store:
+        """Extract the next part."""
+        logger.info(f"stream `{next(names)}`:")
+        return _extract_single_features(part_recipe, on_ray)
+
+    def log_join(join: ClipJoin) -> None:
+        """Log what combining the parts lost."""
+        counts = ", ".join(f"{split} {len(clips)}" for split, clips in join.clips.items())
+        logger.info(f"clips that have all streams: {counts}")
+        for reason, count in count_drop_reasons(join.dropped_rows).items():
+            logger.info(f"dropped {count}: {reason}")
+        for stream, count in join.ignored_counts.items():
+            logger.info(f"{count} clips of the source of `{stream}` are not in the corpus")
+
+    return combine_part_stores(recipe, extract_part, log_join)
+
+
+def _log_train_leakage(recipe: Recipe) -> None:
+    """Log the overlap of train with other splits of a recipe's corpus."""
     from kinesweep.sources import build_source
     from kinesweep.sources.splitting.split_overlap import compute_overlaps
+
+    for line in compute_overlaps(build_source(recipe.effective_source)).format_train_leakage():
+        logger.info(line)
+
+
+def _extract_single_features(recipe: Recipe, on_ray: bool) -> Store:
+    """Extract the features of a recipe that has one kind, as `extract_features` describes."""
+    from kinesweep.features.quality.corpus_findings import format_warning_lines
+    from kinesweep.sources import build_source
     from kinesweep.store.inspect.show import describe_self_comparisons
     from kinesweep.store.inspect.warnings import find_store_warnings
 
@@ -68,7 +116,6 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
         )
     for reason, count in summarize_store(store)["dropped"].items():
         logger.info(f"dropped {count}: {reason}")
-    source = build_source(recipe.effective_source)
     warnings = find_store_warnings(store)
     # A store whose videos were read earlier has been warned about then.
     if (
@@ -76,13 +123,11 @@ def extract_features(recipe: Recipe, on_ray: bool = True) -> Store:
         and store.extraction
         and store.extraction.computed
     ):
-        warnings += _find_video_warnings(source, store)
+        warnings += _find_video_warnings(build_source(recipe.effective_source), store)
     for line in format_warning_lines(warnings):
         logger.warning(line)
     if self_reference_note := describe_self_comparisons(store):
         logger.info(self_reference_note)
-    for line in compute_overlaps(source).format_train_leakage():
-        logger.info(line)
     return store
 
 
@@ -122,6 +167,11 @@ def open_existing_store(recipe: Recipe) -> Store:
     # The corpus may have been moved since its extraction.
     if (videos := find_video_source(recipe)) is not None:
         record_video_source(summary.folder, videos)
+    if recipe.part_recipes:
+        # Every part exists, so this only joins their clips.
+        from kinesweep.store.extraction.build import extract_locally
+
+        return extract_locally(recipe)
     return open_store(summary.folder)
 
 

@@ -35,7 +35,7 @@ def train_embedding_recipe(
         ResourceError: If a GPU is requested but none is available.
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped or if there is too little disk space.
-        TrackingError: If `tracking` is `mlflow` and no server can be used.
+        TrackingError: If a tracker that `tracking` names cannot be used.
         TrainingError: If the run diverged.
     """
     corpus_recipe = recipe.corpus_recipe

@@ -89,13 +89,16 @@ def estimate_corpus_poses(recipe: Recipe) -> None:
 def estimate_remaining_pose_seconds(recipe: Recipe) -> float:
     """Estimate the seconds to estimate a recipe's missing poses on the connected Ray cluster.
 
-    The result is based on the mean time of finished videos. It is 0 if no poses are missing, if no
+    The result is based on the mean time of finished videos; for several parts of features, it is
+    the sum of all. It is 0 if no poses are missing, if no
     video is finished, or without `source.videos`.
 
     Raises:
         InputError: If the estimator does not exist, or if `source.videos` has no video of a clip.
         SourceError: If the tables of the corpus have errors.
     """
+    if recipe.part_recipes:
+        return sum(estimate_remaining_pose_seconds(part) for _, part in recipe.part_recipes)
     if recipe.pose_estimation_source is None:
         return 0.0
     spec, fps = _find_recipe_estimator(recipe), recipe.pose_estimation_source.fps

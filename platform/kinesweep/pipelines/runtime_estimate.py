@@ -17,6 +17,7 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.units import format_duration
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
 from kinesweep.data.length_limits import count_clip_frames, filter_clips_by_length
+from kinesweep.data.run_length.step_counts import count_steps_per_epoch, resolve_steps
 from kinesweep.features import build_features
 from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.pose_estimation import estimate_remaining_pose_seconds
@@ -98,10 +99,14 @@ def estimate_extraction_seconds(recipe: Recipe) -> float:
     Raises:
         SourceError: If the corpus as a whole is invalid.
     """
+    if recipe.part_recipes:
+        return sum(
+            estimate_extraction_seconds(part_recipe) for _, part_recipe in recipe.part_recipes
+        )
     summary = summarize_extraction_plan(recipe)
     if summary.exists or not summary.num_to_compute:
         return 0.0
-    source, features = build_source(recipe.effective_source), build_features(recipe.features)
+    source, features = build_source(recipe.effective_source), build_features(recipe.single_features)
     all_clips = (clip for split in source.list_splits() for clip in source.list_clips(split))
     # Measured one clip after the other; Ray Data distributes the clips over all cores.
     start_time, num_read = time.perf_counter(), 0
@@ -130,12 +135,17 @@ def estimate_run_duration(recipe: Recipe, dry_store: Store, timing: StepTiming) 
             or if the corpus has no split `train` or `validation`.
         SourceError: If the corpus as a whole is invalid.
     """
-    training, batch_config = recipe.training, recipe.effective_batch
+    batch_config = recipe.effective_batch
     source = build_source(recipe.effective_source)
     num_train_clips, num_validation_clips = (
         len(source.list_clips(split)) for split in ("train", "validation")
     )
     batch_size = batch_config.batch_size or _estimate_batch_size(batch_config, dry_store)
+    # The length limits could exclude clips, so this is an upper limit, as all of the estimate.
+    num_batches = math.ceil(num_train_clips / batch_size)
+    training = resolve_steps(
+        recipe.training, count_steps_per_epoch(recipe, num_batches, recipe.resources.workers)
+    )
     samples_per_step = (
         min(batch_size, num_train_clips)
         * training.gradient_accumulation_steps

@@ -13,8 +13,9 @@ from kinesweep.core.paths import get_state_dir
 from kinesweep.core.provenance import collect_provenance
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.sweeps.journal.run_folders import parse_run_name
-from kinesweep.tracking.backends import Tracker, resolve_tracker
-from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+from kinesweep.tracking.backends import Tracker
+from kinesweep.tracking.queued_run_logger import RunIdentifiers
+from kinesweep.tracking.resolution import resolve_tracker
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +34,11 @@ def create_tracker(recipe: Recipe, experiment: str, folder: Path) -> Tracker:
 
     Args:
         recipe: Recipe with the `tracking` setting.
-        experiment: Name of the MLflow experiment.
+        experiment: Name of the MLflow experiment and the W&B project.
         folder: Folder that is searched for unsent records.
 
     Raises:
-        TrackingError: If `tracking` is `mlflow` and no server can be used.
+        TrackingError: If a tracker that `tracking` names cannot be used.
     """
     tracker = resolve_tracker(recipe.tracking, get_state_dir(), experiment)
     if tracker.notice:
@@ -46,7 +47,7 @@ def create_tracker(recipe: Recipe, experiment: str, folder: Path) -> Tracker:
         logger.info(_REFERENCE_CONTEXT_WARNING)
     num_pending = tracker.flush_pending(folder)
     if num_pending:
-        logger.info(f"{num_pending} records in {folder} are waiting for the MLflow server")
+        logger.info(f"{num_pending} records in {folder} are waiting for their tracker")
     return tracker
 
 
@@ -57,7 +58,7 @@ class RunLogOpener:
     Attributes:
         tracker: Tracker that records the runs.
         recipe: Recipe whose parameters are logged for every run.
-        parent: Key of the sweep's MLflow run, the path of the sweep's folder; None: the runs do not
+        parent: Key of the sweep's own run, the path of the sweep's folder; None: the runs do not
             belong to a sweep.
     """
 

@@ -9,6 +9,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import get_state_dir
 from kinesweep.core.scores import format_scores
+from kinesweep.data.run_length.step_counts import resolve_training
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
 from kinesweep.store import Store
@@ -23,8 +24,8 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
 
     A run that failed is an error, also if it failed in an earlier call.
 
-    Both ways give bit-identical results. Logs what `extract_features` and `create_tracker` log, and
-    in this process the scores of each evaluation.
+    Both ways give bit-identical results. Logs what `extract_features` and `create_tracker` log, the
+    numbers of steps, and in this process the scores of each evaluation.
 
     Args:
         recipe: Recipe of the run.
@@ -41,10 +42,12 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
             disk or the memory is too small.
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped or if there is too little disk space.
-        TrackingError: If `tracking` is `mlflow` and no server can be used.
+        TrackingError: If a tracker that `tracking` names cannot be used.
         TrainingError: If the run diverged or its workers were killed twice.
     """
     store = extract_features(recipe, on_ray)
+    training = resolve_training(recipe, store, recipe.resources.workers if on_ray else 1)
+    logger.info(f"training for at most {training.format_step_counts()}")
     name = make_run_name(recipe, store)
     run_dir = (folder or get_state_dir() / "runs" / name).absolute()
     if overwrite:

@@ -12,7 +12,7 @@ from itertools import product
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import BatchConfig
-from kinesweep.config.recipe.source import FeaturesConfig
+from kinesweep.config.recipe.features.combined import RecipeFeaturesConfig
 from kinesweep.core.errors import ConfigError, StoreError
 from kinesweep.data.length_limits import filter_clips_by_length
 from kinesweep.store import Store
@@ -36,7 +36,7 @@ class FeatureStores:
     by_settings: Mapping[str, Store]
 
     @classmethod
-    def from_store(cls, features: FeaturesConfig, store: Store) -> "FeatureStores":
+    def from_store(cls, features: RecipeFeaturesConfig, store: Store) -> "FeatureStores":
         """Build the stores of a sweep with a single feature store.
 
         Args:
@@ -45,7 +45,7 @@ class FeatureStores:
         """
         return cls(store, {_serialize_features(features): store})
 
-    def get_store(self, features: FeaturesConfig) -> Store:
+    def get_store(self, features: RecipeFeaturesConfig) -> Store:
         """Return the store that was extracted with the given feature settings.
 
         Raises:
@@ -77,6 +77,8 @@ def extract_all_features(
     """
     base = extract(recipe)
     by_settings = {_serialize_features(recipe.features): base}
+    # Limits of streams that a combination does not select do not apply to its store.
+    batches = {_serialize_features(recipe.features): recipe.effective_batch}
     for values in _iter_feature_values(space):
         try:
             variant = apply_overrides(recipe, values)
@@ -86,12 +88,12 @@ def extract_all_features(
         # Different values can lead to equal feature settings.
         if settings not in by_settings:
             by_settings[settings] = extract(variant)
+            batches[settings] = variant.effective_batch
     # Compared on the clips within the recipe's limits, because only these are scored.
-    batch = recipe.effective_batch
     for settings, store in by_settings.items():
         for split in _COMPARED_SPLITS:
-            base_ids = _get_scored_clip_ids(base, split, batch)
-            unshared_ids = base_ids ^ _get_scored_clip_ids(store, split, batch)
+            base_ids = _get_scored_clip_ids(base, split, recipe.effective_batch)
+            unshared_ids = base_ids ^ _get_scored_clip_ids(store, split, batches[settings])
             if unshared_ids:
                 raise StoreError(
                     f"features {settings} and the recipe's features have different clips in"
@@ -112,7 +114,7 @@ def _iter_feature_values(space: SearchSpace) -> Iterator[Values]:
         yield dict(zip(names, choices, strict=True))
 
 
-def _serialize_features(features: FeaturesConfig) -> str:
+def _serialize_features(features: RecipeFeaturesConfig) -> str:
     """Return feature settings as JSON, the key of their store in `FeatureStores.by_settings`."""
     return features.model_dump_json()
 

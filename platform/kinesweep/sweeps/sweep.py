@@ -6,6 +6,7 @@ crash. Runs are in `runs/CONFIG-sSEED` and resume from their own checkpoints.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError, TrainingError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.paths import compute_directory_size
-from kinesweep.evaluation.tokenization.protocol import resolve_protocol
+from kinesweep.data.run_length.step_counts import TrainingResolver
+from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.job_factory import JobFactory, RunLoggerFactory
 from kinesweep.sweeps.journal.journal import Journal
@@ -77,6 +79,9 @@ class Sweep:
         space_settings = self.space.model_dump(
             mode="json", exclude={"recipe": True, "budget": True, "search": {"trials"}}
         )
+        if self.space.pruner.mode is None:
+            # Identities from before the key existed stay valid.
+            del space_settings["pruner"]["mode"]
         identity_fields: dict[str, Any] = {
             "space": space_settings,
             "recipe": self.compute_config_hash(self.recipe),
@@ -98,6 +103,13 @@ class Sweep:
             KeyError: If the sweep has no store with the recipe's feature settings.
         """
         return recipe.compute_config_hash(self.stores.get_store(recipe.features).fingerprint)
+
+    @cached_property
+    def resolve_training(self) -> TrainingResolver:
+        """Function from a recipe of this sweep to its training settings, resolved to steps."""
+        return TrainingResolver(
+            lambda recipe: self.stores.get_store(recipe.features), self.space.resources.workers
+        )
 
     def get_run_folder(self, values: Values, seed: int) -> Path:
         """Return the folder of the run with the given values and seed, whether or not it exists.
@@ -140,7 +152,7 @@ def _run_all(
 ) -> SweepOutcome:
     """Write `sweep.json`, run or resume all steps of a sweep, and return the outcome."""
     # First, because texts in several scripts need a setting; each trial would fail with that error.
-    protocol = resolve_protocol(sweep.recipe.evaluation, sweep.stores.base)
+    evaluation = resolve_evaluation(sweep.recipe.evaluation, sweep.stores.base)
     if journal.start_session(sweep.identity, sweep.space.question):
         sweep.on_message(f"resuming the sweep in {sweep.folder}")
     # Written before the search, so that the table of a sweep in progress can be built.
@@ -156,7 +168,9 @@ def _run_all(
     results = _run_finals(sweep, journal, runner, finalists)
     if not any(f.ranked and len(results[f.name]) >= NUM_RANKING_SEEDS for f in finalists):
         raise TrainingError(explain_failed_finals(journal))
-    outcome = summarize_sweep(sweep.space, sweep.stores.base, finalists, results, journal, protocol)
+    outcome = summarize_sweep(
+        sweep.space, sweep.stores.base, finalists, results, journal, evaluation
+    )
     journal.append_event("ranked", winner=outcome.winner)
     # Weights are removed only after the ranking is on record; a crash here repeats this step.
     remove_search_weights(sweep.folder, journal.trials, sweep.space.search.seed)
@@ -184,16 +198,15 @@ def _run_search(sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_tria
     budget = Budget(
         space.budget, space.resources, runner.num_slots, num_finalists * len(space.final_seeds)
     )
+    training = sweep.resolve_training(sweep.recipe)
     context = SearchContext(
         recipe=sweep.recipe,
         compute_config_hash=sweep.compute_config_hash,
         samples_per_eval=compute_samples_per_eval(
-            sweep.recipe.effective_batch,
-            sweep.recipe.training,
-            sweep.stores.base,
-            space.resources,
+            sweep.recipe.effective_batch, training, sweep.stores.base, space.resources
         ),
         budget=budget,
+        resolve_training=sweep.resolve_training,
         compute_disk_bytes=lambda: compute_directory_size(sweep.folder / RUNS),
         compute_model_bytes=lambda: compute_model_bytes(sweep.folder),
         on_message=sweep.on_message,
@@ -283,7 +296,7 @@ def _build_publisher(
     return ProvisionalRankingPublisher(
         space=sweep.space,
         store=sweep.stores.base,
-        protocol=resolve_protocol(sweep.recipe.evaluation, sweep.stores.base),
+        evaluation=resolve_evaluation(sweep.recipe.evaluation, sweep.stores.base),
         folder=sweep.folder,
         journal=journal,
         finalists=finalists,

@@ -1,25 +1,27 @@
 """Tracking backends: picklable values from which any process can open the log of a run.
 
-`$MLFLOW_TRACKING_URI` takes precedence over the server that `kinesweep up` recorded. Only HTTP
-servers are accepted: with a database file in the variable, every worker would open the database at
-once.
+All backends of a run consume the same offline queue, so a run can be recorded by several of them at
+once, with the same points in each.
 """
 
 import os
-import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from kinesweep.core.errors import TrackingError
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
-from kinesweep.tracking.mlflow_run_logger import MlflowRunLogger, RunIdentifiers
-from kinesweep.tracking.offline_queue import OfflineQueue
-from kinesweep.tracking.server import find_running_mlflow_server, is_mlflow_server_healthy
+from kinesweep.tracking.background_sender import RecordSender
+from kinesweep.tracking.offline_queue import MLFLOW_CONSUMER, OfflineQueue
+from kinesweep.tracking.queued_run_logger import QueuedRunLogger, RunIdentifiers
+from kinesweep.tracking.tensorboard.sender import TENSORBOARD_CONSUMER, TensorBoardSender
 from kinesweep.tracking.uploader import RunUploader
+from kinesweep.tracking.wandb.run_settings import WandbMode
+from kinesweep.tracking.wandb.sender import WANDB_CONSUMER, WandbSender
 
 QUEUE_FILE = "tracking.jsonl"
-_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _LOCK_TIMEOUT_S = 60.0
 """Longest wait for the lock of an offline queue: a killed process may take a moment to exit.
 
@@ -28,7 +30,7 @@ Training waits equally long for the folder of the run.
 
 
 class Tracker(Protocol):
-    """A tracking backend that opens run loggers; picklable.
+    """A tracking backend, or several, that opens run loggers; picklable.
 
     `notice` is a message for the user about the choice of backend, such as a warning that the
     server does not answer; it may be empty.
@@ -37,6 +39,10 @@ class Tracker(Protocol):
     @property
     def notice(self) -> str:
         """Return the message for the user, which may be empty."""
+
+    @property
+    def members(self) -> "tuple[QueueTracker, ...]":
+        """Return the single backends, each of which records every run."""
 
     def open_run_logger(
         self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
@@ -73,6 +79,11 @@ class NullTracker:
 
     notice: str = ""
 
+    @property
+    def members(self) -> "tuple[QueueTracker, ...]":
+        """Return no backend."""
+        return ()
+
     def open_run_logger(
         self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
     ) -> RunLogger:
@@ -84,8 +95,98 @@ class NullTracker:
         return 0
 
 
+class QueueTracker:
+    """A backend that consumes the offline queues of runs; the base of all that record.
+
+    A subclass has the fields `experiment` and `notice`, and implements `consumer` and
+    `open_sender`.
+    """
+
+    experiment: str
+    notice: str
+    consumer: str
+
+    @property
+    def members(self) -> "tuple[QueueTracker, ...]":
+        """Return this backend alone."""
+        return (self,)
+
+    def open_sender(self, queue: OfflineQueue) -> RecordSender:
+        """Return the sender of a run, which consumes its queue as `consumer`."""
+        raise NotImplementedError
+
+    def open_run_logger(
+        self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
+    ) -> RunLogger:
+        """Open the logger of a run, which continues the recorded run of the queue in `folder`.
+
+        Args:
+            identity: Key, title and tags of the run.
+            folder: Folder of the run.
+            overwrite: Begin another run because the run is overwritten; in MLflow and W&B the
+                earlier one remains, but loses the key.
+
+        Raises:
+            TrackingError: If another process is recording this run.
+        """
+        # Tags may change between processes of a run and are recorded below; the header of a queue
+        # is fixed.
+        fixed_fields = {key: value for key, value in asdict(identity).items() if key != "tags"}
+        header = {**fixed_fields, "experiment": self.members[0].experiment}
+        consumers = [member.consumer for member in self.members]
+        queue = OfflineQueue(folder / QUEUE_FILE, header, _LOCK_TIMEOUT_S, overwrite, consumers)
+        run_logger = QueuedRunLogger(queue, [member.open_sender(queue) for member in self.members])
+        run_logger.set_tags({key: str(value) for key, value in identity.tags.items()})
+        return run_logger
+
+    def flush_pending(self, root: Path) -> int:
+        """Send the queued records of all runs below a folder that no process is recording.
+
+        These are runs that ended before a tracker had all of their records. A run that another
+        process is recording is skipped, because that process sends by itself, and so are the
+        trackers that a run was not recorded by. If a tracker is unavailable, a warning is logged
+        and the records stay queued.
+
+        Args:
+            root: Folder that is searched for offline queues, with its subfolders.
+
+        Returns:
+            Number of records that are still queued, without those of skipped runs.
+        """
+        return sum(_flush_queue(queue, self.members) for queue in _iter_unused_queues(root))
+
+
+def _iter_unused_queues(root: Path) -> Iterator[OfflineQueue]:
+    """Yield the offline queues below a folder that no process has open; each is closed again."""
+    queue_paths = (
+        Path(folder) / QUEUE_FILE
+        for folder, _, file_names in os.walk(root)
+        if QUEUE_FILE in file_names
+    )
+    for path in sorted(queue_paths):
+        # No waiting: a held lock means that the run's own process is alive.
+        with suppress(TrackingError):
+            queue = OfflineQueue(path, None, 0.0)
+            yield queue
+            queue.close()
+
+
+def _flush_queue(queue: OfflineQueue, members: Sequence[QueueTracker]) -> int:
+    """Send the pending records of one queue; return the number of those that remain."""
+    num_pending = 0
+    for member in members:
+        if not queue.header or member.consumer not in queue.known_consumers:
+            continue
+        sender = member.open_sender(queue)
+        if sender.get_pending_records():
+            sender.send_pending()
+            sender.close(queue.status)
+            num_pending = max(num_pending, len(sender.get_pending_records()))
+    return num_pending
+
+
 @dataclass(frozen=True)
-class MlflowTracker:
+class MlflowTracker(QueueTracker):
     """A backend that records runs in one experiment of an MLflow server.
 
     Attributes:
@@ -101,127 +202,71 @@ class MlflowTracker:
     lock_path: Path
     notice: str = field(default="", compare=False)
 
-    def open_run_logger(
-        self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
-    ) -> RunLogger:
-        """Open the logger of a run, which continues the MLflow run of the queue in `folder`.
+    consumer = MLFLOW_CONSUMER
 
-        Args:
-            identity: Key, title and tags of the run.
-            folder: Folder of the run.
-            overwrite: Begin another MLflow run because the run is overwritten; the earlier MLflow
-                run remains but loses the key.
-
-        Raises:
-            TrackingError: If another process is recording this run.
-        """
-        # Tags may change between processes of a run and are recorded below; the header of a queue
-        # is fixed.
-        fixed_fields = {key: value for key, value in asdict(identity).items() if key != "tags"}
-        header = {**fixed_fields, "experiment": self.experiment}
-        queue = OfflineQueue(folder / QUEUE_FILE, header, _LOCK_TIMEOUT_S, overwrite)
-        run_logger = MlflowRunLogger(RunUploader(self.uri, queue, self.lock_path))
-        run_logger.set_tags({key: str(value) for key, value in identity.tags.items()})
-        return run_logger
-
-    def flush_pending(self, root: Path) -> int:
-        """Send the queued records of all runs below a folder that no process is recording.
-
-        These are runs that ended before the server had all of their records. A run that another
-        process is recording is skipped, because that process sends by itself. If the server is
-        unavailable, a warning is logged and the records stay queued.
-
-        Args:
-            root: Folder that is searched for offline queues, with its subfolders.
-
-        Returns:
-            Number of records that are still queued, without those of skipped runs.
-        """
-        num_pending = 0
-        queue_paths = (
-            Path(folder) / QUEUE_FILE
-            for folder, _, file_names in os.walk(root)
-            if QUEUE_FILE in file_names
-        )
-        for path in sorted(queue_paths):
-            try:
-                # No waiting: a held lock means that the run's own process is alive.
-                queue = OfflineQueue(path, None, 0.0)
-            except TrackingError:
-                continue
-            if queue.header and queue.get_pending_records():
-                RunUploader(self.uri, queue, self.lock_path).send_pending()
-                num_pending += len(queue.get_pending_records())
-            queue.close()
-        return num_pending
+    def open_sender(self, queue: OfflineQueue) -> RecordSender:
+        """Return the uploader of a run."""
+        return RunUploader(self.uri, queue, self.lock_path)
 
 
-def resolve_tracker(
-    mode: Literal["auto", "mlflow", "none"], state_dir: Path, experiment: str
-) -> NullTracker | MlflowTracker:
-    """Choose the backend: `$MLFLOW_TRACKING_URI`, otherwise the server that `kinesweep up` started.
+@dataclass(frozen=True)
+class TensorBoardTracker(QueueTracker):
+    """A backend that writes an event file for TensorBoard into the folder of each run.
 
-    The server is asked whether it is healthy, which takes up to 2 s. With `auto`, a known server
-    that does not answer is used all the same: records are queued until it answers.
-
-    Args:
-        mode: Value of `Recipe.tracking`.
-        state_dir: State folder, absolute.
-        experiment: Name of the MLflow experiment; one per question.
-
-    Returns:
-        The backend; one that records nothing for `none`, or for `auto` without a known server.
-
-    Raises:
-        TrackingError: If `mode` is `mlflow` but no server is known or it does not answer, or if
-            `$MLFLOW_TRACKING_URI` does not contain the address of a server.
+    Attributes:
+        experiment: Name of the experiment, for the other consumers of a queue.
+        notice: Always empty: nothing but the disk is needed.
     """
-    if mode == "none":
-        return NullTracker()
-    uri, origin = _find_server(state_dir)
-    if not uri:
-        reason = f"no MLflow server is running for `{state_dir}`; start one with `kinesweep up`"
-        if mode == "mlflow":
-            raise TrackingError(
-                f"the recipe sets `tracking: mlflow`, but {reason}. Or set `{_URI_VARIABLE}` to the"
-                " address of another server, or set `tracking=none`"
-            )
-        return NullTracker(f"nothing is recorded in MLflow: {reason}")
-    notice = ""
-    if not is_mlflow_server_healthy(uri):
-        notice = f"the MLflow server at {uri} ({origin}) does not answer"
-        if mode == "mlflow":
-            raise TrackingError(f"{notice}; start it, or set `tracking=auto` or `tracking=none`")
-        notice += "; records are stored on disk and sent once it does"
-    return MlflowTracker(uri, experiment, state_dir / "services" / "tracking.lock", notice)
+
+    experiment: str
+    notice: str = field(default="", compare=False)
+
+    consumer = TENSORBOARD_CONSUMER
+
+    def open_sender(self, queue: OfflineQueue) -> RecordSender:
+        """Return the writer of a run's event file."""
+        return TensorBoardSender(queue)
 
 
-def find_server_uri(state_dir: Path) -> str:
-    """Return the address of the server that `resolve_tracker` would use; empty if none is known.
+@dataclass(frozen=True)
+class WandbTracker(QueueTracker):
+    """A backend that records runs in a project of Weights & Biases, online or offline.
 
-    Raises:
-        TrackingError: If `$MLFLOW_TRACKING_URI` does not contain the address of a server.
+    Attributes:
+        experiment: Name of the experiment, from which that of the project is made.
+        mode: Whether runs are sent to the server or only written to disk.
+        base_url: Address of the W&B server; empty: W&B's own default.
+        notice: Message about the choice of the mode.
     """
-    return _find_server(state_dir)[0]
+
+    experiment: str
+    mode: WandbMode
+    base_url: str = ""
+    notice: str = field(default="", compare=False)
+
+    consumer = WANDB_CONSUMER
+
+    def open_sender(self, queue: OfflineQueue) -> RecordSender:
+        """Return the sender of a run."""
+        return WandbSender(queue, self.mode, self.base_url)
 
 
-def _find_server(state_dir: Path) -> tuple[str, str]:
-    """Find the server that `resolve_tracker` uses.
+@dataclass(frozen=True)
+class CombinedTracker(QueueTracker):
+    """Several backends that all record every run, from one offline queue a run.
 
-    Returns:
-        The address of the server, empty if none is known; and where the address comes from, for
-        messages.
-
-    Raises:
-        TrackingError: If `$MLFLOW_TRACKING_URI` does not contain the address of a server.
+    Attributes:
+        trackers: The backends; at least one.
     """
-    uri = os.environ.get(_URI_VARIABLE, "").strip().rstrip("/")
-    if not uri:
-        running_server = find_running_mlflow_server(state_dir)
-        return (running_server.address if running_server else ""), "`kinesweep up`"
-    if not re.match(r"https?://", uri):
-        raise TrackingError(
-            f"`{_URI_VARIABLE}` is `{uri}`, which is not the address of a server (http://…); unset"
-            " it to use the server of `kinesweep up`, or set `tracking=none`"
-        )
-    return uri, _URI_VARIABLE
+
+    trackers: tuple[QueueTracker, ...]
+
+    @property
+    def members(self) -> tuple[QueueTracker, ...]:
+        """Return the single backends."""
+        return self.trackers
+
+    @property
+    def notice(self) -> str:  # type: ignore[override]
+        """Return the messages of all backends."""
+        return "; ".join(tracker.notice for tracker in self.trackers if tracker.notice)

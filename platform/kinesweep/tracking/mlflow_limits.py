@@ -23,6 +23,14 @@ def format_param_value(value: object) -> str:
     return f"{text[: MAX_PARAM_LENGTH - 40]}… ({len(text)} characters)"
 
 
+def parse_param_value(text: str) -> object:
+    """Return the value of a parameter that `format_param_value` converted to text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def sanitize_key(name: str) -> str:
     """Return the name of a metric or parameter, reduced to the characters that MLflow allows.
 

@@ -9,7 +9,7 @@ from kinesweep.core.tables.delimited_text import split_records
 from kinesweep.core.tables.text_encoding import decode_text
 from kinesweep.tracking.mlflow_client import MlflowServerClient, RequestRejectedError
 from kinesweep.tracking.mlflow_limits import MAX_DIGEST_LENGTH, MAX_TAG_LENGTH
-from kinesweep.tracking.offline_queue import QueuedRecord
+from kinesweep.tracking.queue_file import QueuedRecord
 
 _log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from kinesweep.core.run_logger import RunStatus
 from kinesweep.tracking.mlflow_client import (
     PARENT_TAG,
     MlflowServerClient,
@@ -18,7 +19,8 @@ from kinesweep.tracking.mlflow_client import (
     ServerUnavailableError,
 )
 from kinesweep.tracking.mlflow_limits import MAX_METRICS, MAX_PARAMS_OR_TAGS
-from kinesweep.tracking.offline_queue import OfflineQueue, QueuedRecord
+from kinesweep.tracking.offline_queue import OfflineQueue
+from kinesweep.tracking.queue_file import QueuedRecord
 from kinesweep.tracking.record_calls import send_batch, send_record
 
 _log = logging.getLogger(__name__)
@@ -44,6 +46,22 @@ class RunUploader:
         self._is_title_set = self._is_marked_running = False
         # Whether the current failure has been logged.
         self._has_warned = False
+
+    @property
+    def target(self) -> str:
+        """Return the name of the tracker and the address of the server."""
+        return f"MLflow at {self.uri}"
+
+    @property
+    def finish_timeout_s(self) -> None:
+        """Return None: each call to the server has a time limit of its own."""
+
+    def get_pending_records(self) -> list[QueuedRecord]:
+        """Return the records that the server has not confirmed, oldest first."""
+        return self.queue.get_pending_records()
+
+    def close(self, status: RunStatus | None) -> None:
+        """Do nothing; a record of the queue holds the final status, and no connection is open."""
 
     def send_pending(self) -> bool:
         """Send all queued records, oldest first; a failure is logged and never raised.

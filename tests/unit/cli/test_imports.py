@@ -121,6 +121,9 @@ REFUSED: list[tuple[str, ...]] = [
     ("diff", "nowhere", "nowhere"),
     ("estimate-poses", "nowhere", "--out", "poses"),
     ("export-features", "nowhere", "features"),
+    ("prepare", "nowhere", "out"),
+    ("prepare", "nowhere", "out", "--from", "tfds"),
+    ("prepare", "nowhere", "out", "--from", "hf", "--data-dir", "data"),
 ]
 
 

@@ -58,7 +58,7 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         ("batch={max_frames: 10, batch_size: 2}", "batch", "not both"),
         ("batch={max_frames: 10, max_clip_frames: 20}", "batch", "does not fit"),
         ("checkpoints.max_disk=lots", "checkpoints.max_disk", "50 GB"),
-        ("training.metric_for_best_model=meteor", "training.metric_for_best_model", "'bleu'"),
+        ("training.metric_for_best_model=meteor", "(file)", "`meteor` is not in `evaluation"),
         ("deepspeed=zero3.json", "deepspeed", "not supported. Weights, gradients"),
         ("training.deepspeed=null", "training.deepspeed", "by `training.fsdp: true`"),
         ("resources.deepspeed={stage: 3}", "resources.deepspeed", "by `kinesweep convert`"),
@@ -170,3 +170,23 @@ def test_keys_that_yaml_takes_for_true_are_words(tmp_path: Path) -> None:
     part = {"yes": True, "no": "a", "lines": [{"off": 1}, True]}
     lines = [{"on": "é", "n": 2}]
     assert found == {"on": part, "again": {**part, "lines": lines}, "x": {"on": True}}
+
+
+def test_items_of_lists_are_overridden(tmp_path: Path) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text("features: [{name: pose, points: all}, {name: dino}]\nother: 1\n")
+    overrides = [
+        "features.parts[1].size={on: 2}",
+        "features.streams=dino",
+        "other=${features.kind}",
+    ]
+    assert read_yaml(path, overrides) == {
+        "features": {
+            "kind": "combined",
+            "parts": [{"name": "pose", "points": "all"}, {"name": "dino", "size": {"on": 2}}],
+            "streams": "dino",
+        },
+        "other": "combined",
+    }
+    with pytest.raises(ConfigError, match="list index out of range"):
+        read_yaml(path, ["features.parts[2].size=1"])

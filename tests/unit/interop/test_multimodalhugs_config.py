@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from kinesweep.config.recipe.model.encoders import CnnEncoderConfig, LinearEncoderConfig
-from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.core.errors import ConfigError
 from kinesweep.interop import ConvertedMultimodalHugsSettings, convert_multimodalhugs_settings
+from kinesweep.interop.multimodalhugs_config import convert_to_values
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -94,13 +95,14 @@ def test_the_published_phoenix_settings(tmp_path: Path) -> None:
 def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
     left = convert(tmp_path, {**NOW, "wandb": {"key": 1}}).unconverted
     assert set(left) == {
-        *("model.type", "model.feat_dim", "training.eval_strategy", "training.save_steps"),
+        *("model.type", "model.feat_dim", "training.save_steps"),
         *("training.save_total_limit", "training.push_to_hub", "data.shuffle", "wandb"),
-        "training.deepspeed",
+        *("training.deepspeed", "model.backbone_type"),
     }
     assert "follows from the corpus" in left["model.feat_dim"] and "534" in left["model.feat_dim"]
-    assert "an unknown key" in left["training.push_to_hub"]
-    assert "`training.fsdp` shards" in left["training.deepspeed"]
+    assert "nothing is uploaded" in left["training.push_to_hub"]
+    assert "an unknown key" in left["wandb"]
+    assert "FSDP shards a model over workers (`training.fsdp`)" in left["training.deepspeed"]
 
 
 def test_the_oldest_names(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_the_oldest_names(tmp_path: Path) -> None:
     )
     assert found.recipe.model.tokenizer.new_tokens == ("__asl__",)
     assert set(found.unconverted) == {
-        *("model.init_lang_abbr", "common.wandb_name", "training.evaluation_strategy"),
+        *("model.init_lang_abbr", "common.wandb_name", "model.backbone_type"),
     }
 
 
@@ -179,10 +181,22 @@ def test_three_ways_to_write_a_processor(tmp_path: Path, processor: dict[str, An
     assert not [key for key in found.unconverted if key.startswith("processor")]
 
 
-def test_renamed_columns_are_reported(tmp_path: Path) -> None:
-    slot = {"processor_class": "PoseModalityProcessor", "column_map": {"my_pose": "signal"}}
-    left = convert(tmp_path, {**NOW, "processor": {"slots": [slot]}}).unconverted
-    assert "my_pose" in left["processor.column_map"]
+def test_renamed_columns(tmp_path: Path) -> None:
+    """An input may have any column; texts may not."""
+    slots = [
+        {"processor_class": "PoseModalityProcessor", "column_map": {"my_pose": "signal"}},
+        {
+            "processor_class": "TextModalityProcessor",
+            "processor_kwargs": {"role": "target"},
+            "output_data_key": "labels",
+            "column_map": {"my_text": "target"},
+        },
+    ]
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump({**NOW, "processor": {"slots": slots}}), encoding="utf-8")
+    found = convert_to_values(path)
+    assert found.values["source"]["column"] == "my_pose"
+    assert "my_text" in found.unconverted["processor.labels.column_map"]
 
 
 def test_other_mappers_frozen_parts_and_scratch(tmp_path: Path) -> None:
@@ -212,22 +226,6 @@ def test_an_adapter_is_one_here(tmp_path: Path) -> None:
     found = convert(tmp_path, changed(model={"multimodal_mapper_type": "adapter"}))
     assert found.recipe.model.encoder.kind == "adapter"
     assert any("had no weights" in note for note in found.notes)
-
-
-@pytest.mark.parametrize(
-    ("plain", "said"),
-    [
-        (changed(model={"feature_extractor_type": "clip"}), "reads images"),
-        ({**NOW, "processor": {"pipeline": "video2text"}}, "`video2text`"),
-        (
-            {**NOW, "processor": {"slots": [{"processor_class": "VideoModalityProcessor"}]}},
-            "VideoModalityProcessor",
-        ),
-    ],
-)
-def test_other_tasks_are_refused(tmp_path: Path, plain: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        convert(tmp_path, plain)
 
 
 def test_impossible_values_are_named_in_the_recipes_words(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from corpus import tiny_recipe
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.pipelines.tracking import RunLogOpener
-from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+from kinesweep.tracking.queued_run_logger import RunIdentifiers
 
 
 @dataclass

@@ -73,11 +73,13 @@ def test_phoenix(tmp_path: Path) -> None:
     name = "11August_2010_Wednesday_tagesschau-3"
     row = f"{name}|{name}/1/*.png|-1|-1|Signer08|JETZT WETTER|und nun das wetter .\n"
     write(annotations / "PHOENIX-2014-T.train.corpus.csv", PHOENIX + row)
-    write(annotations / "PHOENIX-2014-T.dev.corpus.csv", PHOENIX + row.replace("-3", "-4"))
+    rows = row.replace("-3", "-4") + row.replace("-3", "-5")
+    write(annotations / "PHOENIX-2014-T.dev.corpus.csv", PHOENIX + rows)
     write(poses / f"train/{name}.pose")
     write(poses / f"dev/{name[:-1]}4.pose")
+    write(poses / f"validation/{name[:-1]}5.pose")
     found = prepare_corpus("phoenix", annotations, poses, out)
-    assert (found.clips, found.missing) == ({"train": 1, "validation": 1}, {})
+    assert (found.clips, found.missing) == ({"train": 1, "validation": 2}, {})
     assert not (out / "missing.tsv").exists()
     (clip,) = clips(out, poses, "train")
     assert (clip.media, clip.texts) == (f"train/{name}.pose", ("und nun das wetter .",))

@@ -10,10 +10,11 @@ import pytest
 from kinesweep.core.errors import TrackingError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.tracking import backends, server
-from kinesweep.tracking.backends import QUEUE_FILE, MlflowTracker, NullTracker, resolve_tracker
+from kinesweep.tracking.backends import QUEUE_FILE, MlflowTracker, NullTracker
 from kinesweep.tracking.mlflow_limits import format_param_value, sanitize_key, sanitize_run_key
-from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
 from kinesweep.tracking.offline_queue import QueuedRecord
+from kinesweep.tracking.queued_run_logger import RunIdentifiers
+from kinesweep.tracking.resolution import resolve_tracker
 from kinesweep.tracking.uploader import _group_records
 
 

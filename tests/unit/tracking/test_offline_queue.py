@@ -35,6 +35,40 @@ def test_what_a_killed_process_wrote_is_pending(tmp_path):
     assert spool.last_steps == {"loss": 3} and spool.params == {"a"}
 
 
+def test_consumers_of_one_queue_take_its_records_at_their_own_pace(tmp_path):
+    path = tmp_path / "s"
+    spool = opened(path, consumers=("mlflow", "tensorboard", "wandb"))
+    records = [spool.append("metrics", {"loss": 1.0}, step) for step in range(4)]
+    spool.acknowledge(records[3])
+    spool.acknowledge(records[1], "tensorboard", {"bytes": 7})
+    spool.advance(records[2], "wandb")
+    left = [len(spool.get_pending_records(name)) for name in ("mlflow", "tensorboard", "wandb")]
+    assert left == [0, 2, 1]
+    assert spool.read_records() == records
+    spool.close()
+    again = opened(path, consumers=("mlflow", "tensorboard", "wandb"))
+    left = [len(again.get_pending_records(name)) for name in ("mlflow", "tensorboard", "wandb")]
+    assert left == [0, 2, 4], "what was only advanced is offered again"
+    assert again.states == {"tensorboard": {"bytes": 7}}
+    again.rewind("tensorboard")
+    assert again.get_pending_records("tensorboard") == records
+    again.close()
+
+
+def test_what_another_consumer_may_need_again_is_kept(tmp_path):
+    """Also by a process that serves MLflow alone."""
+    path = tmp_path / "s"
+    spool = opened(path, consumers=("wandb",))
+    records = [spool.append("metrics", {"loss": 1.0}, step) for step in range(4)]
+    spool.acknowledge(records[-1], "wandb")
+    spool.close()
+    spool = opened(path, consumers=("mlflow",))
+    assert spool.get_pending_records() == records and spool.known_consumers == {"mlflow", "wandb"}
+    spool.acknowledge(records[-1])
+    spool.close()
+    assert opened(path, consumers=("wandb",)).read_records() == records
+
+
 def test_times_are_fixed_when_recorded(tmp_path):
     spool = opened(tmp_path / "s")
     said = spool.append("metrics", {"loss": 1.0}, step=1)

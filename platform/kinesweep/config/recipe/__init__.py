@@ -4,23 +4,22 @@ Paths are relative to the working directory of the command; `Recipe.resolve_path
 absolute for other processes. In the configuration hash, the store's fingerprint stands for them.
 """
 
-from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.recipe import cross_checks
+from kinesweep.config.recipe import cross_checks, derived_sections
 from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig, StoreConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
-from kinesweep.config.recipe.h5_shards import (
-    H5ShardsConfig,
-    StreamsFeaturesConfig,
-    fill_in_stream_names,
+from kinesweep.config.recipe.features.combined import (
+    AnyRecipeFeatures,
+    CombinedFeaturesConfig,
+    FeaturePartConfig,
 )
+from kinesweep.config.recipe.h5_shards import fill_in_stream_names
 from kinesweep.config.recipe.model import ModelConfig
-from kinesweep.config.recipe.model.vision_checks import list_frame_streams
 from kinesweep.config.recipe.paths import (
     make_paths_absolute,
     make_paths_portable,
@@ -29,21 +28,24 @@ from kinesweep.config.recipe.paths import (
 )
 from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
 from kinesweep.config.recipe.source import (
-    ESTIMATOR_PLACEHOLDER,
-    AnyFeatures,
     AnySource,
     CorporaConfig,
+    FeaturesConfig,
     PoseFeaturesConfig,
     PoseTsvConfig,
     SingleSourceConfig,
     SourceConfig,
 )
+from kinesweep.config.recipe.sources.part_sources import derive_part_source
 from kinesweep.config.recipe.training import (
     CheckpointsConfig,
     GenerationConfig,
     ResourcesConfig,
     TrainingConfig,
 )
+from kinesweep.config.recipe.unset_keys import remove_unset_keys
+from kinesweep.config.tracking import TrackingChoice
+from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import compute_fingerprint
 
 # Sections that do not affect the result beyond what the store's fingerprint covers.
@@ -57,8 +59,8 @@ class Recipe(StrictConfig):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name of runs and exports."
     )
     source: AnySource = Field(description="Corpus, or a list of corpora.")
-    features: AnyFeatures = Field(
-        PoseFeaturesConfig(), description="Features extracted from each clip."
+    features: AnyRecipeFeatures = Field(
+        PoseFeaturesConfig(), description="Features extracted from each clip, or a list of parts."
     )
     store: StoreConfig = Field(StoreConfig(), description="Feature store on disk.")
     batch: BatchConfig = Field(BatchConfig(), description="Batching of clips.")
@@ -72,11 +74,7 @@ class Recipe(StrictConfig):
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Metrics and scoring.")
     checkpoints: CheckpointsConfig = Field(CheckpointsConfig(), description="Checkpoints on disk.")
     resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of one run.")
-    tracking: Literal["auto", "mlflow", "none"] = Field(
-        "auto",
-        description="Experiment tracking; `auto`: MLflow if a server is known (`kinesweep up`),"
-        " otherwise none.",
-    )
+    tracking: TrackingChoice = "auto"
 
     # Runs before validation, so that the saved recipe lists the streams that were used.
     @model_validator(mode="before")
@@ -88,19 +86,15 @@ class Recipe(StrictConfig):
     @model_validator(mode="after")
     def _check_sections_agree(self) -> "Recipe":
         """Check the sections against each other; the first check that fails is reported."""
-        model, features, corpora = self.model, self.features, self.corpora
+        model, features = self.model, self.features
         training, generation = self.training, self.generation
         cross_checks.check_best_metric(training, self.evaluation)
         cross_checks.check_truecasing(generation, model)
         cross_checks.check_training_stage(training, model)
         cross_checks.check_reserved_text_tokens(generation, model)
         cross_checks.check_sharded_training(training, self.resources, model)
-        cross_checks.check_features_match_source(corpora, features)
-        cross_checks.check_streams_match_source(corpora, self.selected_streams)
-        cross_checks.check_estimator_folder(corpora, features)
-        cross_checks.check_crop_poses(corpora, features)
+        cross_checks.check_source_and_features(self.source, features, self.batch.augmentation)
         cross_checks.check_averaged_checkpoints(training, self.checkpoints)
-        cross_checks.check_spatial_augmentation(self.batch.augmentation, features)
         cross_checks.check_stream_encoders(model, features)
         return self
 
@@ -127,20 +121,9 @@ class Recipe(StrictConfig):
         frame by frame, gets the frame limit of the motion unless it has its own, and is listed in
         `reference_streams`.
         """
-        frame_limits = _exclude_streams(self.batch.truncate_frames, self._unselected_streams)
-        # The right operand of `|` wins, so a reference's own limit precedes that of its motion.
-        frame_limits = {
-            reference_stream: frame_limits[motion_stream]
-            for reference_stream, motion_stream in self.motion_stream_by_reference.items()
-            if motion_stream in frame_limits
-        } | frame_limits
-        settings = {name: getattr(self.batch, name) for name in BatchConfig.model_fields}
-        settings |= {
-            "truncate_frames": frame_limits,
-            "reference_streams": tuple(self.motion_stream_by_reference),
-        }
-        # The values come from a validated section, so they are not validated again.
-        return EffectiveBatchConfig.model_construct(**settings)
+        return derived_sections.derive_batch(
+            self.batch, self.motion_stream_by_reference, self._unselected_streams
+        )
 
     @property
     def effective_model(self) -> ModelConfig:
@@ -149,18 +132,50 @@ class Recipe(StrictConfig):
         Encoders and vision model of streams that are not selected are left out. In the stage
         `projectors`, backbone and vision model are frozen and have no adapters.
         """
-        frame_streams = list_frame_streams(self.features)
-        model = self.model.exclude_streams(self._unselected_streams, frame_streams)
-        # The recipe keeps the adapters for the later stage; this stage trains without them.
-        return model.restrict_to_encoders() if self.training.stage == "projectors" else model
+        return derived_sections.derive_model(
+            self.model, self.features, self.training.stage, self._unselected_streams
+        )
 
     @property
     def _unselected_streams(self) -> set[str]:
-        """Return the streams of sharded corpora that are not in `features.streams`."""
-        shard_corpora = [corpus for corpus in self.corpora if isinstance(corpus, H5ShardsConfig)]
-        return {name for corpus in shard_corpora for name in corpus.stream_names} - set(
-            self.selected_streams
+        """Return the streams of the source or of parts that are not in `features.streams`."""
+        return derived_sections.find_unselected_streams(self.corpora, self.features)
+
+    @property
+    def part_recipes(self) -> tuple[tuple[FeaturePartConfig, "Recipe"], ...]:
+        """Return each part of combined features with the recipe that has no other features.
+
+        The store of a part is that of its recipe. It is empty for features of any other kind.
+        """
+        if not isinstance(self.features, CombinedFeaturesConfig):
+            return ()
+        return tuple(
+            (
+                part,
+                # Not validated again: `check_parts` has checked each part like a recipe.
+                self.model_copy(
+                    update={
+                        "source": derive_part_source(self.source, self.features, part),
+                        "features": part.features,
+                    }
+                ),
+            )
+            for part in self.features.parts
         )
+
+    @property
+    def single_features(self) -> FeaturesConfig:
+        """Return the features of a recipe without parts.
+
+        Raises:
+            InputError: If the features have several parts, for a use that supports only one kind.
+        """
+        if isinstance(self.features, CombinedFeaturesConfig):
+            raise InputError(
+                f"`{self.name}` has several parts of features, which is not supported here; use a"
+                " recipe with one kind of `features`"
+            )
+        return self.features
 
     @property
     def pose_estimation_source(self) -> PoseTsvConfig | None:
@@ -177,16 +192,15 @@ class Recipe(StrictConfig):
     def required_splits(self) -> tuple[str, ...]:
         """Return the splits of which no listed clip may be dropped during extraction.
 
-        They are those of `store.required_splits`; by default validation for precomputed features,
-        and none for features that are computed.
+        They are those of `store.required_splits`; by default validation if features are
+        precomputed, and none if all are computed.
         """
-        default_splits = ("validation",) if self.features.kind in ("precomputed", "streams") else ()
-        return default_splits if self.store.required_splits is None else self.store.required_splits
+        return derived_sections.derive_required_splits(self.store, self.features)
 
     @property
     def selected_streams(self) -> tuple[str, ...]:
-        """Return the streams selected from HDF5 shards in fusion order; empty for other sources."""
-        return self.features.streams if isinstance(self.features, StreamsFeaturesConfig) else ()
+        """Return the streams selected from HDF5 shards or parts in fusion order, otherwise none."""
+        return derived_sections.get_selected_streams(self.features)
 
     @property
     def corpus_weights(self) -> dict[str, float]:
@@ -200,27 +214,11 @@ class Recipe(StrictConfig):
 
     @property
     def effective_source(self) -> SourceConfig:
-        """Return the source as adapted to `features`: selected streams, estimator in `root`."""
-        if isinstance(self.source, CorporaConfig):
-            corpora = tuple(self._apply_features_to_corpus(c) for c in self.source.corpora)
-            return self.source.model_copy(update={"corpora": corpora})
-        return self._apply_features_to_corpus(self.source)
+        """Return the source as adapted to `features`: selected streams, estimator in `root`.
 
-    def _apply_features_to_corpus(self, corpus: SingleSourceConfig) -> SingleSourceConfig:
-        """Return a corpus config as adapted to the `features` section.
-
-        HDF5 shards keep only the selected streams; in the `root` of other corpora, `{estimator}` is
-        replaced by the name of the pose estimator.
+        With several parts, it is a source that lists their clips (see `part_recipes`).
         """
-        if isinstance(corpus, H5ShardsConfig):
-            return corpus.select_streams(self.selected_streams)
-        # Only corpora with media files have a root, and only pose features have an estimator.
-        root, estimator = getattr(corpus, "root", None), getattr(self.features, "estimator", None)
-        if root is None:
-            return corpus
-        return corpus.model_copy(
-            update={"root": root.replace(ESTIMATOR_PLACEHOLDER, estimator or "")}
-        )
+        return derived_sections.derive_source(self.source, self.features)
 
     def compute_config_hash(self, store_fingerprint: str) -> str:
         """Compute a 12-digit hexadecimal hash of the configuration and the data, without the seed.
@@ -242,15 +240,15 @@ class Recipe(StrictConfig):
         # Defaults are resolved and unused keys removed, so that recipes which do the same have the
         # same hash, and hashes from before a key was added stay valid.
         values["model"]["append_eos"] = self.model.should_append_eos
-        for key in ("lora", "revision"):
-            if values["model"]["backbone"][key] is None:
-                del values["model"]["backbone"][key]
+        if isinstance(self.features, CombinedFeaturesConfig):
+            derived_sections.remove_unselected_settings(values, self._unselected_streams)
+        remove_unset_keys(values)
         if self.model.reference is None:
             del values["model"]["reference"]
         if not self.context.is_enabled and self.context.decoding_context == "model":
             # The former default, which is unused without context.
             values["context"]["decoding_context"] = "references"
-        values["evaluation"]["protocol"] = self.evaluation.hashed_protocol
+        self.evaluation.complete_hashed_values(values["evaluation"])
         # Sampling weights are part of `source`, which was removed, but they change the training.
         if self.corpus_weights:
             values["weights"] = self.corpus_weights
@@ -276,10 +274,15 @@ class Recipe(StrictConfig):
         make_paths_portable(values)
         return Recipe.model_validate(values)
 
-    def with_encoder_dir(self, encoder_dir: Path) -> "Recipe":
-        """Return the recipe with its video model or embedder, if any, in `encoder_dir`."""
+    def with_encoder_dir(self, encoder_dir: Path, part_index: int | None = None) -> "Recipe":
+        """Return the recipe with its video model or embedder, if any, in `encoder_dir`.
+
+        Args:
+            encoder_dir: Folder of the model.
+            part_index: Index of the part with the model; None if the features have no parts.
+        """
         values: dict[str, Any] = self.model_dump(mode="json")
-        set_encoder_dir(values, encoder_dir)
+        set_encoder_dir(values, encoder_dir, part_index)
         return Recipe.model_validate(values)
 
     def with_seed(self, seed: int) -> "Recipe":
@@ -287,10 +290,3 @@ class Recipe(StrictConfig):
         # `model_copy` does not validate again, and no rule depends on the seed.
         training = self.training.model_copy(update={"seed": seed})
         return self.model_copy(update={"training": training})
-
-
-def _exclude_streams(
-    by_stream: Mapping[str, Any], excluded_streams: Collection[str]
-) -> dict[str, Any]:
-    """Return a copy of a mapping by stream name without the entries of the excluded streams."""
-    return {name: value for name, value in by_stream.items() if name not in excluded_streams}

@@ -8,15 +8,19 @@ from collections.abc import Sequence
 
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, RecipeFeaturesConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.model.vision_checks import check_vision_model
 from kinesweep.config.recipe.source import (
     ESTIMATOR_PLACEHOLDER,
     FEATURES_KINDS_BY_SOURCE_KIND,
+    CorporaConfig,
     FeaturesConfig,
     SingleSourceConfig,
+    SourceConfig,
 )
+from kinesweep.config.recipe.sources.part_sources import derive_part_source, find_part_corpora
 from kinesweep.config.recipe.training import (
     CheckpointsConfig,
     GenerationConfig,
@@ -27,6 +31,52 @@ from kinesweep.config.recipe.training import (
 # Source and features.
 
 
+def check_source_and_features(
+    source: SourceConfig, features: RecipeFeaturesConfig, augmentation: AugmentationConfig
+) -> None:
+    """Check that the features can be extracted from the source, and augmented.
+
+    Combined features are checked part by part, each as in a recipe that has no others.
+
+    Raises:
+        ValueError: If a check fails; the message names the part.
+    """
+    if isinstance(features, CombinedFeaturesConfig):
+        for part in features.parts:
+            try:
+                part_source = derive_part_source(source, features, part)
+                check_source_and_features(part_source, part.features, augmentation)
+            except ValueError as error:
+                raise ValueError(f"part `{part.name}`: {error}") from None
+        _check_corpora_have_streams(source, features)
+        return
+    corpora = source.corpora if isinstance(source, CorporaConfig) else (source,)
+    check_features_match_source(corpora, features)
+    check_streams_match_source(corpora, features)
+    check_estimator_folder(corpora, features)
+    check_crop_poses(corpora, features)
+    check_spatial_augmentation(augmentation, features)
+
+
+def _check_corpora_have_streams(source: SourceConfig, features: CombinedFeaturesConfig) -> None:
+    """Check that each corpus of a list provides a selected stream, and one stream once.
+
+    Raises:
+        ValueError: If a corpus provides none of them, or two parts provide the same stream.
+    """
+    if not isinstance(source, CorporaConfig):
+        return
+    corpora = [(part.name, find_part_corpora(source, part) or ()) for part in features.parts]
+    for corpus in source.corpora:
+        provided = [name for name, names in corpora if corpus.name in names]
+        if not set(provided) & set(features.streams):
+            raise ValueError(
+                f"corpus `{corpus.name}` provides none of the selected streams"
+                f" ({', '.join(features.streams)}), so its clips have no input; it provides"
+                f" {', '.join(provided) or 'no stream'}"
+            )
+
+
 def check_features_match_source(
     corpora: Sequence[SingleSourceConfig], features: FeaturesConfig
 ) -> None:
@@ -35,7 +85,12 @@ def check_features_match_source(
     Raises:
         ValueError: If the source needs features of another kind.
     """
-    # All corpora of a list are of one kind (see `CorporaConfig`), so the first one decides.
+    kinds = {corpus.kind for corpus in corpora}
+    if len(kinds) > 1 and len({FEATURES_KINDS_BY_SOURCE_KIND[kind] for kind in kinds}) > 1:
+        raise ValueError(
+            f"corpora must be of one kind, not {' and '.join(sorted(kinds))}, unless `features` is"
+            " a list of parts"
+        )
     source_kind = corpora[0].kind
     possible_kinds = FEATURES_KINDS_BY_SOURCE_KIND[source_kind]
     if features.kind not in possible_kinds:
@@ -51,7 +106,7 @@ def check_features_match_source(
         )
 
 
-def check_stream_encoders(model: ModelConfig, features: FeaturesConfig) -> None:
+def check_stream_encoders(model: ModelConfig, features: RecipeFeaturesConfig) -> None:
     """Check that streams of frames have a vision model, and streams of token ids their encoder.
 
     Raises:
@@ -76,7 +131,7 @@ def check_stream_encoders(model: ModelConfig, features: FeaturesConfig) -> None:
 
 
 def check_streams_match_source(
-    corpora: Sequence[SingleSourceConfig], selected_streams: Sequence[str]
+    corpora: Sequence[SingleSourceConfig], features: FeaturesConfig
 ) -> None:
     """Check that each corpus of HDF5 shards has all selected streams.
 
@@ -85,7 +140,7 @@ def check_streams_match_source(
     """
     for corpus in corpora:
         if isinstance(corpus, H5ShardsConfig):
-            corpus.check_streams(selected_streams)
+            corpus.check_streams(getattr(features, "streams", ()))
 
 
 def check_estimator_folder(corpora: Sequence[SingleSourceConfig], features: FeaturesConfig) -> None:
@@ -161,14 +216,11 @@ def check_best_metric(training: TrainingConfig, evaluation: EvaluationConfig) ->
     """Check that every evaluation computes the metric that selects the best checkpoint.
 
     Raises:
-        ValueError: If the metric is not listed in `evaluation.metrics`.
+        ValueError: If evaluations during training do not compute the metric.
     """
-    # Every evaluation computes `token_loss`; other metrics are computed only if listed.
-    metric = training.metric_for_best_model
-    if metric != "token_loss" and metric not in evaluation.metrics:
-        raise ValueError(
-            f"`training.metric_for_best_model` {metric} is not in `evaluation.metrics`"
-        )
+    problem = evaluation.explain_missing_metric(training.metric_for_best_model)
+    if problem is not None:
+        raise ValueError(f"`training.metric_for_best_model`: {problem}")
 
 
 def check_training_stage(training: TrainingConfig, model: ModelConfig) -> None:

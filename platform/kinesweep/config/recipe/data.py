@@ -40,6 +40,11 @@ class BatchConfig(StrictConfig):
     batch_size: int | None = Field(
         None, ge=1, description="Clips per batch; mutually exclusive with `max_frames`."
     )
+    drop_last: bool = Field(
+        False,
+        description="Leave the last batch of an epoch out if it has fewer clips than `batch_size`;"
+        " other clips are left out in each epoch.",
+    )
     min_clip_frames: int = Field(
         1,
         ge=1,
@@ -90,6 +95,8 @@ class BatchConfig(StrictConfig):
         """
         if self.max_frames is not None and self.batch_size is not None:
             raise ValueError("give `max_frames` or `batch_size`, not both")
+        if self.drop_last and self.batch_size is None:
+            raise ValueError("`drop_last` needs `batch_size`: a budget of frames has no full batch")
         # The default of `max_frames` is applied later, so that None tells an unset value apart.
         max_clip_frames = self.max_clip_frames
         if (

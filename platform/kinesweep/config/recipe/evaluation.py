@@ -1,25 +1,19 @@
 """Recipe section `evaluation`: the metrics, and the normalization of texts before scoring."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kinesweep.config.loading import StrictConfig
-
-ScoreName = Literal[
-    "bleu",
-    "bleu1",
-    "bleu2",
-    "bleu3",
-    "chrf",
-    "chrfpp",
-    "ter",
-    "rouge1",
-    "rouge2",
-    "rouge",
-    "meteor",
-    "cider",
-]
+from kinesweep.config.recipe.metrics import (
+    TOKEN_METRICS,
+    ExtraMetricConfig,
+    MetricMode,
+    NeuralMetricsConfig,
+    ScoreName,
+    check_score_names,
+)
+from kinesweep.core.scores import is_lower_better
 
 
 class ScoringProtocol(StrictConfig):
@@ -73,27 +67,11 @@ class TrainingEvaluationConfig(StrictConfig):
     max_clips: int | None = Field(
         512, ge=1, description="Number of validation clips decoded during training; none: all."
     )
-
-
-class BertScoreConfig(StrictConfig):
-    """BERTScore (Zhang et al., 2020): cosine similarities of contextual token embeddings."""
-
-    model: str = Field(description="Local folder or hub id of an encoder model such as BERT.")
-    layer: int | None = Field(
-        None, ge=1, description="Layer whose embeddings are compared; none: the last."
-    )
-
-
-class NeuralMetricsConfig(StrictConfig):
-    """Neural metrics; computed for final results only, never during training."""
-
-    bertscore: BertScoreConfig | None = Field(
-        None, description="Settings of BERTScore, reported as mean F1 times 100."
-    )
-    bleurt: str | None = Field(
-        None,
-        description="Local folder or hub id of a BLEURT checkpoint that transformers loads as a"
-        " sequence classifier with a single output; reported as the mean times 100.",
+    neural_metrics: bool = Field(
+        False,
+        description="Compute `evaluation.neural_metrics` in every evaluation during training, so"
+        " that they can select checkpoints and be objectives of a sweep. Their models then stay in"
+        " memory beside the trained one, and COMET's is loaded at each evaluation.",
     )
 
 
@@ -123,7 +101,12 @@ class EvaluationConfig(StrictConfig):
     )
     neural_metrics: NeuralMetricsConfig = Field(
         NeuralMetricsConfig(),
-        description="Neural metrics BERTScore and BLEURT, which need weights.",
+        description="Neural metrics BERTScore, BLEURT and COMET, which need weights.",
+    )
+    extra_metrics: tuple[ExtraMetricConfig, ...] = Field(
+        (),
+        description="Metrics of the libraries evaluate and torchmetrics. The script of an evaluate"
+        " metric is code that runs on this machine.",
     )
     during_training: TrainingEvaluationConfig = Field(
         TrainingEvaluationConfig(), description="Evaluation during training and search."
@@ -135,6 +118,75 @@ class EvaluationConfig(StrictConfig):
         # A named protocol stays a name in the recipe, and its settings are looked up here.
         is_named = isinstance(self.protocol, str)
         return SCORING_PROTOCOLS[str(self.protocol)] if is_named else self.protocol  # type: ignore[return-value]
+
+    @field_validator("extra_metrics")
+    @classmethod
+    def _check_extra_metrics(
+        cls, value: tuple[ExtraMetricConfig, ...]
+    ) -> tuple[ExtraMetricConfig, ...]:
+        """Check that the scores of extra metrics have names of their own."""
+        check_score_names(value)
+        return value
+
+    @property
+    def metric_modes(self) -> dict[str, MetricMode]:
+        """Return the direction of every score of texts that final results have, by name."""
+        names = (*self.metrics, *self.neural_metrics.names)
+        modes: dict[str, MetricMode] = {
+            name: "min" if is_lower_better(name) else "max" for name in names
+        }
+        return modes | {metric.score_name: metric.direction for metric in self.extra_metrics}
+
+    @property
+    def training_metrics(self) -> tuple[str, ...]:
+        """Return the names of the scores that every evaluation during training has."""
+        neural_names = self.neural_metrics.names if self.during_training.neural_metrics else ()
+        extra_names = [m.score_name for m in self.extra_metrics if m.during_training]
+        return (*TOKEN_METRICS, *self.metrics, *neural_names, *extra_names)
+
+    def explain_missing_metric(self, name: str) -> str | None:
+        """Return why evaluations during training lack a score; None if they have it."""
+        if name in self.training_metrics:
+            return None
+        if name in self.neural_metrics.names:
+            return (
+                f"`{name}` is computed for final results only; set"
+                " `evaluation.during_training.neural_metrics: true`"
+            )
+        if name in self.metric_modes:
+            return (
+                f"`{name}` is computed for final results only; set `during_training: true` in its"
+                " entry of `evaluation.extra_metrics`"
+            )
+        return (
+            f"`{name}` is not in `evaluation.metrics`, `evaluation.neural_metrics` or"
+            " `evaluation.extra_metrics`"
+        )
+
+    def is_lower_better(self, name: str) -> bool:
+        """Return whether lower values of a score, or of a cost, are better."""
+        mode = self.metric_modes.get(name)
+        return is_lower_better(name) if mode is None else mode == "min"
+
+    def select_training_metrics(self) -> "EvaluationConfig":
+        """Return the section without the metrics that are computed for final results only."""
+        metrics = tuple(metric for metric in self.extra_metrics if metric.during_training)
+        keeps_neural = self.during_training.neural_metrics
+        neural = self.neural_metrics if keeps_neural else NeuralMetricsConfig()
+        return self.model_copy(update={"neural_metrics": neural, "extra_metrics": metrics})
+
+    def complete_hashed_values(self, values: dict[str, Any]) -> None:
+        """Change plain values of this section for the hash of a configuration, in place.
+
+        Keys that are not used are removed, so that hashes from before they existed stay valid.
+        """
+        values["protocol"] = self.hashed_protocol
+        if self.neural_metrics.comet is None:
+            del values["neural_metrics"]["comet"]
+        if not self.extra_metrics:
+            del values["extra_metrics"]
+        if not self.during_training.neural_metrics:
+            del values["during_training"]["neural_metrics"]
 
     @property
     def hashed_protocol(self) -> object:

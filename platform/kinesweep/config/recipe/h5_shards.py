@@ -126,7 +126,7 @@ def parse_split_token(annotation: str) -> str:
     return match[1]
 
 
-def _split_stream_names(value: object) -> object:
+def split_stream_names(value: object) -> object:
     """Split a text such as `pose+dino` at `+` into names; return other values unchanged."""
     # The choices of a sweep are plain values, so a selection of streams is written as a text.
     return tuple(value.split("+")) if isinstance(value, str) else value
@@ -136,7 +136,7 @@ class StreamsFeaturesConfig(StrictConfig):
     """Precomputed streams of a corpus that has several, used without further computation."""
 
     kind: Literal["streams"] = Field(description="Kind of features: several precomputed streams.")
-    streams: Annotated[tuple[StreamName, ...], BeforeValidator(_split_stream_names)] = Field(
+    streams: Annotated[tuple[StreamName, ...], BeforeValidator(split_stream_names)] = Field(
         (),
         description="Selected streams of the source, in the order in which they are fused; a list,"
         " or a text such as `pose+dino`. Default: all.",

@@ -32,10 +32,10 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
     Raises:
         CheckpointError: If `model.init_from` is not a model folder.
     """
-    for corpus in _list_corpora(recipe):
+    for section in (*_list_corpora(recipe), *_list_parts(recipe)):
         for key in _PATH_KEYS:
-            if corpus.get(key) is not None:
-                corpus[key] = str((base / corpus[key]).absolute())
+            if section.get(key) is not None:
+                section[key] = str((base / section[key]).absolute())
     if recipe["store"]["root"] is not None:
         recipe["store"]["root"] = str((base / recipe["store"]["root"]).absolute())
     # A hub id looks like a relative path, so only names that exist locally are made absolute.
@@ -55,14 +55,15 @@ def make_paths_portable(recipe: RecipeDict) -> None:
     """Remove the folders of this machine: reduce paths to file names, and unset data folders.
 
     `poses` of a corpus keeps its file name, because a recipe with crops is invalid without it. For
-    the same reason, a `root` with `{estimator}` is reduced to this placeholder.
+    the same reason, a `root` with `{estimator}` is reduced to this placeholder, and with several
+    parts `videos` and `root` keep their file names.
 
     Args:
         recipe: Plain values of a recipe, modified in place.
     """
     for corpus in _list_corpora(recipe):
         corpus |= {split: Path(corpus[split]).name for split in SPLITS if corpus[split]}
-        poses, root = corpus.get("poses"), corpus.get("root")
+        poses, root, videos = corpus.get("poses"), corpus.get("root"), corpus.get("videos")
         corpus |= {key: None for key in _FOLDER_KEYS if key in corpus}
         for stream in corpus.get("streams", ()):
             stream["folder"] = None
@@ -70,7 +71,16 @@ def make_paths_portable(recipe: RecipeDict) -> None:
             corpus["poses"] = Path(poses).name or "poses"
         if root is not None and ESTIMATOR_PLACEHOLDER in root:
             corpus["root"] = ESTIMATOR_PLACEHOLDER
+        if videos is not None and _list_parts(recipe):  # sources of parts are derived from it
+            corpus["videos"] = Path(videos).name or "videos"
+            corpus["root"] = corpus["root"] or Path(root or "").name or "poses"
+    for part in _list_parts(recipe):
+        is_placeholder = part["root"] is not None and ESTIMATOR_PLACEHOLDER in part["root"]
+        part["root"] = ESTIMATOR_PLACEHOLDER if is_placeholder else None
     recipe["store"]["root"] = None
+    for extra_metric in recipe["evaluation"].get("extra_metrics", ()):
+        # Consent to run a script is that of a person, not of whoever made the recipe.
+        extra_metric |= {"trust_remote_code": False} if extra_metric["kind"] == "evaluate" else {}
     for section, key in _list_resource_keys(recipe):
         if Path(section[key]).is_absolute():
             section[key] = Path(section[key]).name
@@ -124,7 +134,7 @@ def strip_model_paths(recipe: RecipeDict) -> None:
     normalize_hashed_vision(recipe["model"])
 
 
-def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path) -> None:
+def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path, part_index: int | None = None) -> None:
     """Set the folder of the files that compute a recipe's features; do nothing if it has none.
 
     They are a video or image model and a font, a frame embedder, or the tokenizer of source texts.
@@ -132,35 +142,48 @@ def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path) -> None:
     Args:
         recipe: Plain values of a recipe, modified in place.
         encoder_dir: Folder of the model, such as that in a bundle.
+        part_index: Index of the part with the model; None if the features have no parts.
     """
-    # A recipe has at most one of these: a video model, or the embedder of an alignment.
-    video_encoder, alignment = _get_encoder_sections(recipe)
+    features = recipe["features"] if part_index is None else _list_parts(recipe)[part_index]
+    # Features have at most one of these.
+    video_encoder, alignment = _get_encoder_sections(features)
     if alignment.get("embedder") is not None:
         alignment["embedder"] = str(encoder_dir)
     if "checkpoint" in video_encoder:
         video_encoder["checkpoint"] = str(encoder_dir / Path(video_encoder["checkpoint"]).name)
     if "pretrained" in video_encoder:
         video_encoder["pretrained"] = str(encoder_dir)
-    features = recipe.get("features", {})
     if features.get("font") is not None:
         features["font"] = str(encoder_dir / Path(features["font"]).name)
     if "path" in (features.get("tokenizer") or {}):
         features["tokenizer"]["path"] = str(encoder_dir)
 
 
-def _get_encoder_sections(recipe: RecipeDict) -> tuple[RecipeDict, RecipeDict]:
-    """Return the sections `features.encoder` and `features.reference`, empty if they are missing.
+def _get_encoder_sections(features: RecipeDict) -> tuple[RecipeDict, RecipeDict]:
+    """Return the sections `encoder` and `reference` of features, empty if they are missing.
 
     The first configures a video model, the second the alignment with a reference motion.
     """
-    features = recipe.get("features", {})
     return features.get("encoder") or {}, features.get("reference") or {}
 
 
 def _list_corpora(recipe: RecipeDict) -> list[RecipeDict]:
-    """List the plain values of all corpora of a recipe's source."""
-    source = recipe["source"]
-    return list(source["corpora"]) if source["kind"] == "corpora" else [source]
+    """List the plain values of the corpora of a recipe and of the own sources of its parts."""
+    sources = [
+        recipe["source"],
+        *(part["source"] for part in _list_parts(recipe) if part["source"]),
+    ]
+    return [
+        corpus
+        for source in sources
+        for corpus in (source["corpora"] if source["kind"] == "corpora" else [source])
+    ]
+
+
+def _list_parts(recipe: RecipeDict) -> list[RecipeDict]:
+    """List the plain values of the parts of combined features; empty for other features."""
+    features = recipe.get("features") or {}
+    return list(features["parts"]) if features.get("kind") == "combined" else []
 
 
 def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
@@ -172,17 +195,17 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
     neural_metrics = evaluation["neural_metrics"]
     resource_keys = [(recipe["model"]["backbone"], "pretrained"), (neural_metrics, "bleurt")]
     resource_keys.append((recipe["model"], "init_from"))
-    video_encoder, alignment = _get_encoder_sections(recipe)
-    if "embedder" in alignment:
-        resource_keys.append((alignment, "embedder"))
-    resource_keys += [
-        (video_encoder, key) for key in ("pretrained", "checkpoint") if key in video_encoder
-    ]
-    features = recipe.get("features", {})
-    resource_keys += [(features, "font")] if "font" in features else []
-    # Of source texts; a tokenizer without files has no path.
-    source_tokenizer = features.get("tokenizer") or {}
-    resource_keys += [(source_tokenizer, "path")] if "path" in source_tokenizer else []
+    for features in _list_parts(recipe) or [recipe.get("features") or {}]:
+        video_encoder, alignment = _get_encoder_sections(features)
+        if "embedder" in alignment:
+            resource_keys.append((alignment, "embedder"))
+        resource_keys += [
+            (video_encoder, key) for key in ("pretrained", "checkpoint") if key in video_encoder
+        ]
+        resource_keys += [(features, "font")] if "font" in features else []
+        # Of source texts; a tokenizer without files has no path.
+        source_tokenizer = features.get("tokenizer") or {}
+        resource_keys += [(source_tokenizer, "path")] if "path" in source_tokenizer else []
     if recipe["model"].get("vision") is not None:
         resource_keys.append((recipe["model"]["vision"], "pretrained"))
     if recipe["model"]["tokenizer"]["kind"] == "folder":
@@ -190,6 +213,14 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
     resource_keys.append((evaluation, "wordnet"))
     predictions = recipe["context"]["predictions"]
     resource_keys += [(predictions, split) for split in predictions]
-    if neural_metrics["bertscore"]:
-        resource_keys.append((neural_metrics["bertscore"], "model"))
+    for metric in ("bertscore", "comet"):
+        if neural_metrics.get(metric):
+            resource_keys.append((neural_metrics[metric], "model"))
+    if neural_metrics.get("comet"):
+        resource_keys.append((neural_metrics["comet"], "source_table"))
+    for extra_metric in evaluation.get("extra_metrics", ()):
+        if extra_metric["kind"] == "evaluate":
+            resource_keys.append((extra_metric, "name"))
+        if "model_name_or_path" in extra_metric["arguments"]:
+            resource_keys.append((extra_metric["arguments"], "model_name_or_path"))
     return [(section, key) for section, key in resource_keys if section[key]]

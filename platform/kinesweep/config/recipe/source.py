@@ -49,6 +49,12 @@ class TsvConfig(CorpusConfig):
     ignore_columns: tuple[str, ...] = Field(
         (), description="Unknown columns that the TSVs may contain; they are ignored."
     )
+    column: str | None = Field(
+        None,
+        min_length=1,
+        description="Column of the media paths; clips keep the ids that they have by `signal`, if"
+        " the TSVs have this column. Default: `signal`.",
+    )
 
 
 class PoseTsvConfig(TsvConfig):
@@ -59,6 +65,11 @@ class PoseTsvConfig(TsvConfig):
         None,
         description="Folder of the videos, or folders of images, that media paths refer to; their"
         " poses are estimated into `root` before extraction.",
+    )
+    names_videos: bool = Field(
+        False,
+        description="Media paths name videos; the poses of each have its path with the suffix"
+        " `.pose`. Unlike `videos`, nothing is estimated.",
     )
     person: int = Field(0, ge=0, description="Index of the person used from a pose file.")
 
@@ -149,7 +160,7 @@ class PrecomputedFeaturesConfig(StrictConfig):
     )
 
 
-def _make_kind_getter(default_kind: str) -> Callable[[object], str]:
+def make_kind_getter(default_kind: str) -> Callable[[object], str]:
     """Return a function that gets the `kind` of a mapping or a config, for use as a discriminator.
 
     A mapping without a `kind` gives `default_kind`, any other value without one an empty text.
@@ -185,7 +196,7 @@ SingleSource = Annotated[
     | Annotated[TextTsvConfig, Tag("text_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")],
-    Discriminator(_make_kind_getter("pose_tsv")),
+    Discriminator(make_kind_getter("pose_tsv")),
 ]
 
 
@@ -200,15 +211,11 @@ class CorporaConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_corpora(self) -> "CorporaConfig":
-        """Check that the corpora have different names, the same kind, and no `videos`."""
+        """Check that the corpora have different names, and no `videos`."""
         # The name prefixes the ids of clips, which must stay unique over all corpora.
         names = [corpus.name for corpus in self.corpora]
         if None in names or len(set(names)) < len(names):
             raise ValueError("each of several corpora needs a `name` of its own")
-        # A recipe has one `features` section, which fits a single kind of source.
-        kinds = {corpus.kind for corpus in self.corpora}
-        if len(kinds) > 1:
-            raise ValueError(f"corpora must be of one kind, not {' and '.join(sorted(kinds))}")
         if any(getattr(corpus, "videos", None) for corpus in self.corpora):
             raise ValueError(
                 "`videos` is not supported in a list of corpora; estimate the poses of each corpus"
@@ -254,7 +261,7 @@ AnySource = Annotated[
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")]
     | Annotated[CorporaConfig, Tag("corpora")],
-    Discriminator(_make_kind_getter("pose_tsv")),
+    Discriminator(make_kind_getter("pose_tsv")),
     BeforeValidator(_wrap_corpora_list),
 ]
 AnyFeatures = Annotated[
@@ -266,7 +273,7 @@ AnyFeatures = Annotated[
     | Annotated[ImagesFeaturesConfig, Tag("images")]
     | Annotated[TextFeaturesConfig, Tag("text")]
     | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
-    Discriminator(_make_kind_getter("pose")),
+    Discriminator(make_kind_getter("pose")),
 ]
 FEATURES_KINDS_BY_SOURCE_KIND: dict[str, tuple[str, ...]] = {
     "pose_tsv": ("pose",),

@@ -4,11 +4,11 @@ The keys of `training` have the names of Hugging Face's `Seq2SeqTrainingArgument
 equivalent.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kinesweep.config.loading import StrictConfig
+from kinesweep.config.loading import ALTERNATIVE_KEYS, StrictConfig
 from kinesweep.core.units import parse_bytes
 
 OptimizerName = Literal[
@@ -62,7 +62,12 @@ _REQUIRED_SCHEDULE_ARGUMENTS = {
 
 
 class TrainingConfig(StrictConfig):
-    """Settings of the training loop; steps are optimizer steps."""
+    """Settings of the training loop; steps are optimizer steps.
+
+    Of `max_steps` and `num_train_epochs`, of `warmup_steps` and `warmup_ratio`, and of `eval_steps`
+    and `eval_epochs`, one has a value and the other is None. `kinesweep.data.run_length` resolves
+    all of them to steps.
+    """
 
     stage: Literal["all", "projectors", "lora"] = Field(
         "all",
@@ -83,10 +88,39 @@ class TrainingConfig(StrictConfig):
     lr_scheduler_kwargs: dict[str, float] = Field(
         {}, description="Further arguments of the schedule, such as `min_lr`."
     )
-    warmup_steps: int = Field(0, ge=0, description="Steps of learning rate warmup from 0.")
-    max_steps: int = Field(10_000, ge=1, description="Largest number of training steps.")
-    eval_steps: int = Field(
-        250, ge=1, description="Steps between evaluations; a checkpoint follows each evaluation."
+    warmup_steps: int | None = Field(
+        0, ge=0, description="Steps of learning rate warmup from 0; none with `warmup_ratio`."
+    )
+    warmup_ratio: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Share of all training steps that are warmup; instead of `warmup_steps`.",
+    )
+    max_steps: int | None = Field(
+        10_000,
+        ge=1,
+        description="Largest number of training steps; none with `num_train_epochs`.",
+    )
+    num_train_epochs: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Largest number of epochs, also a fraction; instead of `max_steps`. The number"
+        " of steps follows from the corpus, the batches, `gradient_accumulation_steps` and the"
+        " number of workers, as Hugging Face's Trainer counts it.",
+    )
+    eval_steps: int | None = Field(
+        250,
+        ge=1,
+        description="Steps between evaluations; a checkpoint follows each evaluation. None with"
+        " `eval_epochs`.",
+    )
+    eval_epochs: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Epochs between evaluations, also a fraction; instead of `eval_steps`.",
     )
     logging_steps: int = Field(50, ge=1, description="Steps between logs of the training loss.")
     gradient_accumulation_steps: int = Field(1, ge=1, description="Batches per optimizer step.")
@@ -102,8 +136,12 @@ class TrainingConfig(StrictConfig):
     max_grad_norm: float = Field(
         1.0, ge=0, description="Gradient norm above which to clip; 0: no clipping."
     )
-    metric_for_best_model: Literal["bleu", "chrf", "rouge", "cider", "token_loss"] = Field(
-        "bleu", description="Metric that selects the best checkpoint."
+    metric_for_best_model: str = Field(
+        "bleu",
+        min_length=1,
+        description="Metric that selects the best checkpoint: `token_loss`, `token_accuracy`, one"
+        " of `evaluation.metrics`, or a neural or extra metric that is computed during training.",
+        examples=["bleu", "chrf", "rouge", "cider", "token_loss"],
     )
     average_checkpoints: int = Field(
         1,
@@ -133,6 +171,36 @@ class TrainingConfig(StrictConfig):
         description="Shard weights, gradients and optimizer state over the workers (FSDP2), for"
         " models that do not fit on one; needs `resources.workers` of 2 or more.",
     )
+
+    # Before validation, so that a given epoch or ratio takes the place of the default in steps.
+    @model_validator(mode="before")
+    @classmethod
+    def _select_alternatives(cls, raw_section: Any) -> Any:
+        """Return the input with exactly one value for each pair of alternative keys.
+
+        Raises:
+            ValueError: If both keys of a pair have a value.
+        """
+        if not isinstance(raw_section, dict):
+            return raw_section
+        section = dict(raw_section)
+        for steps_key, other_key in ALTERNATIVE_KEYS:
+            given = [key for key in (steps_key, other_key) if section.get(key) is not None]
+            if len(given) == 2:
+                raise ValueError(
+                    f"give `{steps_key}` or `{other_key}`, not both (they are"
+                    f" {section[steps_key]} and {section[other_key]}); null unsets a key"
+                )
+            if given == [other_key]:
+                section[steps_key] = None
+            elif not given:
+                section.pop(steps_key, None)  # the default
+        return section
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Return whether a number of steps depends on the number of batches in an epoch."""
+        return self.num_train_epochs is not None or self.eval_epochs is not None
 
     @model_validator(mode="after")
     def _check_scheduler_kwargs(self) -> "TrainingConfig":

@@ -1,7 +1,8 @@
-"""Virtual environments of estimators, created once per machine and shared by all processes.
+"""Virtual environments of other packages, created once per machine and shared by all processes.
 
-Estimators need package versions that conflict with those of Kinesweep (numpy below 2), so each one
-runs in its own virtual environment below the state folder, named after a hash of its packages.
+Estimators and COMET need package versions that conflict with those of Kinesweep (numpy below 2), so
+each one runs in its own virtual environment below the state folder, named after a hash of its
+packages.
 Ray's `runtime_env` would instead copy the whole environment for each Ray session and install the
 packages into the copy.
 """
@@ -11,6 +12,7 @@ import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from kinesweep.core.errors import ResourceError
@@ -24,23 +26,32 @@ BASE_REQUIREMENTS = ("av==18.1.0", "pose-format==0.15.0")
 _READY_FILE = "ready.json"
 
 
-def get_environment_python(name: str, requirements: tuple[str, ...]) -> Path:
-    """Return the path of the Python interpreter of an estimator's environment.
+def get_environment_python(
+    name: str,
+    requirements: tuple[str, ...],
+    base: tuple[str, ...] = BASE_REQUIREMENTS,
+    shares_packages: bool = False,
+) -> Path:
+    """Return the path of the Python interpreter of an environment.
 
     The environment is created if it does not exist yet; pip then downloads the packages.
 
     Args:
-        name: Name of the estimator.
+        name: Name of the estimator or metric.
         requirements: Requirements that pip installs; if empty, the estimator has no environment of
             its own and the current interpreter is returned.
+        base: Requirements that are installed besides.
+        shares_packages: Whether the environment sees the packages of this process where it has no
+            version of its own. The same build of torch then serves both.
 
     Raises:
         ResourceError: If the environment cannot be created; with the last lines of the output.
     """
     if not requirements:
         return Path(sys.executable)
-    packages = [*BASE_REQUIREMENTS, *requirements]
-    folder = get_state_dir() / "environments" / f"{name}-{_hash_packages(packages)}"
+    packages = [*base, *requirements]
+    shared_dir = sysconfig.get_path("purelib") if shares_packages else None
+    folder = get_state_dir() / "environments" / f"{name}-{_hash_packages(packages, shared_dir)}"
     python = folder / "bin" / "python"
     if (folder / _READY_FILE).is_file():
         return python
@@ -49,18 +60,21 @@ def get_environment_python(name: str, requirements: tuple[str, ...]) -> Path:
     with hold_lock_file(folder.with_name(f"{folder.name}.lock")):
         if not (folder / _READY_FILE).is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            _create_environment(folder, python, packages)
+            _create_environment(folder, python, packages, shared_dir)
             (folder / _READY_FILE).write_text(json.dumps(packages))
     return python
 
 
-def _create_environment(folder: Path, python: Path, packages: list[str]) -> None:
+def _create_environment(
+    folder: Path, python: Path, packages: list[str], shared_dir: str | None
+) -> None:
     """Create a virtual environment in a folder and install packages; remove it on failure.
 
     Args:
         folder: Folder of the environment.
         python: Path that its Python interpreter will have.
         packages: Requirements that pip installs.
+        shared_dir: Folder of packages that the environment sees besides its own; None: no other.
 
     Raises:
         ResourceError: If a command fails; with the last lines of its output.
@@ -74,6 +88,10 @@ def _create_environment(folder: Path, python: Path, packages: list[str]) -> None
     else:
         pip = [str(python), "-m", "pip"]
     for command in (create_command, [*pip, *install_args]):
+        if command is not create_command and shared_dir is not None:
+            # Read before pip runs, which then installs only what is missing or of another version.
+            packages_dir = folder / "lib" / Path(shared_dir).parent.name / "site-packages"
+            (packages_dir / "shared.pth").write_text(f"{shared_dir}\n")
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             shutil.rmtree(folder, ignore_errors=True)
@@ -83,6 +101,7 @@ def _create_environment(folder: Path, python: Path, packages: list[str]) -> None
             )
 
 
-def _hash_packages(packages: list[str]) -> str:
+def _hash_packages(packages: list[str], shared_dir: str | None) -> str:
     """Compute a hash of the packages and the Python version, 12 hexadecimal digits."""
-    return compute_fingerprint([packages, sys.version_info[:2]])[:12]
+    shared = [] if shared_dir is None else [shared_dir]
+    return compute_fingerprint([packages, sys.version_info[:2], *shared])[:12]

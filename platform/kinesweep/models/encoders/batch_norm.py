@@ -37,6 +37,8 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+        # True while the input is a placeholder, which no statistics may count.
+        self.ignores_input = False
 
     def forward(self, x_NVC: Tensor) -> Tensor:
         """Normalize each channel and apply weight and bias; the shape stays the same.
@@ -54,6 +56,7 @@ class BatchNorm(nn.Module):
             and dist.get_world_size() > 1
         ):
             return self._normalize_over_ranks(x_NC.float()).to(x_NVC.dtype).view_as(x_NVC)
+        updates_statistics = updates_statistics and not self.ignores_input
         normed_NC = functional.batch_norm(
             x_NC,
             self.running_mean,
@@ -69,16 +72,25 @@ class BatchNorm(nn.Module):
     def _normalize_over_ranks(self, x_NC: Tensor) -> Tensor:
         """Normalize by mean and variance over all ranks and update the running statistics."""
         # Ranks have different numbers of frames, so the count is summed along with the values.
-        count_1 = x_NC.new_full((1,), len(x_NC))
-        sums_and_count = _SumOverRanks.apply(torch.cat([x_NC.sum(dim=0), count_1]))
+        is_counted = 0.0 if self.ignores_input else 1.0
+        count_1 = x_NC.new_full((1,), is_counted * len(x_NC))
+        sums_and_count = _SumOverRanks.apply(torch.cat([is_counted * x_NC.sum(dim=0), count_1]))
         sum_C, count = sums_and_count.split([x_NC.shape[1], 1])
+        has_frames, count = count > 0, count.clamp_min(1)
         mean_C = sum_C / count
         # Two passes: E[x²] - E[x]² would lose precision.
-        variance_C = _SumOverRanks.apply((x_NC - mean_C).square().sum(dim=0)) / count
+        squares_C = is_counted * (x_NC - mean_C).square().sum(dim=0)
+        variance_C = _SumOverRanks.apply(squares_C) / count
         with torch.no_grad():
-            self.running_mean.lerp_(mean_C, _MOMENTUM)
             # PyTorch also keeps the unbiased variance as running statistic.
-            self.running_var.lerp_(variance_C * count / (count - 1), _MOMENTUM)
+            unbiased_C = variance_C * count / (count - 1)
+            for running_C, batch_C in (
+                (self.running_mean, mean_C),
+                (self.running_var, unbiased_C),
+            ):
+                # No rank may have a frame of the stream, which leaves the statistics as they are.
+                updated_C = running_C.lerp(batch_C, _MOMENTUM)
+                running_C.copy_(torch.where(has_frames, updated_C, running_C))
         return (x_NC - mean_C) * (variance_C + _EPSILON).rsqrt() * self.weight + self.bias
 
 

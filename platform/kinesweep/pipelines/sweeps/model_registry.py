@@ -9,15 +9,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from kinesweep.config.recipe.evaluation import ScoringProtocol
+from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.io import read_json
+from kinesweep.evaluation.metrics import TextMetric
 from kinesweep.evaluation.predictions import Prediction, read_predictions
-from kinesweep.evaluation.scoring import RAW_PROTOCOL, CorpusMetric
 from kinesweep.export.bundle_manifest import MANIFEST
 from kinesweep.store import Store
 from kinesweep.sweeps.journal.run_folders import parse_run_name
 from kinesweep.sweeps.results.ranking import RankingEntry, rank_configurations
+from kinesweep.sweeps.results.sentence_statistics import build_ranking_metric
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.tracking.backends import MlflowTracker
 from kinesweep.tracking.mlflow_limits import sanitize_model_name
@@ -36,7 +37,7 @@ def register_winner(
     store: Store,
     bundle_dir: Path,
     *,
-    protocol: ScoringProtocol = RAW_PROTOCOL,
+    evaluation: EvaluationConfig = EvaluationConfig(),
 ) -> str:
     """Register a sweep's winner as a model version and decide whether it becomes the champion.
 
@@ -50,7 +51,7 @@ def register_winner(
         outcome: Result of the sweep.
         store: Store of the winner's features, from which the documents of validation are read.
         bundle_dir: Folder of the winner's bundle.
-        protocol: Protocol under which texts are scored.
+        evaluation: Metrics and the protocol under which texts are scored.
 
     Returns:
         A sentence with name, version, decision and reason.
@@ -77,9 +78,14 @@ def register_winner(
         reason = "it was found to be better before the registration was interrupted"
         registry.record_decision(name, existing_version, True, reason)
         return f"{name} version {existing_version.number}, champion: {reason}"
-    metric = CorpusMetric(outcome.metric, protocol)
     is_champion, reason = _compare_with_champion(
-        registry, champion, outcome, predictions_by_seed, comparison_key, store, metric=metric
+        registry,
+        champion,
+        outcome,
+        predictions_by_seed,
+        comparison_key,
+        store,
+        evaluation=evaluation,
     )
     # The texts are stored before the version is created, so that no version lacks the texts that
     # later comparisons need.
@@ -160,7 +166,7 @@ def _compare_with_champion(
     comparison_key: str,
     store: Store,
     *,
-    metric: CorpusMetric,
+    evaluation: EvaluationConfig,
 ) -> tuple[bool, str]:
     """Compare the winner of a sweep with the current champion.
 
@@ -171,7 +177,7 @@ def _compare_with_champion(
         predictions_by_seed: Seed → the winner's validation predictions.
         comparison_key: Hash of what the winner was scored on.
         store: Store of the winner's features, from which the documents of validation are read.
-        metric: Metric that both are compared by.
+        evaluation: Metrics; both are compared by that of the outcome.
 
     Returns:
         Whether the winner becomes the champion, and the reason as a sentence.
@@ -190,12 +196,19 @@ def _compare_with_champion(
             " or with another metric or protocol. Move the alias by hand to make this version the"
             " champion"
         )
+    metric = build_ranking_metric(outcome.metric, evaluation, store)
     entries = [
         _build_ranking_entry("this", predictions_by_seed, metric),
         _build_ranking_entry(champion_name, _download_predictions(registry, champion), metric),
     ]
     documents = _list_documents(store, next(iter(predictions_by_seed.values())))
-    first, second = rank_configurations(entries, documents, metric.compute_score_from_sum)
+    first, second = rank_configurations(
+        entries,
+        documents,
+        metric.compute_score_from_sum,
+        metric.num_resamples,
+        sign=-1 if evaluation.is_lower_better(outcome.metric) else 1,
+    )
     gap_text = f"{second.gap_to_best:.2f} [{second.gap_low:.2f}, {second.gap_high:.2f}]"
     # Checked before the order: a tie keeps the champion even if the winner's mean is higher.
     if second.tied:
@@ -218,12 +231,12 @@ def _list_documents(store: Store, predictions: Sequence[Prediction]) -> list[str
         record.clip.id: record.clip.document or record.clip.id
         for record in store.get_records("validation")
     }
-    # `CorpusMetric.compute_clip_statistics` returns the clips in the same order.
+    # `TextMetric.compute_clip_statistics` returns the clips in the same order.
     return [document_by_clip[clip_id] for clip_id in sorted(row.clip_id for row in predictions)]
 
 
 def _build_ranking_entry(
-    name: str, predictions_by_seed: dict[int, list[Prediction]], metric: CorpusMetric
+    name: str, predictions_by_seed: dict[int, list[Prediction]], metric: TextMetric
 ) -> RankingEntry:
     """Build the ranking entry of a configuration from its predictions.
 

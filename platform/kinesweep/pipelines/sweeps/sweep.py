@@ -7,7 +7,8 @@ the same call resumes a sweep after an interruption.
 
 import logging
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.sweep import Sweep, record_test_scores, run_sweep
 from kinesweep.tracking.backends import MlflowTracker
-from kinesweep.tracking.mlflow_run_logger import RunIdentifiers
+from kinesweep.tracking.places import find_recorded_places
+from kinesweep.tracking.queued_run_logger import RunIdentifiers
 from kinesweep.training.run_records.prometheus import export_gauges
 
 logger = logging.getLogger(__name__)
@@ -57,7 +59,8 @@ class SweepResult:
         folder: Folder of the sweep.
         bundle: Folder of the winner's bundle.
         report: Path of the report's page.
-        tracking: Address of the MLflow server; empty if the sweep was not recorded.
+        tracking: Address of the MLflow server; empty if the sweep was not recorded there.
+        places: Tracker → address, or command that shows or uploads the runs.
     """
 
     outcome: SweepOutcome
@@ -65,6 +68,7 @@ class SweepResult:
     bundle: Path
     report: Path
     tracking: str
+    places: dict[str, str] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         """Return the conclusion and the paths of the results as HTML, which notebooks show."""
@@ -79,6 +83,7 @@ class SweepResult:
             "bundle": str(self.bundle),
             "report": str(self.report),
             "mlflow": self.tracking,
+            "trackers": self.places,
         }
 
 
@@ -161,14 +166,14 @@ def run_sweep_pipeline(
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped, if there is too little disk space, or if the
             stores of a search over features differ in their validation or test clips.
-        TrackingError: If the recipe requires MLflow and no server can be used.
+        TrackingError: If a tracker that the recipe names cannot be used.
         TrainingError: If no configuration finished on two seeds of the finals.
         BundleError: If the bundle generates other texts than the winner.
     """
     stores = extract_all_features(space, recipe, extract_features)
     tracker = create_tracker(recipe, space.question, folder)
-    # The sweep is itself an MLflow run, the parent of the runs that it trains.
-    sweep_log = tracker.open_run_logger(RunIdentifiers(str(folder), f"sweep {folder.name}"), folder)
+    # The sweep is itself a tracked run, the parent of the runs that it trains.
+    sweep_log = tracker.open_run_logger(_identify_sweep(folder, space), folder)
     sweep_log.log_params(collect_sweep_params(space, stores.base))
     sweep_log.log_dataset(recipe.name, stores.base.fingerprint)
     try:
@@ -193,10 +198,12 @@ def run_sweep_pipeline(
     sweep_log.finish("finished")
     # Now that all writers have ended, send what they could not send while the server was down.
     tracker.flush_pending(folder)
-    if not isinstance(tracker, MlflowTracker):
-        return SweepResult(outcome, folder, bundle, page, tracking="")
-    try_register_winner(tracker, folder, recipe, outcome, store, bundle)
-    return SweepResult(outcome, folder, bundle, page, tracking=tracker.uri)
+    mlflow = next((each for each in tracker.members if isinstance(each, MlflowTracker)), None)
+    places = find_recorded_places(folder).commands if tracker.members else {}
+    if mlflow is None:
+        return SweepResult(outcome, folder, bundle, page, "", places)
+    try_register_winner(mlflow, folder, recipe, outcome, store, bundle)
+    return SweepResult(outcome, folder, bundle, page, mlflow.uri, {"MLflow": mlflow.uri, **places})
 
 
 def raise_if_search_failed(result: SweepResult) -> None:
@@ -222,7 +229,7 @@ def _write_results(folder: Path, outcome: SweepOutcome, sweep_log: RunLogger) ->
     Args:
         folder: Folder of the sweep.
         outcome: Result of the sweep, whose winner has been exported.
-        sweep_log: Log of the MLflow run that stands for the sweep.
+        sweep_log: Log of the tracked run that stands for the sweep.
 
     Returns:
         Path of the report's page.
@@ -237,10 +244,29 @@ def _write_results(folder: Path, outcome: SweepOutcome, sweep_log: RunLogger) ->
     return page
 
 
+def _identify_sweep(folder: Path, space: SearchSpace) -> RunIdentifiers:
+    """Return the identity of the tracked run that stands for a sweep."""
+    types = {
+        name: _classify_values(parameter.bounds_or_choices)
+        for name, parameter in space.searched_parameters.items()
+    }
+    objectives = tuple(objective.name for objective in space.objectives)
+    title = f"sweep {folder.name}"
+    return RunIdentifiers(str(folder), title, objectives=objectives, swept_params=types)
+
+
+def _classify_values(values: Iterable[object]) -> str:
+    """Return `flag` for Boolean values, `number` for numbers, and otherwise `text`."""
+    if all(isinstance(value, bool) for value in values):
+        return "flag"
+    is_number = all(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
+    return "number" if is_number else "text"
+
+
 def collect_sweep_params(space: SearchSpace, store: Store) -> dict[str, object]:
     """Collect the settings of the space, the store's fingerprint and the provenance of a sweep.
 
-    They are the parameters of the MLflow run that stands for the sweep.
+    They are the parameters of the tracked run that stands for the sweep.
     """
     space_params = flatten_mapping(space.model_dump(mode="json", exclude_none=True))
     return {**space_params, "store": store.fingerprint, **collect_provenance()}

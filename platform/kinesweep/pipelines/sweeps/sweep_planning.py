@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinesweep.core.paths import compute_directory_size, get_state_dir
+from kinesweep.core.paths import get_state_dir
+from kinesweep.data.run_length.step_counts import TrainingResolver
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.store.format.reader import Store
 from kinesweep.sweeps.feature_stores import extract_all_features
@@ -49,7 +50,8 @@ def plan_sweep(
 ) -> SweepPlan:
     """Extract missing features, measure pilot runs on the running cluster, and simulate the sweep.
 
-    Logs what `extract_features` logs, and the number and the duration of the pilot runs.
+    Logs what `extract_features` logs, the numbers of steps of the recipe, and the number and the
+    duration of the pilot runs.
 
     Args:
         request: Sweep to plan.
@@ -70,16 +72,22 @@ def plan_sweep(
     store = stores.base
     folder = get_state_dir() / "plans" / request.path.stem
     shutil.rmtree(folder, ignore_errors=True)
+    resolve_training = TrainingResolver(
+        lambda changed: stores.get_store(changed.features), space.resources.workers
+    )
+    training = resolve_training(recipe)
+    logger.info(f"the recipe trains for {training.format_step_counts()}")
     context = SearchContext(
         recipe=recipe,
         compute_config_hash=lambda changed: changed.compute_config_hash(
             stores.get_store(changed.features).fingerprint
         ),
         samples_per_eval=compute_samples_per_eval(
-            recipe.effective_batch, recipe.training, store, space.resources
+            recipe.effective_batch, training, store, space.resources
         ),
         # One slot and no finals: this search only proposes points.
         budget=Budget(space.budget, space.resources, 1, 0),
+        resolve_training=resolve_training,
     )
     # `Journal(None)` keeps its events in memory.
     search_policy = SearchPolicy(_replace_adaptive_sampler(space), context, Journal(None))
@@ -95,7 +103,8 @@ def plan_sweep(
         pilot_result,
         context.samples_per_eval,
         _compute_test_to_validation_ratio(store),
-        compute_directory_size(store.folder),
+        store.compute_disk_bytes(),
+        resolve_training,
     )
     return estimate_sweep_cost(cost_inputs, nodes, seed_sd, sentence_sd)
 

@@ -169,7 +169,7 @@ def _summarize_costs(
         "search": f"{search_seconds / 3600:.2f} h of {len(trials)} runs",
         "finals": f"{finals_seconds / 3600:.2f} h of {len(final_runs)} runs",
         "devices": f"{num_devices:g} {device_kind} per run, {device_hours:.2f} {device_kind} h",
-        "features": f"{format_bytes(compute_directory_size(store.folder))} in {store.folder.name}",
+        "features": f"{format_bytes(store.compute_disk_bytes())} in {store.folder.name}",
         "run folders": format_bytes(compute_directory_size(folder)),
     }
 

@@ -10,7 +10,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import TrackingError
 from kinesweep.evaluation.evaluate import evaluate_model
 from kinesweep.evaluation.predictions import write_predictions
-from kinesweep.evaluation.tokenization.protocol import resolve_protocol
+from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.pipelines.sweeps.model_registry import register_winner
 from kinesweep.store import Store
@@ -153,9 +153,9 @@ def try_register_winner(
         bundle: Folder of the winner's bundle.
     """
     try:
-        protocol = resolve_protocol(recipe.evaluation, store)
+        evaluation = resolve_evaluation(recipe.evaluation, store)
         message = register_winner(
-            tracker, folder, recipe.name, outcome, store, bundle, protocol=protocol
+            tracker, folder, recipe.name, outcome, store, bundle, evaluation=evaluation
         )
     except TrackingError as error:
         message = f"not registered: {error}. `kinesweep sweep … --resume` tries again"

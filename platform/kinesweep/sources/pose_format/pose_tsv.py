@@ -27,8 +27,9 @@ class PoseTsvSource(MediaTsvSource):
 
     @property
     def media_kind(self) -> MediaKind:
-        """Return `poses`, or `poses_or_videos` if `source.videos` names videos to estimate."""
-        return "poses" if self.config.videos is None else "poses_or_videos"
+        """Return `poses`, or `poses_or_videos` if the tables name the videos of the poses."""
+        names_videos = self.config.videos is not None or self.config.names_videos
+        return "poses_or_videos" if names_videos else "poses"
 
     def get_read_options(self) -> dict[str, Any]:
         """Return the kind of the source, the selected person, and the rate if it is replaced."""

@@ -2,7 +2,8 @@
 
 The fields are separated by bars. The columns are `name`, `speaker`, `orth` (the glosses) and
 `translation`; `start` and `end` are -1 in the published files, because each clip is one file,
-`{name}.pose`, optionally in a folder of the split. A name consists of the broadcast and a number.
+`{name}.pose`, optionally in a folder of the split (of validation: `dev` or `validation`). A name
+consists of the broadcast and a number.
 """
 
 from pathlib import Path
@@ -44,11 +45,13 @@ def _build_annotation(row: dict[str, str], folder: str, location: str) -> ClipAn
         location: Location of the row.
     """
     name = row["name"]
+    folders = (folder, "validation") if folder == "dev" else (folder,)
+    paths = [*(f"{parent}/{name}.pose" for parent in folders), f"{name}.pose"]
     # A name without a hyphen becomes a document of its own.
     document, _, order = name.rpartition("-")
     return ClipAnnotation(
         id=name,
-        candidate_files=(PoseFile(f"{folder}/{name}.pose"), PoseFile(f"{name}.pose")),
+        candidate_files=tuple(PoseFile(path) for path in paths),
         text=row["translation"],
         encoder_prompt="__dgs__",
         decoder_prompt="__de__",

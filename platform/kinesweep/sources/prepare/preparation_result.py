@@ -4,6 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+SOURCE_KIND_BY_MEDIA = {"poses": "pose_tsv", "videos": "video_tsv", "features": "feature_tsv"}
+"""Kind of media that a preparation writes → kind of the source that reads its TSVs."""
+
+_FILE_BY_SOURCE_KIND = {"pose_tsv": "pose", "video_tsv": "video", "feature_tsv": "feature"}
+
 
 @dataclass(frozen=True)
 class PreparationResult:
@@ -20,6 +25,9 @@ class PreparationResult:
         removed_marks: Number of marks that were removed from captions, by kind.
         unused_files: Number of caption files that were not used, by reason.
         warnings: Findings that a person should know, as full sentences.
+        rows: Number of rows of a data set that contains its media, by split.
+        kept: Number of these whose media files an earlier call had written, by split.
+        source_kind: Kind of the source that reads the TSVs.
     """
 
     files: dict[str, Path]
@@ -30,6 +38,9 @@ class PreparationResult:
     removed_marks: dict[str, int] = field(default_factory=dict)
     unused_files: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
+    source_kind: str = "pose_tsv"
 
     def format_lines(self, poses: Path) -> Iterator[str]:
         """Yield the lines that tell a person what was written and what was not.
@@ -37,10 +48,13 @@ class PreparationResult:
         Args:
             poses: Folder of the pose files, for the command that estimates missing ones.
         """
+        for split, count in self.rows.items():
+            yield f"{split}: {count} rows, {self.kept.get(split, 0)} of them already written"
         for split, file in self.files.items():
             # A split without missing clips has no entry in `missing`.
             num_missing = self.missing.get(split, 0)
-            yield f"{file}  {self.clips[split]} clips, {num_missing} without a pose file"
+            kind = _FILE_BY_SOURCE_KIND[self.source_kind]
+            yield f"{file}  {self.clips[split]} clips, {num_missing} without a {kind} file"
         for split in sorted(self.missing.keys() - self.files.keys()):
             num_missing = self.missing[split]
             yield f"{split}: none of {num_missing} clips has a pose file; no TSV was written"

@@ -16,10 +16,11 @@ from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig,
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.tsv.base_table_source import TableSource
+from kinesweep.sources.tsv.media_column import MediaColumn, make_ids_unique_by_signal
 from kinesweep.sources.tsv.media_names import MediaKind
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.row_spans import TimeUnit, find_unit_error_by_media
-from kinesweep.sources.tsv.tsv_reader import read_table
+from kinesweep.sources.tsv.tsv_reader import Table, read_table
 from kinesweep.sources.tsv.tsv_rows import RowReader, make_ids_unique
 
 MediaTsvConfig = (
@@ -51,6 +52,12 @@ class MediaTsvSource(TableSource):
         root: str | None = getattr(config, "root", None)
         self._time_unit: TimeUnit = getattr(config, "time_unit", "ms")
         self._root = Path(root).absolute() if root is not None else None
+        self._column: str | None = getattr(config, "column", None)
+        # Row → media path by which its clip is named, if `source.column` names other media.
+        self._id_media: dict[str, str] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**super().__getstate__(), "_id_media": {}}
 
     def get_root(self, split: str) -> Path:
         """Return the absolute path of the folder that a split's media paths are relative to."""
@@ -81,18 +88,41 @@ class MediaTsvSource(TableSource):
 
     def make_ids_unique(self, clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
         """Return the clips with repeated ids lengthened, except ids from a column `id`."""
+        if self._id_media:
+            return make_ids_unique_by_signal(clips, rows_without_id, self._id_media)
         return make_ids_unique(clips, rows_without_id)
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
         """Read the table of one split, and return its clips, invalid rows and errors."""
         table = read_table(path, self.get_table_name(split))
-        rows = RowReader(
-            table, split, self.time_unit, self._ignored_columns, media_kind=self.media_kind
-        ).read()
+        rows = self.parse_table(table, split, self.time_unit)
         if self.time_unit == "ms" and not rows.errors:
             error_text = find_unit_error_by_media(rows.clips, self._find_duration_s)
             rows.errors += [(table.name, error_text)] if error_text else []
         return rows
+
+    def parse_table(
+        self, table: Table, split: str, time_unit: TimeUnit, unused_columns: tuple[str, ...] = ()
+    ) -> ParsedRows:
+        """Convert the rows of a table to clips, with the media of `source.column` if it is set.
+
+        Args:
+            table: Table of the split.
+            split: Split that the clips belong to.
+            time_unit: Unit of the start and end times.
+            unused_columns: Columns to ignore besides `source.ignore_columns`.
+        """
+        kind = self.media_kind
+        ignored = (*self._ignored_columns, *unused_columns)
+        if self._column is None:
+            return RowReader(table, split, time_unit, ignored, media_kind=kind).read()
+        selected = MediaColumn.select(table, self._column)
+        if selected.errors:
+            return ParsedRows(errors=[*table.errors, *selected.errors])
+        self._id_media |= selected.id_media
+        ignored = (*ignored, *selected.ignored_columns)
+        rows = RowReader(selected.table, split, time_unit, ignored, media_kind=kind).read()
+        return selected.restore_ids(rows, split, time_unit)
 
     def _find_duration_s(self, clip: Clip) -> float | None:
         """Return the duration of a clip's whole file in seconds, or None if it cannot be read."""

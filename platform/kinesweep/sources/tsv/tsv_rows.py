@@ -143,7 +143,7 @@ class RowReader:
         default_id = (
             f"{self.split}-{location.rpartition(':')[2]}"
             if self.media_kind == "texts"
-            else _make_default_id(media, span)
+            else make_default_id(media, span)
         )
         return Clip(
             id=values.get("id") or default_id,
@@ -215,7 +215,7 @@ def make_ids_unique(clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
     return clips
 
 
-def _make_default_id(media: str, span: Span) -> str:
+def make_default_id(media: str, span: Span) -> str:
     """Return the default id of a clip: its file name without suffix, and `@start-end`."""
     name = remove_media_suffix(media).rpartition("/")[2]
     # The name of a folder may have a slash after it.

@@ -26,7 +26,6 @@ from kinesweep.sources.tsv.media_tsv import MediaTsvSource
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_columns import MEANING_BY_NAME
 from kinesweep.sources.tsv.tsv_reader import Table, read_table
-from kinesweep.sources.tsv.tsv_rows import RowReader
 from kinesweep.sources.video.frame_reader import get_duration_s
 from kinesweep.sources.video.video_reader import has_images
 
@@ -171,10 +170,7 @@ class VideoTsvSource(MediaTsvSource):
         table = read_table(path, self.get_table_name(split), self._assume_columns)
         if not any(set(columns) <= set(table.header) for columns in _SSVP_COLUMNS):
             return super().read_rows(split, path)
-        ignored_columns = (*self._ignored_columns, *_UNUSED_COLUMNS)
-        rows = RowReader(
-            _rename_columns(table), split, "ms", ignored_columns, media_kind=self.media_kind
-        ).read()
+        rows = self.parse_table(_rename_columns(table), split, "ms", _UNUSED_COLUMNS)
         rows.clips = [_add_default_suffix(clip) for clip in rows.clips]
         return rows
 

@@ -28,6 +28,7 @@ from kinesweep.store.export.h5_layout import (
     group_by_video,
     split_into_shards,
 )
+from kinesweep.store.export.stream_check import check_clips_have_streams
 from kinesweep.store.format.reader import Store
 from kinesweep.store.format.writer import write_bytes_durably
 
@@ -73,11 +74,13 @@ def export_h5_shards(
 
     Raises:
         InputError: If a stream holds frames, the folder contains anything but an earlier export
-            that may be replaced, or two clips or videos would get the same name.
+            that may be replaced, two clips or videos would get the same name, or a clip lacks a
+            stream.
         StoreError: If a shard is damaged.
     """
+    # All of this is checked here, before anything is written or removed.
     refuse_frames(store.schema, store.schema.streams)
-    # Names are checked here, before anything is written or removed.
+    check_clips_have_streams(store, store.schema.streams)
     splits = {split: group_by_video(store.get_records(split)) for split in store.splits}
     _prepare_output_dir(output_dir, overwrite)
     # Written first, so that an interrupted export can be replaced with `overwrite`.

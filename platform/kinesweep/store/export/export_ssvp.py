@@ -38,6 +38,7 @@ from kinesweep.store.export.export_rows import (
     make_augmented_row,
 )
 from kinesweep.store.export.frame_streams import refuse_frames
+from kinesweep.store.export.stream_check import check_clips_have_streams
 from kinesweep.store.format.reader import Store
 from kinesweep.store.format.writer import write_bytes_durably
 
@@ -101,6 +102,7 @@ def export_ssvp_features(
     """
     stream_name = _select_stream(store, stream)
     refuse_frames(store.schema, [stream_name])
+    check_clips_have_streams(store, [stream_name])
     # All rows are checked before anything is written or removed.
     rows = _build_checked_rows(store, epoch, augmented_copies)
     _prepare_output_dir(output_dir, overwrite)

@@ -7,11 +7,13 @@ runs.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import InvalidRow
+from kinesweep.store.combined.combine import combine_part_stores
 from kinesweep.store.extraction.chunk_processor import ChunkProcessor, ChunkResult
 from kinesweep.store.extraction.corpus_scan import CorpusScan, ExtractionSpec, scan_corpus
 from kinesweep.store.extraction.drop_policy import (
@@ -61,7 +63,8 @@ def extract_locally(
     """Extract the corpus of a recipe in this process, one clip after another.
 
     An entry point, so it takes the whole recipe: source, features and store determine the store
-    together (see `ExtractionSpec.from_recipe`).
+    together (see `ExtractionSpec.from_recipe`). Several parts of features are extracted one after
+    the other and combined.
 
     Args:
         recipe: Recipe that defines the corpus, the features and the store.
@@ -79,6 +82,9 @@ def extract_locally(
         StoreError: If too many clips are dropped, a split is incomplete or empty, disk space is too
             low, or the existing store is damaged.
     """
+    if recipe.part_recipes:
+        extract_part = partial(extract_locally, root=root, progress=progress, on_plan=on_plan)
+        return combine_part_stores(recipe, extract_part)
     extraction = ExtractionSpec.from_recipe(recipe, root)
     return build_store(extraction, compute_chunks_locally, progress, on_plan)
 

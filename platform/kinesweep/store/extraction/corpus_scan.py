@@ -76,7 +76,7 @@ class ExtractionSpec:
         source = build_source(recipe.effective_source)
         return cls(
             source=source,
-            step=build_features(recipe.features),
+            step=build_features(recipe.single_features),
             root=Path(store_root).absolute(),
             dtype=_choose_dtype(recipe),
             max_dropped_share=recipe.store.max_dropped_share,

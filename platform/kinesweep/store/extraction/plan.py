@@ -91,7 +91,8 @@ def summarize_extraction_plan(recipe: Recipe, root: Path | None = None) -> Extra
     The corpus is scanned, and up to 8 clips are read to estimate the size of the store.
 
     An entry point, so it takes the whole recipe: source, features and store determine the store
-    together (see `ExtractionSpec.from_recipe`).
+    together (see `ExtractionSpec.from_recipe`). For several parts of features, the work of all
+    parts is summed.
 
     Args:
         recipe: Recipe that defines the corpus, the features and the store.
@@ -101,6 +102,10 @@ def summarize_extraction_plan(recipe: Recipe, root: Path | None = None) -> Extra
     Raises:
         SourceError: If the corpus as a whole cannot be read.
     """
+    if recipe.part_recipes:
+        return sum_plan_summaries(
+            [summarize_extraction_plan(part_recipe, root) for _, part_recipe in recipe.part_recipes]
+        )
     extraction = ExtractionSpec.from_recipe(recipe, root)
     scan = scan_corpus(extraction)
     folder = extraction.root / scan.folder_name
@@ -115,6 +120,31 @@ def summarize_extraction_plan(recipe: Recipe, root: Path | None = None) -> Extra
         store_bytes=0,
         folder=folder,
         exists=True,
+    )
+
+
+def sum_plan_summaries(summaries: Sequence[ExtractionPlanSummary]) -> ExtractionPlanSummary:
+    """Sum the plans of the parts of a recipe's features.
+
+    Clips of several parts count several times, except in `splits`, which has those of the part with
+    the most. The folder is that of the first part; the combined store is made from the parts.
+
+    Args:
+        summaries: Summary of each part; equal parts count once.
+    """
+    parts = list({summary.folder: summary for summary in summaries}.values())
+    splits: dict[str, int] = {}
+    for part in parts:
+        splits |= {split: max(count, splits.get(split, 0)) for split, count in part.splits.items()}
+    return ExtractionPlanSummary(
+        splits=splits,
+        num_to_compute=sum(part.num_to_compute for part in parts),
+        num_to_reuse=sum(part.num_to_reuse for part in parts),
+        num_dropped=sum(part.num_dropped for part in parts),
+        media_bytes=sum(part.media_bytes for part in parts),
+        store_bytes=sum(part.store_bytes for part in parts),
+        folder=parts[0].folder,
+        exists=all(part.exists for part in parts),
     )
 
 
@@ -161,6 +191,8 @@ def find_cached_features(root: Path, clip_keys: set[str]) -> dict[str, CachedFea
             # Nothing can be copied from a damaged store or one of another format; its own users
             # see the error when they open it.
             continue
+        if store.parts is not None:
+            continue  # a combined store holds no features of its own
         for record in (record for split in store.splits for record in store.get_records(split)):
             if record.key in clip_keys and record.key not in cached:
                 cached[record.key] = CachedFeatures(

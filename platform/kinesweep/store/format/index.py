@@ -25,7 +25,7 @@ class ClipRecord:
 
     Attributes:
         clip: Metadata of the clip.
-        lengths: Stream → number of frames, T.
+        lengths: Stream → number of frames, T; without streams that the clip lacks.
         rates_hz: Stream → frames per second.
         shard: Path of the file with the features, relative to the store.
         shard_row: Row of the clip in the shard.
@@ -76,10 +76,10 @@ def build_index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> 
     columns["place"] = pa.array([record.shard_row for record in records], int_type)
     for stream in streams:
         columns[f"frames.{stream}"] = pa.array(
-            [record.lengths[stream] for record in records], int_type
+            [record.lengths.get(stream) for record in records], int_type
         )
         columns[f"rate_hz.{stream}"] = pa.array(
-            [record.rates_hz[stream] for record in records], float_type
+            [record.rates_hz.get(stream) for record in records], float_type
         )
     return pa.table(columns)
 
@@ -114,6 +114,8 @@ def _parse_record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
         keywords=tuple(row.get("keywords", ())),
         reference=row.get("reference", ""),
     )
+    # A clip of a combined store may lack streams, which are null in its row.
+    streams = [stream for stream in streams if row[f"frames.{stream}"] is not None]
     return ClipRecord(
         clip=clip,
         lengths={stream: row[f"frames.{stream}"] for stream in streams},

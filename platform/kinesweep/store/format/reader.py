@@ -5,7 +5,6 @@ accessing a clip's features takes microseconds. Opening checks the manifest, the
 of every file; `checks.verify_store` reads all bytes. Shapes: T frames, D width.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,17 +14,23 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import StoreError
-from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
 from kinesweep.core.html_table import format_html_key_values
+from kinesweep.core.paths import compute_directory_size
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.features.quality.media_statistics import MediaStatistics
 from kinesweep.features.quality.split_quality import SplitQuality, parse_quality_section
-from kinesweep.store.format.fingerprint import STORE_FORMAT
 from kinesweep.store.format.index import ClipRecord, parse_index_table
+from kinesweep.store.format.manifest import make_damage_error, read_store_manifest
 from kinesweep.store.format.mapped_shard import MappedShard
 from kinesweep.store.format.statistics_table import STATISTICS, read_statistics_table
+from kinesweep.store.format.store_parts import (
+    StorePart,
+    StoreParts,
+    check_part,
+    parse_part_references,
+)
 from kinesweep.store.format.video_frames import VideoFrames
-from kinesweep.store.format.writer import INDEX, MANIFEST
+from kinesweep.store.format.writer import INDEX
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,15 @@ class Store:
         folder: Folder of the store.
         manifest: Content of the manifest (see `finalize_store`), without its checksum.
         extraction: Counts of the extraction that returned this store; None after `open_store`.
+        parts: Stores of the streams of a combined store; None for a store that holds features.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, manifest: dict[str, Any], parts: StoreParts | None = None
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
+        self.parts = parts
         self.extraction: ExtractionCounts | None = None
         self._shards: dict[str, MappedShard] = {}
 
@@ -135,7 +144,10 @@ class Store:
         Raises:
             StoreError: If there is no such split.
         """
-        return [self.find_media_statistics(record.key) for record in self.get_records(split)]
+        records = self.get_records(split)
+        if self.parts is not None:
+            return [self.parts.find_media_statistics(record) for record in records]
+        return [self.find_media_statistics(record.key) for record in records]
 
     def find_media_statistics(self, key: str) -> MediaStatistics | None:
         """Return the statistics of the media of the clip with a key, or None if there are none."""
@@ -156,11 +168,14 @@ class Store:
             record: Record of the clip, from `get_records`.
 
         Returns:
-            Stream → read-only array (T, D) in the stored dtype.
+            Stream → read-only array (T, D) in the stored dtype; without streams that the clip lacks
+            in a combined store.
 
         Raises:
             StoreError: If the shard is damaged, or the video cannot be read or has changed.
         """
+        if self.parts is not None:
+            return self.parts.get_features(record)
         if self.reads_video:
             return self._video_frames.read(record)
         shard = self._shards.get(record.shard)
@@ -172,10 +187,15 @@ class Store:
             for stream, values in shard.get_values(record.shard_row).items()
         }
 
+    def compute_disk_bytes(self) -> int:
+        """Compute the size of the store's files on disk in bytes, with those of its parts."""
+        parts = self.parts.list_folders(self.folder) if self.parts is not None else []
+        return sum(map(compute_directory_size, [self.folder, *parts]))
+
     def compute_clip_bytes(self, record: ClipRecord) -> int:
         """Compute the size of a clip's features in all streams, in bytes."""
         return sum(
-            record.lengths[name] * schema.bytes_per_frame
+            record.lengths.get(name, 0) * schema.bytes_per_frame
             for name, schema in self.schema.streams.items()
         )
 
@@ -222,11 +242,13 @@ class Store:
         try:
             return MappedShard(path)
         except (OSError, pa.ArrowInvalid) as error:
-            raise _make_damage_error(path, str(error)) from None
+            raise make_damage_error(path, str(error)) from None
 
 
 def open_store(folder: Path) -> Store:
     """Open a store after checking its manifest, its index and the size of every file.
+
+    The stores of the parts of a combined store are opened too.
 
     Args:
         folder: Folder of the store.
@@ -234,60 +256,23 @@ def open_store(folder: Path) -> Store:
     Raises:
         StoreError: If there is no store, it has another format, or it is damaged.
     """
-    path = Path(folder) / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise StoreError(
-            f"`{folder}` contains no feature store ({MANIFEST} is missing); run `kinesweep extract`"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise _make_damage_error(path, str(error)) from None
-    if not isinstance(manifest, dict) or manifest.get("format") != STORE_FORMAT:
-        actual_format = manifest.get("format") if isinstance(manifest, dict) else manifest
-        raise StoreError(
-            f"`{folder}` is a store of format {actual_format!r}, but this version reads format"
-            f" {STORE_FORMAT}; run `kinesweep extract` again"
-        )
-    # After the format, so that a store of another format is not reported as damaged.
-    checksum = manifest.pop("checksum", None)
-    # The writer computed the checksum before it was added, hence over the other keys alone.
-    if checksum != compute_fingerprint(manifest):
-        raise _make_damage_error(path, "its checksum is wrong")
-    _check_store_files(Path(folder), manifest)
-    return Store(Path(folder), manifest)
+    manifest = read_store_manifest(Path(folder))
+    return Store(Path(folder), manifest, _open_parts(Path(folder), manifest))
 
 
-def _check_store_files(folder: Path, manifest: dict[str, Any]) -> None:
-    """Check the size of every file of a store and the SHA-256 of its index.
+def _open_parts(folder: Path, manifest: dict[str, Any]) -> StoreParts | None:
+    """Open the stores of the streams of a combined store; None for a store that holds features.
 
     Args:
         folder: Folder of the store.
         manifest: Content of the manifest.
 
     Raises:
-        StoreError: If a file is missing or a check fails; the message names the first such file.
+        StoreError: If the store of a part is missing, damaged, or another one.
     """
-    for name, expected in manifest["files"].items():
-        path = folder / name
-        num_bytes = path.stat().st_size if path.is_file() else None
-        if num_bytes != expected["bytes"]:
-            actual_state = "missing" if num_bytes is None else f"{num_bytes} bytes long"
-            raise _make_damage_error(
-                path, f"it is {actual_state}, but should have {expected['bytes']} bytes"
-            )
-    # Only the index is hashed: opening reads it anyway, but leaves the shards unread.
-    if compute_file_sha256(folder / INDEX) != manifest["files"][INDEX]["sha256"]:
-        raise _make_damage_error(folder / INDEX, "its SHA-256 is wrong")
-
-
-def _make_damage_error(path: Path, reason: str) -> StoreError:
-    """Build the error for a damaged file of a store, which the caller raises.
-
-    Args:
-        path: Path of the damaged file.
-        reason: Description of the damage, without a full stop.
-    """
-    return StoreError(
-        f"`{path}` is damaged: {reason}. Remove the store's folder and extract again."
-    )
+    parts = []
+    for reference in parse_part_references(manifest):
+        store = open_store(folder / reference.folder)
+        check_part(folder, reference, store)
+        parts.append(StorePart(reference, store))
+    return StoreParts(parts) if parts else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from kinesweep.core.errors import StoreError
 from kinesweep.core.hashing import compute_file_sha256
-from kinesweep.store.format.reader import Store
+from kinesweep.store.format.reader import Store, open_store
 from kinesweep.store.format.writer import compute_features_digest
 
 
@@ -35,7 +35,8 @@ class SharedFeatures:
 def verify_store(store: Store) -> None:
     """Verify a store by reading every byte: hashes of files, and digests and values of clips.
 
-    Clips are checked only if all files have the SHA-256 of the manifest.
+    Clips are checked only if all files have the SHA-256 of the manifest. Of a combined store, the
+    stores of all parts are verified.
 
     Raises:
         StoreError: If files are damaged; otherwise if the features of clips differ from their
@@ -46,6 +47,10 @@ def verify_store(store: Store) -> None:
         for name, checksum in store.manifest["files"].items()
         if compute_file_sha256(store.folder / name) != checksum["sha256"]
     ]
+    if store.parts is not None and not errors:
+        for folder in store.parts.list_folders(store.folder):
+            verify_store(open_store(folder))
+        return
     # Clips in damaged files would only repeat the same problem, and reading them could fail.
     for split in store.splits if not errors else ():
         for record in store.get_records(split):

@@ -49,9 +49,14 @@ def describe_store(store: Store, clip_id: str | None = None) -> RenderableType:
 
 
 def _format_heading(store: Store) -> Text:
-    """Format the folder, fingerprint and size of a store as two lines of text."""
+    """Format the folder, fingerprint and size of a store as lines of text, with its parts."""
     size = format_bytes(store.manifest["bytes"])
-    return Text(f"{store.folder}\nfingerprint {store.fingerprint}, {size}")
+    heading = Text(f"{store.folder}\nfingerprint {store.fingerprint}, {size}")
+    for part in store.parts.parts if store.parts is not None else ():
+        reference = part.reference
+        path = (store.folder / reference.folder).resolve()
+        heading.append(f"\n`{reference.stream}` is `{reference.stored_stream}` of {path}")
+    return heading
 
 
 def describe_self_comparisons(store: Store) -> str:
@@ -78,13 +83,17 @@ def _build_splits_table(store: Store) -> Table:
     for split in store.splits:
         records = store.get_records(split)
         for stream in store.schema.streams:
-            lengths = np.array([record.lengths[stream] for record in records])
-            duration_s = sum(record.lengths[stream] / record.rates_hz[stream] for record in records)
+            # In a combined store, clips may lack a stream, also all clips of a split.
+            having = [record for record in records if stream in record.lengths]
+            if not having:
+                continue
+            lengths = np.array([record.lengths[stream] for record in having])
+            duration_s = sum(record.lengths[stream] / record.rates_hz[stream] for record in having)
             # A text has no time; the rate of its stream is nominal.
             is_text = store.schema.streams[stream].vocabulary is not None
             minutes = "–" if is_text else f"{duration_s / 60:.1f}"
             length_range = [lengths.min(), int(np.median(lengths)), lengths.max()]
-            cells = [len(records), stream, lengths.sum(), minutes, *length_range]
+            cells = [len(having), stream, lengths.sum(), minutes, *length_range]
             table.add_row(split, *map(str, cells))
     return table
 

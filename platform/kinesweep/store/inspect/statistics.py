@@ -19,27 +19,29 @@ _MAX_CLIPS = 2000
 def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatistics:
     """Compute the mean and standard deviation of each feature over the frames of a split.
 
-    Streams of frames are left out: the model that reads pixels normalizes them by constants of its
-    own. At most 2000 clips are used. Frames are summed in the order of the store, so the result is
-    the same on every machine.
+    Streams of pixels and of token ids are left out: the models that read them have constants of
+    their own. At most 2000 clips are used, for each stream of those that have it. Frames are summed
+    in the order of the store, so the result is the same on every machine.
 
     Args:
         store: Store with the features.
         split: Name of the split.
 
     Returns:
-        Stream of numbers → mean (D,) and standard deviation (D,), both 0 if the split is empty.
+        Stream → mean (D,) and standard deviation (D,), both 0 if the split is empty. Streams of
+        pixels and of token ids are left out.
 
     Raises:
         StoreError: If there is no such split, or a shard is damaged.
     """
-    records = store.get_records(split)
-    num_clips = min(len(records), _MAX_CLIPS)
-    sampled_records = [records[i * len(records) // num_clips] for i in range(num_clips)]
+    all_records = store.get_records(split)
     statistics: FrameStatistics = {}
     for stream, schema in store.schema.streams.items():
         if schema.frame_size is not None or schema.vocabulary is not None:
-            continue
+            continue  # neither pixels nor token ids are standardized
+        records = [record for record in all_records if stream in record.lengths]
+        num_clips = min(len(records), _MAX_CLIPS)
+        sampled_records = [records[i * len(records) // num_clips] for i in range(num_clips)]
         width = schema.width
         num_frames, sum_D, sum_of_squares_D = 0, np.zeros(width), np.zeros(width)
         for record in sampled_records:

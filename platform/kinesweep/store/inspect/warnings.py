@@ -30,7 +30,11 @@ def find_store_rate_warnings(store: Store) -> list[CorpusWarning]:
     warnings = []
     for stream, schema in store.schema.streams.items():
         if schema.rate_hz is None:
-            rates_by_clip = {record.clip.id: record.rates_hz[stream] for record in records}
+            rates_by_clip = {
+                record.clip.id: record.rates_hz[stream]
+                for record in records
+                if stream in record.rates_hz
+            }
             can_resample = schema.layout is not None
             warnings += find_rate_warnings(rates_by_clip, stream, can_resample=can_resample)
     return warnings

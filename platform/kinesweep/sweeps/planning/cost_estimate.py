@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.seeds import create_generator, derive_seed
 from kinesweep.sweeps.journal.journal import Journal
@@ -23,7 +24,7 @@ from kinesweep.sweeps.search.budget import Budget
 from kinesweep.sweeps.search.finals import FinalsPolicy, list_final_runs, select_finalists
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.loading import apply_overrides, compute_base_values
-from kinesweep.sweeps.space.space import MINIMIZED_OBJECTIVES, SearchSpace
+from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.workers.placement import count_slots as count_fitting_slots
 
 _NUM_REPEATS, _NUM_TABLE_REPEATS = 9, 3
@@ -47,6 +48,7 @@ class CostInputs:
         samples_per_eval: Number of clips that a run sees between two evaluations.
         test_share: Ratio of test clips to validation clips.
         store_bytes: Size of the feature store in bytes.
+        resolve_training: Function from a recipe to its training settings, resolved to steps.
     """
 
     space: SearchSpace
@@ -55,6 +57,7 @@ class CostInputs:
     samples_per_eval: float
     test_share: float
     store_bytes: int
+    resolve_training: Callable[[Recipe], ResolvedTrainingConfig] = SearchContext.resolve_training
 
 
 def estimate_sweep_cost(
@@ -171,6 +174,7 @@ def _simulate_sweep(inputs: CostInputs, num_slots: int, repeat: int) -> _Simulat
         compute_config_hash=lambda trial_recipe: trial_recipe.compute_config_hash("plan"),
         samples_per_eval=inputs.samples_per_eval,
         budget=Budget(space.budget, space.resources, num_slots, num_final_runs),
+        resolve_training=inputs.resolve_training,
         compute_disk_bytes=lambda: 0,
         compute_model_bytes=lambda: measurements.model_bytes,
     )
@@ -212,13 +216,12 @@ def _build_run_simulator(
         space: Search space with the search seed of this repetition.
         repeat: Index of the repetition; runs of different repetitions have different losses.
     """
-    minimized_metrics = {*MINIMIZED_OBJECTIVES, "token_loss"}
-    metrics = {*(objective.name for objective in space.objectives), space.pruner.metric}
-    metrics |= {"token_loss"}
+    signs = {"token_loss": -1, space.pruner.metric: space.pruner.direction_sign}
+    signs |= {objective.name: objective.direction_sign for objective in space.objectives}
 
     def build_scores(loss: float) -> dict[str, float]:
         # Policies compare trials with each other, so the scale of a score is irrelevant.
-        return {name: loss if name in minimized_metrics else -loss for name in metrics}
+        return {name: -sign * loss for name, sign in signs.items()}
 
     def simulate_run(request: RunRequest) -> SimulatedRun:
         # Seeded by configuration and seed, so a run has the same losses whenever it starts.
@@ -227,7 +230,7 @@ def _build_run_simulator(
         # one of the measured durations at random.
         timings = inputs.measurements.timings if request.values else inputs.measurements.timings[:1]
         timing = timings[int(rng.integers(len(timings)))]
-        training = apply_overrides(inputs.recipe, request.values).training
+        training = inputs.resolve_training(apply_overrides(inputs.recipe, request.values))
         # The loss decays from about 5 to a final loss near 2, with noise around both.
         final_loss, evaluations, seconds = 2 + rng.normal(0, 0.3), [], timing.start_s
         step = 0

@@ -12,8 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kinesweep.config.recipe.training import TrainingConfig
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.errors import CheckpointError
+from kinesweep.data.run_length.step_counts import resolve_training
 from kinesweep.sweeps.job_factory import JobFactory
 from kinesweep.sweeps.journal.run_folders import RUNS
 from kinesweep.sweeps.planning.step_timer import (
@@ -34,7 +35,12 @@ _MAX_STEPS = 200
 """Maximum number of steps of a pilot run."""
 _RECIPE_KEY, _FINAL_KEY = "recipe", "with all decoding"
 """Keys of the two runs of the recipe: one like a search run and one like a final run."""
-_LENGTH_KEYS = frozenset({"training.max_steps", "training.eval_steps"})
+_LENGTH_KEYS = frozenset(
+    {
+        *("training.max_steps", "training.num_train_epochs"),
+        *("training.eval_steps", "training.eval_epochs"),
+    }
+)
 """Swept keys that pilot runs ignore, because the length of pilot runs is fixed."""
 
 
@@ -78,8 +84,11 @@ def measure_pilot_runs(
     policy = _PilotPolicy(_build_requests(space, search))
     log_dir = job_factory.folder / "clock"
     fixed_recipe = apply_overrides(job_factory.recipe, space.fixed_values)
+    training = resolve_training(
+        fixed_recipe, job_factory.stores.get_store(fixed_recipe.features), space.resources.workers
+    )
     short_factory = JobFactory(
-        apply_overrides(job_factory.recipe, _get_pilot_values(fixed_recipe.training)),
+        apply_overrides(job_factory.recipe, _get_pilot_values(training)),
         job_factory.stores,
         job_factory.folder,
         StepTimerFactory(log_dir),
@@ -172,11 +181,11 @@ def _drop_lengths(values: Values) -> Values:
     return {name: value for name, value in values.items() if name not in _LENGTH_KEYS}
 
 
-def _get_pilot_values(training: TrainingConfig) -> Values:
+def _get_pilot_values(training: ResolvedTrainingConfig) -> Values:
     """Return the values that give a recipe few steps, about two evaluations and no tracking.
 
     Args:
-        training: Training settings of the recipe.
+        training: Resolved training settings of the recipe.
     """
     num_steps = min(_MAX_STEPS, training.max_steps)
     return {

@@ -10,7 +10,7 @@ Shapes: R resamples, G groups (documents), N sentences, K statistics of a senten
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from kinesweep.sweeps.results.tukey_test import (
 _NUM_RESAMPLES = 1000
 _CONFIDENCE_LEVEL = 0.95
 ScoreFunction = Callable[[NDArray[np.float64]], float]
-"""Function from statistics summed over sentences (K,) to a score; higher is better."""
+"""Function from statistics summed over sentences (K,) to a score."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,10 @@ def rank_configurations(
     entries: Sequence[RankingEntry],
     groups: Sequence[str],
     compute_score: ScoreFunction,
+    num_resamples: int = _NUM_RESAMPLES,
     resample_seed: int = 0,
+    *,
+    sign: int = 1,
 ) -> list[RankedConfiguration]:
     """Rank configurations from best to worst and compare each of them with the best.
 
@@ -91,16 +94,24 @@ def rank_configurations(
         entries: Configurations, at least one, each with at least two seeds.
         groups: Document of each sentence; sentences of one document are resampled together.
         compute_score: Function from summed statistics to a score.
+        num_resamples: Number of resamples of the bootstrap.
         resample_seed: Random seed of the bootstrap.
+        sign: 1 if higher scores are better, -1 if lower ones are.
 
     Raises:
         InputError: If there are no entries, or one has a single seed.
     """
     if not entries or any(len(entry.statistics_by_seed) < 2 for entry in entries):
         raise InputError("a ranking needs configurations with at least two seeds each")
+
+    # Below, more is better; `_restore_sign` returns the scores of the metric.
+    def compute_signed_score(total_K: NDArray[np.float64]) -> float:
+        return sign * compute_score(total_K)
+
     scores_by_entry = {
         entry.name: {
-            seed: compute_score(x_NK.sum(0)) for seed, x_NK in entry.statistics_by_seed.items()
+            seed: compute_signed_score(x_NK.sum(0))
+            for seed, x_NK in entry.statistics_by_seed.items()
         }
         for entry in entries
     }
@@ -111,15 +122,23 @@ def rank_configurations(
         [list(scores.values()) for scores in scores_by_entry.values()]
     )
     bootstrap_means, num_groups = _bootstrap_mean_scores(
-        entries, groups, compute_score, resample_seed
+        entries, groups, compute_signed_score, num_resamples, resample_seed
     )
     noise = NoiseEstimate(seed_variance, seed_dof, bootstrap_means, num_groups - 1, len(entries))
     ranked_entries = sorted(entries, key=lambda entry: (-means[entry.name], entry.name))
     best = ranked_entries[0]
-    return [
+    ranking = [
         _compare_with_best(entry, best, scores_by_entry[entry.name], means, noise)
         for entry in ranked_entries
     ]
+    return ranking if sign > 0 else [_restore_sign(ranked) for ranked in ranking]
+
+
+def _restore_sign(ranked: RankedConfiguration) -> RankedConfiguration:
+    """Return a configuration that was ranked by negated scores with the scores themselves."""
+    scores = {seed: -score for seed, score in ranked.scores.items()}
+    # The gap stays positive: it says how much worse a configuration is than the best one.
+    return replace(ranked, mean=-ranked.mean, low=-ranked.high, high=-ranked.low, scores=scores)
 
 
 class _GapToBest(NamedTuple):
@@ -226,6 +245,7 @@ def _bootstrap_mean_scores(
     entries: Sequence[RankingEntry],
     groups: Sequence[str],
     compute_score: ScoreFunction,
+    num_resamples: int,
     resample_seed: int,
 ) -> tuple[dict[str, NDArray[np.float64]], int]:
     """Resample documents, and compute the mean score of each configuration in each resample.
@@ -239,14 +259,14 @@ def _bootstrap_mean_scores(
     names, group_index_N = np.unique(np.asarray(groups), return_inverse=True)
     num_groups = len(names)
     drawn_groups = create_generator(resample_seed, "bootstrap").integers(
-        0, num_groups, (_NUM_RESAMPLES, num_groups)
+        0, num_groups, (num_resamples, num_groups)
     )
     # Number of times that each group was drawn. Statistics are additive, so a resample's score
     # needs only weighted sums and no text.
     counts_RG = np.apply_along_axis(np.bincount, 1, drawn_groups, minlength=num_groups)
     bootstrap_means = {}
     for entry in entries:
-        means_R = np.zeros(_NUM_RESAMPLES)
+        means_R = np.zeros(num_resamples)
         for x_NK in entry.statistics_by_seed.values():
             by_group_GK = np.zeros((num_groups, x_NK.shape[1]))
             # `+=` with repeated indices would add only the last row of each group.

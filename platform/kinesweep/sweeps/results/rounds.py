@@ -10,12 +10,13 @@ final ranking; they cost 0.3 s of the driver's time per round.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from kinesweep.config.recipe.evaluation import ScoringProtocol
-from kinesweep.evaluation.scoring import CorpusMetric
+from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.evaluation.metrics import TextMetric
 from kinesweep.store import Store
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.results.provisional import (
@@ -25,7 +26,10 @@ from kinesweep.sweeps.results.provisional import (
     publish_ranking,
 )
 from kinesweep.sweeps.results.ranking import rank_configurations
-from kinesweep.sweeps.results.sweep_outcome import compute_sentence_statistics
+from kinesweep.sweeps.results.sentence_statistics import (
+    build_ranking_metric,
+    compute_sentence_statistics,
+)
 from kinesweep.sweeps.search.finals import Finalist, sort_trials
 from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
@@ -45,7 +49,7 @@ class ProvisionalRankingPublisher:
     Attributes:
         space: The search space.
         store: Feature store with the documents of the validation clips.
-        protocol: Text normalization and tokenization for scoring.
+        evaluation: Metrics, and the scoring protocol with the tokenizer of the corpus.
         folder: Folder of the sweep.
         journal: Journal with trials and failed runs.
         finalists: Configurations of the finals.
@@ -55,13 +59,18 @@ class ProvisionalRankingPublisher:
 
     space: SearchSpace
     store: Store
-    protocol: ScoringProtocol
+    evaluation: EvaluationConfig
     folder: Path
     journal: Journal
     finalists: Sequence[Finalist]
     get_run_folder: Callable[[Values, int], Path]
     on_message: Callable[[str], None]
     _num_published_rounds: int = field(default=-1, init=False)
+
+    @cached_property
+    def _metric(self) -> TextMetric:
+        """Metric of the deciding objective; built once, because it may load a script."""
+        return build_ranking_metric(self.space.objectives[0].name, self.evaluation, self.store)
 
     def publish_if_round_complete(self) -> None:
         """Publish a provisional ranking if a round was completed since the last call.
@@ -160,14 +169,19 @@ class ProvisionalRankingPublisher:
         Returns:
             Ranks from best to worst; empty if no finalist has two finished seeds.
         """
-        metric = CorpusMetric(self.space.objectives[0].name, self.protocol)
         testable_finalists = [f for f in self.finalists if len(results.get(f.name, ())) >= 2]
         if not testable_finalists:
             return []
         entries, groups = compute_sentence_statistics(
-            testable_finalists, results, metric, self.store
+            testable_finalists, results, self._metric, self.store
         )
-        ranking = rank_configurations(entries, groups, metric.compute_score_from_sum)
+        ranking = rank_configurations(
+            entries,
+            groups,
+            self._metric.compute_score_from_sum,
+            self._metric.num_resamples,
+            sign=self.space.objectives[0].direction_sign,
+        )
         return [
             ProvisionalRank(
                 name=ranked.name,

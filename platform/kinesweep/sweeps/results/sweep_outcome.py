@@ -5,22 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from kinesweep.config.recipe.evaluation import ScoringProtocol
+from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.evaluation.baselines import (
     find_best_constant_sentence,
     find_most_frequent_sentence,
     predict_nearest_neighbors,
 )
-from kinesweep.evaluation.predictions import read_predictions
-from kinesweep.evaluation.scoring import RAW_PROTOCOL, CorpusMetric
+from kinesweep.evaluation.metrics import TextMetric
 from kinesweep.store import Store
 from kinesweep.sweeps.journal.journal import Journal
-from kinesweep.sweeps.journal.run_folders import parse_run_name
 from kinesweep.sweeps.results.notes import collect_notes
-from kinesweep.sweeps.results.ranking import (
-    RankedConfiguration,
-    RankingEntry,
-    rank_configurations,
+from kinesweep.sweeps.results.ranking import RankedConfiguration, rank_configurations
+from kinesweep.sweeps.results.sentence_statistics import (
+    build_ranking_metric,
+    compute_sentence_statistics,
 )
 from kinesweep.sweeps.search.finals import UNTUNED, Finalist
 from kinesweep.sweeps.search.pareto import find_pareto_front
@@ -38,7 +36,7 @@ class SweepOutcome:
         metric: Deciding objective.
         winner: Name of the best configuration.
         winner_values: Fixed and swept values of the winner.
-        winner_runs: Run folders of the winner, the highest validation score first; the first one is
+        winner_runs: Run folders of the winner, the best validation score first; the first one is
             exported.
         ranking: Configurations from best to worst.
         levels: Configuration → its scientific levels in readable form; empty without any.
@@ -78,7 +76,7 @@ def summarize_sweep(
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
     journal: Journal,
-    protocol: ScoringProtocol = RAW_PROTOCOL,
+    evaluation: EvaluationConfig = EvaluationConfig(),
 ) -> SweepOutcome:
     """Rank the finalists, score the sanity baselines, and return the outcome of the sweep.
 
@@ -90,19 +88,20 @@ def summarize_sweep(
         finalists: Configurations of the finals.
         results: Name of a finalist → results of its finished runs.
         journal: Journal of the sweep.
-        protocol: Text normalization and tokenization for scoring.
+        evaluation: Metrics, and the scoring protocol with the tokenizer of the corpus.
 
     Raises:
-        InputError: If no finalist has two finished seeds.
+        InputError: If no finalist has two finished seeds, or the metric cannot be computed.
     """
-    metric_name = space.objectives[0].name
-    metric = CorpusMetric(metric_name, protocol)
+    metric_name, sign = space.objectives[0].name, space.objectives[0].direction_sign
+    metric = build_ranking_metric(metric_name, evaluation, store)
     entries, groups = compute_sentence_statistics(finalists, results, metric, store)
-    ranking = rank_configurations(entries, groups, metric.compute_score_from_sum)
+    ranking = rank_configurations(
+        entries, groups, metric.compute_score_from_sum, metric.num_resamples, sign=sign
+    )
     winner = next(f for f in finalists if f.name == ranking[0].name)
-    # The deciding objective is always a score (see `SearchSpace`), so higher is better.
     winner_results = sorted(
-        results[winner.name], key=lambda r: (-r.scores[metric_name], str(r.folder))
+        results[winner.name], key=lambda r: (-sign * r.scores[metric_name], str(r.folder))
     )
     sanity = _score_sanity_baselines(space.sanity_baselines, metric, store, finalists, results)
     objectives, pareto_front = _compute_objectives_and_front(
@@ -110,7 +109,7 @@ def summarize_sweep(
     )
     return SweepOutcome(
         question=space.question,
-        answer=_format_conclusion(ranking, sanity, metric_name),
+        answer=_format_conclusion(ranking, sanity, metric_name, sign),
         metric=metric_name,
         winner=winner.name,
         winner_values=dict(winner.values),
@@ -153,48 +152,9 @@ def _compute_objectives_and_front(
     return means, [names[index] for index in front_indices]
 
 
-def compute_sentence_statistics(
-    finalists: Sequence[Finalist],
-    results: Mapping[str, Sequence[RunResult]],
-    metric: CorpusMetric,
-    store: Store,
-) -> tuple[list[RankingEntry], list[str]]:
-    """Read the validation predictions of all runs and compute the statistics of each sentence.
-
-    Sanity runs and finalists with fewer than two finished seeds are left out of the entries.
-
-    Args:
-        finalists: Configurations of the finals.
-        results: Name of a finalist → results of its finished runs.
-        metric: Metric with its scoring protocol.
-        store: Feature store with the documents of the validation clips.
-
-    Returns:
-        Entries of the ranking, and the document of each sentence in the order of the statistics.
-
-    Raises:
-        InputError: If a run has no readable predictions.
-    """
-    documents = {r.clip.id: r.clip.document or r.clip.id for r in store.get_records("validation")}
-    entries, clip_ids = [], []
-    for finalist in finalists:
-        statistics_by_seed = {}
-        for result in results[finalist.name]:
-            predictions = read_predictions(result.folder / "predictions" / "validation.tsv")
-            hypotheses = {p.clip_id: p.hypothesis for p in predictions}
-            references = {p.clip_id: p.references for p in predictions}
-            seed = parse_run_name(result.folder.name).seed
-            statistics_by_seed[seed] = metric.compute_clip_statistics(hypotheses, references)
-            # Statistics are sorted by clip id, and every run decodes the same validation clips.
-            clip_ids = sorted(hypotheses)
-        if finalist.ranked and len(statistics_by_seed) >= 2:
-            entries.append(RankingEntry(finalist.name, statistics_by_seed))
-    return entries, [documents[clip_id] for clip_id in clip_ids]
-
-
 def _score_sanity_baselines(
     baselines: Sequence[str],
-    metric: CorpusMetric,
+    metric: TextMetric,
     store: Store,
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
@@ -233,7 +193,10 @@ def _score_sanity_baselines(
 
 
 def _format_conclusion(
-    ranking: Sequence[RankedConfiguration], sanity: Mapping[str, float], metric: str
+    ranking: Sequence[RankedConfiguration],
+    sanity: Mapping[str, float],
+    metric: str,
+    sign: int = 1,
 ) -> str:
     """Summarize the ranking in words, with ties and baselines that reach the winner's interval.
 
@@ -241,6 +204,7 @@ def _format_conclusion(
         ranking: Configurations from best to worst.
         sanity: Display name of a baseline → validation score.
         metric: Name of the deciding objective.
+        sign: 1 if higher values of the objective are better, else -1.
     """
     best = ranking[0]
     ties = [ranked.name for ranked in ranking[1:] if ranked.tied]
@@ -258,7 +222,8 @@ def _format_conclusion(
     if untuned is not None and untuned is not best:
         conclusion += f"; the untuned recipe scores {untuned.mean:.1f}"
     # A winner whose interval includes a sanity baseline may have learned nothing from its input.
-    matching_baselines = [name for name, score in sanity.items() if score >= best.low]
+    worst_end = sign * (best.low if sign > 0 else best.high)
+    matching_baselines = [name for name, score in sanity.items() if sign * score >= worst_end]
     if matching_baselines:
         conclusion += (
             f". This is within the noise of {', '.join(matching_baselines)}: no evidence of"

@@ -1,14 +1,18 @@
 """Number of samples between two evaluations, the unit in which pruners compare trials."""
 
 from kinesweep.config.recipe.data import BatchConfig
-from kinesweep.config.recipe.training import ResourcesConfig, TrainingConfig
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
 from kinesweep.data.length_limits import count_clip_frames, filter_clips_by_length
 from kinesweep.store import Store
 
 
 def compute_samples_per_eval(
-    batch: BatchConfig, training: TrainingConfig, store: Store, resources: ResourcesConfig
+    batch: BatchConfig,
+    training: ResolvedTrainingConfig,
+    store: Store,
+    resources: ResourcesConfig,
 ) -> float:
     """Return the number of clips that all workers of a run see between two evaluations.
 
@@ -17,7 +21,7 @@ def compute_samples_per_eval(
 
     Args:
         batch: Effective batch settings of the recipe.
-        training: Training settings of the recipe.
+        training: Resolved training settings of the recipe.
         store: Feature store, which gives the clip lengths of `train`.
         resources: Resources of one run.
     """

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.scores import format_scores
+from kinesweep.data.run_length.step_counts import resolve_steps
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.search.ask_tell import MAX_DEATHS, RunEnd, RunRequest
 from kinesweep.sweeps.search.budget import Budget, ResourceUsage
@@ -23,6 +25,11 @@ _MAX_DUPLICATES = 50
 """Number of consecutive duplicate configurations after which an arm counts as exhausted."""
 
 
+def _resolve_without_corpus(recipe: Recipe) -> ResolvedTrainingConfig:
+    """Return the resolved training settings of a recipe that counts steps and no epochs."""
+    return resolve_steps(recipe.training)
+
+
 @dataclass(frozen=True)
 class SearchContext:
     """The context of a search: recipe, budget, measurements and callbacks.
@@ -32,6 +39,7 @@ class SearchContext:
         compute_config_hash: Function from a recipe to its configuration hash.
         samples_per_eval: Number of clips that a run sees between two evaluations.
         budget: Budget rules.
+        resolve_training: Function from a recipe to its training settings, resolved to steps.
         compute_disk_bytes: Function that returns the current size of the run folders in bytes.
         compute_model_bytes: Function that returns the number of bytes that one run leaves on disk.
         on_message: Function that receives progress messages, one line each.
@@ -42,6 +50,7 @@ class SearchContext:
     compute_config_hash: Callable[[Recipe], str]
     samples_per_eval: float
     budget: Budget
+    resolve_training: Callable[[Recipe], ResolvedTrainingConfig] = _resolve_without_corpus
     compute_disk_bytes: Callable[[], int] = lambda: 0
     compute_model_bytes: Callable[[], int] = lambda: 0
     on_message: Callable[[str], None] = lambda _: None
@@ -113,13 +122,13 @@ class SearchPolicy:
         pruner stops it.
         """
         trial, step = self._running[key], evaluation["step"]
-        metric = self.space.pruner.metric
-        # Pruners minimize, so scores are negated.
-        loss = evaluation[metric] if metric == "token_loss" else -evaluation[metric]
+        pruner = self.space.pruner
+        # Pruners minimize, so scores of which more is better are negated.
+        loss = -pruner.direction_sign * evaluation[pruner.metric]
         # Stopped without an event: the journal refuses numbers that are not finite.
         if not math.isfinite(loss):
             return False
-        training = self._build_recipe(trial.values).training
+        training = self.context.resolve_training(self._build_recipe(trial.values))
         # Samples within the learning rate warm-up would favor trials with a short warm-up.
         samples = float(evaluation["samples"] * max(0.0, 1 - training.warmup_steps / max(1, step)))
         self._durations.project_run(key, step, training.max_steps)

@@ -8,15 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kinesweep.config.loading import read_yaml, set_by_path, validate_config
+from kinesweep.config.loading import (
+    find_replaced_keys,
+    read_yaml,
+    set_by_path,
+    validate_config,
+)
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.suggestions import format_unknown_key_hint
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.hashing import flatten_mapping
 from kinesweep.evaluation.wordnet import check_wordnet_folder
 from kinesweep.sweeps.space.arms import sort_topologically
+from kinesweep.sweeps.space.directions import find_metric_problems, set_directions
 from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values
-from kinesweep.sweeps.space.space import MINIMIZED_OBJECTIVES, SearchSpace
+from kinesweep.sweeps.space.space import SearchSpace
 
 FEATURES_PREFIX = "features."
 """Prefix of keys that change the features, so each value needs its own feature store."""
@@ -51,19 +57,20 @@ def load_space(path: Path, overrides: Sequence[str], base_dir: Path) -> tuple[Se
     # All runs of a sweep use the resources of the space, which also determine the slots.
     recipe = recipe.model_copy(update={"resources": space.resources}).resolve_paths(base_dir)
     problems = [
-        *_find_metric_problems(space, recipe.evaluation.metrics),
+        *find_metric_problems(space, recipe.evaluation),
         *_find_parameter_problems(space, recipe),
     ]
     if problems:
         raise ConfigError(str(path), problems)
     check_wordnet_folder(recipe.evaluation)
-    return space, recipe
+    return set_directions(space, recipe.evaluation), recipe
 
 
 def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
     """Return a copy of the recipe with fixed and swept values set.
 
-    A section whose `kind` changes starts from the defaults of the new kind.
+    A section whose `kind` changes starts from the defaults of the new kind. A value of one of two
+    alternative keys, such as `training.num_train_epochs`, replaces the other one.
 
     Args:
         recipe: Recipe to change.
@@ -73,6 +80,8 @@ def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
         ConfigError: If a value is not allowed.
     """
     settings: dict[str, Any] = recipe.model_dump(mode="json")
+    for key in find_replaced_keys(list(values)):
+        set_by_path(settings, key, None)
     # A new kind resets its section, so kinds precede other values, and outer kinds inner ones.
     for path in sorted(values, key=_get_override_priority):
         value = values[path]
@@ -102,28 +111,6 @@ def compute_base_values(space: SearchSpace, recipe: Recipe) -> Values:
         Dotted recipe key → value, for all keys of the recipe.
     """
     return {**flatten_mapping(recipe.model_dump(mode="json")), **space.fixed_values}
-
-
-def _find_metric_problems(
-    space: SearchSpace, evaluated_metrics: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Return (key, message) of each objective and pruning metric that runs do not evaluate.
-
-    Args:
-        space: The search space.
-        evaluated_metrics: Names of the recipe's `evaluation.metrics`.
-    """
-    required_metrics = {
-        "metric.name": [m.name for m in space.objectives if m.name not in MINIMIZED_OBJECTIVES]
-    }
-    if space.pruner.metric != "token_loss":
-        required_metrics["pruner.metric"] = [space.pruner.metric]
-    return [
-        (key, f"`{name}` is not in the recipe's `evaluation.metrics`")
-        for key, names in required_metrics.items()
-        for name in names
-        if name not in evaluated_metrics
-    ]
 
 
 def _find_parameter_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:

@@ -6,12 +6,10 @@ from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.training import ResourcesConfig
-from kinesweep.core.scores import COSTS
+from kinesweep.core.scores import COSTS, is_lower_better
 from kinesweep.core.units import parse_bytes
 from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values
 
-MINIMIZED_OBJECTIVES = frozenset(COSTS)
-"""Objectives that are costs and are minimized; all others are scores."""
 FIXED_DESIGN_KINDS = frozenset({"grid", "random", "qmc"})
 """Kinds of search with a fixed list of configurations, independent of results and timing."""
 
@@ -19,27 +17,31 @@ FIXED_DESIGN_KINDS = frozenset({"grid", "random", "qmc"})
 class ObjectiveConfig(StrictConfig):
     """An objective by which finished trials are compared."""
 
-    name: Literal["bleu", "chrf", "rouge", "cider", "decode_ms", "parameters"] = Field(
+    name: str = Field(
         "bleu",
-        description="One of `evaluation.metrics`, `decode_ms` (milliseconds per sentence) or"
-        " `parameters` (number of trained weights).",
+        min_length=1,
+        description="One of `evaluation.metrics`, a neural or extra metric of the recipe that is"
+        " computed during training, `decode_ms` (milliseconds per sentence) or `parameters` (number"
+        " of trained weights).",
+        examples=["bleu", "chrf", "rouge", "cider", "decode_ms", "parameters"],
     )
     mode: Literal["max", "min"] | None = Field(
-        None, description="Direction: `max` for scores and `min` for costs, which is the default."
+        None,
+        description="Direction; none: that of the metric, which a given one must agree with. Error"
+        " rates and costs are minimized, other scores maximized; that of an extra metric is in the"
+        " recipe.",
     )
 
-    @model_validator(mode="after")
-    def _check_direction(self) -> "ObjectiveConfig":
-        """Check that `mode`, if given, is the direction of the metric."""
-        if self.mode is not None and (self.mode == "min") != (self.name in MINIMIZED_OBJECTIVES):
-            required_mode = "min" if self.name in MINIMIZED_OBJECTIVES else "max"
-            raise ValueError(f"`{self.name}` requires mode `{required_mode}`")
-        return self
+    @property
+    def is_cost(self) -> bool:
+        """Return whether the objective is a cost of the model instead of a score of its texts."""
+        return self.name in COSTS
 
     @property
     def direction_sign(self) -> int:
         """Return 1 if higher values are better, else -1."""
-        return -1 if self.name in MINIMIZED_OBJECTIVES else 1
+        minimizes = is_lower_better(self.name) if self.mode is None else self.mode == "min"
+        return -1 if minimizes else 1
 
 
 class SearchConfig(StrictConfig):
@@ -74,9 +76,16 @@ class PrunerConfig(StrictConfig):
         " that start later and later; `median`: stops trials that are worse than the median of the"
         " others; `none`: no pruning.",
     )
-    metric: Literal["token_loss", "bleu", "chrf", "rouge", "cider"] = Field(
+    metric: str = Field(
         "token_loss",
-        description="Metric to compare. Early BLEU is near zero and uninformative.",
+        min_length=1,
+        description="Metric to compare, one that is computed during training. Early BLEU is near"
+        " zero and uninformative.",
+        examples=["token_loss", "bleu", "chrf", "rouge", "cider"],
+    )
+    mode: Literal["max", "min"] | None = Field(
+        None,
+        description="Direction of the metric; none: that of the metric, as for objectives.",
     )
     grace_period: int = Field(
         2, ge=1, description="Number of evaluations before the first pruning decision."
@@ -87,6 +96,12 @@ class PrunerConfig(StrictConfig):
     brackets: int = Field(
         3, ge=1, description="Brackets of `hyperband`; each starts `reduction_factor` times later."
     )
+
+    @property
+    def direction_sign(self) -> int:
+        """Return 1 if higher values of the metric are better, else -1."""
+        minimizes = is_lower_better(self.metric) if self.mode is None else self.mode == "min"
+        return -1 if minimizes else 1
 
 
 class FinalsConfig(StrictConfig):
@@ -128,7 +143,9 @@ class SearchSpace(StrictConfig):
     """A search space: a question about a recipe, and the settings of the sweep that answers it."""
 
     question: str = Field(
-        min_length=1, description="Question in one sentence; also the name of MLflow's experiment."
+        min_length=1,
+        description="Question in one sentence; also the name of MLflow's experiment and W&B's"
+        " project.",
     )
     recipe: str = Field(description="Path of the recipe, relative to this file.")
     metric: ObjectiveConfig | tuple[ObjectiveConfig, ...] = Field(
@@ -155,7 +172,7 @@ class SearchSpace(StrictConfig):
 
     @property
     def objectives(self) -> tuple[ObjectiveConfig, ...]:
-        """Return all objectives; the first one, which is always a score, decides the ranking."""
+        """Return all objectives; the first one, which is never a cost, decides the ranking."""
         return self.metric if isinstance(self.metric, tuple) else (self.metric,)
 
     @property
@@ -194,7 +211,7 @@ class SearchSpace(StrictConfig):
         names = [metric.name for metric in self.objectives]
         if not names or len(set(names)) < len(names):
             raise ValueError("`metric` must list at least one objective, and each only once")
-        if self.objectives[0].direction_sign < 0:
+        if self.objectives[0].is_cost:
             # The first objective picks the winner, and a cost would pick the cheapest model.
             raise ValueError(f"`metric` must begin with a score, not with `{names[0]}`")
         if len(names) > 1 and self.pruner.kind != "none":

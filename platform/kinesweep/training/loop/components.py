@@ -19,13 +19,15 @@ from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.prompt import PromptConfig, PromptSettings
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.collectives import get_rank_and_world_size, run_on_rank_zero
+from kinesweep.data.run_length.step_counts import resolve_training
 from kinesweep.data.task_sampling import collect_prompt_texts
 from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.evaluation.eval_set import EvalSet
-from kinesweep.evaluation.evaluate import evaluate_batches
+from kinesweep.evaluation.evaluate import add_extra_scores, evaluate_batches
 from kinesweep.models.encoders.token_streams import check_shared_vocabularies
 from kinesweep.models.factory import build_translator
 from kinesweep.models.streams import find_skeletons
@@ -44,19 +46,21 @@ from kinesweep.training.run_records.result import RunSpec
 
 @dataclass(frozen=True)
 class RunComponents:
-    """The store, tokenizer, model and device of one process of a run.
+    """The store, tokenizer, model, device and numbers of steps of one process of a run.
 
     Attributes:
         store: Feature store.
         tokenizer: Tokenizer of the model.
         model: Translator with its initial weights, on its device.
         device: Device of the model.
+        training: The `training` section with epochs and ratios resolved to steps.
     """
 
     store: Store
     tokenizer: TextTokenizer
     model: Translator
     device: torch.device
+    training: ResolvedTrainingConfig
 
 
 def build_components(recipe: Recipe, store: Store) -> RunComponents:
@@ -77,10 +81,12 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         CheckpointError: If `model.init_from` names no model folder, or its tokenizer or weights do
             not fit this run.
         ConfigError: If the recipe in the folder `model.init_from` is not valid.
-        InputError: If a clip and its reference motion have different lengths.
+        InputError: If a clip and its reference motion have different lengths, or an epoch has no
+            step.
         ResourceError: If a GPU is requested but none is available, or for fp16 without a GPU.
     """
     device = configure_process(recipe.training, recipe.resources)
+    training = resolve_training(recipe, store, get_rank_and_world_size()[1])
     model_config, batch_config = recipe.effective_model, recipe.effective_batch
     tokenizer = _build_run_tokenizer(model_config, recipe.prompt, batch_config, store)
     vocabularies = store.schema.vocabularies
@@ -107,7 +113,7 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         )
     if model_config.init_from is not None:
         load_initial_weights(model, Path(model_config.init_from), model_config.init_sha256)
-    return RunComponents(store, tokenizer, model.to(device), device)
+    return RunComponents(store, tokenizer, model.to(device), device, training)
 
 
 def _build_run_tokenizer(
@@ -193,7 +199,8 @@ def build_score_function(
 
     Returns:
         Function from a model to its scores, metric → score, which leaves the model in evaluation
-        mode. A collective call: each rank decodes its share of the clips, and all ranks get the
+        mode. Neural and extra metrics are among them as far as the recipe asks for it. A
+        collective call: each rank decodes its share of the clips, and all ranks get the
         same scores.
 
     Raises:
@@ -206,15 +213,18 @@ def build_score_function(
         components.store,
         "validation",
         components.tokenizer,
-        evaluation,
+        evaluation.select_training_metrics(),
         batch_config,
         max_clips=during_training.max_clips,
         prompt_settings=prompt_settings,
     )
 
+    sources = eval_set.get_source_texts()
+
     def compute_scores(model: Translator) -> dict[str, float]:
         """Compute the validation scores of a model; a collective call."""
-        return evaluate_batches(model, eval_set, generation, during_training.num_beams).scores
+        result = evaluate_batches(model, eval_set, generation, during_training.num_beams)
+        return add_extra_scores(result, eval_set.config, components.device, sources).scores
 
     return compute_scores
 
@@ -247,9 +257,9 @@ def build_trainer(
     return trainer_class(
         components.model,
         build_training_arguments(
-            recipe.training, spec.folder, components.device, log_every_step=spec.trace
+            components.training, spec.folder, components.device, log_every_step=spec.trace
         ),
-        recipe.training,
+        components.training,
         recipe.checkpoints.keep,
         train_dataset=train_dataset,
         compute_scores=build_score_function(
@@ -262,4 +272,5 @@ def build_trainer(
         run_callbacks=run_callbacks,
         recorder=recorder,
         progress=progress,
+        lower_is_better=recipe.evaluation.is_lower_better(recipe.training.metric_for_best_model),
     )

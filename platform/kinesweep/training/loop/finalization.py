@@ -24,7 +24,7 @@ from kinesweep.evaluation.model_cost import (
     count_trainable_parameters,
     measure_decode_ms_per_sentence,
 )
-from kinesweep.evaluation.predictions import write_predictions
+from kinesweep.evaluation.predictions import write_clip_scores, write_predictions
 from kinesweep.models.checkpoint_io import get_non_base_state_dict
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
@@ -214,6 +214,7 @@ def _write_split_outputs(
         return
     predictions_path = context.spec.folder / "predictions" / f"{split}.tsv"
     write_predictions(predictions_path, evaluation.predictions)
+    write_clip_scores(predictions_path, evaluation.clip_scores)
     # The prefix keeps final scores apart from the evaluations during training, which may use fewer
     # beams and clips.
     metrics = {f"final_{split}_{name}": score for name, score in evaluation.scores.items()}

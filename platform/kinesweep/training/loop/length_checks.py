@@ -176,9 +176,7 @@ class _PositionLimits:
         Returns:
             Number of positions, including those of the text if text and input share positions.
         """
-        num_fixed_vectors = (
-            len(tokens.prompt) + len(tokens.suffix) + self.num_end_vectors + self.num_separators
-        )
+        num_fixed_vectors = len(tokens.prompt) + len(tokens.suffix) + self.num_end_vectors
         # One vector for each stream that has frames: truncation leaves at least that many.
         num_streams = sum(
             num_frames > 0
@@ -193,6 +191,8 @@ class _PositionLimits:
         )
         return (
             num_fixed_vectors
+            # A stream that the clip lacks has no separator.
+            + min(self.num_separators, num_streams)
             # Channel fusion merges all streams into one sequence of vectors.
             + (min(1, num_streams) if self.is_channel_fusion else num_streams)
             + self.shares_positions * num_text_tokens

@@ -16,6 +16,7 @@ from kinesweep.checkpoints.disk_space import (
     estimate_run_bytes,
 )
 from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.paths import compute_directory_size
@@ -35,11 +36,14 @@ from kinesweep.training.loop.memory_estimate import BatchMemory, estimate_batch_
 from kinesweep.training.run_records.result import RunSpec
 
 
-def check_disk_space(spec: RunSpec, model: Translator, world_size: int) -> None:
+def check_disk_space(
+    spec: RunSpec, training: ResolvedTrainingConfig, model: Translator, world_size: int
+) -> None:
     """Check that the checkpoints of a run fit on the disk of its folder.
 
     Args:
         spec: Specification of the run.
+        training: Resolved `training` section, with the numbers of steps and evaluations.
         model: Built model, whose weights determine the size of a checkpoint.
         world_size: Number of workers; each saves its own RNG states.
 
@@ -50,7 +54,7 @@ def check_disk_space(spec: RunSpec, model: Translator, world_size: int) -> None:
     num_trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     bytes_per_checkpoint = estimate_checkpoint_bytes(weight_bytes, num_trainable, world_size)
     needed_bytes = estimate_run_bytes(
-        bytes_per_checkpoint, weight_bytes, spec.recipe.checkpoints, spec.recipe.training
+        bytes_per_checkpoint, weight_bytes, spec.recipe.checkpoints, training
     )
     check_checkpoint_space(
         spec.folder,
@@ -124,7 +128,8 @@ def _get_device_memory_bytes(device: torch.device) -> int:
 def _pad_lengths(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, int]:
     """Return stream → number of frames to which the clips of a batch are padded."""
     lengths = [truncate_lengths(record.lengths, config) for record in records]
-    return {name: max(clip_lengths[name] for clip_lengths in lengths) for name in lengths[0]}
+    names = dict.fromkeys(name for clip_lengths in lengths for name in clip_lengths)
+    return {name: max(clip_lengths.get(name, 0) for clip_lengths in lengths) for name in names}
 
 
 def _check_memory(
@@ -166,7 +171,7 @@ def _check_memory(
         f"clip `{longest.clip.id}`{location} of {split} cannot fit into the memory:"
         f" {batch_text} ({frames} each) needs at least {format_bytes(memory.total)},"
         f" of which {format_bytes(memory.attention)} are attention scores over"
-        f" {memory.num_vectors:,} vectors{vision_text}, but {device} has {format_bytes(limit_bytes)}. Cut the"
-        f" recording into clips, {remedy}truncate it with `batch.truncate_frames`, or raise"
-        " `downsample` of the encoder"
+        f" {memory.num_vectors:,} vectors{vision_text}, but {device} has"
+        f" {format_bytes(limit_bytes)}. Cut the recording into clips,"
+        f" {remedy}truncate it with `batch.truncate_frames`, or raise `downsample` of the encoder"
     )

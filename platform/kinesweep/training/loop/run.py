@@ -21,6 +21,7 @@ from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.collectives import get_rank_and_world_size, is_rank_zero, run_on_rank_zero
 from kinesweep.core.run_logger import RunLogger
+from kinesweep.evaluation.metrics.preflight import check_metrics
 from kinesweep.evaluation.wordnet import check_wordnet_folder
 from kinesweep.store.format.reader import Store, open_store
 from kinesweep.training.loop.components import (
@@ -152,6 +153,8 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
         return previous_result
     # Fail before hours of training rather than at the first evaluation.
     check_wordnet_folder(spec.recipe.evaluation)
+    scored_splits = ("validation", "test") if spec.score_test else ("validation",)
+    run_on_rank_zero(partial(check_metrics, spec.recipe.evaluation, store, scored_splits))
     components = build_components(spec.recipe, store)
     text_coverage = run_on_rank_zero(
         partial(check_texts, components, spec.recipe.evaluation, spec.recipe.generation)
@@ -163,9 +166,11 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     checkpoint = run_on_rank_zero(
         partial(recover_newest_checkpoint, spec.folder / "checkpoints", needs_best)
     )
-    run_on_rank_zero(partial(check_disk_space, spec, components.model, world_size))
+    training = components.training
+    run_on_rank_zero(partial(check_disk_space, spec, training, components.model, world_size))
     if is_rank_zero():
         log.log_dataset(spec.recipe.name, store.fingerprint)
+        log.log_params({f"resolved.{name}": n for name, n in training.step_counts.items()})
     progress = _get_initial_progress(checkpoint)
     # A resumed run keeps the trace of its first start.
     if spec.trace and checkpoint is None:
@@ -186,6 +191,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
         epochs=result.samples / num_clips,
         limited=limit_counts | result.limited,
         text_coverage=text_coverage,
+        resolved_steps=training.step_counts,
     )
     # The result comes before the removal of checkpoints: a kill in between loses nothing.
     run_on_rank_zero(result.write)

@@ -28,7 +28,7 @@ from kinesweep.checkpoints.checkpoints import (
     should_write_checkpoint,
 )
 from kinesweep.checkpoints.progress import TrainingProgress, update_progress
-from kinesweep.config.recipe.training import TrainingConfig
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.collectives import (
     all_gather,
     barrier,
@@ -90,7 +90,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
     Args:
         model: Translator.
         args: Arguments of Hugging Face's Trainer.
-        training: The recipe's `training` section, for early stopping and averaged checkpoints.
+        training: The resolved `training` section, for early stopping and averaged checkpoints.
         keep: Policy for old checkpoints, from `checkpoints.keep`.
         train_dataset: Training data of this rank.
         compute_scores: Function that evaluates a model on validation and returns the same scores
@@ -98,6 +98,8 @@ class TranslatorTrainer(Seq2SeqTrainer):
         run_callbacks: Callbacks that receive evaluations and may stop the run.
         recorder: Recorder of metrics; None on ranks other than 0.
         progress: State from which to continue.
+        lower_is_better: Whether a lower score is better, for the metric that selects the best
+            checkpoint.
 
     Attributes:
         progress: State of the run after the latest evaluation or stop request.
@@ -108,7 +110,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self,
         model: Translator,
         args: Seq2SeqTrainingArguments,
-        training: TrainingConfig,
+        training: ResolvedTrainingConfig,
         keep: str,
         train_dataset: TrainDataset,
         compute_scores: Callable[[Translator], dict[str, float]],
@@ -116,6 +118,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         run_callbacks: RunCallbacks,
         recorder: MetricsRecorder | None,
         progress: TrainingProgress,
+        lower_is_better: bool,
     ) -> None:
         # Hugging Face requires an evaluation set for `eval_strategy`, but `evaluate` below ignores
         # it.
@@ -124,6 +127,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self.add_callback(StopCallback(self._is_stop_requested))
         self._training = training
         self._keep = keep
+        self._lower_is_better = lower_is_better
         self.progress = progress
         self.checkpoints_dir = Path(args.output_dir) / "checkpoints"
         self._compute_scores = compute_scores
@@ -171,7 +175,9 @@ class TranslatorTrainer(Seq2SeqTrainer):
         with self.accelerator.autocast():
             scores = self._compute_scores(self.gather_full_model())
         step, samples = self.state.global_step, self._count_samples()
-        self.progress = update_progress(self.progress, step, samples, scores, self._training)
+        self.progress = update_progress(
+            self.progress, step, samples, scores, self._training, self._lower_is_better
+        )
         if self.progress.stop != "diverged":
             seconds = time.perf_counter() - start_time
             self._record_metrics(scores, {"evaluation_s": seconds})

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import Seq2SeqTrainingArguments
 
-from kinesweep.config.recipe.training import TrainingConfig
+from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 
 # Keys that have the same name and meaning in the recipe and in `Seq2SeqTrainingArguments`.
 _SHARED_KEYS = (
@@ -33,12 +33,15 @@ _SHARED_KEYS = (
 
 
 def build_training_arguments(
-    config: TrainingConfig, folder: Path, device: torch.device, log_every_step: bool = False
+    config: ResolvedTrainingConfig,
+    folder: Path,
+    device: torch.device,
+    log_every_step: bool = False,
 ) -> Seq2SeqTrainingArguments:
     """Build the arguments of Hugging Face's Trainer for one run.
 
     Args:
-        config: The recipe's `training` section.
+        config: The recipe's `training` section, with epochs and ratios resolved to steps.
         folder: Run folder, which becomes the Trainer's output folder.
         device: Device of the model; the CPU keeps the Trainer off an available GPU.
         log_every_step: Whether to log the loss of every step, regardless of `logging_steps`.

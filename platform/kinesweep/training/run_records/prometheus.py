@@ -33,7 +33,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "evaluation_s": ("Duration of the latest evaluation in seconds", _RUN_LABELS),
     "loss": ("Training loss", _RUN_LABELS),
     "token_loss": ("Validation loss per token, without label smoothing", _RUN_LABELS),
-    "tracking_backlog": ("Records of a run that have not reached MLflow yet", _RUN_LABELS),
+    "tracking_backlog": ("Records of a run that have not reached its trackers yet", _RUN_LABELS),
     "trials": ("Number of trials of a sweep by state", ("sweep", "state")),
     "trials_wanted": ("Number of trials requested for a sweep", ("sweep",)),
     "final_runs": ("Number of finished final runs of a sweep", ("sweep",)),

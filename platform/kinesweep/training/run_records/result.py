@@ -59,6 +59,9 @@ class RunResult:
             know; `changed_texts` and `too_long_texts`, the shares of its texts that differ after
             encoding and decoding, and that exceed `generation.max_new_tokens`. Empty in results
             of earlier versions.
+        resolved_steps: `max_steps`, `warmup_steps`, `eval_steps`, and if the recipe counts epochs
+            `steps_per_epoch`, as resolved from epochs and ratios. Empty in results of earlier
+            versions.
         scores: Scores of the best checkpoint on validation.
         search_scores: Scores of the best checkpoint as measured during training.
         test: Scores of the best checkpoint on test, or None.
@@ -89,6 +92,7 @@ class RunResult:
     limited: dict[str, int] = field(default_factory=dict)
     test_signatures: dict[str, str] = field(default_factory=dict)
     text_coverage: dict[str, dict[str, float]] = field(default_factory=dict)
+    resolved_steps: dict[str, int] = field(default_factory=dict)
 
     @property
     def objective_values(self) -> dict[str, float]:

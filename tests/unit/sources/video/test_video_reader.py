@@ -1,5 +1,7 @@
 """Films: sizes, spans, seeking, rates; and what is wrong with them."""
 
+import gc
+import os
 from pathlib import Path
 
 import av
@@ -161,3 +163,28 @@ def test_a_film_that_ends_before_the_frames_that_it_declares(tmp_path: Path) -> 
         with pytest.raises(VideoError, match="ends after 20 of 22 frames") as caught:
             list(film)
         assert caught.value.reason == "truncated"
+
+
+def test_a_frame_holds_no_threads(tmp_path: Path) -> None:
+    """A process that is forked while frames are in memory would wait for their threads forever."""
+    path = write_video(tmp_path / "a.mp4", 5)
+    tasks = Path("/proc/self/task")
+    num_threads = len(list(tasks.iterdir()))
+    for size in (16, None):
+        reader = VideoReader(path, None, size)
+        frame = next(iter(reader))
+        assert len(list(tasks.iterdir())) <= num_threads
+        del frame
+
+
+def test_a_segment_that_was_read_is_closed(tmp_path: Path) -> None:
+    """Its decoder would otherwise take memory until the garbage is collected."""
+    segment = VideoSegment(write_video(tmp_path / "a.mp4", 20), Span.from_frames(2, 9))
+    gc.disable()
+    try:
+        assert len(list(FrameReader(segment, 16))) == 7
+        assert get_duration_s(segment) == 7 / 25
+        opened = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    finally:
+        gc.enable()
+    assert str(segment.path) not in opened

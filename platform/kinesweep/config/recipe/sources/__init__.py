@@ -1,1 +1,1 @@
-"""Recipe section `source`: kinds of corpora beside poses, videos, shards and skeletons."""
+"""Recipe section `source`: kinds of corpora, and sources derived from others, in own modules."""

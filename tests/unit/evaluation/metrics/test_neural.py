@@ -11,7 +11,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.evaluate import evaluate_texts
-from kinesweep.evaluation.neural_metrics import compute_neural_scores
+from kinesweep.evaluation.metrics import compute_extra_scores
 from kinesweep.store import Store
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "sun", "shines", "rain", "falls", "north"]
@@ -53,7 +53,7 @@ WANTED = {
 @pytest.mark.parametrize("layer", [None, 1])
 def test_bertscore_by_hand(models: Path, layer: int | None) -> None:
     config = asked(models, bertscore={"model": str(models / "bert"), "layer": layer})
-    found = compute_neural_scores(SAID, WANTED, config)
+    found = compute_extra_scores(SAID, WANTED, config)
     model = BertModel.from_pretrained(models / "bert").eval()
     tokenizer = BertTokenizer.from_pretrained(models / "bert")
 
@@ -77,7 +77,7 @@ def test_bertscore_by_hand(models: Path, layer: int | None) -> None:
 
 
 def test_bleurt_by_hand(models: Path) -> None:
-    found = compute_neural_scores(SAID, WANTED, asked(models, bleurt=str(models / "bleurt")))
+    found = compute_extra_scores(SAID, WANTED, asked(models, bleurt=str(models / "bleurt")))
     model = BertForSequenceClassification.from_pretrained(models / "bleurt").eval()
     tokenizer = BertTokenizer.from_pretrained(models / "bleurt")
 
@@ -95,7 +95,7 @@ def test_the_protocol_counts(models: Path) -> None:
     learned = {"bleurt": str(models / "bleurt")}
     plain = EvaluationConfig.model_validate({"neural_metrics": learned})
     treated = EvaluationConfig.model_validate({"neural_metrics": learned, "protocol": "phoenix"})
-    first, second = (compute_neural_scores(said, wanted, config) for config in (plain, treated))
+    first, second = (compute_extra_scores(said, wanted, config) for config in (plain, treated))
     assert first.values != second.values
     assert second.signatures["bleurt"].startswith("protocol:phoenix|")
 
@@ -118,7 +118,7 @@ def test_models_that_do_not_fit(models: Path, learned: dict[str, object], said: 
 
     config = asked(models, **{key: placed(value) for key, value in learned.items()})
     with pytest.raises(InputError, match=said):
-        compute_neural_scores(SAID, WANTED, config)
+        compute_extra_scores(SAID, WANTED, config)
 
 
 def test_results_have_them_and_nothing_else_loads_them(models: Path, store: Store) -> None:

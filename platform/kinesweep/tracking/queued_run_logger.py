@@ -1,42 +1,38 @@
-"""The log of one run in MLflow: records are stored on disk at once and sent in the background.
+"""The log of one run: records are stored on disk at once and passed to the trackers by threads.
 
-Everything a run records goes into its offline queue (`offline_queue`), from which a thread sends it
-in batches, about once per second and for at most 2 % of the time (MLflow takes 480 ms for 20
-metrics in single calls and 35 ms in one batch). While the server is unavailable the queue grows.
-The thread tries again, then the next process of the run does, and for runs that have ended
-`backends.MlflowTracker.flush_pending` does. Each point arrives exactly once: its timestamp is fixed
+Everything a run records goes into its offline queue (`offline_queue`), which all its trackers
+consume, each with a thread of its own (`background_sender`). While a server is unavailable the
+queue grows. The thread tries again, then the next process of the run does, and for runs that have
+ended `backends.Tracker.flush_pending` does. Each point arrives exactly once: its timestamp is fixed
 when it is recorded, and steps that were recorded before a run was killed are not recorded again
 when they are trained again. The steps of each metric must therefore increase.
 """
 
 import itertools
 import logging
-import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kinesweep.core.run_logger import RunStatus
+from kinesweep.tracking.background_sender import BackgroundSender, RecordSender
 from kinesweep.tracking.mlflow_limits import (
     MAX_METRICS,
     MAX_PARAMS_OR_TAGS,
     format_param_value,
     sanitize_key,
 )
-from kinesweep.tracking.offline_queue import RecordKind
+from kinesweep.tracking.offline_queue import OfflineQueue
+from kinesweep.tracking.queue_file import RecordKind
 from kinesweep.tracking.system_monitor import SystemMonitor
-from kinesweep.tracking.uploader import RunUploader
 
 _log = logging.getLogger(__name__)
-# Pause between batches, largest share of time spent sending, longest pause.
-_MIN_PAUSE_S, _MAX_SENDING_SHARE, _MAX_PAUSE_S = 1.0, 0.02, 30.0
 
 
 @dataclass(frozen=True)
 class RunIdentifiers:
-    """The identity of a run in MLflow.
+    """The identity of a run in its trackers.
 
     Attributes:
         key: Unique key that stays the same after a resume, for example the path of the run's
@@ -44,32 +40,37 @@ class RunIdentifiers:
         title: Name shown in the UI.
         tags: Further tags, such as `config_hash`, `seed`, `phase`.
         parent: Key of the parent run, that is, the run of the sweep; None without a sweep.
+        objectives: Metrics that a sweep optimises; of the run that stands for a sweep.
+        swept_params: Parameter that a sweep varies → `number`, `flag` or `text`; of the run that
+            stands for a sweep.
     """
 
     key: str
     title: str
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
+    objectives: tuple[str, ...] = ()
+    swept_params: Mapping[str, str] = field(default_factory=dict)
 
 
-class MlflowRunLogger:
-    """A `RunLogger` for MLflow, opened by `backends.MlflowTracker.open_run_logger`.
+class QueuedRunLogger:
+    """A `RunLogger` for one or several trackers, opened by `backends.Tracker.open_run_logger`.
 
     Records that an earlier process of the run could not send are sent in the background at once.
 
     Args:
-        uploader: Uploader for the run's offline queue.
+        queue: Offline queue of the run.
+        senders: Senders that consume the queue, one for each tracker.
     """
 
-    def __init__(self, uploader: RunUploader) -> None:
-        self._uploader = uploader
-        self._queue = uploader.queue
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+    def __init__(self, queue: OfflineQueue, senders: Sequence[RecordSender]) -> None:
+        self._queue = queue
+        self._senders = [BackgroundSender(sender) for sender in senders]
         self._monitor: SystemMonitor | None = None
         # An earlier process of this run may have left records that it could not send.
-        if self._queue.get_pending_records():
-            self._start_thread()
+        for background_sender in self._senders:
+            if background_sender.sender.get_pending_records():
+                background_sender.start()
 
     def log_params(self, values: Mapping[str, object]) -> None:
         """Record parameters of the run; a parameter that was already recorded keeps its value.
@@ -137,13 +138,13 @@ class MlflowRunLogger:
             self._append_record("tags", entries)
 
     def count_pending_records(self) -> int:
-        """Return the number of records that the server has not confirmed."""
-        return len(self._queue.get_pending_records())
+        """Return the number of records that at least one tracker does not have yet."""
+        return max(len(each.sender.get_pending_records()) for each in self._senders)
 
     def finish(self, status: RunStatus) -> None:
         """Record the final status, send the remaining records and close the log.
 
-        System metrics end too. The call waits until the server has all records. If the server is
+        System metrics end too. The call waits until the trackers have all records. If a server is
         unavailable, the records stay in the offline queue and a warning is logged.
 
         Args:
@@ -154,18 +155,19 @@ class MlflowRunLogger:
             self._monitor.stop()
         if self._queue.status != status:
             self._append_record("finish", {"status": status})
-        self._closing.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        num_pending = len(self._queue.get_pending_records())
-        if num_pending:
-            _log.warning(
-                "MLflow at %s is unavailable; %d records are queued in %s and will be sent by the"
-                " next command",
-                *(self._uploader.uri, num_pending, self._queue.path),
-            )
-        # After the thread has ended, because the thread acknowledges records in the queue.
+        # All are asked before one is waited for, so the slowest alone sets the time.
+        for background_sender in self._senders:
+            background_sender.begin_finish(status)
+        for background_sender in self._senders:
+            background_sender.wait_finished()
+            num_pending = len(background_sender.sender.get_pending_records())
+            if num_pending:
+                _log.warning(
+                    "%s is unavailable; %d records are queued in %s and will be sent by the next"
+                    " command",
+                    *(background_sender.sender.target, num_pending, self._queue.path),
+                )
+        # After the threads have ended, because they acknowledge records in the queue.
         self._queue.close()
 
     def _log_system_metrics(self, values: Mapping[str, float]) -> None:
@@ -174,39 +176,10 @@ class MlflowRunLogger:
         self._append_record("metrics", dict(values), step)
 
     def _append_record(self, kind: RecordKind, value: Mapping[str, Any], step: int = 0) -> None:
-        """Append a record to the offline queue and start the sending thread if necessary."""
+        """Append a record to the offline queue and start the sending threads if necessary."""
         self._queue.append(kind, value, step)
-        self._start_thread()
-
-    def _start_thread(self) -> None:
-        """Start the sending thread unless it has been started."""
-        if self._thread is None:
-            # A daemon, so that an unavailable server cannot keep the process from exiting.
-            self._thread = threading.Thread(
-                target=self._send_until_closed, name="kinesweep-tracking", daemon=True
-            )
-            self._thread.start()
-
-    def _send_until_closed(self) -> None:
-        """Send until `finish` was called and the queue is empty or the server is unavailable."""
-        pause_s = 0.0
-        while True:
-            # Waiting for the event instead of sleeping lets `finish` cut a pause short.
-            self._closing.wait(pause_s)
-            # Read before sending: records appended before `_closing` was set are then part of this
-            # pass.
-            closing = self._closing.is_set()
-            start_time = time.monotonic()
-            is_unavailable = not self._uploader.send_pending()
-            if closing and (is_unavailable or not self._queue.get_pending_records()):
-                return
-            elapsed_s = time.monotonic() - start_time
-            # Double the pause while the server is unavailable; otherwise make the pause long enough
-            # for sending to take at most `_MAX_SENDING_SHARE` of the time.
-            if is_unavailable:
-                pause_s = min(_MAX_PAUSE_S, max(_MIN_PAUSE_S, 2 * pause_s))
-            else:
-                pause_s = min(_MAX_PAUSE_S, max(_MIN_PAUSE_S, elapsed_s / _MAX_SENDING_SHARE))
+        for background_sender in self._senders:
+            background_sender.start()
 
 
 def _split_entries(values: Mapping[str, Any], max_entries: int) -> Iterator[dict[str, Any]]:

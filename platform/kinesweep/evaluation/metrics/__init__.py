@@ -1,0 +1,149 @@
+"""Metrics of texts beyond sacreBLEU: neural ones, and those of evaluate and torchmetrics.
+
+`build_metric` returns any metric of a recipe by the name of its score, for rankings and baselines.
+`compute_extra_scores` computes all that are not sacreBLEU's. Scores depend on models and libraries,
+so these are part of the signatures.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.metrics import EvaluateMetricConfig, TorchmetricsConfig
+from kinesweep.evaluation.metrics.base import (
+    ConfiguredMetric,
+    References,
+    TextMetric,
+    Texts,
+    isolate_scoring,
+)
+from kinesweep.evaluation.scoring import CorpusMetric
+
+
+@dataclass(frozen=True)
+class ExtraScores:
+    """Scores of metrics that are not sacreBLEU's.
+
+    Attributes:
+        values: Metric → score.
+        signatures: Metric → protocol and settings.
+        clip_scores: Metric → clip id → score, for metrics whose corpus score is their mean.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    signatures: dict[str, str] = field(default_factory=dict)
+    clip_scores: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def compute_extra_scores(
+    hypotheses: Texts,
+    references: References,
+    config: EvaluationConfig,
+    device: torch.device | str = "cpu",
+    sources: Mapping[str, str] | None = None,
+) -> ExtraScores:
+    """Compute `evaluation.neural_metrics` and `evaluation.extra_metrics`.
+
+    The metric models are loaded first; one that is named by its hub id may be downloaded. Random
+    number generators are left as they were.
+
+    Args:
+        hypotheses: Clip id → text.
+        references: Clip id → reference sentences, for the same clips.
+        config: Metrics and scoring protocol.
+        device: Device for the metric models.
+        sources: Clip id → source text for COMET.
+
+    Returns:
+        Scores and signatures; empty if no metric is selected.
+
+    Raises:
+        InputError: If a metric's model or script cannot be read or is of the wrong kind, or COMET
+            lacks a source text.
+        ResourceError: If the environment of COMET cannot be created.
+    """
+    scores = ExtraScores()
+    with isolate_scoring(device):
+        for name, create in _list_factories(config, device, sources or {}).items():
+            result = create().compute(hypotheses, references)
+            scores.values[name] = result.value
+            scores.signatures[name] = result.signature
+            if result.clip_scores is not None:
+                scores.clip_scores[name] = result.clip_scores
+    return scores
+
+
+def build_metric(
+    name: str,
+    config: EvaluationConfig,
+    device: torch.device | str = "cpu",
+    sources: Mapping[str, str] | None = None,
+) -> TextMetric:
+    """Build a metric by the name of its score.
+
+    Args:
+        name: Name of a score in `EvaluationConfig.metric_modes`, or one of `evaluation.metrics`
+            that the recipe does not list.
+        config: Settings of the metrics and the scoring protocol.
+        device: Device for a metric's model.
+        sources: Clip id → source text for COMET.
+
+    Raises:
+        InputError: If a metric's script cannot be loaded.
+    """
+    factory = _list_factories(config, device, sources or {}).get(name)
+    if factory is None:
+        return CorpusMetric(name, config.protocol_config, config.wordnet)
+    return factory()
+
+
+def _list_factories(
+    config: EvaluationConfig, device: torch.device | str, sources: Mapping[str, str]
+) -> dict[str, Callable[[], ConfiguredMetric]]:
+    """Return name → constructor of all neural and extra metrics that a recipe names."""
+    neural, protocol = config.neural_metrics, config.protocol_config
+    factories: dict[str, Callable[[], ConfiguredMetric]] = {}
+    # The modules are imported only if they are used: their libraries take seconds to load.
+    if (bertscore := neural.bertscore) is not None:
+        from kinesweep.evaluation.metrics.bertscore import BertScore
+
+        factories["bertscore"] = lambda: BertScore(bertscore, protocol, device)
+    if (bleurt := neural.bleurt) is not None:
+        from kinesweep.evaluation.metrics.bleurt import Bleurt
+
+        factories["bleurt"] = lambda: Bleurt(bleurt, protocol, device)
+    if (comet := neural.comet) is not None:
+        from kinesweep.evaluation.metrics.comet import Comet
+
+        factories["comet"] = lambda: Comet(comet, protocol, device, sources)
+    for metric in config.extra_metrics:
+        factories[metric.score_name] = lambda metric=metric: _build_extra(metric, config, device)  # type: ignore[misc]
+    return factories
+
+
+def _build_extra(
+    metric: TorchmetricsConfig | EvaluateMetricConfig,
+    config: EvaluationConfig,
+    device: torch.device | str,
+) -> ConfiguredMetric:
+    """Build a metric of `evaluation.extra_metrics`.
+
+    Raises:
+        InputError: If it cannot be created.
+    """
+    if isinstance(metric, TorchmetricsConfig):
+        from kinesweep.evaluation.metrics.torchmetrics_text import TorchmetricsMetric
+
+        return TorchmetricsMetric(metric, config.protocol_config, device)
+    from kinesweep.evaluation.metrics.evaluate_library import (
+        EvaluateCorpusMetric,
+        EvaluateSegmentMetric,
+    )
+
+    metric_class = EvaluateSegmentMetric if metric.level == "segment" else EvaluateCorpusMetric
+    return metric_class(metric, config.protocol_config)
+
+
+__all__ = ["ExtraScores", "TextMetric", "build_metric", "compute_extra_scores"]

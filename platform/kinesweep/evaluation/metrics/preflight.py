@@ -1,0 +1,34 @@
+"""Checks of neural and extra metrics before training, whose results they will score."""
+
+from collections.abc import Sequence
+
+from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.evaluation.metrics import build_metric
+from kinesweep.evaluation.metrics.base import isolate_scoring
+from kinesweep.evaluation.metrics.source_texts import check_source_texts, get_source_texts
+from kinesweep.store.format.reader import Store
+
+
+def check_metrics(evaluation: EvaluationConfig, store: Store, splits: Sequence[str]) -> None:
+    """Check that extra metrics can be created and that COMET has a source text of every clip.
+
+    The models of neural metrics are not loaded.
+
+    Args:
+        evaluation: Metrics of a recipe.
+        store: Store of the clips.
+        splits: Names of the splits that will be scored.
+
+    Raises:
+        InputError: If a metric's arguments or script cannot be used, or a clip has no source text.
+    """
+    with isolate_scoring("cpu"):
+        for metric in evaluation.extra_metrics:
+            build_metric(metric.score_name, evaluation)
+    comet = evaluation.neural_metrics.comet
+    if comet is None:
+        return
+    for split in splits:
+        clips = [record.clip for record in store.get_records(split)]
+        sources = get_source_texts(comet, clips)
+        check_source_texts(comet, [clip.id for clip in clips], sources)

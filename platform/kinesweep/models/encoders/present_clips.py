@@ -1,0 +1,91 @@
+"""Encoding of the clips that have a stream, in a batch whose other clips lack it.
+
+Only rows with frames reach the encoder, so a clip without the stream changes no batch statistics
+and costs nothing. If no clip has the stream, the encoder reads a placeholder of one frame whose
+output is masked: its weights then get a gradient of zero, and its collective calls take place, as
+on ranks that have the stream.
+
+Shapes: B clips, T frames, D features, N vectors, E width.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from kinesweep.models.encoders.batch_norm import BatchNorm
+
+Vectors = tuple[Tensor, Tensor]
+"""Vectors (B, N, E) and their mask, bool (B, N)."""
+EncodeClips = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Vectors]
+"""Function (stream → features, stream → mask) → vectors of one stream."""
+
+
+def encode_present_clips(
+    encode: EncodeClips,
+    encoder: nn.Module,
+    streams: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor],
+) -> Vectors:
+    """Encode the clips of a batch that have a stream; the others get masked vectors.
+
+    Args:
+        encode: Function that encodes the clips.
+        encoder: Encoder that it calls.
+        streams: Streams that it reads, the encoded one first → features (B, T, D).
+        masks: The same streams → mask, bool (B, T).
+
+    Returns:
+        Vectors (B, N, E) and their mask, bool (B, N), False for clips without the stream.
+    """
+    is_present_B = next(iter(masks.values())).any(dim=1)
+    if bool(is_present_B.all()):
+        return encode(streams, masks)
+    rows = is_present_B.nonzero().flatten()
+    if not len(rows):
+        return _encode_placeholder(encode, encoder, streams, len(is_present_B))
+    x_RNE, mask_RN = encode(
+        {name: x_BTD[rows] for name, x_BTD in streams.items()},
+        {name: mask_BT[rows] for name, mask_BT in masks.items()},
+    )
+    x_BNE = x_RNE.new_zeros(len(is_present_B), *x_RNE.shape[1:]).index_copy(0, rows, x_RNE)
+    mask_BN = mask_RN.new_zeros(len(is_present_B), mask_RN.shape[1]).index_copy(0, rows, mask_RN)
+    return x_BNE, mask_BN
+
+
+def _encode_placeholder(
+    encode: EncodeClips, encoder: nn.Module, streams: Mapping[str, Tensor], num_clips: int
+) -> Vectors:
+    """Encode a clip of one frame of zeros, and return its vectors, masked, for every clip.
+
+    Args:
+        encode: Function that encodes clips.
+        encoder: Encoder that it calls.
+        streams: Stream → features (B, T, D), of which T may be 0.
+        num_clips: Number of clips of the batch.
+    """
+    placeholders = {name: x.new_zeros(1, 1, x.shape[2]) for name, x in streams.items()}
+    masks = {
+        name: torch.ones(1, 1, dtype=torch.bool, device=x.device)
+        for name, x in placeholders.items()
+    }
+    with _ignore_in_statistics(encoder):
+        x_1NE, mask_1N = encode(placeholders, masks)
+    return (
+        x_1NE.expand(num_clips, -1, -1),
+        torch.zeros_like(mask_1N).expand(num_clips, -1),
+    )
+
+
+@contextmanager
+def _ignore_in_statistics(encoder: nn.Module) -> Iterator[None]:
+    """Keep the input of an encoder out of all batch statistics while the context is active."""
+    layers = [layer for layer in encoder.modules() if isinstance(layer, BatchNorm)]
+    for layer in layers:
+        layer.ignores_input = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.ignores_input = False

@@ -1,0 +1,1 @@
+"""Media files that are written while a corpus is prepared, and the journal of its rows."""

@@ -1,0 +1,1 @@
+"""Corpora of `sign-language-datasets`, which need TensorFlow and run in an environment of it."""

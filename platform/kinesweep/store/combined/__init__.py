@@ -1,0 +1,1 @@
+"""Combined stores: the streams of several stores over the same clips."""

@@ -1,0 +1,1 @@
+"""A stand-in for `sign-language-datasets`: builders with the structure of its examples."""
