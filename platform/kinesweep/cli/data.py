@@ -110,7 +110,8 @@ def split(
     for file in files:
         print_line(str(file))
     key = "motions" if source.kind == "skeletons" else "root"
-    print_line(f"media paths in the TSVs are relative to source.{key}={get_folds_root(source)}")
+    if hasattr(source, key):  # tables of texts name no files
+        print_line(f"media paths in the TSVs are relative to source.{key}={get_folds_root(source)}")
     print_json_result(
         {"files": [str(file) for file in files], "root": str(get_folds_root(source))}, json_line
     )

@@ -185,14 +185,19 @@ def check_spatial_augmentation(augmentation: AugmentationConfig, features: Featu
     neither rotated nor made noisy.
 
     Raises:
-        ValueError: If clips are mirrored or rotated, but their features are not centered; or if the
-            frames of videos would have to be rotated or made noisy.
+        ValueError: If clips are mirrored or rotated, but their features are not centered; or if
+            frames or texts would have to be moved like points.
     """
-    if features.kind == "frames" and (augmentation.rotation_deg or augmentation.noise):
+    if features.kind in ("frames", "images") and (augmentation.rotation_deg or augmentation.noise):
         raise ValueError(
             "`batch.augmentation.rotation_deg` and `noise` move points, which `features.kind:"
-            " frames` does not have; set them to 0 (`mirror`, `speed` and `drop_frames` work on"
-            " frames)"
+            f" {features.kind}` does not have; set them to 0 (`mirror`, `speed` and `drop_frames`"
+            " work on frames)"
+        )
+    if features.kind == "text" and augmentation.has_spatial_augmentation:
+        raise ValueError(
+            "`batch.augmentation.mirror`, `rotation_deg` and `noise` move points, which"
+            " `features.kind: text` does not have; set them to 0 (`drop_frames` drops tokens)"
         )
     # Mirroring and rotation assume that the origin lies between the shoulders or at the root.
     # Other kinds of features have no such key; `kind`, which is never `none`, stands in for it.

@@ -12,6 +12,7 @@ from typing import Any
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.paths import make_source_paths_absolute
+from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.source import SourceConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
@@ -78,7 +79,7 @@ class ExtractionSpec:
             source=source,
             step=build_features(recipe.single_features),
             root=Path(store_root).absolute(),
-            dtype="uint8" if recipe.single_features.kind == "frames" else recipe.store.dtype,
+            dtype=_choose_dtype(recipe),
             max_dropped_share=recipe.store.max_dropped_share,
             required_splits=recipe.required_splits,
             read_options=source.get_read_options(),
@@ -141,6 +142,15 @@ class CorpusScan:
         """Return the name of the store's folder below the root: 16 digits of the fingerprint."""
         # 16 digits are 64 bits, enough to tell the stores of a root apart.
         return self.fingerprint[:16]
+
+
+def _choose_dtype(recipe: Recipe) -> str:
+    """Return the stored dtype of a recipe: that of `store`, except for pixels and token ids."""
+    features = recipe.features
+    if features.kind == "text":
+        return "int32"
+    is_pixels = isinstance(features, ImagesFeaturesConfig) and features.encoder is None
+    return "uint8" if is_pixels or features.kind == "frames" else recipe.store.dtype
 
 
 def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:
