@@ -11,8 +11,8 @@ from typing import Any
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
-from kinesweep.config.recipe.paths import make_source_paths_absolute
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
+from kinesweep.config.recipe.paths import make_source_paths_absolute
 from kinesweep.config.recipe.source import SourceConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
