@@ -146,7 +146,7 @@ class CorpusScan:
 
 def _choose_dtype(recipe: Recipe) -> str:
     """Return the stored dtype of a recipe: that of `store`, except for pixels and token ids."""
-    features = recipe.features
+    features = recipe.single_features
     if features.kind == "text":
         return "int32"
     is_pixels = isinstance(features, ImagesFeaturesConfig) and features.encoder is None
