@@ -134,7 +134,7 @@ def _check(uri: str, writers: int, steps: int) -> None:
 def test_it_takes_less_than_two_percent_of_a_run(tmp_path: Path, steps: int, several: bool) -> None:
     """CPU of tracking's threads and time in its calls, beside the run's seconds.
 
-    W&B and TensorBoard take some 1.3 s to import and to start, once in a process (a worker trains
+    The trackers take some 2 s of CPU to import and to start, once in a process (a worker trains
     many runs), so that is paid before.
     """
     training = {"max_steps": steps, "eval_steps": steps // 2, "logging_steps": 10}
