@@ -13,10 +13,10 @@ from kinesweep.config.recipe.video import HfVisionEncoderConfig, VideoFeaturesCo
 from kinesweep.core.errors import ClipError
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
-from kinesweep.features.frames import FramesFeatures
+from kinesweep.features.frames import FramesFeatures, decode_frames
 from kinesweep.features.video import VideoFeatures
 from kinesweep.features.video_windows import build_window_positions, iter_windows
-from timed_films import write_timed_video
+from timed_films import read_number, write_timed_video
 
 SIZE = 16
 # Unequal intervals, a pause of 0.4 s, and a rate that is none of the usual ones.
@@ -96,3 +96,19 @@ def test_a_recording_that_fills_the_memory_is_refused(
     with pytest.raises(ClipError, match="cut it into clips") as caught:
         FramesFeatures(FramesFeaturesConfig(size=SIZE)).compute_features(segment)
     assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("target_fps", "expected"),
+    [
+        (25.0, [0, 1, 2, 4, 5, 6, 7, 8, 10, 11]),
+        (12.0, [0, 3, 5, 8, 10]),
+        (60.0, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11]),
+    ],
+)
+def test_the_nearest_frame_is_taken(tmp_path: Path, target_fps: float, expected: list[int]) -> None:
+    """Twelve frames at 30 fps, each of which shows its number; halves are rounded up."""
+    ticks = [round(1000 * number / 30) for number in range(12)]
+    segment = VideoSegment(write_timed_video(tmp_path / "a.mkv", ticks))
+    frames = decode_frames(segment, 32, target_fps).reshape(-1, 32, 32, 3)
+    assert [read_number(frame) for frame in frames] == expected
