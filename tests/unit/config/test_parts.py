@@ -91,7 +91,11 @@ def test_parts_survive_being_saved_moved_and_made_portable() -> None:
         ([{"name": "dino", **VISION}], {**POSES, "videos": None}, "or `videos` in `source`"),
         ([{"name": "dino", **VISION}], SHARDS, "kind `video` cannot be extracted .* h5_shards"),
         ([{"name": "pose", "estimator": "x"}], VIDEOS, "part `pose`: `features.estimator` and"),
-        ([{"name": "d", **VISION, "crops": ["face"]}], {**VIDEOS, "poses": None}, "part `d`: .*crops"),
+        (
+            [{"name": "d", **VISION, "crops": ["face"]}],
+            {**VIDEOS, "poses": None},
+            "part `d`: .*crops",
+        ),
         ([{"name": "h", "kind": "streams", "streams": "a+b"}], SHARDS, "must name one stream"),
         ([{"name": "h", "kind": "streams", "streams": "a"}], SHARDS, "names a, but the source has"),
         ([{"name": "pose", "point": "all"}], VIDEOS, "did you mean `points`"),
