@@ -74,7 +74,7 @@ def make_paths_portable(recipe: RecipeDict) -> None:
 
     `poses` of a corpus keeps its file name, because a recipe with crops is invalid without it. For
     the same reason, a `root` with `{estimator}` is reduced to this placeholder, and with several
-    parts `videos` and `root` keep their file names.
+    parts `videos` and the `root` beside it or of a part keep their file names.
 
     Args:
         recipe: Plain values of a recipe, modified in place.
@@ -93,8 +93,10 @@ def make_paths_portable(recipe: RecipeDict) -> None:
             corpus["videos"] = Path(videos).name or "videos"
             corpus["root"] = corpus["root"] or Path(root or "").name or "poses"
     for part in _list_parts(recipe):
-        is_placeholder = part["root"] is not None and ESTIMATOR_PLACEHOLDER in part["root"]
-        part["root"] = ESTIMATOR_PLACEHOLDER if is_placeholder else None
+        root = part["root"]
+        if root is not None:  # unset, it would be that of the corpus, with or without an estimator
+            is_placeholder = ESTIMATOR_PLACEHOLDER in root
+            part["root"] = ESTIMATOR_PLACEHOLDER if is_placeholder else Path(root).name or "media"
     recipe["store"]["root"] = None
     for extra_metric in recipe["evaluation"].get("extra_metrics", ()):
         # Consent to run a script is that of a person, not of whoever made the recipe.
