@@ -109,7 +109,10 @@ def test_evaluations_by_epochs(tmp_path: Path) -> None:
     )
     assert (resolved.max_steps, resolved.eval_steps, resolved.steps_per_epoch) == (20, 5, 10)
     line = resolved.format_step_counts()
-    assert line.startswith("2 epochs of 10 steps = 20 steps") and "every 5 steps" in line
+    assert line == (
+        "2 epochs of 10 steps = 20 steps, 0 steps of warmup,"
+        " an evaluation every 5 steps (0.5 epochs of 10 steps)"
+    )
     # In floating point, 1.1 · 70 is more than 77.
     assert resolve_steps(TrainingConfig(eval_epochs=1.1), 70).eval_steps == 77
 

@@ -26,14 +26,24 @@ class ResolvedTrainingConfig(TrainingConfig):
 
     def format_step_counts(self) -> str:
         """Format the resolved numbers of steps and the settings that they come from as a clause."""
-        per_epoch = f" of {self.steps_per_epoch:,} steps" if self.steps_per_epoch else ""
-        length = f"{self.max_steps:,} steps"
+        per_epoch = f" of {_format_steps(self.steps_per_epoch)}" if self.steps_per_epoch else ""
+        length = _format_steps(self.max_steps)
         if self.num_train_epochs is not None:
-            length = f"{self.num_train_epochs:g} epochs{per_epoch} = {length}"
-        warmup = f"{self.warmup_steps:,} steps of warmup"
+            length = f"{_format_epochs(self.num_train_epochs)}{per_epoch} = {length}"
+        warmup = f"{_format_steps(self.warmup_steps)} of warmup"
         if self.warmup_ratio is not None:
             warmup += f" ({self.warmup_ratio:g} of all)"
-        evaluation = f"an evaluation every {self.eval_steps:,} steps"
+        evaluation = f"an evaluation every {_format_steps(self.eval_steps)}"
         if self.eval_epochs is not None:
-            evaluation += f" ({self.eval_epochs:g} epochs{per_epoch})"
+            evaluation += f" ({_format_epochs(self.eval_epochs)}{per_epoch})"
         return f"{length}, {warmup}, {evaluation}"
+
+
+def _format_steps(count: int) -> str:
+    """Format a number of steps with its noun."""
+    return f"{count:,} step" if count == 1 else f"{count:,} steps"
+
+
+def _format_epochs(count: float) -> str:
+    """Format a number of epochs with its noun."""
+    return f"{count:g} epoch" if count == 1 else f"{count:g} epochs"
