@@ -19,7 +19,13 @@ from mlflow import MlflowClient
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.tracking import server
-from kinesweep.tracking.backends import MlflowTracker
+from kinesweep.tracking.backends import (
+    CombinedTracker,
+    MlflowTracker,
+    QueueTracker,
+    TensorBoardTracker,
+    WandbTracker,
+)
 from kinesweep.tracking.queued_run_logger import RunIdentifiers
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunSpec
@@ -123,15 +129,28 @@ def _check(uri: str, writers: int, steps: int) -> None:
             assert found == [(step, step + n / 100) for step in range(steps)]
 
 
+@pytest.mark.parametrize("several", [False, True], ids=["mlflow", "mlflow, wandb, tensorboard"])
 @pytest.mark.parametrize("steps", [500, pytest.param(1500, marks=pytest.mark.proof)])
-def test_it_takes_less_than_two_percent_of_a_run(tmp_path: Path, steps: int) -> None:
-    """CPU of tracking's threads and time in its calls, beside the run's seconds."""
+def test_it_takes_less_than_two_percent_of_a_run(tmp_path: Path, steps: int, several: bool) -> None:
+    """CPU of tracking's threads and time in its calls, beside the run's seconds.
+
+    The trackers take some 2 s of CPU to import and to start, once in a process (a worker trains
+    many runs), so that is paid before.
+    """
     training = {"max_steps": steps, "eval_steps": steps // 2, "logging_steps": 10}
     recipe = tiny_recipe(tiny_corpus(tmp_path), tmp_path / "stores", training=training)
     store = tiny_store(recipe)
     uri = server.start_mlflow_server(tmp_path).address
     try:
-        log = Timed(MlflowTracker(uri, "share", tmp_path / "lock"), tmp_path / "spool")
+        tracker: QueueTracker = MlflowTracker(uri, "share", tmp_path / "lock")
+        if several:
+            others = TensorBoardTracker("share"), WandbTracker("share", "offline")
+            tracker = CombinedTracker((tracker, *others))
+            started = Timed(tracker, tmp_path / "started")
+            started.log_metrics({"loss": 1.0}, 1)
+            started.finish("finished")
+            print(f"{started.finish_s:.2f} s of CPU to start")
+        log = Timed(tracker, tmp_path / "spool")
         began = time.monotonic()
         train_run(RunSpec(recipe, store.folder, tmp_path / "run"), log, lambda _: True)
         took = time.monotonic() - began
@@ -145,14 +164,14 @@ def test_it_takes_less_than_two_percent_of_a_run(tmp_path: Path, steps: int) -> 
 class Timed:
     """A run's log with a clock beside it."""
 
-    def __init__(self, logs: MlflowTracker, folder: Path) -> None:
+    def __init__(self, logs: QueueTracker, folder: Path) -> None:
         self._log = logs.open_run_logger(RunIdentifiers("t", "t"), folder)
         self.log_params, self.log_artifact, self.log_dataset = (
             self._log.log_params,
             self._log.log_artifact,
             self._log.log_dataset,
         )
-        self.seconds = self.cpu_s = 0.0
+        self.seconds = self.cpu_s = self.finish_s = 0.0
         self.points = 0
 
     def log_metrics(self, values: dict[str, float], step: int) -> None:
@@ -167,8 +186,10 @@ class Timed:
         ours = {
             t.native_id
             for t in threading.enumerate()
-            if t.name in ("kinesweep-tracking", "system monitor")
+            if t.name in ("kinesweep-tracking", "system monitor") or "wandb" in t.name
         }
         threads = psutil.Process().threads()
         self.cpu_s = sum(t.user_time + t.system_time for t in threads if t.id in ours)
+        before = time.process_time()
         self._log.finish(status)
+        self.finish_s = time.process_time() - before

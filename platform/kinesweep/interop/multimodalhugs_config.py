@@ -144,7 +144,7 @@ def convert_settings(settings: dict[str, Any], path: Path, task: str | None) -> 
             **({} if inputs.vision is None else {"vision": inputs.vision}),
         },
         "training": training_values,
-        "evaluation": convert_evaluation(training, training_values["metric_for_best_model"]),
+        "evaluation": convert_evaluation(training, training_values["metric_for_best_model"], notes),
         "generation": convert_generation(training, model, notes),
         **convert_checkpoints(training),
         **convert_tracking(training),

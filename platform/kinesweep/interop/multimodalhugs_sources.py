@@ -65,8 +65,7 @@ def convert_inputs(
         parts.append(({**source, **tables}, features))
     vision = convert_vision(model, slots, parts, strides, notes)
     if len(parts) == 1:
-        applied_stride = 1 if slots[0].modality == "features" else strides[0]
-        return ConvertedInputs(*parts[0], vision, applied_stride)
+        return ConvertedInputs(*parts[0], vision, strides[0])
     main_source = parts[0][0]
     features_list = [
         _make_part(slot, source, features, main_source)
@@ -155,11 +154,8 @@ def _convert_features_slot(
         f"feature files state no rate; set `source.fps`, which is {DEFAULT_FPS:g} here, to the"
         " vectors per second"
     )
-    if stride > 1:
-        # Not converted, so it is reported with its reason.
-        slot.settings.restore_setting("skip_frames_stride", stride)
     source = {"kind": "feature_tsv", "fps": DEFAULT_FPS, "time_axis": int(axis or 0)}
-    return source, {"kind": "precomputed"}
+    return source, {"kind": "precomputed", "stride": stride}
 
 
 def _convert_drawn_slot(slot: InputSlot) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,6 +14,8 @@ from kinesweep.interop.settings_section import SettingsSection
 _METRIC_NAMES = {"sacrebleu": "bleu", "loss": "token_loss"}
 _RECIPE_METRICS = frozenset({"bleu", "chrf", "ter", "rouge", "meteor", "cider"})
 """Metrics that the recipe and the library evaluate call the same; others keep their library."""
+_MINIMIZED_METRICS = frozenset({"wer", "cer", "perplexity", "charcut_mt", "character"})
+"""Metrics of the library evaluate of which less is better."""
 # Values of `report_to` that stand for trackers of the recipe.
 _TRACKERS = ("mlflow", "wandb", "tensorboard")
 # Defaults of Hugging Face's trainer.
@@ -176,29 +178,39 @@ def convert_augmentation(processor: SettingsSection, notes: list[str]) -> dict[s
     return augmentation
 
 
-def convert_evaluation(training: SettingsSection, best_metric: str) -> dict[str, Any]:
+def convert_evaluation(
+    training: SettingsSection, best_metric: str, notes: list[str]
+) -> dict[str, Any]:
     """Convert the metrics to the `evaluation` section.
 
     Args:
         training: The `training` section of MultimodalHugs; converted settings are removed from it.
         best_metric: Metric that selects the best checkpoint, in the recipe's name; it is added to
             the metrics.
+        notes: List to which remarks are appended.
     """
     metric_names = training.pop_setting("metric_name", default="sacrebleu,chrf")
     if isinstance(metric_names, str):
         metric_names = metric_names.split(",")
     names = [_METRIC_NAMES.get(name.strip(), name.strip()) for name in metric_names]
-    is_greater_better = training.peek_setting("greater_is_better") is not False
+    minimized = set(_MINIMIZED_METRICS)
+    if training.peek_setting("greater_is_better") is False:
+        minimized.add(best_metric)
     metrics = [name for name in names if name in _RECIPE_METRICS]
     extra_metrics = [
         {
             "kind": "evaluate",
             "name": name,
-            "mode": "max" if is_greater_better or name != best_metric else "min",
+            "mode": "min" if name in minimized else "max",
         }
         for name in dict.fromkeys(names)
         if name not in _RECIPE_METRICS
     ]
+    notes.extend(
+        f"`{metric['name']}` is computed by the library evaluate; check its `mode`, and allow its"
+        " script with `trust_remote_code: true` or name a local folder"
+        for metric in extra_metrics
+    )
     # `token_loss` is computed in every evaluation and is no name of a metric in the recipe.
     if best_metric != "token_loss" and best_metric not in names:
         metrics.append(best_metric)

@@ -165,7 +165,8 @@ def open_existing_store(recipe: Recipe) -> Store:
             f"the features of `{recipe.name}` are not extracted; run `kinesweep extract` first"
         )
     # The corpus may have been moved since its extraction.
-    if (videos := find_video_source(recipe)) is not None:
+    videos = find_video_source(recipe.effective_source, recipe.features)
+    if videos is not None:
         record_video_source(summary.folder, videos)
     if recipe.part_recipes:
         # Every part exists, so this only joins their clips.

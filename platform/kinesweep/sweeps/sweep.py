@@ -193,7 +193,9 @@ def record_test_scores(folder: Path, scores: Mapping[str, Mapping[str, float]]) 
 def _run_search(sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_trials: int) -> None:
     """Extend the space as recorded and requested, and run or resume its search."""
     space = _extend_space(sweep.space, journal, extra_trials)
-    journal.append_event("search_started", trials=space.search.trials)
+    journal.append_event(
+        "search_started", trials=space.search.trials, sign=space.objectives[0].direction_sign
+    )
     num_finalists = space.finalists.count + space.baseline
     budget = Budget(
         space.budget, space.resources, runner.num_slots, num_finalists * len(space.final_seeds)

@@ -105,6 +105,8 @@ class QueueTracker:
     experiment: str
     notice: str
     consumer: str
+    is_slow_to_fail = False
+    """Whether a server that is away is found out only after many seconds."""
 
     @property
     def members(self) -> "tuple[QueueTracker, ...]":
@@ -153,7 +155,9 @@ class QueueTracker:
         Returns:
             Number of records that are still queued, without those of skipped runs.
         """
-        return sum(_flush_queue(queue, self.members) for queue in _iter_unused_queues(root))
+        away: set[str] = set()
+        queues = _iter_unused_queues(root)
+        return sum(_flush_queue(queue, self.members, away) for queue in queues)
 
 
 def _iter_unused_queues(root: Path) -> Iterator[OfflineQueue]:
@@ -171,17 +175,25 @@ def _iter_unused_queues(root: Path) -> Iterator[OfflineQueue]:
             queue.close()
 
 
-def _flush_queue(queue: OfflineQueue, members: Sequence[QueueTracker]) -> int:
-    """Send the pending records of one queue; return the number of those that remain."""
+def _flush_queue(queue: OfflineQueue, members: Sequence[QueueTracker], away: set[str]) -> int:
+    """Send the pending records of one queue; return the number of those that remain.
+
+    Args:
+        queue: Queue of a run that no process is recording.
+        members: Trackers.
+        away: Consumers that failed for an earlier queue and take long to fail; such ones are added.
+    """
     num_pending = 0
     for member in members:
         if not queue.header or member.consumer not in queue.known_consumers:
             continue
         sender = member.open_sender(queue)
-        if sender.get_pending_records():
-            sender.send_pending()
+        if sender.get_pending_records() and member.consumer not in away:
+            is_sent = sender.send_pending()
             sender.close(queue.status)
-            num_pending = max(num_pending, len(sender.get_pending_records()))
+            if not is_sent and member.is_slow_to_fail:
+                away.add(member.consumer)
+        num_pending = max(num_pending, len(sender.get_pending_records()))
     return num_pending
 
 
@@ -245,6 +257,7 @@ class WandbTracker(QueueTracker):
     notice: str = field(default="", compare=False)
 
     consumer = WANDB_CONSUMER
+    is_slow_to_fail = True
 
     def open_sender(self, queue: OfflineQueue) -> RecordSender:
         """Return the sender of a run."""

@@ -117,6 +117,8 @@ def test_windows_line_ends_are_fine(place: Path, capsys: pytest.CaptureFixture[s
         (("train", "recipe.yaml", "--no-ray", "resources.gpus=1"), "no CUDA device"),
         (("train", "recipe.yaml", "--no-ray", "checkpoints.max_disk=1 KB"), "max_disk"),
         (("train", "recipe.yaml", "--no-ray", "tracking=mlflow"), "kinesweep up"),
+        (("train", "recipe.yaml", "--no-ray", "tracking=[tensorboard,wandb]"), "wandb login"),
+        (("check", "recipe.yaml", "tracking=[wandb,comet]"), "some of mlflow, wandb, tensorboard"),
         (("show", "recipe.yaml"), "kinesweep extract"),
         (("show", "nothing"), "neither a feature store nor a recipe"),
         (("evaluate", "corpus"), "not a model folder"),
@@ -139,7 +141,9 @@ def test_wrong_arguments(
     words: tuple[str, ...],
     said: str,
 ) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", "WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(place / "netrc"))
     if "--no-ray" in words:
         from kinesweep.config.loading import load_config
         from kinesweep.config.recipe import Recipe

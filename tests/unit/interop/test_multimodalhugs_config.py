@@ -9,7 +9,6 @@ import yaml
 from kinesweep.config.recipe.model.encoders import CnnEncoderConfig, LinearEncoderConfig
 from kinesweep.core.errors import ConfigError
 from kinesweep.interop import ConvertedMultimodalHugsSettings, convert_multimodalhugs_settings
-from kinesweep.interop.multimodalhugs_config import convert_to_values
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -192,10 +191,8 @@ def test_renamed_columns(tmp_path: Path) -> None:
             "column_map": {"my_text": "target"},
         },
     ]
-    path = tmp_path / "settings.yaml"
-    path.write_text(yaml.safe_dump({**NOW, "processor": {"slots": slots}}), encoding="utf-8")
-    found = convert_to_values(path)
-    assert found.values["source"]["column"] == "my_pose"
+    found = convert(tmp_path, {**NOW, "processor": {"slots": slots}})
+    assert found.recipe.source.column == "my_pose"
     assert "my_text" in found.unconverted["processor.labels.column_map"]
 
 

@@ -19,13 +19,6 @@ from kinesweep.interop.multimodalhugs_options import (
 
 PAGE = Path(__file__).parents[3] / "docs" / "multimodalhugs.md"
 SECTIONS = set(Recipe.model_fields)
-KEYS_OF_OTHER_KINDS = {
-    *("model.vision", "model.vision.kind", "model.vision.pretrained", "model.vision.scratch"),
-    *("model.vision.freeze", "features.size", "features.font", "features.invert"),
-    *("features.target_fps", "features.storage", "features.tokenizer", "source.column"),
-    *("source.time_axis", "evaluation.extra_metrics"),
-}
-"""Keys of kinds of sources, features and models that have a schema of their own."""
 
 
 def has_key(schema: dict[str, Any], path: list[str], definitions: dict[str, Any]) -> bool:
@@ -72,7 +65,7 @@ def test_keys_named_as_ours_exist() -> None:
     }
     assert {"training.num_train_epochs", "batch.drop_last", "model.encoder.kernels"} <= named
     missing = {key for key in named if not has_key(schema, key.split("."), definitions)}
-    assert missing <= KEYS_OF_OTHER_KINDS
+    assert missing == set()
     assert not has_key(schema, ["training", "num_epochs"], definitions)
 
 

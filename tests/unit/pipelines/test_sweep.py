@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from kinesweep.core.errors import InputError
-from kinesweep.pipelines.sweeps.sweep import SweepRequest, run_requested_sweep
+from kinesweep.pipelines.sweeps.sweep import (
+    SweepRequest,
+    _identify_sweep,
+    run_requested_sweep,
+)
+from spaces import load
 
 SPACE = Path(__file__).resolve().parents[3] / "search_spaces" / "sample.yaml"
 
@@ -19,3 +24,19 @@ def test_only_a_sweep_that_began_is_extended(
         run_requested_sweep(
             SweepRequest(SPACE, (), "failed", tmp_path, num_extra_trials=3), resume=True
         )
+
+
+def test_a_sweep_names_its_parameters_and_objectives(tmp_path: Path) -> None:
+    parameters = {
+        "training.learning_rate": {"log": [1e-6, 1.0]},
+        "model.encoder.activation": {"choices": ["relu", "none"]},
+        "model.encoder.velocity": {"choices": [True, False]},
+    }
+    space, _ = load(tmp_path, parameters=parameters)
+    named = _identify_sweep(tmp_path / "mine", space)
+    assert named.objectives == tuple(objective.name for objective in space.objectives)
+    assert dict(named.swept_params) == {
+        "training.learning_rate": "number",
+        "model.encoder.activation": "text",
+        "model.encoder.velocity": "flag",
+    }

@@ -8,7 +8,9 @@ import pytest
 
 from corpus import tiny_recipe
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
+from kinesweep.pipelines.sweeps import tracking_links
 from kinesweep.pipelines.tracking import RunLogOpener
+from kinesweep.tracking.backends import CombinedTracker, TensorBoardTracker, WandbTracker
 from kinesweep.tracking.queued_run_logger import RunIdentifiers
 
 
@@ -40,3 +42,15 @@ def test_a_run_is_tagged_with_its_own_seed(
     RunLogOpener(tracker, recipe, parent)(tmp_path / folder, title, "train", {})
     (identifiers,) = tracker.opened
     assert (identifiers.tags["config_hash"], identifiers.tags["seed"]) == (config_hash, seed)
+
+
+def test_no_server_is_started_for_sweeps_that_are_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
+    monkeypatch.setattr(tracking_links, "start_mlflow_server", None)  # a call would fail
+    both = CombinedTracker((TensorBoardTracker("q"), WandbTracker("q", "offline")))
+    log = both.open_run_logger(RunIdentifiers("s", "s"), tmp_path / "sweeps" / "mine")
+    log.finish("finished")
+    address, links = tracking_links.collect_tracking_links("mine")
+    assert address == "" and set(links["mine"]) == {"TensorBoard", "W&B"}

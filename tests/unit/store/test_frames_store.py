@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from films import write_video
-from frames import SIZE, frames_recipe
+from frames import SCRATCH, SIZE, frames_recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
@@ -27,6 +28,8 @@ from kinesweep.store.extraction.plan import summarize_extraction_plan
 from kinesweep.store.format.reader import Store, open_store
 from kinesweep.store.inspect.checks import find_shared_features, verify_store
 from kinesweep.store.inspect.show import describe_store
+from kinesweep.store.inspect.statistics import compute_frame_statistics
+from parts import POSE, films_with_poses, parts_recipe
 from vision import film_corpus
 
 pytestmark = pytest.mark.integration
@@ -263,3 +266,32 @@ def test_a_check_finds_what_an_extraction_drops(corpus: Path, tmp_path: Path, de
     found = check_corpus(frames_recipe(corpus, tmp_path), decode=decode)
     assert [row.row for row in found.invalid_rows] == ["train.tsv:4"]
     assert ("not scaled" in found.not_checked) == decode
+
+
+@pytest.mark.parametrize("storage", ["decoded", "video"])
+def test_frames_beside_poses_are_read_from_the_store_of_their_part(
+    tmp_path: Path, storage: str
+) -> None:
+    corpus = films_with_poses(tmp_path / "corpus", train=3, validation=1)
+    film = {"name": "film", "kind": "frames", "size": SIZE, "storage": storage}
+
+    def build(corpus: Path) -> Recipe:
+        plain = parts_recipe(corpus, tmp_path / "stores", [POSE]).model_dump(mode="json")
+        plain["model"] |= {"vision": {"scratch": SCRATCH}}
+        plain["model"]["encoder"]["standardize"] = False
+        return Recipe.model_validate(plain | {"features": [POSE, film]})
+
+    recipe = build(corpus)
+    store = extract_locally(recipe)
+    assert store.schema.streams["film"].frame_size == SIZE
+    for record in store.get_records("train"):
+        streams = store.get_features(record)
+        expected = decode_frames(VideoSegment(corpus / "films" / f"{record.clip.id}.mp4"), SIZE, 25)
+        np.testing.assert_array_equal(streams["film"], expected)
+        assert streams["pose"].dtype == np.float16
+    assert list(compute_frame_statistics(store)) == ["pose"]
+    verify_store(store)
+    moved = Path(shutil.move(corpus, tmp_path / "moved"))
+    found = open_existing_store(build(moved))
+    assert found.fingerprint == store.fingerprint
+    verify_store(found)

@@ -140,6 +140,7 @@ def test_a_killed_run_goes_on_where_the_server_is(server, tmp_path):
     assert run["exit_code"] == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_neither_stops_nor_slows_a_run(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(run_settings, "_INIT_TIMEOUT_S", 3.0)
@@ -157,10 +158,15 @@ def test_a_server_that_is_away_neither_stops_nor_slows_a_run(monkeypatch, tmp_pa
     assert time.monotonic() - began < 30.0
     told = [record.message for record in caplog.records if record.name.startswith("kinesweep")]
     assert len(told) <= 2 and "records are queued" in told[-1]
+    # The second run is not tried once the first one has failed.
+    record(away, tmp_path / "second", range(3))
+    began = time.monotonic()
+    assert away.flush_pending(tmp_path) >= 203
+    assert time.monotonic() - began < 12.0
     with serving(WandbServer(port)) as server:
         assert away.flush_pending(tmp_path) == 0
-        (run,) = server.runs.values()
-        assert [row["optimizer_step"] for row in run["rows"]] == list(range(200))
+        counts = sorted(len(run["rows"]) for run in server.runs.values())
+        assert counts == [3, 200]
 
 
 def test_a_run_that_was_begun_online_waits_for_the_server(server, tmp_path, caplog):

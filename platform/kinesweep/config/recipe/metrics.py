@@ -119,7 +119,7 @@ TORCHMETRICS_TEXT: dict[str, TorchmetricsFacts] = {
     "CharErrorRate": TorchmetricsFacts("char_error_rate", "min", "one"),
     "EditDistance": TorchmetricsFacts("edit_distance", "min", "one", 1.0),
     "ExtendedEditDistance": TorchmetricsFacts("extended_edit_distance", "min", "all"),
-    # `information_measure` decides the direction; all but three are divergences.
+    # The direction is that of most values of `information_measure`, see `direction`.
     "InfoLM": TorchmetricsFacts("infolm", "min", "one", 1.0),
     "MatchErrorRate": TorchmetricsFacts("match_error_rate", "min", "one"),
     "ROUGEScore": TorchmetricsFacts("rouge_score", "max", "all"),
@@ -132,6 +132,8 @@ TORCHMETRICS_TEXT: dict[str, TorchmetricsFacts] = {
     "WordInfoPreserved": TorchmetricsFacts("word_information_preserved", "max", "one"),
 }
 """Class in `torchmetrics.text` → facts. `Perplexity` reads logits and is not a metric of texts."""
+_NEGATIVE_MEASURES = ("kl_divergence", "alpha_divergence")
+"""Values of InfoLM's `information_measure`, the first one its default, that are at most 0."""
 _CLASS_BY_FUNCTION = {facts.function: name for name, facts in TORCHMETRICS_TEXT.items()}
 
 
@@ -204,6 +206,9 @@ class TorchmetricsConfig(_ExtraMetricConfig):
     @property
     def direction(self) -> MetricMode:
         """Return the direction in which the metric is better."""
+        measure = self.arguments.get("information_measure", _NEGATIVE_MEASURES[0])
+        if self.mode is None and self.name == "InfoLM" and measure in _NEGATIVE_MEASURES:
+            return "max"
         return self.mode or TORCHMETRICS_TEXT[self.name].mode
 
 

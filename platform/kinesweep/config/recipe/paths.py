@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.recipe.model.vision import normalize_hashed_vision
-from kinesweep.config.recipe.source import ESTIMATOR_PLACEHOLDER
+from kinesweep.config.recipe.source import ESTIMATOR_PLACEHOLDER, SourceConfig
 from kinesweep.core.checkpoint_files import compute_pretrained_digest, compute_weights_digest
 from kinesweep.core.clip import SPLITS
 
@@ -33,9 +33,7 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
         CheckpointError: If `model.init_from` is not a model folder.
     """
     for section in (*_list_corpora(recipe), *_list_parts(recipe)):
-        for key in _PATH_KEYS:
-            if section.get(key) is not None:
-                section[key] = str((base / section[key]).absolute())
+        _make_section_absolute(section, base)
     if recipe["store"]["root"] is not None:
         recipe["store"]["root"] = str((base / recipe["store"]["root"]).absolute())
     # A hub id looks like a relative path, so only names that exist locally are made absolute.
@@ -49,6 +47,26 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
     vision = model.get("vision")
     if vision is not None and vision["sha256"] is None:
         vision["sha256"] = compute_pretrained_digest(vision["pretrained"])
+
+
+def make_source_paths_absolute(source: SourceConfig, base: Path) -> SourceConfig:
+    """Return a source whose paths are absolute.
+
+    Args:
+        source: Source of a recipe.
+        base: Folder that relative paths start from.
+    """
+    values = source.model_dump(mode="json")
+    for corpus in _list_corpora({"source": values}):
+        _make_section_absolute(corpus, base)
+    return type(source).model_validate(values)
+
+
+def _make_section_absolute(section: RecipeDict, base: Path) -> None:
+    """Make the paths of data in a section absolute, in place."""
+    for key in _PATH_KEYS:
+        if section.get(key) is not None:
+            section[key] = str((base / section[key]).absolute())
 
 
 def make_paths_portable(recipe: RecipeDict) -> None:

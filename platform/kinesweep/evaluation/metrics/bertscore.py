@@ -1,4 +1,8 @@
-"""BERTScore: F1 of the best matches between contextual token embeddings of two texts."""
+"""BERTScore: F1 of the best matches between contextual token embeddings of two texts.
+
+It is computed here, because torchmetrics 1.9.0 sorts hypotheses and references by their own lengths
+and restores neither order, so it compares a text with the reference of another one.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,8 +49,6 @@ class BertScore(ClipMeanMetric):
         Raises:
             InputError: If the model cannot be read or has fewer layers than requested.
         """
-        from torchmetrics.functional.text.bert import bert_score
-
         config = self._config
         model, tokenizer = load_metric_model(AutoModel, config.model, _KEY, str(self._device))
         num_layers = int(model.config.num_hidden_layers)
@@ -58,21 +60,50 @@ class BertScore(ClipMeanMetric):
         scores: list[float] = []
         for start in range(0, len(pairs), _BATCH_SIZE):
             batch = pairs[start : start + _BATCH_SIZE]
-            hypotheses = [pair.hypothesis for pair in batch]
-            references = [pair.reference for pair in batch]
-            # torchmetrics pads every text to `max_length`; the longest one of the batch is enough.
-            max_length = max(len(ids) for ids in tokenizer([*hypotheses, *references])["input_ids"])
-            result = bert_score(
-                hypotheses,
-                references,
-                model=model,
-                user_tokenizer=tokenizer,
-                num_layers=config.layer,
-                max_length=max_length,
-                batch_size=_BATCH_SIZE,
-                device=self._device,
+            hypotheses, references = (
+                _embed_tokens(model, tokenizer, texts, config.layer or num_layers)
+                for texts in ([p.hypothesis for p in batch], [p.reference for p in batch])
             )
-            # torchmetrics returns a scalar for a single pair.
-            values: Any = torch.as_tensor(result["f1"]).reshape(-1)
-            scores += (100 * values).tolist()
+            scores += (100 * _compute_f1(hypotheses, references)).tolist()
         return scores
+
+
+@torch.no_grad()
+def _embed_tokens(
+    model: Any, tokenizer: Any, texts: list[str], layer: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the unit vectors of the tokens of texts (B, L, D) and their mask (B, L).
+
+    Special tokens, such as those at the beginning and the end of a text, are masked.
+    """
+    tokens = tokenizer(
+        texts,
+        padding=True,
+        truncation=True,
+        return_special_tokens_mask=True,
+        return_tensors="pt",
+    ).to(model.device)
+    mask_BL = (tokens["attention_mask"] * (1 - tokens.pop("special_tokens_mask"))).bool()
+    states = model(**tokens, output_hidden_states=True).hidden_states
+    return torch.nn.functional.normalize(states[layer], dim=-1), mask_BL
+
+
+def _compute_f1(
+    hypotheses: tuple[torch.Tensor, torch.Tensor], references: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """Return the F1 of pairs of texts (B,), 0 where a text has no tokens.
+
+    Args:
+        hypotheses: Unit vectors of tokens (B, L, D) and their mask (B, L).
+        references: The same of the references.
+    """
+    (x_BLD, x_mask_BL), (y_BMD, y_mask_BM) = hypotheses, references
+    both_BLM = x_mask_BL[:, :, None] & y_mask_BM[:, None, :]
+    cosines_BLM = (x_BLD @ y_BMD.transpose(1, 2)).masked_fill(~both_BLM, -torch.inf)
+    # Each token counts with its best match in the other text.
+    best_BL = cosines_BLM.amax(2).masked_fill(~x_mask_BL, 0)
+    best_BM = cosines_BLM.amax(1).masked_fill(~y_mask_BM, 0)
+    precision_B = best_BL.sum(1) / x_mask_BL.sum(1).clamp(min=1)
+    recall_B = best_BM.sum(1) / y_mask_BM.sum(1).clamp(min=1)
+    f1_B = 2 * precision_B * recall_B / (precision_B + recall_B)
+    return torch.where(x_mask_BL.any(1) & y_mask_BM.any(1), f1_B, torch.zeros_like(f1_B))

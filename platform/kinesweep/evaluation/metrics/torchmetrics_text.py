@@ -2,12 +2,13 @@
 
 A metric whose states are sums (error rates, BLEU, chrF, TER, SQuAD) is updated with one clip at a
 time; its states are then sufficient statistics, from whose sum the corpus score follows. Metrics
-that collect sentences (ROUGE, extended edit distance, BERTScore, InfoLM) score a clip at a time,
-and their corpus score is the mean, as in torchmetrics.
+that collect sentences (ROUGE, extended edit distance, BERTScore, InfoLM) score each clip, and their
+corpus score is the mean, as in torchmetrics. Those with a model score all clips in one call.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import torch
 import torchmetrics
 import torchmetrics.text
 from numpy.typing import NDArray
+from torchmetrics.functional.text import helper_embedding_metric
 from torchmetrics.utilities import dim_zero_sum
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.config.recipe.metrics import TORCHMETRICS_TEXT, TorchmetricsConfig
 from kinesweep.core.errors import InputError
+from kinesweep.core.hf_logging import silence_transformers
 from kinesweep.evaluation.metrics.base import (
     ConfiguredMetric,
     MetricResult,
@@ -28,6 +31,12 @@ from kinesweep.evaluation.metrics.base import (
     Texts,
     build_mean_statistics,
 )
+
+_MODEL_METRICS: dict[str, dict[str, Any]] = {
+    "BERTScore": {},
+    "InfoLM": {"verbose": False, "return_sentence_level_score": True},
+}
+"""Metrics that need a model → arguments that are always set."""
 
 
 class TorchmetricsMetric(ConfiguredMetric):
@@ -103,12 +112,35 @@ class TorchmetricsMetric(ConfiguredMetric):
     def _compute_clip_scores(self, hypotheses: Texts, references: References) -> dict[str, float]:
         """Compute clip id → score, in the order of sorted ids."""
         texts, clip_references = self.normalize(hypotheses, references)
+        if self._config.name in _MODEL_METRICS:
+            return dict(
+                zip(sorted(hypotheses), self._score_by_model(texts, clip_references), strict=True)
+            )
         return {
             clip_id: self._score_clip(index, text, some)[0]
             for index, (clip_id, text, some) in enumerate(
                 zip(sorted(hypotheses), texts, clip_references, strict=True)
             )
         }
+
+    def _score_by_model(
+        self, texts: Sequence[str], references: Sequence[Sequence[str]]
+    ) -> list[float]:
+        """Return the score of each clip by a metric with a model, with its best reference."""
+        hypotheses = [text for text, some in zip(texts, references, strict=True) for _ in some]
+        targets = [reference for some in references for reference in some]
+        self._metric.reset()
+        try:
+            with _keep_sentence_order():
+                self._metric.update(hypotheses, targets)
+                result = self._metric.compute()
+        except (ValueError, TypeError, LookupError, RuntimeError, OSError) as error:
+            raise _build_error(self._config, error) from None
+        # InfoLM returns the mean and the scores of the sentences.
+        values = result[1] if isinstance(result, tuple) else _select_value(self._config, result)
+        scores = iter((torch.as_tensor(values).double().reshape(-1) * self._config.factor).tolist())
+        choose = min if self._config.direction == "min" else max
+        return [choose(next(scores) for _ in some) for some in references]
 
     def _score_clip(
         self, index: int, hypothesis: str, references: Sequence[str]
@@ -158,6 +190,28 @@ class TorchmetricsMetric(ConfiguredMetric):
         return extract_score(self._config, result)
 
 
+@contextmanager
+def _keep_sentence_order() -> Iterator[None]:
+    """Keep BERTScore and InfoLM of torchmetrics from sorting sentences by their lengths.
+
+    The library (1.9.0) sorts hypotheses and references separately. It then applies the permutation
+    again instead of its inverse, so that a text is compared with the reference of another one.
+    """
+
+    def keep_order(
+        input_ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the tokens as they are, and the permutation that changes nothing."""
+        return input_ids, attention_mask, torch.arange(len(input_ids))
+
+    original = helper_embedding_metric._sort_data_according_length
+    helper_embedding_metric._sort_data_according_length = keep_order
+    try:
+        yield
+    finally:
+        helper_embedding_metric._sort_data_according_length = original
+
+
 def _create_metric(config: TorchmetricsConfig) -> torchmetrics.Metric:
     """Create the metric object.
 
@@ -165,8 +219,10 @@ def _create_metric(config: TorchmetricsConfig) -> torchmetrics.Metric:
         InputError: If an argument is wrong, or a model or package is missing.
     """
     metric_class = getattr(torchmetrics.text, config.name)
+    arguments = config.arguments | _MODEL_METRICS.get(config.name, {})
     try:
-        metric: torchmetrics.Metric = metric_class(**config.arguments)
+        with silence_transformers():
+            metric: torchmetrics.Metric = metric_class(**arguments)
     except (ValueError, TypeError, OSError, LookupError, ImportError, RuntimeError) as error:
         raise _build_error(config, error) from None
     return metric
@@ -208,7 +264,23 @@ def extract_score(config: Any, result: Any) -> float:
         InputError: If the result has several values and no key names one of them, or the key names
             none, or the value is not a number.
     """
-    value = result
+    value = _select_value(config, result)
+    try:
+        number = torch.as_tensor(value, dtype=torch.float64).mean()
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"`evaluation.extra_metrics`: `{config.name}` returns {str(value)[:60]}, not a number"
+        ) from None
+    return float(config.factor * float(number))
+
+
+def _select_value(config: Any, result: Any) -> Any:
+    """Return the value of the configured key, if a metric returns several.
+
+    Raises:
+        InputError: If the result has several values and no key names one of them, or the key names
+            none.
+    """
     if isinstance(result, Mapping):
         key = config.key if config.key is not None or len(result) != 1 else next(iter(result))
         if key not in result:
@@ -217,11 +289,5 @@ def extract_score(config: Any, result: Any) -> float:
                 f" {', '.join(map(str, result))}; set `key` to one of them"
                 f" (it is {config.key or 'not set'})"
             )
-        value = result[key]
-    try:
-        number = torch.as_tensor(value, dtype=torch.float64).mean()
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(
-            f"`evaluation.extra_metrics`: `{config.name}` returns {str(value)[:60]}, not a number"
-        ) from None
-    return float(config.factor * float(number))
+        return result[key]
+    return result

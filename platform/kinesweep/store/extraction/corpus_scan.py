@@ -12,6 +12,7 @@ from typing import Any
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
+from kinesweep.config.recipe.paths import make_source_paths_absolute
 from kinesweep.config.recipe.source import SourceConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
@@ -82,7 +83,7 @@ class ExtractionSpec:
             max_dropped_share=recipe.store.max_dropped_share,
             required_splits=recipe.required_splits,
             read_options=source.get_read_options(),
-            videos=find_video_source(recipe),
+            videos=find_video_source(recipe.effective_source, recipe.single_features),
         )
 
     def get_clip_key_settings(self) -> dict[str, Any]:
@@ -98,16 +99,19 @@ class ExtractionSpec:
         return {**settings, "dtype": self.dtype, "reading": self.read_options}
 
 
-def find_video_source(recipe: Recipe) -> SourceConfig | None:
+def find_video_source(source: SourceConfig, features: object) -> SourceConfig | None:
     """Return the source that locates the videos of a store, with absolute paths.
 
-    It is None if the store holds all features itself. It takes the whole recipe because the
-    features adapt the source (`Recipe.effective_source`).
+    Args:
+        source: Source of the corpus as adapted to the features.
+        features: Section `features` of the recipe.
+
+    Returns:
+        The source; None if the store holds all features itself.
     """
-    features = recipe.features
     if not isinstance(features, FramesFeaturesConfig) or features.storage == "decoded":
         return None
-    return recipe.resolve_paths(Path.cwd()).effective_source
+    return make_source_paths_absolute(source, Path.cwd())
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class CorpusScan:
 
 def _choose_dtype(recipe: Recipe) -> str:
     """Return the stored dtype of a recipe: that of `store`, except for pixels and token ids."""
-    features = recipe.features
+    features = recipe.single_features
     if features.kind == "text":
         return "int32"
     is_pixels = isinstance(features, ImagesFeaturesConfig) and features.encoder is None

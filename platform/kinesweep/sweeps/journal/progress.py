@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kinesweep.core.scores import COSTS
+from kinesweep.core.scores import is_lower_better
 from kinesweep.sweeps.journal.journal import Trial, build_trials
 
 Stage = Literal["search", "finals", "done"]
@@ -96,7 +96,7 @@ def compute_progress(events: Sequence[Mapping[str, Any]], now: float) -> SweepPr
         num_planned_trials=num_planned_trials,
         runs=_count_final_runs(final_events),
         num_planned_runs=final_events[0]["runs"] if final_events else None,
-        best=find_best_trial(trials),
+        best=find_best_trial(trials, events),
         remaining_s=remaining_s,
     )
 
@@ -124,18 +124,26 @@ def _count_final_runs(final_events: Sequence[Mapping[str, Any]]) -> Counter[str]
     return Counter(last_states.values()) + Counter(finished=num_finished_before)
 
 
-def find_best_trial(trials: Sequence[Trial]) -> BestTrial | None:
+def find_best_trial(
+    trials: Sequence[Trial], events: Sequence[Mapping[str, Any]]
+) -> BestTrial | None:
     """Return the best finished trial by the first objective, or None if no trial is finished.
 
-    The journal does not store the direction: costs are minimized, everything else is maximized. Of
-    two equal trials the earlier one is returned.
+    Of two equal trials the earlier one is returned.
+
+    Args:
+        trials: Trials of the search.
+        events: All events of the journal, which says whether the objective is minimized.
     """
     finished = [trial for trial in trials if trial.scores]
     if not finished:
         return None
     # The search records scores in the order of the objectives, so the first key is the main one.
     objective = next(iter(finished[0].scores))
-    sign = -1 if objective in COSTS else 1
+    # Journals of earlier versions do not state it.
+    known_sign = -1 if is_lower_better(objective) else 1
+    starts = (event for event in events if event["event"] == "search_started")
+    sign = next(starts, {}).get("sign", known_sign)
     best = max(finished, key=lambda trial: sign * trial.scores[objective])
     return BestTrial(best.number, best.scores)
 

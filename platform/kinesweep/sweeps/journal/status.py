@@ -40,8 +40,8 @@ class SweepStatus:
         runs: Number of finished final runs.
         rung: Samples beyond the warm-up that the furthest running trial has seen; None if no
             running trial has reported any.
-        best: Best value of the first objective, the lowest cost or the highest score; None if no
-            trial is finished.
+        best: Best value of the first objective, the lowest or the highest by its direction; None if
+            no trial is finished.
         hours: Hours that drivers have worked until the latest event.
         eta_hours: Estimated hours until all trials have ended; None if unknown or in the finals.
         stopped: Reason why no further trials are started; empty if there is none.
@@ -83,7 +83,7 @@ def read_sweep_status(folder: Path, now: float | None = None) -> SweepStatus:
     hours = compute_worked_hours(events)
     num_planned = _get_num_planned_trials(events)
     num_ended = len(trials) - states["running"]
-    best = find_best_trial(trials)
+    best = find_best_trial(trials, events)
     stopped = next((e["reason"] for e in reversed(events) if e["event"] == "search_stopped"), "")
     # The pace of the search says nothing about the finals, which train without pruning.
     can_estimate = not run_states and not stopped and num_ended > 0

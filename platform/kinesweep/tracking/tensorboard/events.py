@@ -59,7 +59,9 @@ class EventWriter:
 
     def needs_params(self, record: QueuedRecord) -> bool:
         """Return whether `write_session_start` must come before this record."""
-        return not self.is_started and record.kind not in ("params", "tags")
+        # The run of a sweep would be a row of the page that compares the others.
+        is_other_kind = record.kind not in ("params", "tags")
+        return is_other_kind and not self.is_started and not self._header.get("swept_params")
 
     def write_session_start(self, earlier: Sequence[QueuedRecord], record: QueuedRecord) -> None:
         """Write the hyperparameters of the run; TensorBoard reads only the first such event.
@@ -120,7 +122,7 @@ class EventWriter:
         """Write the final status of the run as a text and for the HParams page."""
         status = record.value["status"]
         values = [_make_text("status", status)]
-        if status in _SESSION_STATUSES:
+        if self.is_started and status in _SESSION_STATUSES:
             end = plugin_data_pb2.SessionEndInfo(
                 status=_SESSION_STATUSES[status], end_time_secs=record.time_ms / 1000
             )

@@ -76,6 +76,18 @@ def test_bertscore_by_hand(models: Path, layer: int | None) -> None:
     )
 
 
+def test_bertscore_of_many_texts_is_that_of_each_alone(models: Path) -> None:
+    """Texts and references of all lengths in one batch."""
+    texts = {str(n): " ".join(WORDS[4:10][: 1 + n % 5]) for n in range(9)}
+    wanted = {str(n): (" ".join(WORDS[4:10][n % 4 :][:4]),) for n in range(9)}
+    config = asked(models, bertscore={"model": str(models / "bert")})
+    found = compute_extra_scores(texts, wanted, config).clip_scores["bertscore"]
+    for clip_id, text in texts.items():
+        alone = compute_extra_scores({clip_id: text}, {clip_id: wanted[clip_id]}, config)
+        assert found[clip_id] == pytest.approx(alone.values["bertscore"], abs=1e-3)
+    assert len({round(score, 3) for score in found.values()}) > 5
+
+
 def test_bleurt_by_hand(models: Path) -> None:
     found = compute_extra_scores(SAID, WANTED, asked(models, bleurt=str(models / "bleurt")))
     model = BertForSequenceClassification.from_pretrained(models / "bleurt").eval()

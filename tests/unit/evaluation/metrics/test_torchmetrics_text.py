@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import torchmetrics.functional.text as functional
 import torchmetrics.text
+from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.metrics import TORCHMETRICS_TEXT
@@ -96,6 +98,49 @@ def test_scale_signature_and_names() -> None:
     signature = found.signatures["char_error_rate"]
     assert signature.startswith("protocol:raw|char_error_rate|name:CharErrorRate|scale:100|")
     assert signature.endswith(f"|torchmetrics:{torchmetrics.__version__}")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny BERT with its tokenizer."""
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "sun", "shines", "rain", "falls"]
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(words), intermediate_size=32, initializer_range=0.5, **size)
+    BertForMaskedLM(config).save_pretrained(folder)
+    BertTokenizer(vocab={w: i for i, w in enumerate(words)}).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "key"),
+    [
+        ("BERTScore", {"num_layers": 1}, "f1"),
+        ("InfoLM", {"idf": False}, None),
+        ("InfoLM", {"idf": True, "information_measure": "l2_distance"}, None),
+    ],
+)
+def test_models_score_the_sentences_of_a_corpus(
+    model: str, name: str, arguments: dict[str, Any], key: str | None
+) -> None:
+    """Several lengths: the library would pair sentences with the references of others."""
+    texts = {"a": "the sun shines the sun", "b": "rain", "c": "the rain falls", "d": "sun falls"}
+    wanted = {"a": ("the sun falls",), "b": ("rain",), "c": ("sun",), "d": ("the sun shines",)}
+    arguments = {"model_name_or_path": model, "max_length": 16, **arguments}
+    config = evaluation(name, arguments=arguments, key=key)
+    found = compute_extra_scores(texts, wanted, config)
+    if name == "InfoLM":
+        metric = torchmetrics.text.InfoLM(**arguments, verbose=False)
+        assert (config.metric_modes["own"] == "max") == metric.higher_is_better
+    scores = found.clip_scores["own"]
+    assert len(set(scores.values())) == 4
+    best = max(scores.values()) if config.metric_modes["own"] == "max" else min(scores.values())
+    assert scores["b"] == best, "equal texts"
+    if not arguments.get("idf"):
+        alone = {i: compute_extra_scores({i: texts[i]}, {i: wanted[i]}, config) for i in texts}
+        expected = {i: one.values["own"] for i, one in alone.items()}
+        assert scores == pytest.approx(expected, abs=1e-2)
 
 
 @pytest.mark.parametrize(

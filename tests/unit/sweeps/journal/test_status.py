@@ -11,15 +11,15 @@ from kinesweep.sweeps.planning.simulation import VirtualClock
 HOUR = 3600.0
 
 
-def started(folder: Path, clock: VirtualClock, objective: str = "bleu") -> Journal:
+def started(folder: Path, clock: VirtualClock, objective: str = "bleu", **facts: int) -> Journal:
     """A search of 8 trials: two are done after an hour, a third is running."""
     journal = Journal(folder, clock)
     journal.start_session("i", "q")
-    journal.append_event("search_started", trials=8)
+    journal.append_event("search_started", trials=8, **facts)
     for number, score in enumerate((12.5, 9.0, None)):
         journal.append_event("trial_created", trial=number, values={}, config=str(number))
-        facts = {"step": 4, "samples": 50.0, "beyond": 40.0 + number, "loss": 3.0}
-        journal.append_event("trial_reported", trial=number, **facts)
+        report = {"step": 4, "samples": 50.0, "beyond": 40.0 + number, "loss": 3.0}
+        journal.append_event("trial_reported", trial=number, **report)
         if score is not None:
             ended = {
                 "state": "finished",
@@ -47,6 +47,14 @@ def test_a_search_on_its_way(tmp_path: Path) -> None:
 def test_the_best_cost_is_the_lowest(tmp_path: Path) -> None:
     started(tmp_path / "fast", VirtualClock(), "decode_ms")
     assert read_sweep_status(tmp_path / "fast").best == 9.0
+    started(tmp_path / "ter", VirtualClock(), "ter")
+    assert read_sweep_status(tmp_path / "ter").best == 9.0
+
+
+def test_the_direction_of_an_extra_metric_is_in_the_journal(tmp_path: Path) -> None:
+    for sign, best in ((-1, 9.0), (1, 12.5)):
+        started(tmp_path / str(best), VirtualClock(), "own", sign=sign)
+        assert read_sweep_status(tmp_path / str(best)).best == best
 
 
 def test_finals_and_end(tmp_path: Path) -> None:
