@@ -4,7 +4,7 @@ The file is `RUN_FOLDER/events.out.tfevents.kinesweep`, so `tensorboard --logdir
 one run for each run folder. Each record of the queue becomes the same bytes whenever it is written:
 times come from the queue. The queue stores how long the file was when it was last in step. A killed
 process may have written further or half an event; the next one cuts the file back to that length
-and writes on, so each point is in the file once. A row of 20 metrics costs 0.3 ms.
+and writes on, so each point is in the file once. A record of 20 metrics costs 0.06 ms.
 """
 
 import logging

@@ -7,7 +7,8 @@ of different metrics do not. A row number identifies a point whatever process se
 Online, the server says on resume which row comes next, and earlier ones are not sent. Offline, each
 process that has something to write replaces the folder `wandb/offline-run-…` of the run by one with
 all rows, because a killed process may leave one behind that lacks its last rows and that W&B's
-process still writes to. Rows that `wandb sync` has uploaded are left out. A row takes 0.3 ms.
+process still writes to. Rows that `wandb sync` has uploaded are left out. A row of 20 metrics costs
+0.4 ms of CPU.
 
 Files go to the run's Files page, not to W&B's artifacts, whose cache lies outside of the run's
 folder. W&B shows no table of predictions, and the data set is part of the configuration.
