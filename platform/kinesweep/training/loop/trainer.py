@@ -16,9 +16,6 @@ from transformers import (
     PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
 )
 
 from kinesweep.checkpoints.checkpoints import (
@@ -41,6 +38,7 @@ from kinesweep.models.checkpoint_io import load_checkpoint_weights
 from kinesweep.models.translator import Translator
 from kinesweep.training.loop.parameter_groups import split_vision_groups
 from kinesweep.training.loop.step_data_loader import StepDataLoader
+from kinesweep.training.loop.stop_callback import StopCallback
 from kinesweep.training.run_records.metrics import MetricsRecorder
 from kinesweep.training.run_records.throughput import ThroughputSnapshot, compute_throughput
 
@@ -62,26 +60,6 @@ class RunCallbacks:
 
     report: ReportCallback
     should_stop: Callable[[], bool]
-
-
-class StopCallback(TrainerCallback):
-    """A Trainer callback that checks after each step whether the run should stop.
-
-    Args:
-        should_stop: Function that gets the number of steps done; True stops the run there.
-    """
-
-    def __init__(self, should_stop: Callable[[int], bool]) -> None:
-        self._should_stop = should_stop
-
-    def on_step_end(
-        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> TrainerControl:
-        """Stop training, without another evaluation or checkpoint, if `should_stop` says so."""
-        if self._should_stop(state.global_step):
-            control.should_training_stop = True
-            control.should_evaluate = control.should_save = False
-        return control
 
 
 class TranslatorTrainer(Seq2SeqTrainer):

@@ -73,7 +73,7 @@ class _VisionConfig(StrictConfig):
     gradient_checkpointing: bool = Field(
         False,
         description="Keep only the frames for the backward pass and compute the activations of each"
-        " `batch` again: less memory, about a third more time.",
+        " `batch` again: less memory for a second forward pass.",
     )
 
     @model_validator(mode="after")
