@@ -144,7 +144,8 @@ def estimate_run_duration(recipe: Recipe, dry_store: Store, timing: StepTiming) 
     # The length limits could exclude clips, so this is an upper limit, as all of the estimate.
     num_batches = math.ceil(num_train_clips / batch_size)
     training = resolve_steps(
-        recipe.training, count_steps_per_epoch(recipe, num_batches, recipe.resources.workers)
+        recipe.training,
+        count_steps_per_epoch(recipe.batch, recipe.training, num_batches, recipe.resources.workers),
     )
     samples_per_step = (
         min(batch_size, num_train_clips)

@@ -15,6 +15,7 @@ from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.features.combined import RecipeFeaturesConfig
 from kinesweep.core.errors import ConfigError, StoreError
 from kinesweep.data.length_limits import filter_clips_by_length
+from kinesweep.data.run_length.step_counts import TrainingResolver
 from kinesweep.store import Store
 from kinesweep.sweeps.space.loading import FEATURES_PREFIX, apply_overrides
 from kinesweep.sweeps.space.parameter import Values
@@ -52,6 +53,14 @@ class FeatureStores:
             KeyError: If no features were extracted with these settings.
         """
         return self.by_settings[_serialize_features(features)]
+
+    def build_training_resolver(self, num_workers: int) -> TrainingResolver:
+        """Build the function from recipes with these stores to training settings in steps.
+
+        Args:
+            num_workers: Number of data-parallel workers of a run.
+        """
+        return TrainingResolver(lambda recipe: self.get_store(recipe.features), num_workers)
 
     @property
     def fingerprints(self) -> list[str]:

@@ -6,7 +6,6 @@ crash. Runs are in `runs/CONFIG-sSEED` and resume from their own checkpoints.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError, TrainingError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.paths import compute_directory_size
-from kinesweep.data.run_length.step_counts import TrainingResolver
 from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.job_factory import JobFactory, RunLoggerFactory
@@ -103,13 +101,6 @@ class Sweep:
             KeyError: If the sweep has no store with the recipe's feature settings.
         """
         return recipe.compute_config_hash(self.stores.get_store(recipe.features).fingerprint)
-
-    @cached_property
-    def resolve_training(self) -> TrainingResolver:
-        """Function from a recipe of this sweep to its training settings, resolved to steps."""
-        return TrainingResolver(
-            lambda recipe: self.stores.get_store(recipe.features), self.space.resources.workers
-        )
 
     def get_run_folder(self, values: Values, seed: int) -> Path:
         """Return the folder of the run with the given values and seed, whether or not it exists.
@@ -200,7 +191,8 @@ def _run_search(sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_tria
     budget = Budget(
         space.budget, space.resources, runner.num_slots, num_finalists * len(space.final_seeds)
     )
-    training = sweep.resolve_training(sweep.recipe)
+    resolve_training = sweep.stores.build_training_resolver(space.resources.workers)
+    training = resolve_training(sweep.recipe)
     context = SearchContext(
         recipe=sweep.recipe,
         compute_config_hash=sweep.compute_config_hash,
@@ -208,7 +200,7 @@ def _run_search(sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_tria
             sweep.recipe.effective_batch, training, sweep.stores.base, space.resources
         ),
         budget=budget,
-        resolve_training=sweep.resolve_training,
+        resolve_training=resolve_training,
         compute_disk_bytes=lambda: compute_directory_size(sweep.folder / RUNS),
         compute_model_bytes=lambda: compute_model_bytes(sweep.folder),
         on_message=sweep.on_message,

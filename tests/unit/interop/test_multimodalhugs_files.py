@@ -198,7 +198,9 @@ def test_steps_are_those_of_the_trainer(
     path = write(tmp_path, {**settings, "training": {**training, "eval_strategy": "epoch"}})
     recipe = validate_config(Recipe, convert_to_values(path).values, "the recipe")
     clips = [ClipRecord(Clip(str(n), "train", ("a",)), {"pose": 9}) for n in range(83)]
-    resolved = resolve_training(recipe, memory_store(*clips), num_workers)
+    store = memory_store(*clips)
+    store.fingerprint = "83 clips"
+    resolved = resolve_training(recipe, store, num_workers)
     # Version 5 of transformers has one argument for both: steps, or below 1 a ratio.
     arguments = {key: value for key, value in training.items() if key != "warmup_ratio"}
     arguments.setdefault("warmup_steps", training.get("warmup_ratio", 0))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinesweep.core.paths import get_state_dir
-from kinesweep.data.run_length.step_counts import TrainingResolver
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.store.format.reader import Store
 from kinesweep.sweeps.feature_stores import extract_all_features
@@ -72,9 +71,7 @@ def plan_sweep(
     store = stores.base
     folder = get_state_dir() / "plans" / request.path.stem
     shutil.rmtree(folder, ignore_errors=True)
-    resolve_training = TrainingResolver(
-        lambda changed: stores.get_store(changed.features), space.resources.workers
-    )
+    resolve_training = stores.build_training_resolver(space.resources.workers)
     training = resolve_training(recipe)
     logger.info(f"the recipe trains for {training.format_step_counts()}")
     context = SearchContext(

@@ -25,11 +25,6 @@ _MAX_DUPLICATES = 50
 """Number of consecutive duplicate configurations after which an arm counts as exhausted."""
 
 
-def _resolve_without_corpus(recipe: Recipe) -> ResolvedTrainingConfig:
-    """Return the resolved training settings of a recipe that counts steps and no epochs."""
-    return resolve_steps(recipe.training)
-
-
 @dataclass(frozen=True)
 class SearchContext:
     """The context of a search: recipe, budget, measurements and callbacks.
@@ -39,7 +34,8 @@ class SearchContext:
         compute_config_hash: Function from a recipe to its configuration hash.
         samples_per_eval: Number of clips that a run sees between two evaluations.
         budget: Budget rules.
-        resolve_training: Function from a recipe to its training settings, resolved to steps.
+        resolve_training: Function from a recipe to its training settings, resolved to steps; the
+            default is for recipes that count no epochs.
         compute_disk_bytes: Function that returns the current size of the run folders in bytes.
         compute_model_bytes: Function that returns the number of bytes that one run leaves on disk.
         on_message: Function that receives progress messages, one line each.
@@ -50,7 +46,9 @@ class SearchContext:
     compute_config_hash: Callable[[Recipe], str]
     samples_per_eval: float
     budget: Budget
-    resolve_training: Callable[[Recipe], ResolvedTrainingConfig] = _resolve_without_corpus
+    resolve_training: Callable[[Recipe], ResolvedTrainingConfig] = lambda recipe: resolve_steps(
+        recipe.training
+    )
     compute_disk_bytes: Callable[[], int] = lambda: 0
     compute_model_bytes: Callable[[], int] = lambda: 0
     on_message: Callable[[str], None] = lambda _: None
