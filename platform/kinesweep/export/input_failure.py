@@ -1,8 +1,17 @@
 """Inputs of `kinesweep translate` that cannot be translated, each with the reason."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kinesweep.core.errors import ClipError, InputError, KinesweepError, format_one_line
+from kinesweep.core.clip import InvalidRow
+from kinesweep.core.errors import (
+    ClipError,
+    InputError,
+    KinesweepError,
+    SourceError,
+    format_one_line,
+)
+from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
 from kinesweep.training.run_records.run_failure import is_memory_error
 
 FAILED_KEY = "failed"
@@ -52,3 +61,24 @@ def find_input_error(error: Exception) -> KinesweepError | None:
     if is_memory_error(error):
         return InputError(f"the clip does not fit into the memory: {format_one_line(error)}")
     return None
+
+
+def list_table_failures(
+    errors: Sequence[TableError], invalid_rows: Sequence[InvalidRow]
+) -> list[InputFailure]:
+    """List the rows of a table that cannot be used.
+
+    Args:
+        errors: Errors of the table, each with its location.
+        invalid_rows: Rows that are well formed but cannot be used.
+    """
+    failures = []
+    try:
+        raise_table_errors(list(errors))
+    except SourceError as error:
+        failures += [InputFailure(location, text, error) for location, text in errors]
+    if invalid_rows:
+        # Without a list of failures the message shows the first three rows.
+        rows_error = InputError("; ".join(f"{row.row}: {row.message}" for row in invalid_rows[:3]))
+        failures += [InputFailure(row.row, row.message, rows_error) for row in invalid_rows]
+    return failures

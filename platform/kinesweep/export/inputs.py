@@ -9,10 +9,10 @@ from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
-from kinesweep.core.clip import SPLITS, Clip, InvalidRow
-from kinesweep.core.errors import ClipError, InputError, KinesweepError, SourceError
+from kinesweep.core.clip import SPLITS, Clip
+from kinesweep.core.errors import ClipError, InputError, KinesweepError
 from kinesweep.core.paths import resolve_path_inside
-from kinesweep.export.input_failure import FAILED_KEY, InputFailure
+from kinesweep.export.input_failure import FAILED_KEY, InputFailure, list_table_failures
 from kinesweep.export.part_inputs import (
     RawParts,
     is_complete,
@@ -24,7 +24,7 @@ from kinesweep.export.text_inputs import make_text_input, read_line_inputs
 from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from kinesweep.sources.tsv.media_names import MediaKind
-from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors, read_table
+from kinesweep.sources.tsv.tsv_reader import read_table
 from kinesweep.sources.tsv.tsv_rows import RowReader
 
 _TABLE_SUFFIX = ".tsv"
@@ -167,7 +167,7 @@ def _expand_path_for_parts(path: Path, parts: RawParts) -> _Expansion:
     if path.suffix.lower() == _TABLE_SUFFIX:
         rows, parsed = read_part_table(path, parts)
         inputs = [(clip.id, _add_row_settings(item, path, clip)) for clip, item in rows]
-        return inputs, _list_table_failures([], parsed.invalid_rows)
+        return inputs, list_table_failures([], parsed.invalid_rows)
     if path.is_dir() and not is_complete(path, parts):
         files = [file for file in sorted(path.rglob("*")) if is_complete(file, parts)]
         return [(str(file), make_path_input(file, parts)) for file in files], []
@@ -193,7 +193,7 @@ def _read_media_table(path: Path, source: SingleSourceConfig) -> _Expansion:
     table = read_table(path, path.name)
     time_unit = source.time_unit if isinstance(source, TsvConfig | FeatureTsvConfig) else "ms"
     rows = RowReader(table, "test", time_unit, needs_text=False, media_kind=media_kind).read()
-    failures = _list_table_failures(rows.errors, rows.invalid_rows)
+    failures = list_table_failures(rows.errors, rows.invalid_rows)
 
     def make_input(clip: Clip) -> Input:
         if isinstance(source, TextTsvConfig | SignWritingTsvConfig):
@@ -241,7 +241,7 @@ def _read_motion_table(table: Path, source_config: SkeletonsConfig) -> _Expansio
             includes_reference_motion=bool(clip.reference),
         )
 
-    return _make_inputs(clips, make_input, _list_table_failures([], source.list_invalid_rows()))
+    return _make_inputs(clips, make_input, list_table_failures([], source.list_invalid_rows()))
 
 
 def _make_inputs(
@@ -262,27 +262,6 @@ def _make_inputs(
         except ClipError as error:
             failures.append(InputFailure.from_error(clip.id, error))
     return named_inputs, failures
-
-
-def _list_table_failures(
-    errors: Sequence[TableError], invalid_rows: Sequence[InvalidRow]
-) -> list[InputFailure]:
-    """List the rows of a table that cannot be used.
-
-    Args:
-        errors: Errors of the table, each with its location.
-        invalid_rows: Rows that are well formed but cannot be used.
-    """
-    failures = []
-    try:
-        raise_table_errors(list(errors))
-    except SourceError as error:
-        failures += [InputFailure(location, text, error) for location, text in errors]
-    if invalid_rows:
-        # Without a list of failures the message shows the first three rows.
-        rows_error = InputError("; ".join(f"{row.row}: {row.message}" for row in invalid_rows[:3]))
-        failures += [InputFailure(row.row, row.message, rows_error) for row in invalid_rows]
-    return failures
 
 
 def _make_input(table: Path, clip: Clip) -> Input:

@@ -33,6 +33,7 @@ def read_line_inputs(file: Path, config: WrittenConfig) -> list[tuple[str, Input
     texts = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     if not texts:
         raise InputError(f"`{file}` has no text to translate")
+    # Numbers of lines are those of an editor, although empty lines are left out.
     names = [str(file)] if len(texts) == 1 else [f"{file}:{number}" for number, _ in texts]
     return [
         (name, Input(file, read_media=partial(_read_text, text, name, config)))

@@ -126,6 +126,7 @@ class ImagesFeatures:
             pixels_THWC = draw_signs(media.text, size)
         else:
             pixels_THWC = draw_words(media.text, size, config.font, config.font_size)
+        # MultimodalHugs inverts signs by default, but not words.
         invert = is_signwriting if config.invert is None else config.invert
         return 255 - pixels_THWC if invert else pixels_THWC
 

@@ -89,6 +89,7 @@ class WordsTokenizer:
 
     def __init__(self, config: WordsTokenizerConfig) -> None:
         self._lowercase = config.lowercase
+        # The list may name the unknown word, which has its place already.
         words = [_UNKNOWN_WORD, *(word for word in config.words if word != _UNKNOWN_WORD)]
         self._ids_by_word = {word: word_id for word_id, word in enumerate(words)}
 
@@ -152,6 +153,7 @@ def compute_tokenizer_fingerprint(config: SourceTokenizerConfig) -> str:
     Raises:
         InputError: If the files of a pretrained tokenizer do not exist or cannot be downloaded.
     """
+    # The content of the files counts, not where they lie.
     settings = config.model_dump(mode="json", exclude={"path"})
     file_hashes = (
         [compute_file_sha256(path) for path in list_tokenizer_files(config)]

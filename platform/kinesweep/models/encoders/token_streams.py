@@ -65,6 +65,7 @@ def check_shared_vocabularies(
         encoder = config.get_encoder_config(name)
         if not isinstance(encoder, TokensEncoderConfig) or encoder.embeddings == "own":
             continue
+        # The model's tokenizer may have more tokens, such as tags of prompts, after these.
         if compute_sha256(vocabulary.size) != vocabulary.sha256:
             path = f"model.encoders.{name}" if name in config.encoders else "model.encoder"
             text = (

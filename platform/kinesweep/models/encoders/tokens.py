@@ -29,6 +29,7 @@ class TokensEncoder(nn.Module):
     def __init__(self, config: TokensEncoderConfig, width: int, out: int) -> None:
         super().__init__()
         self.shares_embeddings = config.embeddings == "backbone"
+        # A table that is never read would be saved with the model and counted as its weights.
         self.embedding = None if self.shares_embeddings else nn.Embedding(width, out)
         self.norm_out = nn.LayerNorm(out) if config.should_normalize else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)

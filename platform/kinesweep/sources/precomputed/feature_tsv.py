@@ -45,6 +45,7 @@ class FeatureTsvSource(MediaTsvSource):
         Raises:
             ClipError: If the file cannot be read.
         """
+        # Without its span, which may be the one that is in doubt.
         features = self.read(replace(clip, span=Span()))
         return len(features.x_TD) / features.rate_hz
 

@@ -28,6 +28,7 @@ def find_media_error(media: str, column: str, kind: MediaKind) -> str | None:
         column: Name of the column, for the message.
         kind: Kind of signal that rows may contain.
     """
+    # Any text may be a source text; an empty one is a row without input, not an error.
     if kind == "texts":
         return None
     if kind == "videos":

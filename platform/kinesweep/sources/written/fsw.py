@@ -62,6 +62,7 @@ def parse_fsw(text: str) -> list[FswSign]:
             message shows where the first unknown part begins.
     """
     signs: list[FswSign] = []
+    # Scanned from left to right, so that the message shows the first part that is wrong.
     position, end = 0, len(text.rstrip())
     while position < end:
         if text[position].isspace():
@@ -77,6 +78,7 @@ def parse_fsw(text: str) -> list[FswSign]:
             )
         signs.append(_build_sign(match))
         position = match.end()
+    # Boxes alone are well formed, but there is nothing to translate.
     if not any(sign.symbols for sign in signs):
         raise ClipError("the text has no SignWriting symbol", "invalid_fsw")
     return signs
@@ -88,6 +90,7 @@ def _build_sign(match: re.Match[str]) -> FswSign:
     Raises:
         ClipError: With reason `invalid_fsw`, if a symbol does not exist or is out of range.
     """
+    # Punctuation stands without a box; the package places it in the middle.
     box, corner = _DEFAULT_BOX
     if match["box"]:
         box, corner = match["box"], (int(match["x"]), int(match["y"]))

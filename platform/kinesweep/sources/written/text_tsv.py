@@ -42,6 +42,7 @@ class TextTsvSource(MediaTsvSource):
         """Compute the digest of the text of each clip."""
         digests: dict[Clip, MediaDigest | ClipError] = {}
         for clip in clips:
+            # Equal texts have equal digests, so that their tokens are computed once.
             content = clip.media.encode()
             digests[clip] = MediaDigest(hashlib.sha256(content).hexdigest(), len(content))
         return digests
@@ -89,6 +90,7 @@ def make_source_text(text: str, config: TextTsvConfig | SignWritingTsvConfig) ->
         ClipError: With reason `invalid_fsw`.
     """
     is_signwriting = isinstance(config, SignWritingTsvConfig)
+    # Parsed here, although the feature step does it again: a check must find what is wrong.
     if is_signwriting:
         parse_fsw(text)
     return SourceText(text, is_signwriting)
