@@ -69,6 +69,7 @@ def prepare_from_tfds(
             "looking for the environment of TensorFlow Datasets; the first time, it is made"
         )
         requirements = (*TFDS_REQUIREMENTS, *corpus.requirements)
+        requirements += corpus.video_requirements if settings.media == "videos" else ()
         environment = WorkerEnvironment(get_environment_python("tfds", requirements))
     else:
         environment = WorkerEnvironment(python, keeps_path=True)

@@ -336,6 +336,16 @@ def test_columns_are_recognised_or_chosen(tmp_path: Path) -> None:
         prepare(twice, tmp_path / "b", media="videos", columns={"text": "text"})
 
 
+def test_a_folder_of_json_and_pose_files(tmp_path: Path) -> None:
+    """A format without Parquet's options."""
+    data = tmp_path / "data"
+    (data / "poses").mkdir(parents=True)
+    (data / "poses" / "a.pose").write_bytes(pose_file())
+    (data / "train.jsonl").write_text(json.dumps({"pose": "poses/a.pose", "text": "t"}) + "\n")
+    prepare(data, tmp_path / "out")
+    assert [row["id"] for row in table(tmp_path / "out")] == ["a"]
+
+
 def test_labels_of_classes_are_texts(tmp_path: Path) -> None:
     labels = datasets.ClassLabel(names=["HELLO", "HOUSE"])
     rows = [{"pose": pose_file(), "text": k} for k in (1, 0)]

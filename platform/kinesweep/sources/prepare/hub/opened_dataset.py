@@ -84,12 +84,12 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
         if any((path / file).is_file() for file in _SAVED_DATASET_FILES):
             loaded = datasets.load_from_disk(name)
         elif path.is_file():
-            loaded = datasets.load_dataset("parquet", data_files=name, streaming=True)
+            loaded = _stream_dataset("parquet", data_files=name)
         elif path.exists():
-            loaded = datasets.load_dataset(name, config, streaming=True)
+            loaded = _stream_dataset(name, name=config)
         else:
             revision = _find_commit(name, revision)
-            loaded = datasets.load_dataset(name, config, revision=revision, streaming=True)
+            loaded = _stream_dataset(name, name=config, revision=revision)
         splits = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
         splits = {split: _prepare_split(rows) for split, rows in splits.items()}
     except (OSError, ValueError, RuntimeError) as error:
@@ -106,6 +106,29 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
         files = HubFiles(name, revision or "main")
         stamp = [name, config, revision]
     return OpenedDataset(name, splits, files, compute_fingerprint(stamp))
+
+
+def _stream_dataset(path: str, **settings: Any) -> Any:
+    """Open a data set for streaming, without keeping what was read of a Parquet file in memory.
+
+    Args:
+        path: Name, folder or format.
+        settings: Other arguments of `datasets.load_dataset`.
+    """
+    import datasets
+    from pyarrow.dataset import ParquetFragmentScanOptions
+
+    # Arrow's read-ahead keeps all bytes of a file until its end: 3 GB for a file of 3 GB.
+    options = ParquetFragmentScanOptions(pre_buffer=False)
+    try:
+        return datasets.load_dataset(
+            path, streaming=True, fragment_scan_options=options, **settings
+        )
+    except (ValueError, TypeError) as error:
+        if "fragment_scan_options" not in str(error):
+            raise
+        # The files are in another format, such as videos or JSON.
+        return datasets.load_dataset(path, streaming=True, **settings)
 
 
 def _prepare_split(rows: Any) -> Any:

@@ -53,6 +53,7 @@ class TfdsCorpus:
         video_fields: Fields that contain the path of a video; empty if there are none.
         id_is_ordered: Whether ids end in `-NUMBER` or `_NUMBER`, the position in a document.
         requirements: Packages that the builder needs beside those of `sign-language-datasets`.
+        video_requirements: Packages that it needs for videos only.
     """
 
     builder: str
@@ -66,6 +67,7 @@ class TfdsCorpus:
     video_fields: tuple[str, ...] = ()
     id_is_ordered: bool = False
     requirements: tuple[str, ...] = ()
+    video_requirements: tuple[str, ...] = ()
 
 
 _OPENCV = "opencv-python-headless==5.0.0.93"
@@ -88,6 +90,7 @@ TFDS_CORPORA: dict[str, TfdsCorpus] = {
         clips=(ClipFields(text="german"),),
         config={"data_type": "document"},
         video_fields=_PARTICIPANT_VIDEOS,
+        video_requirements=(_OPENCV,),
     ),
     "dgs_types": TfdsCorpus(
         "dgs_types",
