@@ -42,8 +42,8 @@ def test_the_same_seed_gives_the_same_bits(
     assert other.weights_sha256 != whole.weights_sha256
 
 
-# Graph encoders: `test_graph_runs`.
-@pytest.mark.parametrize("kind", sorted(set(ENCODERS) - {"linear", "stgcn", "stagcn"}))
+# Graph encoders: `test_graph_runs`; encoders of token ids: `test_written_inputs_learn`.
+@pytest.mark.parametrize("kind", sorted(set(ENCODERS) - {"linear", "stgcn", "stagcn", "tokens"}))
 def test_every_encoder_trains_and_repeats(
     corpus: Path, store: Store, tmp_path: Path, kind: str
 ) -> None:

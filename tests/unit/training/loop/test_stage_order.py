@@ -14,6 +14,7 @@ def config(kind: str) -> Any:
     section = SimpleNamespace(
         get_encoder_config=lambda _: SimpleNamespace(kind=kind),
         reference=None,
+        vision=None,
         backbone=SimpleNamespace(pretrained=None),
     )
     return SimpleNamespace(
@@ -21,6 +22,7 @@ def config(kind: str) -> Any:
         get_model_config=lambda: section,
         get_skeleton=lambda _: None,
         base=None,
+        vision=None,
     )
 
 
