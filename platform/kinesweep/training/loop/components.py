@@ -37,7 +37,8 @@ from kinesweep.store.inspect.statistics import compute_frame_statistics
 from kinesweep.training.distributed.fsdp import ShardedTrainer
 from kinesweep.training.loop.initial_weights import load_initial_tokenizer, load_initial_weights
 from kinesweep.training.loop.reference_checks import check_reference_lengths
-from kinesweep.training.loop.trainer import RunCallbacks, TranslatorTrainer
+from kinesweep.training.loop.run_callbacks import RunCallbacks
+from kinesweep.training.loop.trainer import TranslatorTrainer
 from kinesweep.training.loop.trainer_arguments import build_training_arguments
 from kinesweep.training.reproducibility.determinism import configure_process
 from kinesweep.training.run_records.metrics import MetricsRecorder
