@@ -138,6 +138,7 @@ def convert_batch(
     return {
         # 8 is the default of Hugging Face's `TrainingArguments`.
         "batch_size": training.pop_setting("per_device_train_batch_size", default=8),
+        # Rounded up: the first frame of every `stride` frames is kept, also of the last few.
         "min_clip_frames": max(1, -(-(limits["min_frames"] or 1) // stride)),
         "max_clip_frames": limits["max_frames"] and -(-limits["max_frames"] // stride),
         "loader_workers": training.pop_setting("dataloader_num_workers", default=0),
@@ -262,6 +263,7 @@ def convert_tracking(training: SettingsSection) -> dict[str, Any]:
     if report_to is None:
         return {}
     names = [report_to] if isinstance(report_to, str) else list(report_to)
+    # In Hugging Face's trainer, `all` stands for all installed trackers.
     names = list(_TRACKERS) if names == ["all"] else names
     unknown = [name for name in names if name not in (*_TRACKERS, "none")]
     if unknown:

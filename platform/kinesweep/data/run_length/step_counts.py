@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.errors import InputError
@@ -39,7 +40,9 @@ def resolve_training(recipe: Recipe, store: Store, num_workers: int) -> Resolved
     if not recipe.training.counts_epochs:
         return resolve_steps(recipe.training)
     num_batches = count_epoch_batches(recipe, store)
-    return resolve_steps(recipe.training, count_steps_per_epoch(recipe, num_batches, num_workers))
+    accumulation = recipe.training.gradient_accumulation_steps
+    steps_per_epoch = count_steps_per_epoch(recipe.batch, accumulation, num_batches, num_workers)
+    return resolve_steps(recipe.training, steps_per_epoch)
 
 
 def count_epoch_batches(recipe: Recipe, store: Store) -> int:
@@ -68,11 +71,14 @@ def count_epoch_batches(recipe: Recipe, store: Store) -> int:
     return planner.count_batches()
 
 
-def count_steps_per_epoch(recipe: Recipe, num_batches: int, num_workers: int) -> int:
+def count_steps_per_epoch(
+    batch: BatchConfig, gradient_accumulation_steps: int, num_batches: int, num_workers: int
+) -> int:
     """Count the optimizer steps in an epoch.
 
     Args:
-        recipe: Recipe of the run.
+        batch: The `batch` section.
+        gradient_accumulation_steps: Number of batches of a worker per optimizer step.
         num_batches: Number of batches in an epoch, over all ranks.
         num_workers: Number of data-parallel workers.
 
@@ -81,7 +87,7 @@ def count_steps_per_epoch(recipe: Recipe, num_batches: int, num_workers: int) ->
     """
     # Without `drop_last`, every rank has as many batches as the one that has most.
     batches_per_worker = (
-        num_batches // num_workers if recipe.batch.drop_last else -(-num_batches // num_workers)
+        num_batches // num_workers if batch.drop_last else -(-num_batches // num_workers)
     )
     if not batches_per_worker:
         raise InputError(
@@ -89,7 +95,7 @@ def count_steps_per_epoch(recipe: Recipe, num_batches: int, num_workers: int) ->
             f" {num_workers} workers (`resources.workers`); lower `batch.batch_size` or set"
             " `batch.drop_last: false`"
         )
-    return -(-batches_per_worker // recipe.training.gradient_accumulation_steps)
+    return -(-batches_per_worker // gradient_accumulation_steps)
 
 
 def resolve_steps(
@@ -153,5 +159,10 @@ class TrainingResolver:
         )
         if key not in self._batch_counts:
             self._batch_counts[key] = count_epoch_batches(recipe, store)
-        steps_per_epoch = count_steps_per_epoch(recipe, self._batch_counts[key], self.num_workers)
+        steps_per_epoch = count_steps_per_epoch(
+            recipe.batch,
+            recipe.training.gradient_accumulation_steps,
+            self._batch_counts[key],
+            self.num_workers,
+        )
         return resolve_steps(recipe.training, steps_per_epoch)

@@ -52,6 +52,7 @@ class Comet(ClipMeanMetric):
         self._config = config
         self._device = torch.device(device)
         self._sources = sources
+        # An assumption until the first scores: only the loaded model tells.
         self._reads_references = True
 
     def format_settings(self) -> str:
@@ -117,6 +118,7 @@ def _run_worker(request: Mapping[str, Any]) -> dict[str, Any]:
         result = subprocess.run(
             command, env=env, cwd=folder, capture_output=True, text=True, check=False
         )
+        # The exit code is no criterion: the worker also exits with 0 after it reported an error.
         if not answer_path.is_file():
             lines = result.stderr.strip().splitlines() or ["no output"]
             raise InputError(

@@ -44,6 +44,7 @@ def explain_loading_errors(metric: str, model_name: str) -> Iterator[None]:
         ) from None
 
 
+# Two, for BERTScore and for a BLEURT checkpoint of a model type that transformers knows.
 @lru_cache(maxsize=2)
 def load_metric_model(
     model_class: Any, model_name: str, metric: str, device: str

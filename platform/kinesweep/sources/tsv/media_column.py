@@ -66,6 +66,7 @@ class MediaColumn:
         header = list(table.header)
         header[index] = "signal"
         for position in signals:
+            # Renamed, because two columns with the meaning `signal` are an error of the table.
             header[position] = f"({header[position]})"
         used = tuple(row for row in table.rows if row.fields[index].strip())
         empty = tuple(row for row in table.rows if not row.fields[index].strip())

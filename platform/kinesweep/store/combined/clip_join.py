@@ -123,15 +123,18 @@ def join_clips(parts: Sequence[JoinPart]) -> ClipJoin:
     """
     listed_parts = [part.listed for part in parts]
     corpus = list_corpus(listed_parts)
+    # Dropped clips belong to the corpus too; otherwise they would count as further clips.
     known_ids = {clip.id for clip in corpus} | {
         row.clip_id for part in parts if part.defines_corpus for row in part.dropped_rows
     }
     dropped_rows = merge_dropped_rows(
         [(part.stream, part.dropped_rows) for part in parts], known_ids
     )
+    # After the merge, so that a clip that a part lost does not count as missing there as well.
     dropped_rows += find_missing_streams(listed_parts, {row.clip_id for row in dropped_rows})
     dropped_ids = {row.clip_id for row in dropped_rows}
     splits = {split for part in parts for split in part.store.splits}
+    # A split without clips stays, so that it is reported as empty.
     joined: dict[str, list[JoinedClip]] = {split: [] for split in SPLITS if split in splits}
     for clip in corpus:
         if clip.id in dropped_ids:

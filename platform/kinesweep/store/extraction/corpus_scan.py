@@ -13,7 +13,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.paths import make_source_paths_absolute
-from kinesweep.config.recipe.source import SourceConfig
+from kinesweep.config.recipe.source import FeaturesConfig, SourceConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import compute_fingerprint
@@ -79,7 +79,7 @@ class ExtractionSpec:
             source=source,
             step=build_features(recipe.single_features),
             root=Path(store_root).absolute(),
-            dtype=_choose_dtype(recipe),
+            dtype=_choose_dtype(recipe.single_features, recipe.store.dtype),
             max_dropped_share=recipe.store.max_dropped_share,
             required_splits=recipe.required_splits,
             read_options=source.get_read_options(),
@@ -144,13 +144,13 @@ class CorpusScan:
         return self.fingerprint[:16]
 
 
-def _choose_dtype(recipe: Recipe) -> str:
-    """Return the stored dtype of a recipe: that of `store`, except for pixels and token ids."""
-    features = recipe.single_features
+def _choose_dtype(features: FeaturesConfig, store_dtype: str) -> str:
+    """Return the stored dtype of features: `store.dtype`, except for pixels and token ids."""
+    # float16 represents integers exactly only up to 2,048; vocabularies are larger.
     if features.kind == "text":
         return "int32"
     is_pixels = isinstance(features, ImagesFeaturesConfig) and features.encoder is None
-    return "uint8" if is_pixels or features.kind == "frames" else recipe.store.dtype
+    return "uint8" if is_pixels or features.kind == "frames" else store_dtype
 
 
 def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:

@@ -96,6 +96,7 @@ class _SplitReader:
             if row is None:
                 break
             index += 1
+            # Rows are streamed in order, so complete rows after a lost one are read once more.
             if index not in journal:
                 self._write_row(journal, index, row)
             report(index + 1, size)
@@ -109,6 +110,7 @@ class _SplitReader:
         name = journal.choose_name(clip_id, index)
         values = {meaning: _make_text(columns.get(row, meaning)) for meaning in _TEXT_MEANINGS}
         values |= {"id": clip_id, "text": columns.get(row, "text")}
+        # A `ClassLabel` column stores numbers; its names are the texts.
         convert_label = getattr(feature_by_name.get(columns.paths["text"]), "int2str", None)
         if convert_label is not None and values["text"] is not None:
             values["text"] = convert_label(values["text"])
@@ -173,6 +175,7 @@ def prepare_hub_dataset(
             settings.limit,
             partial(report, split),
         )
+        # An earlier call with a higher limit may have completed more rows.
         kept[split] = min(reader.num_kept, sizes[split])
         rows = read_rows(path)[: sizes[split]]
         annotations[split] = _build_annotations(rows, split, settings.time_unit, prompts)

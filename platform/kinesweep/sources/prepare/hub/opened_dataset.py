@@ -81,6 +81,7 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
     if revision is not None and path.exists():
         raise InputError(f"`--revision` is one of the Hub, but `{name}` is a local path")
     try:
+        # `load_dataset` refuses folders that `save_to_disk` wrote.
         if any((path / file).is_file() for file in _SAVED_DATASET_FILES):
             loaded = datasets.load_from_disk(name)
         elif path.is_file():

@@ -54,6 +54,7 @@ def build_pose_bytes(value: Any, confidence: Any, header: Any, fps: float) -> by
     if points_TPJC.ndim == 2 and points_TPJC.shape[1] % num_points == 0:
         points_TPJC = points_TPJC.reshape(len(points_TPJC), num_points, -1)
     if points_TPJC.ndim == 3:
+        # An array without an axis for people has one person.
         points_TPJC = points_TPJC[:, None]
     shape = points_TPJC.shape
     widths = (num_dims, num_dims + 1) if confidence is None else (num_dims,)
@@ -93,6 +94,7 @@ def _find_detected_points(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return points without NaN, and confidences of 1 for the detected ones, (T, P, J)."""
     missing_TPJ = np.any(~np.isfinite(points_TPJC), axis=-1)
+    # `np.asarray` may have returned the array of the row itself.
     points_TPJC = points_TPJC.copy()
     points_TPJC[missing_TPJ] = 0
     detected_TPJ: NDArray[np.float32] = np.any(points_TPJC, axis=-1).astype(np.float32)

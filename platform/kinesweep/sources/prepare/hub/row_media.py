@@ -66,6 +66,8 @@ class RowMediaWriter:
         """
         path = ""
         if isinstance(value, Mapping):
+            # `datasets` gives such a dict for a media column that it does not decode; without
+            # bytes, the path names a file.
             path, value = value.get("path") or "", value.get("bytes") or value.get("path")
         if value is None or (isinstance(value, bytes | str | list) and not len(value)):
             raise ClipError("the row has no media", "no_media")
@@ -103,6 +105,7 @@ class RowMediaWriter:
         if not source.is_file():
             raise ClipError(f"`{path}` does not exist", "missing_file")
         with source.open("rb") as file:
+            # 1 MiB is more than the header of any known pose estimator takes.
             suffix = self._find_suffix(file.read(1 << 20), path)
         target = f"{self._kind}/{self._split}/{name}{suffix}"
         link_file(source, self._out / target)
@@ -130,6 +133,7 @@ class RowMediaWriter:
             raise ClipError("the features are no `.npy` file", "not_features")
         for offset, magic, container in _VIDEO_SUFFIX_BY_MAGIC:
             if head[offset:].startswith(magic):
+                # WebM and MOV begin like other containers, so a known suffix precedes.
                 return suffix if is_video_file(suffix) else container
         if is_video_file(suffix):
             return suffix

@@ -133,6 +133,7 @@ def _build_sentence(corpus: TfdsCorpus, row: dict[str, Any], media: str) -> Iter
             encoder_prompt="",
             decoder_prompt="",
             document=row["document_id"],
+            # A single sentence does not tell its position; start times have the same order.
             order=int(sentence["start"]),
             signer=_get_signer(row, row["document_id"], person),
             gloss=_join_glosses(entries),
@@ -148,6 +149,7 @@ def _build_subtitles(corpus: TfdsCorpus, row: dict[str, Any], media: str) -> Ite
         yield _make_clip(
             row.get("pose"),
             ClipAnnotation(f"{row['id']}-{order:04d}", (), text, "", "", row["id"], order),
+            # Rounded to microseconds, because products of decimal fractions are inexact.
             (round(1000 * start_s, 3), round(1000 * end_s, 3)),
         )
 
