@@ -41,6 +41,7 @@ def use_bundled_encoder(recipe: Recipe, bundle_dir: Path) -> Recipe:
     for part in parts.values():
         folder_name = _get_network_folder_name(part.features, part.stream)
         if folder_name is not None:
+            # By position, because several parts may belong to one stream.
             recipe = recipe.with_encoder_dir(bundle_dir / folder_name, part.position)
     return recipe
 
@@ -70,6 +71,7 @@ def _get_network_folder_name(features: FeaturesConfig, stream: str = "") -> str 
     a tokenizer and a font count as well. None if the features are computed without files. The
     folder of a part is named after its stream as well.
     """
+    # Bundles of models with one kind of features keep the names of earlier versions.
     suffix = f"_{stream}" if stream else ""
     if isinstance(features, VideoFeaturesConfig):
         return _VISION_FOLDER + suffix

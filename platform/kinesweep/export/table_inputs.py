@@ -4,39 +4,29 @@ A row that cannot be used does not stop the others, since a table of thousands o
 have to be corrected before any of it is translated; the caller decides whether failures are fatal.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
-from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
-from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
+from kinesweep.config.recipe.source import SingleSourceConfig
 from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError, SourceError
 from kinesweep.core.paths import resolve_path_inside
 from kinesweep.export.input_failure import InputFailure
 from kinesweep.export.part_inputs import RawParts, read_part_table
+from kinesweep.export.raw_file_kinds import get_media_kind, get_time_unit
 from kinesweep.export.raw_inputs import Input, describe_raw_files
 from kinesweep.export.text_inputs import make_text_input
 from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
-from kinesweep.sources.tsv.media_names import MediaKind
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors, read_table
 from kinesweep.sources.tsv.tsv_rows import RowReader
 
 Expansion = tuple[list[tuple[str, Input]], list[InputFailure]]
 """Display names and inputs of the clips of a path, and its rows that cannot be used."""
-# Kind of the source → kind of signal that its tables contain.
-_MEDIA_KINDS: Mapping[str, MediaKind] = {
-    "pose_tsv": "poses",
-    "video_tsv": "videos",
-    "feature_tsv": "features",
-    "image_tsv": "images",
-    "text_tsv": "texts",
-    "signwriting_tsv": "texts",
-}
 
 
 def read_media_table(path: Path, source: SingleSourceConfig) -> Expansion:
@@ -49,14 +39,14 @@ def read_media_table(path: Path, source: SingleSourceConfig) -> Expansion:
     Raises:
         InputError: If the corpus of the model was not listed in such tables.
     """
-    if source.kind not in _MEDIA_KINDS:
+    media_kind = get_media_kind(source)
+    if media_kind is None:
         raise InputError(
             f"`{path}` is a table, but this model translates {describe_raw_files(source)} and"
             " folders of them"
         )
-    media_kind = _MEDIA_KINDS[source.kind]
     table = read_table(path, path.name)
-    time_unit = source.time_unit if isinstance(source, TsvConfig | FeatureTsvConfig) else "ms"
+    time_unit = get_time_unit(source)
     rows = RowReader(table, "test", time_unit, needs_text=False, media_kind=media_kind).read()
     failures = _list_table_failures(rows.errors, rows.invalid_rows)
 

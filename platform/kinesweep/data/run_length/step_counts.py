@@ -149,6 +149,7 @@ class TrainingResolver:
         if not recipe.training.counts_epochs:
             return resolve_steps(recipe.training)
         store = self.get_store(recipe)
+        # Everything that the batches of an epoch depend on; all other settings share a count.
         sections = (recipe.effective_batch, recipe.prompt, recipe.model.reference)
         key = "\n".join(
             (

@@ -22,7 +22,7 @@ from torchmetrics.utilities import dim_zero_sum
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.config.recipe.metrics import TORCHMETRICS_TEXT, TorchmetricsConfig
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import InputError, format_one_line
 from kinesweep.core.hf_logging import silence_transformers
 from kinesweep.evaluation.metrics.base import (
     ConfiguredMetric,
@@ -235,7 +235,7 @@ def _build_error(config: TorchmetricsConfig, error: Exception) -> InputError:
     """Return the error that explains why a metric cannot be computed."""
     if isinstance(error, InputError):
         return error
-    reason = " ".join(str(error).split())[:300]
+    reason = format_one_line(error)
     return InputError(
         f"`evaluation.extra_metrics`: torchmetrics' `{config.name}` cannot be computed with the"
         f" arguments {json.dumps(config.arguments)}: {reason}"

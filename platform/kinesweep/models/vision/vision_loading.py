@@ -251,6 +251,7 @@ def _rename_keys() -> Iterator[None]:
         yield
     except (InputError, CheckpointError) as error:
         text = str(error)
+        # The longer prefix first, because the shorter one is part of it.
         for extraction_key in ("features.encoder.", "features."):
             for key in ("pretrained", "pool", "windows"):
                 text = text.replace(f"`{extraction_key}{key}", f"`model.vision.{key}")

@@ -60,6 +60,7 @@ class MediaColumn:
         ]
         id_media = {}
         for row in table.rows:
+            # A row without another medium takes its id from this column.
             named = [row.fields[position].strip() for position in signals]
             media = next(filter(None, reversed(named)), "") or row.fields[index].strip()
             id_media[f"{table.name}:{row.line_number}"] = media

@@ -73,8 +73,8 @@ def parse_fsw(text: str) -> list[FswSign]:
         if match is None:
             shown = text[position : position + _MAX_SHOWN_CHARACTERS]
             raise ClipError(
-                f"`{shown}` at character {position + 1} is no sign in Formal SignWriting; a sign is"
-                " for example `M518x529S14c20481x471S27106503x489`",
+                f"`{shown}` at character {position + 1} is not a sign in Formal SignWriting; a sign"
+                " is for example `M518x529S14c20481x471S27106503x489`",
                 "invalid_fsw",
             )
         signs.append(_build_sign(match))

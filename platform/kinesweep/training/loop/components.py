@@ -86,12 +86,15 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
             step.
         ResourceError: If a GPU is requested but none is available, or for fp16 without a GPU.
     """
+    # First, because it sets the seeds from which the weights below are drawn.
     device = configure_process(recipe.training, recipe.resources)
     training = resolve_training(recipe, store, get_rank_and_world_size()[1])
     model_config, batch_config = recipe.effective_model, recipe.effective_batch
     tokenizer = _build_run_tokenizer(model_config, recipe.prompt, batch_config, store)
     vocabularies = store.schema.vocabularies
     check_shared_vocabularies(model_config, vocabularies, tokenizer.compute_tokens_sha256)
+    # Statistics read the whole training split, so they are computed only if an encoder uses them.
+    # Frames have none.
     needs_statistics = any(
         model_config.get_encoder_config(name).standardize
         for name in store.schema.widths
@@ -220,6 +223,7 @@ def build_score_function(
         prompt_settings=prompt_settings,
     )
 
+    # Read once: a table of source texts may be large.
     sources = eval_set.get_source_texts()
 
     def compute_scores(model: Translator) -> dict[str, float]:

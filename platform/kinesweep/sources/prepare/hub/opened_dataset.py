@@ -102,6 +102,7 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
     files: Path | HubFiles
     if path.exists():
         files = path if path.is_dir() else path.parent
+        # Sizes and times instead of hashes, which would read every video.
         stamp = [str(path.resolve()), config, _list_files(path)]
     else:
         files = HubFiles(name, revision or "main")

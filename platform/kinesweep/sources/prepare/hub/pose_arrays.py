@@ -50,7 +50,7 @@ def build_pose_bytes(value: Any, confidence: Any, header: Any, fps: float) -> by
     from pose_format.numpy import NumPyPoseBody
 
     num_points, num_dims = header.total_points(), max(len(c.format) for c in header.components) - 1
-    points_TPJC = _make_array(value)
+    points_TPJC = make_float_array(value)
     if points_TPJC.ndim == 2 and points_TPJC.shape[1] % num_points == 0:
         points_TPJC = points_TPJC.reshape(len(points_TPJC), num_points, -1)
     if points_TPJC.ndim == 3:
@@ -67,7 +67,7 @@ def build_pose_bytes(value: Any, confidence: Any, header: Any, fps: float) -> by
     if not shape[0]:
         raise ClipError("the array has no frames", "no_frames")
     if confidence is not None:
-        confidence_TPJ = _make_array(confidence).reshape(shape[:3])
+        confidence_TPJ = make_float_array(confidence).reshape(shape[:3])
     elif shape[3] > num_dims:
         points_TPJC, confidence_TPJ = points_TPJC[..., :num_dims], points_TPJC[..., num_dims]
     else:
@@ -77,8 +77,8 @@ def build_pose_bytes(value: Any, confidence: Any, header: Any, fps: float) -> by
     return buffer.getvalue()
 
 
-def _make_array(value: Any) -> NDArray[np.float32]:
-    """Convert nested lists to an array.
+def make_float_array(value: Any) -> NDArray[np.float32]:
+    """Convert nested lists to an array of float32.
 
     Raises:
         ClipError: With reason `ragged_array`.
