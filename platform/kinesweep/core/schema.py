@@ -77,6 +77,7 @@ class StreamSchema:
 
         Settings that earlier versions do not know are left out while they are not in use.
         """
+        # Stores are found by a hash of these values, so a key that is not in use must not appear.
         values = {**vars(self), "layout": self.layout.to_json() if self.layout else None}
         values["rates_hz"] = [list(pair) for pair in self.rates_hz]
         values["vocabulary"] = self.vocabulary.to_json() if self.vocabulary else None

@@ -26,6 +26,7 @@ def fill_absent_streams(
     return {
         name: streams[name]
         if name in streams
+        # Of the stored type, because the first clip of a batch determines its type.
         else np.zeros((0, schema.width), np.dtype(schema.dtype))
         for name, schema in schemas.items()
     }

@@ -41,6 +41,7 @@ class BatchLoader:
             KinesweepError: If a batch cannot be built.
         """
         for item in self._loader:
+            # Raised here, so that the message is not wrapped in the traceback of a worker.
             if isinstance(item, KinesweepError):
                 raise item
             yield item

@@ -71,6 +71,7 @@ def collate(items: Sequence[BatchItem], pad_id: int, zero_features: bool = False
     streams, frame_masks = {}, {}
     for name in items[0].streams:
         streams[name], frame_masks[name] = _pad_features([item.streams[name] for item in items])
+        # The masks stay, so this baseline still knows the length of a clip.
         if zero_features:
             streams[name].zero_()
     prompt_ids, prompt_mask = _pad_ids([item.tokens.prompt for item in items], pad_id)

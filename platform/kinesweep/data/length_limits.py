@@ -97,6 +97,7 @@ def compute_truncation_stats(
     """
     stats: dict[str, StreamTruncationStats] = {}
     for name, max_frames in config.truncate_frames.items():
+        # A clip may lack the stream; it then counts as not truncated.
         excesses = [record.lengths.get(name, 0) - max_frames for record in records]
         num_removed = [excess for excess in excesses if excess > 0]
         if num_removed:

@@ -165,6 +165,7 @@ class TrainDataset(Dataset[Batch]):
         streams = self._load_features(record, epoch)
         if example.is_reversed:
             streams = {name: x_TD[::-1] for name, x_TD in streams.items()}
+        # Last, so that truncation and augmentation see only streams that the clip has.
         streams = fill_absent_streams(streams, self._store.schema.streams)
         return BatchItem(record.clip.id, streams, self._get_tokens(index, example))
 

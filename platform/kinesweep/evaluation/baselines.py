@@ -209,6 +209,7 @@ def _summarize_stream(x_TD: NDArray[Any], schema: StreamSchema) -> NDArray[np.fl
         mean_D = np.asarray(x_TD.mean(axis=0, dtype=np.float32))
         size = schema.frame_size
         return mean_D if size is None else make_thumbnail(mean_D, size)
+    # Ids that share a place are told apart less well, which a baseline can afford.
     counts = np.bincount(x_TD[:, 0] % _NUM_TOKEN_PLACES, minlength=_NUM_TOKEN_PLACES)
     return (counts / len(x_TD)).astype(np.float32)
 

@@ -58,6 +58,7 @@ class EvalSet:
         *,
         prompt_settings: PromptSettings = PromptSettings(),
     ) -> None:
+        # Checked before decoding, which takes long and which METEOR comes after.
         check_wordnet_folder(config)
         rank, world_size = get_rank_and_world_size()
         self.batches: FixedBatches = build_eval_batches(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kinesweep.checkpoints.model_dir_files import FEATURES_FILENAME, read_recipe, write_recipe
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, RecipeFeaturesConfig
 from kinesweep.core.errors import BundleError, CheckpointError, KinesweepError
 from kinesweep.core.io import write_folder, write_json
 from kinesweep.export.bundle_manifest import (
@@ -24,7 +25,7 @@ from kinesweep.export.bundle_manifest import (
 from kinesweep.export.bundled_encoder import copy_encoder_files
 from kinesweep.export.mlflow_flavor import write_mlflow_flavor
 from kinesweep.export.model_card import write_model_card
-from kinesweep.export.part_inputs import list_raw_parts
+from kinesweep.export.part_inputs import RawParts, list_raw_parts
 from kinesweep.export.raw_inputs import get_all_file_columns, get_feature_columns
 from kinesweep.features import build_features
 from kinesweep.store import Store
@@ -133,7 +134,7 @@ def _write_model_files(
         bundle_dir / FEATURES_FILENAME, {**loaded.features, **_build_export_metadata(loaded, store)}
     )
     write_json(bundle_dir / GENERATION_CONFIG, _build_generation_config(loaded))
-    copy_encoder_files(loaded.recipe, bundle_dir)
+    copy_encoder_files(loaded.recipe.features, list_raw_parts(loaded.recipe), bundle_dir)
 
 
 def read_bundle_recipe(bundle_dir: Path) -> Recipe:
@@ -183,15 +184,26 @@ def _build_export_metadata(loaded: "LoadedModel", store: Store) -> dict[str, Any
     """
     return {
         **find_common_prompts(store),
-        FEATURE_STEP_KEY: compute_step_fingerprints(loaded.recipe),
+        FEATURE_STEP_KEY: compute_step_fingerprints(
+            loaded.recipe.features, list_raw_parts(loaded.recipe)
+        ),
     }
 
 
-def compute_step_fingerprints(recipe: Recipe) -> str | dict[str, str]:
-    """Compute the fingerprint of a recipe's feature step, or of each selected part by stream."""
-    parts = list_raw_parts(recipe)
-    if not parts:
-        return build_features(recipe.single_features).fingerprint
+def compute_step_fingerprints(
+    features: RecipeFeaturesConfig, parts: RawParts
+) -> str | dict[str, str]:
+    """Compute the fingerprint of a model's feature step, or of that of each part.
+
+    Args:
+        features: The `features` section.
+        parts: Selected parts of the section by stream; empty if it has no parts.
+
+    Returns:
+        SHA-256 of the feature step in hexadecimal; with parts, stream → SHA-256.
+    """
+    if not isinstance(features, CombinedFeaturesConfig):
+        return build_features(features).fingerprint
     return {name: build_features(part.features).fingerprint for name, part in parts.items()}
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, RecipeFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.features.text import (
     PretrainedTextTokenizerConfig,
@@ -17,7 +18,7 @@ from kinesweep.config.recipe.features.text import (
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
-from kinesweep.export.part_inputs import list_raw_parts
+from kinesweep.export.part_inputs import RawParts, list_raw_parts
 
 _VISION_FOLDER = "vision"
 _EMBEDDER_FOLDER = "embedder"
@@ -40,24 +41,25 @@ def use_bundled_encoder(recipe: Recipe, bundle_dir: Path) -> Recipe:
     for part in parts.values():
         folder_name = _get_network_folder_name(part.features, part.stream)
         if folder_name is not None:
+            # By position, because several parts may belong to one stream.
             recipe = recipe.with_encoder_dir(bundle_dir / folder_name, part.position)
     return recipe
 
 
-def copy_encoder_files(recipe: Recipe, bundle_dir: Path) -> None:
-    """Copy the files of the networks that compute the features of a recipe to a bundle.
+def copy_encoder_files(features: RecipeFeaturesConfig, parts: RawParts, bundle_dir: Path) -> None:
+    """Copy the files of the networks that compute the features of a model to a bundle.
 
     Args:
-        recipe: Recipe with the paths of the networks.
+        features: The `features` section, with the paths of the networks.
+        parts: Selected parts of the section by stream; empty if it has no parts.
         bundle_dir: Folder of the bundle, in which a subfolder for each network is created.
 
     Raises:
         InputError: If the files of a video encoder do not exist or cannot be downloaded.
         OSError: If the files of an embedder cannot be read.
     """
-    parts = list_raw_parts(recipe)
-    if not parts:
-        _copy_network(recipe.single_features, bundle_dir, "")
+    if not isinstance(features, CombinedFeaturesConfig):
+        _copy_network(features, bundle_dir, "")
     for part in parts.values():
         _copy_network(part.features, bundle_dir, part.stream)
 
@@ -69,6 +71,7 @@ def _get_network_folder_name(features: FeaturesConfig, stream: str = "") -> str 
     a tokenizer and a font count as well. None if the features are computed without files. The
     folder of a part is named after its stream as well.
     """
+    # Bundles of models with one kind of features keep the names of earlier versions.
     suffix = f"_{stream}" if stream else ""
     if isinstance(features, VideoFeaturesConfig):
         return _VISION_FOLDER + suffix

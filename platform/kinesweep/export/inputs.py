@@ -1,42 +1,25 @@
 """Inputs of `kinesweep translate`: files, folders and tables, expanded to the clips in them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
-from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
-from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
+from kinesweep.config.recipe.source import SingleSourceConfig
 from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
-from kinesweep.core.clip import SPLITS, Clip
-from kinesweep.core.errors import ClipError, InputError, KinesweepError
-from kinesweep.core.paths import resolve_path_inside
-from kinesweep.export.input_failure import FAILED_KEY, InputFailure, list_table_failures
-from kinesweep.export.part_inputs import (
-    RawParts,
-    is_complete,
-    make_path_input,
-    read_part_table,
-)
+from kinesweep.core.errors import InputError, KinesweepError
+from kinesweep.export.input_failure import FAILED_KEY, InputFailure
+from kinesweep.export.part_inputs import RawParts, is_complete, make_path_input
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
-from kinesweep.export.text_inputs import make_text_input, read_line_inputs
-from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
-from kinesweep.sources.skeletons.skeletons import SkeletonsSource
-from kinesweep.sources.tsv.media_names import MediaKind
-from kinesweep.sources.tsv.tsv_reader import read_table
-from kinesweep.sources.tsv.tsv_rows import RowReader
+from kinesweep.export.table_inputs import (
+    Expansion,
+    read_media_table,
+    read_motion_table,
+    read_multi_part_table,
+)
+from kinesweep.export.text_inputs import read_line_inputs
 
 _TABLE_SUFFIX = ".tsv"
-# Kind of the source → kind of signal that its tables contain.
-_MEDIA_KINDS: Mapping[str, MediaKind] = {
-    "pose_tsv": "poses",
-    "video_tsv": "videos",
-    "feature_tsv": "features",
-    "image_tsv": "images",
-    "text_tsv": "texts",
-    "signwriting_tsv": "texts",
-}
 # Name of the document that contains all clips if `--document` is given.
 _SINGLE_DOCUMENT_NAME = "all"
 
@@ -108,11 +91,7 @@ def find_inputs(
     ]
 
 
-_Expansion = tuple[list[tuple[str, Input]], list[InputFailure]]
-"""Display names and inputs of the clips of a path, and its rows that cannot be used."""
-
-
-def _expand_path(path: Path, source: SingleSourceConfig) -> _Expansion:
+def _expand_path(path: Path, source: SingleSourceConfig) -> Expansion:
     """Expand one path of a file, folder or table to its clips, as described at `find_inputs`.
 
     Args:
@@ -135,8 +114,8 @@ def _expand_path(path: Path, source: SingleSourceConfig) -> _Expansion:
         raise InputError(f"`{path}` does not exist")
     if path.suffix.lower() == _TABLE_SUFFIX:
         if isinstance(source, SkeletonsConfig):
-            return _read_motion_table(path, source)
-        return _read_media_table(path, source)
+            return read_motion_table(path, source)
+        return read_media_table(path, source)
     return _make_file_inputs([path], source), []
 
 
@@ -151,7 +130,7 @@ def _make_file_inputs(files: Sequence[Path], source: SingleSourceConfig) -> list
     return [(str(file), Input(file)) for file in files]
 
 
-def _expand_path_for_parts(path: Path, parts: RawParts) -> _Expansion:
+def _expand_path_for_parts(path: Path, parts: RawParts) -> Expansion:
     """Expand one path to clips that have a file for each part of a model's features.
 
     Args:
@@ -165,133 +144,8 @@ def _expand_path_for_parts(path: Path, parts: RawParts) -> _Expansion:
     if not path.exists():
         raise InputError(f"`{path}` does not exist")
     if path.suffix.lower() == _TABLE_SUFFIX:
-        rows, parsed = read_part_table(path, parts)
-        inputs = [(clip.id, _add_row_settings(item, path, clip)) for clip, item in rows]
-        return inputs, list_table_failures([], parsed.invalid_rows)
+        return read_multi_part_table(path, parts)
     if path.is_dir() and not is_complete(path, parts):
         files = [file for file in sorted(path.rglob("*")) if is_complete(file, parts)]
         return [(str(file), make_path_input(file, parts)) for file in files], []
     return [(str(path), make_path_input(path, parts))], []
-
-
-def _read_media_table(path: Path, source: SingleSourceConfig) -> _Expansion:
-    """Read the rows of a table of media files as inputs, in the order of the table.
-
-    Args:
-        path: Path of the table.
-        source: Corpus that the model was trained on, which determines the kind of media.
-
-    Raises:
-        InputError: If the corpus of the model was not listed in such tables.
-    """
-    if source.kind not in _MEDIA_KINDS:
-        raise InputError(
-            f"`{path}` is a table, but this model translates {describe_raw_files(source)} and"
-            " folders of them"
-        )
-    media_kind = _MEDIA_KINDS[source.kind]
-    table = read_table(path, path.name)
-    time_unit = source.time_unit if isinstance(source, TsvConfig | FeatureTsvConfig) else "ms"
-    rows = RowReader(table, "test", time_unit, needs_text=False, media_kind=media_kind).read()
-    failures = list_table_failures(rows.errors, rows.invalid_rows)
-
-    def make_input(clip: Clip) -> Input:
-        if isinstance(source, TextTsvConfig | SignWritingTsvConfig):
-            return make_text_input(path, clip, source, _get_document_name(path, clip))
-        return _make_input(path, clip)
-
-    return _make_inputs(rows.clips, make_input, failures)
-
-
-def _read_motion_table(table: Path, source_config: SkeletonsConfig) -> _Expansion:
-    """Read the rows of a motion table as inputs, as extraction reads them.
-
-    The motions, and the reference motions of rows that have one, are read when an input is used.
-
-    Args:
-        table: Path of the table.
-        source_config: Corpus that the model was trained on.
-
-    Raises:
-        SourceError: If the table has errors; the message names all of them.
-    """
-    # Motions are either in one pack next to the table, by index or name, or separate files in the
-    # folder of the table.
-    has_index_column = (
-        source_config.columns.get("index", "index") in read_table(table, table.name).header
-    )
-    is_packed = has_index_column or table.with_suffix(PACK_SUFFIX).is_file()
-    # The source of the recipe, restricted to this table as its test split.
-    table_settings = {
-        **dict.fromkeys(SPLITS),
-        "test": str(table),
-        "motions": None if is_packed else str(table.parent),
-        "max_clips": None,
-    }
-    source = SkeletonsSource(source_config.model_copy(update=table_settings), needs_text=False)
-    clips = source.list_clips("test")
-
-    def make_input(clip: Clip) -> Input:
-        return Input(
-            source.resolve_media_path(clip),
-            clip.span,
-            document=_get_document_name(table, clip),
-            order=clip.order,
-            read_media=partial(source.read, clip),
-            includes_reference_motion=bool(clip.reference),
-        )
-
-    return _make_inputs(clips, make_input, list_table_failures([], source.list_invalid_rows()))
-
-
-def _make_inputs(
-    clips: Sequence[Clip], make_input: Callable[[Clip], Input], failures: list[InputFailure]
-) -> _Expansion:
-    """Make the inputs of the rows of a table; a row whose file cannot be found is a failure.
-
-    Args:
-        clips: Usable rows of the table.
-        make_input: Function that makes the input of a row.
-        failures: Rows that cannot be used; they come first in the result.
-    """
-    named_inputs = []
-    failures = list(failures)
-    for clip in clips:
-        try:
-            named_inputs.append((clip.id, make_input(clip)))
-        except ClipError as error:
-            failures.append(InputFailure.from_error(clip.id, error))
-    return named_inputs, failures
-
-
-def _make_input(table: Path, clip: Clip) -> Input:
-    """Convert a clip of a table of media files to an input.
-
-    An empty prompt becomes None, which selects the bundle's default.
-
-    Args:
-        table: Path of the table, to whose folder the media path is relative.
-        clip: Row of the table.
-
-    Raises:
-        ClipError: If the media path leads out of the folder of the table.
-    """
-    item = Input(resolve_path_inside(table.parent.absolute(), clip.media), clip.span)
-    return _add_row_settings(item, table, clip)
-
-
-def _add_row_settings(item: Input, table: Path, clip: Clip) -> Input:
-    """Return an input with the prompts, document and position of its row of a table."""
-    return replace(
-        item,
-        encoder_prompt=clip.encoder_prompt or None,
-        decoder_prompt=clip.decoder_prompt or None,
-        document=_get_document_name(table, clip),
-        order=clip.order,
-    )
-
-
-def _get_document_name(table: Path, clip: Clip) -> str:
-    """Return the document of a clip, unique among several tables; empty if the clip has none."""
-    # Prefixed by the table, because another table may use the same document name.
-    return f"{table}: {clip.document}" if clip.document else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.evaluation import ScoringProtocol
+from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.io import write_text
 from kinesweep.evaluation.text_normalization import format_protocol
 from kinesweep.evaluation.tokenization.protocol import resolve_protocol
@@ -49,7 +50,13 @@ def write_model_card(
         "",
         *_format_scores(scores, result, resolve_protocol(recipe.evaluation, store)),
         "",
-        *_format_training_facts(recipe, result, store),
+        *_format_training_facts(
+            recipe.compute_config_hash(store.fingerprint),
+            recipe.training.seed,
+            recipe.generation,
+            result,
+            store,
+        ),
         *(f"| {name} | {value} |" for name, value in (extra_facts or {}).items()),
         "",
         *_format_intended_use_and_limits(store),
@@ -98,27 +105,29 @@ def _format_scores(
     return [*lines, "", note]
 
 
-def _format_training_facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
+def _format_training_facts(
+    config_hash: str, seed: int, generation: GenerationConfig, result: RunResult, store: Store
+) -> list[str]:
     """Format the table of training data, settings and cost, as lines of Markdown.
 
-    It takes the whole recipe because the row `configuration` is a hash of all its sections. The
-    number of evaluations on the test split is read from the store's ledger.
+    The number of evaluations on the test split is read from the store's ledger.
 
     Args:
-        recipe: Recipe of the run.
+        config_hash: Hash of the configuration and the features, without the seed.
+        seed: Random seed of the run.
+        generation: The `generation` section.
         result: Result of the run.
         store: Feature store that the run was trained on.
     """
     clip_counts = ", ".join(f"{split} {len(store.get_records(split))}" for split in store.splits)
-    generation = recipe.generation
     dtypes = ", ".join(dict.fromkeys(stream.dtype for stream in store.schema.streams.values()))
     return [
         "| | |",
         "|---|---|",
         f"| clips | {clip_counts} |",
         f"| feature store | `{store.fingerprint}`, stored as {dtypes} |",
-        f"| configuration | `{recipe.compute_config_hash(store.fingerprint)}` |",
-        f"| seed | {recipe.training.seed} |",
+        f"| configuration | `{config_hash}` |",
+        f"| seed | {seed} |",
         f"| training time | {result.seconds / 60:.1f} minutes of wall-clock time |",
         f"| training | {result.step} steps, {result.samples} clips in total, best checkpoint at"
         f" step {result.best_step} |",

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig, TsvConfig
+from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import resolve_path_inside
+from kinesweep.export.raw_file_kinds import get_media_kind, get_time_unit
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
-from kinesweep.sources import build_source
 from kinesweep.sources.tsv.media_column import MediaColumn
-from kinesweep.sources.tsv.media_names import MediaKind, get_pose_path
+from kinesweep.sources.tsv.media_names import get_pose_path
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_columns import MEANING_BY_NAME
 from kinesweep.sources.tsv.tsv_reader import Table, raise_table_errors, read_table
@@ -184,6 +184,7 @@ def read_part_table(path: Path, parts: RawParts) -> tuple[list[tuple[Clip, Input
             streams.setdefault(clip.row, {})[name] = Input(file, clip.span)
     absent = Counter(name for files in streams.values() for name in parts if name not in files)
     _warn_absent_streams(absent, len(streams))
+    # A row without the first stream is added by a later one, so the order of the table is restored.
     order = sorted(clips, key=lambda row: int(row.rpartition(":")[2]))
     first_rows = next(iter(rows_by_stream.values()))
     # A row that lacks only one stream is usable.
@@ -212,12 +213,13 @@ def _read_part_rows(table: Table, part: RawPart, parts: RawParts) -> ParsedRows:
     column = next((name for name in own if name in table.header), None)
     others = {name for other in parts.values() for name in (other.stream, other.column) if name}
     # A column may have the name of a stream and a meaning of its own, such as `signal`.
+    # A column of another part would otherwise be reported as unknown.
     ignored = tuple(name for name in others - {column} if name not in MEANING_BY_NAME)
-    is_pose = part.source.kind == "pose_tsv"
-    kind: MediaKind = (
-        "poses_or_videos" if is_pose else getattr(build_source(part.source), "media_kind", "videos")
-    )
-    time_unit = part.source.time_unit if isinstance(part.source, TsvConfig) else "ms"
+    kind = get_media_kind(part.source) or "videos"
+    if kind == "poses":
+        # A part of poses also takes the `.pose` file beside a video.
+        kind = "poses_or_videos"
+    time_unit = get_time_unit(part.source)
     if column is None or column == "signal":
         return RowReader(
             table, "test", time_unit, ignored, needs_text=False, media_kind=kind

@@ -117,7 +117,7 @@ class BundleModel:
             if not isinstance(row.get(column), float | None)
         }
         content, reference = row.get(file_column), row.get(REFERENCE_COLUMN)
-        if isinstance(content, str):  # only a text to translate is no bytes
+        if isinstance(content, str):  # a text to translate; files are bytes
             content = f"{content}\n".encode()
         if isinstance(content, bytes) and not frames_by_stream:
             return self._compute_file_features(content, reference, suffix, row_index)
@@ -153,6 +153,7 @@ class BundleModel:
                     files[stream] = Path(temp_dir, f"{stream}{suffix}")
                     files[stream].write_bytes(content)
             streams = {stream: Input(file) for stream, file in files.items()}
+            # The file only names the clip in messages; each stream has its own.
             item = Input(next(iter(files.values())), streams=streams)
             return self._bundle.compute_feature_arrays(item)
 

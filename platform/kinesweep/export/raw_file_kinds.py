@@ -9,11 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
+from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.core.video_files import VIDEO_SUFFIXES, is_video_file
 from kinesweep.sources.precomputed.pt_features import FEATURE_SUFFIX
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
 from kinesweep.sources.skeletons.motion_file import MOTION_SUFFIXES
-from kinesweep.sources.tsv.media_names import ARRAY_SUFFIXES, IMAGE_SUFFIXES, POSE_SUFFIX
+from kinesweep.sources.tsv.media_names import (
+    ARRAY_SUFFIXES,
+    IMAGE_SUFFIXES,
+    POSE_SUFFIX,
+    MediaKind,
+)
+from kinesweep.sources.tsv.row_spans import TimeUnit
 from kinesweep.sources.video.video_reader import has_images
 
 
@@ -44,7 +52,7 @@ def _is_video(path: Path) -> bool:
 TEXT_SUFFIX = ".txt"
 """Suffix of files with texts to translate, one in each line."""
 TEXT_COLUMN = "source_text"
-"""Request column for a text to translate, the only one that is no bytes."""
+"""Request column for a text to translate, the only one that does not contain bytes."""
 _TEXT_FILES = (
     lambda path: path.suffix.lower() == TEXT_SUFFIX,
     (POSE_SUFFIX, *ARRAY_SUFFIXES, SHARD_SUFFIX, *IMAGE_SUFFIXES, *VIDEO_SUFFIXES),
@@ -101,3 +109,23 @@ RAW_FILE_KINDS: Mapping[str, RawFileKind] = {
     ),
 }
 """Kind of the source → kind of its raw files."""
+
+_MEDIA_KINDS: Mapping[str, MediaKind] = {
+    "pose_tsv": "poses",
+    "video_tsv": "videos",
+    "feature_tsv": "features",
+    "image_tsv": "images",
+    "text_tsv": "texts",
+    "signwriting_tsv": "texts",
+}
+
+
+def get_media_kind(source: SingleSourceConfig) -> MediaKind | None:
+    """Return the kind of signal in tables to translate; None for a corpus without such tables."""
+    return _MEDIA_KINDS.get(source.kind)
+
+
+def get_time_unit(source: SingleSourceConfig) -> TimeUnit:
+    """Return the unit of the columns with start and end in tables to translate."""
+    # Images and texts have no times; the columns must then be empty or 0.
+    return source.time_unit if isinstance(source, TsvConfig | FeatureTsvConfig) else "ms"

@@ -90,7 +90,10 @@ class Bundle:
         loaded = replace(loaded, recipe=use_bundled_encoder(loaded.recipe, bundle_dir))
         # The fingerprint covers the code version and the weights of encoders, so raw files can
         # never silently get features that the model was not trained on.
-        if compute_step_fingerprints(loaded.recipe) != loaded.features[FEATURE_STEP_KEY]:
+        fingerprints = compute_step_fingerprints(
+            loaded.recipe.features, list_raw_parts(loaded.recipe)
+        )
+        if fingerprints != loaded.features[FEATURE_STEP_KEY]:
             raise BundleError(
                 f"the bundle `{bundle_dir}` was trained on features that this version of Kinesweep"
                 " computes differently; use the version that the model card names"

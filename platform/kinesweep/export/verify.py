@@ -173,6 +173,7 @@ def _check_raw_file_features(bundle: Bundle, store: Store, recipe: Recipe) -> No
     sources = part_sources or [("", build_source(recipe.effective_source), recipe)]
     for record in store.get_records("validation")[:_MAX_RAW_FILES]:
         for stream, source, part_recipe in sources:
+            # Only the id is shared: the part names other media, and maybe another span.
             clip = _find_clip(source, record.clip) if stream else record.clip
             if clip is None or stream not in ("", *record.lengths):
                 continue

@@ -100,7 +100,7 @@ def read_processor(
         values: The `processor` section; any object but a mapping counts as empty.
         data: The `data` section; settings of the modality that older versions had there are
             removed from it.
-        uses_images: Whether the model has an image model, so that poses are no possible input.
+        uses_images: Whether the model has an image model, which excludes poses as an input.
         task: Task such as `pose2text` that the user gives; None: find it out.
 
     Raises:
@@ -168,6 +168,7 @@ def _read_slots(
         # Only the first column is the input; the others state its span.
         other_columns = dict(list(column_map.items())[1:])
         if renamed := _list_renamed_columns(name, other_columns):
+            # Left among the settings, where everything that is not converted is reported.
             kwargs["column_map"] = next(iter(renamed.values()))
         section = SettingsSection(f"processor.{name}", kwargs)
         slots.append(InputSlot(modality, name, _find_column(column_map), section))

@@ -26,7 +26,7 @@ class ConvertedInputs:
         source: The `source` section.
         features: The `features` section, or the list of its parts.
         vision: The `model.vision` section; None without a vision model.
-        stride: Every how manieth frame is kept.
+        stride: Distance between kept frames; 1 keeps all.
     """
 
     source: dict[str, Any]
@@ -113,7 +113,7 @@ def _convert_slot(
 
     Args:
         slot: Input; the converted settings are removed from it.
-        stride: Every how manieth frame is kept.
+        stride: Distance between kept frames; 1 keeps all.
         text_tokenizer: The `tokenizer` of features of texts.
         notes: List to which remarks are appended.
     """

@@ -15,7 +15,7 @@ _METRIC_NAMES = {"sacrebleu": "bleu", "loss": "token_loss"}
 _RECIPE_METRICS = frozenset({"bleu", "chrf", "ter", "rouge", "meteor", "cider"})
 """Metrics that the recipe and the library evaluate call the same; others keep their library."""
 _MINIMIZED_METRICS = frozenset({"wer", "cer", "perplexity", "charcut_mt", "character"})
-"""Metrics of the library evaluate of which less is better."""
+"""Metrics of the library evaluate for which lower is better."""
 # Values of `report_to` that stand for trackers of the recipe.
 _TRACKERS = ("mlflow", "wandb", "tensorboard")
 # Defaults of Hugging Face's trainer.
@@ -108,6 +108,7 @@ def _convert_evaluation_interval(
         notes.append("the run is evaluated although `eval_strategy` is `no`; checkpoints need it")
         steps = save_steps
     if steps is None:
+        # The default of `eval_steps` in Hugging Face's trainer.
         steps = training.peek_setting("logging_steps") or _DEFAULT_LOGGING_STEPS
     if steps >= 1:
         return {"eval_steps": math.ceil(steps)}
@@ -129,7 +130,7 @@ def convert_batch(
         training: The `training` section of MultimodalHugs.
         has_frames: Whether the inputs have frames, which limits count; otherwise limits stay in
             `data`, because MultimodalHugs does not read them either.
-        stride: Every how manieth frame is kept; limits count the frames before.
+        stride: Distance between kept frames; the limits count all frames.
     """
     limits = {
         key: data.pop_setting(key) if has_frames else None for key in ("min_frames", "max_frames")
@@ -138,6 +139,7 @@ def convert_batch(
     return {
         # 8 is the default of Hugging Face's `TrainingArguments`.
         "batch_size": training.pop_setting("per_device_train_batch_size", default=8),
+        # Rounded up: the first frame of every `stride` frames is kept, also of the last few.
         "min_clip_frames": max(1, -(-(limits["min_frames"] or 1) // stride)),
         "max_clip_frames": limits["max_frames"] and -(-limits["max_frames"] // stride),
         "loader_workers": training.pop_setting("dataloader_num_workers", default=0),
@@ -211,7 +213,7 @@ def convert_evaluation(
         " script with `trust_remote_code: true` or name a local folder"
         for metric in extra_metrics
     )
-    # `token_loss` is computed in every evaluation and is no name of a metric in the recipe.
+    # `token_loss` is computed in every evaluation and is not listed in `evaluation.metrics`.
     if best_metric != "token_loss" and best_metric not in names:
         metrics.append(best_metric)
     values: dict[str, Any] = {"metrics": list(dict.fromkeys(metrics))}
@@ -262,6 +264,7 @@ def convert_tracking(training: SettingsSection) -> dict[str, Any]:
     if report_to is None:
         return {}
     names = [report_to] if isinstance(report_to, str) else list(report_to)
+    # In Hugging Face's trainer, `all` stands for all installed trackers.
     names = list(_TRACKERS) if names == ["all"] else names
     unknown = [name for name in names if name not in (*_TRACKERS, "none")]
     if unknown:

@@ -40,7 +40,7 @@ def convert_vision(
         model: The `model` section of MultimodalHugs; the converted settings are removed from it.
         slots: All inputs.
         parts: Source and features of each input; the size of frames is set to that of the model.
-        strides: Every how manieth frame of an input is kept.
+        strides: Distance between kept frames of each input.
         notes: List to which remarks are appended.
 
     Raises:
@@ -57,6 +57,7 @@ def convert_vision(
         return None
     pretrained = model.pop_setting("pretrained_feature_extractor")
     config = dict(model.pop_setting("feature_extractor_config", "feature_extractor_cfg") or {})
+    # MultimodalHugs accepts this case, so it needs an explanation rather than a default.
     if kind is None and pretrained is None:
         raise InputError(
             f"`{pixels[0].modality}` inputs need `model.feature_extractor_type`: without it, a"

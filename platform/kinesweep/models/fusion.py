@@ -175,6 +175,7 @@ class ChannelFusion(nn.Module):
         if len(masks) == 1 or bool(mask_BN.any(dim=1).all()):
             return mask_BN
         longest = max(mask.shape[1] for mask in masks.values())
+        # Streams that stand in for `length_of` may be longer than it.
         padded = {
             name: functional.pad(mask, (0, longest - mask.shape[1])) for name, mask in masks.items()
         }

@@ -77,6 +77,7 @@ def add_vision_lora(
     Raises:
         ConfigError: If the model lacks a target layer; all such targets are named.
     """
+    # Adapters on which the vectors do not depend would never get a gradient.
     used_names = [
         name
         for name, module in network.named_modules()

@@ -33,9 +33,8 @@ from kinesweep.sources import Source, build_source
 from kinesweep.sources.splitting.split_overlap import OverlapReport, compute_clip_overlaps
 from kinesweep.store.combined.clip_join import (
     ListedPart,
-    find_missing_streams,
+    find_dropped_rows,
     list_corpus,
-    merge_dropped_rows,
 )
 from kinesweep.store.extraction.clip_check import CheckedClip, check_clips
 from kinesweep.store.extraction.clip_processor import ClipProcessor
@@ -218,16 +217,9 @@ def _check_parts(
         )
         for part, check in checks.items()
     ]
-    corpus = list_corpus(parts)
-    known_ids = {clip.id for clip in corpus} | {
-        row.clip_id for part, c in checks.items() if part.source is None for row in c.problems
-    }
-    problems = merge_dropped_rows(
-        [(part.name, c.problems) for part, c in checks.items()], known_ids
-    )
-    problems += find_missing_streams(parts, {row.clip_id for row in problems})
+    _, problems = find_dropped_rows(parts, [check.problems for check in checks.values()])
     dropped_ids = {row.clip_id for row in problems}
-    clips = [clip for clip in corpus if clip.id not in dropped_ids]
+    clips = [clip for clip in list_corpus(parts) if clip.id not in dropped_ids]
     counts = dict.fromkeys(build_source(recipe.effective_source).list_splits(), 0)
     for clip in clips:
         counts[clip.split] += 1

@@ -72,6 +72,7 @@ def prepare_from_tfds(
         requirements += corpus.video_requirements if settings.media == "videos" else ()
         environment = WorkerEnvironment(get_environment_python("tfds", requirements))
     else:
+        # An environment of the user: its `PYTHONPATH` may be what makes the package available.
         environment = WorkerEnvironment(python, keeps_path=True)
     with lock_corpus(out), _WorkerProgress(out) as progress:
         return prepare_tfds_corpus(
@@ -160,6 +161,7 @@ def prepare_from_hub(
                 return
             if split not in bars:
                 stack.close()
+                # Opened with the first row, because the size is not known before.
                 bars[split] = stack.enter_context(show_progress_bar(split))
             bars[split](num_done, size)
 

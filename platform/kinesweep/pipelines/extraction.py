@@ -62,6 +62,7 @@ def _extract_parts(recipe: Recipe, on_ray: bool) -> Store:
     from kinesweep.store.combined.combine import combine_part_stores
     from kinesweep.store.extraction.drop_policy import count_drop_reasons
 
+    # The recipe of a part does not name its stream; parts are extracted in their order.
     names = iter([part.name for part, _ in recipe.part_recipes])
 
     def extract_part(part_recipe: Recipe) -> Store:

@@ -143,10 +143,13 @@ def estimate_run_duration(recipe: Recipe, dry_store: Store, timing: StepTiming) 
     batch_size = batch_config.batch_size or _estimate_batch_size(batch_config, dry_store)
     # The length limits could exclude clips, so this is an upper limit, as all of the estimate.
     num_batches = math.ceil(num_train_clips / batch_size)
-    training = resolve_steps(
-        recipe.training,
-        count_steps_per_epoch(recipe.batch, recipe.training, num_batches, recipe.resources.workers),
+    steps_per_epoch = count_steps_per_epoch(
+        recipe.batch,
+        recipe.training.gradient_accumulation_steps,
+        num_batches,
+        recipe.resources.workers,
     )
+    training = resolve_steps(recipe.training, steps_per_epoch)
     samples_per_step = (
         min(batch_size, num_train_clips)
         * training.gradient_accumulation_steps

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.errors import ResourceError, TrainingError
+from kinesweep.core.errors import TrainingError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.paths import compute_directory_size
 from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
@@ -29,6 +29,7 @@ from kinesweep.sweeps.run_storage import (
     remove_search_weights,
 )
 from kinesweep.sweeps.search.budget import Budget, ResourceUsage
+from kinesweep.sweeps.search.extensions import extend_space
 from kinesweep.sweeps.search.finals import (
     NUM_RANKING_SEEDS,
     Finalist,
@@ -183,7 +184,7 @@ def record_test_scores(folder: Path, scores: Mapping[str, Mapping[str, float]]) 
 
 def _run_search(sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_trials: int) -> None:
     """Extend the space as recorded and requested, and run or resume its search."""
-    space = _extend_space(sweep.space, journal, extra_trials)
+    space = extend_space(sweep.space, journal, extra_trials)
     journal.append_event(
         "search_started", trials=space.search.trials, sign=space.objectives[0].direction_sign
     )
@@ -207,27 +208,6 @@ def _run_search(sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_tria
         on_trial_end=lambda: publish_search_ranking(space, journal, sweep.folder, sweep.on_message),
     )
     runner.run_policy(SearchPolicy(space, context, journal), sweep.job_factory)
-
-
-def _extend_space(space: SearchSpace, journal: Journal, extra_trials: int) -> SearchSpace:
-    """Record an extension, if any, and return the space with the trials of all extensions.
-
-    Args:
-        space: Search space without extensions.
-        journal: Journal with the earlier extensions.
-        extra_trials: Number of trials to add; 0 for no further extension.
-
-    Raises:
-        ResourceError: If a full grid is to be extended.
-    """
-    if extra_trials and space.search.trials is None:
-        raise ResourceError("a full grid cannot be extended: it contains all combinations already")
-    if extra_trials:
-        journal.append_event("extended", trials=extra_trials)
-    # The journal already contains the extension that was recorded just now.
-    num_added = sum(e["trials"] for e in journal.events if e["event"] == "extended")
-    trials = None if space.search.trials is None else space.search.trials + num_added
-    return space.model_copy(update={"search": space.search.model_copy(update={"trials": trials})})
 
 
 def _run_finals(

@@ -192,6 +192,7 @@ def _flush_queue(queue: OfflineQueue, members: Sequence[QueueTracker], away: set
             is_sent = sender.send_pending()
             sender.close(queue.status)
             if not is_sent and member.is_slow_to_fail:
+                # Every other run would wait equally long for the same server.
                 away.add(member.consumer)
         num_pending = max(num_pending, len(sender.get_pending_records()))
     return num_pending

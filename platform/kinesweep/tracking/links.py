@@ -116,6 +116,7 @@ def _group_runs_by_phase(child_phases: Mapping[str, str]) -> dict[str, list[str]
 
 def _build_comparison_link(uri: str, experiment_id: str, run_ids: Sequence[str]) -> str:
     """Return the link that compares the first 500 of some runs; empty for fewer than two runs."""
+    # The page shows an error for a single run.
     if len(run_ids) < 2:
         return ""
     encoded_runs = quote(

@@ -38,8 +38,10 @@ def find_recorded_places(folder: Path) -> RecordedPlaces:
     path = folder / QUEUE_FILE
     if not path.exists():
         return RecordedPlaces()
+    # Files without an entry are of versions that knew MLflow only.
     consumers, wandb_url = {MLFLOW_CONSUMER}, ""
     for entry, _ in parse_entries(path.read_bytes()):
+        # Each process of a run writes its consumers; the latest entry counts.
         consumers = set(entry.get("consumers", consumers))
         if WANDB_CONSUMER in entry.get("mark", {}):
             wandb_url = entry["state"].get("url", "")

@@ -52,6 +52,7 @@ def resolve_tracker(choice: TrackingChoice, state_dir: Path, experiment: str) ->
     """
     if choice == "none":
         return NullTracker()
+    # `auto` means MLflow alone: W&B would upload data without having been asked.
     if choice == "auto":
         return _resolve_mlflow(state_dir, experiment, is_required=False)
     names: tuple[TrackerName, ...] = (choice,) if isinstance(choice, str) else choice

@@ -74,5 +74,5 @@ def test_lines_tables_and_requests_have_one_translation(bundle) -> None:
     if kind == "signwriting_tsv":
         paths[0].write_text("no sign\n")
         ((_, item),) = find_inputs(paths[:1], source)
-        with pytest.raises(ClipError, match="is no sign in Formal SignWriting"):
+        with pytest.raises(ClipError, match="is not a sign in Formal SignWriting"):
             loaded.translate([item])

@@ -137,7 +137,7 @@ def test_lower_is_better_in_a_ranking() -> None:
             "metric.mode",
             "`cer` requires mode `min`",
         ),
-        ({"metric": {"name": "token_loss"}}, {}, "metric.name", "no score of texts"),
+        ({"metric": {"name": "token_loss"}}, {}, "metric.name", "not a score of texts"),
         ({"metric": {"name": "ter", "mode": "min"}}, {}, "metric.name", "is not in"),
         ({"pruner": {"metric": "cer"}}, {}, "pruner.metric", "is not in"),
     ],

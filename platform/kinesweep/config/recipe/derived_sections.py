@@ -114,6 +114,7 @@ def _list_clips_of_parts(source: SourceConfig, features: CombinedFeaturesConfig)
         for corpus in part_source.corpora if isinstance(part_source, CorporaConfig) else ():
             corpora.setdefault(str(corpus.name), corpus)
     listed = [corpora[str(corpus.name)] for corpus in source.corpora if corpus.name in corpora]
+    # Not validated, because derived corpora may have settings that a person may not combine.
     return CorporaConfig.model_construct(kind="corpora", corpora=tuple(listed))
 
 

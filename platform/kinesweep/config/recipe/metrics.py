@@ -29,6 +29,7 @@ ScoreName = Literal[
 NEURAL_METRICS = ("bertscore", "bleurt", "comet")
 TOKEN_METRICS = ("token_loss", "token_accuracy")
 """Scores of the model itself, which every evaluation has."""
+# Logs and result files already use these names.
 _RESERVED_LABELS = frozenset(
     {*get_args(ScoreName), *NEURAL_METRICS, *TOKEN_METRICS, *COSTS}
     | {"step", "samples", "loss", "epoch", "evaluation_s"}
@@ -117,12 +118,14 @@ TORCHMETRICS_TEXT: dict[str, TorchmetricsFacts] = {
     "BLEUScore": TorchmetricsFacts("bleu_score", "max", "all"),
     "CHRFScore": TorchmetricsFacts("chrf_score", "max", "all"),
     "CharErrorRate": TorchmetricsFacts("char_error_rate", "min", "one"),
+    # A number of characters, not a share.
     "EditDistance": TorchmetricsFacts("edit_distance", "min", "one", 1.0),
     "ExtendedEditDistance": TorchmetricsFacts("extended_edit_distance", "min", "all"),
     # The direction is that of most values of `information_measure`, see `direction`.
     "InfoLM": TorchmetricsFacts("infolm", "min", "one", 1.0),
     "MatchErrorRate": TorchmetricsFacts("match_error_rate", "min", "one"),
     "ROUGEScore": TorchmetricsFacts("rouge_score", "max", "all"),
+    # Already on a scale of 0 to 100.
     "SQuAD": TorchmetricsFacts("squad", "max", "all", 1.0),
     "SacreBLEUScore": TorchmetricsFacts("sacre_bleu_score", "max", "all"),
     "TranslationEditRate": TorchmetricsFacts("translation_edit_rate", "min", "all"),

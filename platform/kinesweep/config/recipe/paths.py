@@ -150,6 +150,7 @@ def strip_model_paths(recipe: RecipeDict) -> None:
         recipe["model"]["init_from"] = recorded_hash or compute_weights_digest(Path(init_from))
     if vision is not None:
         del vision["sha256"]
+        # A hub id has no hash; its name identifies the weights.
         vision["pretrained"] = vision_hash or vision["pretrained"]
     normalize_hashed_vision(recipe["model"])
 

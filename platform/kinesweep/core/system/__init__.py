@@ -1,1 +1,1 @@
-"""The machine on which this process runs: its memory."""
+"""The machine and the process: memory, and the environment of subprocesses."""

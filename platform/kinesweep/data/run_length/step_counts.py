@@ -67,13 +67,13 @@ def count_epoch_batches(recipe: Recipe, store: Store) -> int:
 
 
 def count_steps_per_epoch(
-    batch: BatchConfig, training: TrainingConfig, num_batches: int, num_workers: int
+    batch: BatchConfig, gradient_accumulation_steps: int, num_batches: int, num_workers: int
 ) -> int:
     """Count the optimizer steps in an epoch.
 
     Args:
         batch: The `batch` section.
-        training: The `training` section.
+        gradient_accumulation_steps: Number of batches of a worker per optimizer step.
         num_batches: Number of batches in an epoch, over all ranks.
         num_workers: Number of data-parallel workers.
 
@@ -90,7 +90,7 @@ def count_steps_per_epoch(
             f" {num_workers} workers (`resources.workers`); lower `batch.batch_size` or set"
             " `batch.drop_last: false`"
         )
-    return -(-batches_per_worker // training.gradient_accumulation_steps)
+    return -(-batches_per_worker // gradient_accumulation_steps)
 
 
 def resolve_steps(
@@ -144,6 +144,7 @@ class TrainingResolver:
         if not recipe.training.counts_epochs:
             return resolve_steps(recipe.training)
         store = self.get_store(recipe)
+        # Everything that the batches of an epoch depend on; all other settings share a count.
         sections = (recipe.effective_batch, recipe.prompt, recipe.model.reference)
         key = "\n".join(
             (
@@ -155,6 +156,9 @@ class TrainingResolver:
         if key not in self._batch_counts:
             self._batch_counts[key] = count_epoch_batches(recipe, store)
         steps_per_epoch = count_steps_per_epoch(
-            recipe.batch, recipe.training, self._batch_counts[key], self.num_workers
+            recipe.batch,
+            recipe.training.gradient_accumulation_steps,
+            self._batch_counts[key],
+            self.num_workers,
         )
         return resolve_steps(recipe.training, steps_per_epoch)

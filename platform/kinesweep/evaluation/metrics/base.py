@@ -272,6 +272,7 @@ def isolate_scoring(device: torch.device | str) -> Iterator[None]:
         with (
             torch.random.fork_rng(devices=cuda_devices),
             torch.no_grad(),
+            # Both kinds: parts of a metric may run on the CPU while training uses a GPU.
             torch.autocast(kind, enabled=False),
             torch.autocast("cpu", enabled=False),
         ):

@@ -105,5 +105,6 @@ def _compute_f1(
     best_BM = cosines_BLM.amax(1).masked_fill(~y_mask_BM, 0)
     precision_B = best_BL.sum(1) / x_mask_BL.sum(1).clamp(min=1)
     recall_B = best_BM.sum(1) / y_mask_BM.sum(1).clamp(min=1)
+    # 0 / 0 where a text has no tokens; the next line replaces it.
     f1_B = 2 * precision_B * recall_B / (precision_B + recall_B)
     return torch.where(x_mask_BL.any(1) & y_mask_BM.any(1), f1_B, torch.zeros_like(f1_B))

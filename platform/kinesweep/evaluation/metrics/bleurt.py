@@ -82,6 +82,7 @@ class Bleurt(ClipMeanMetric):
         return scores
 
 
+# Only one is kept: BLEURT-20 has 579 million weights, 2.3 GB in float32.
 @lru_cache(maxsize=1)
 def _load_bleurt(model_name: str, device: str) -> tuple[Any, _PairEncoder]:
     """Load a BLEURT model and the function that encodes its inputs.
@@ -116,6 +117,7 @@ def _load_package_model(model_name: str, settings: Mapping[str, Any]) -> Any:
     """
     # The model type and the classes in these settings are those of the package.
     plain = {k: v for k, v in settings.items() if k not in ("model_type", "architectures")}
+    # transformers would create two outputs by default.
     plain = {"num_labels": 1, **plain}
     embedding_size = plain.pop("embedding_size", None)
     model_class: Any = BertForSequenceClassification
@@ -169,6 +171,7 @@ def _load_package_encoder(model_name: str, max_length: int) -> _PairEncoder:
 
 def _find_file(model_name: str, name: str) -> Path | None:
     """Return the path of a file of a checkpoint; None if the checkpoint does not have it."""
+    # No exceptions: a missing file only tells which tokenizer the checkpoint has.
     path = cached_file(
         model_name,
         name,
@@ -255,6 +258,7 @@ class SentencePiecePairEncoder:
         """Return the id of a special token, in the vocabulary or added by the settings."""
         token = settings.get(key) or default
         token = token["content"] if isinstance(token, Mapping) else token
+        # Added tokens come before those of the vocabulary, as in transformers.
         for token_id, added in (settings.get("added_tokens_decoder") or {}).items():
             if added["content"] == token:
                 return int(token_id)

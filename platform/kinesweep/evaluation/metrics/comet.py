@@ -7,7 +7,6 @@ can contain code: name only models that you trust.
 """
 
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import torch
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.config.recipe.metrics import CometConfig
 from kinesweep.core.errors import InputError
+from kinesweep.core.system.child_environment import build_child_environment
 from kinesweep.evaluation.metrics import comet_worker
 from kinesweep.evaluation.metrics.base import ClipMeanMetric, TextPair
 from kinesweep.evaluation.metrics.source_texts import check_source_texts
@@ -52,6 +52,7 @@ class Comet(ClipMeanMetric):
         self._config = config
         self._device = torch.device(device)
         self._sources = sources
+        # An assumption until the first scores: only the loaded model tells.
         self._reads_references = True
 
     def format_settings(self) -> str:
@@ -104,11 +105,8 @@ def _run_worker(request: Mapping[str, Any]) -> dict[str, Any]:
         ResourceError: If the environment cannot be created.
     """
     python = get_environment_python("comet", COMET_REQUIREMENTS, base=(), shares_packages=True)
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if name != "PYTHONPATH" and not name.startswith(_JOB_VARIABLES)
-    }
+    env = build_child_environment(_JOB_VARIABLES)
+    # Files instead of pipes, because the libraries print to standard output.
     with tempfile.TemporaryDirectory() as folder:
         request_path, answer_path = Path(folder) / "request.json", Path(folder) / "answer.json"
         request_path.write_text(json.dumps(request), encoding="utf-8")
@@ -117,6 +115,7 @@ def _run_worker(request: Mapping[str, Any]) -> dict[str, Any]:
         result = subprocess.run(
             command, env=env, cwd=folder, capture_output=True, text=True, check=False
         )
+        # The exit code does not tell: the worker also exits with 0 after it reported an error.
         if not answer_path.is_file():
             lines = result.stderr.strip().splitlines() or ["no output"]
             raise InputError(

@@ -88,6 +88,7 @@ def _load_module(config: EvaluateMetricConfig) -> Any:
         )
     import evaluate
 
+    # Its bars would be drawn over the progress of the evaluation.
     evaluate.disable_progress_bar()
     try:
         return evaluate.load(
@@ -204,6 +205,7 @@ class EvaluateCorpusMetric(ConfiguredMetric):
                 f" from the texts of every resample (at most {_MAX_RESAMPLED_CLIPS} clips); set"
                 " `level: segment` in its entry of `evaluation.extra_metrics`"
             )
+        # Hypotheses differ between models, so each model is a corpus of its own.
         if corpus not in self._corpora:
             self._corpora.append(corpus)
         number = np.full((num_clips, 1), float(self._corpora.index(corpus)))

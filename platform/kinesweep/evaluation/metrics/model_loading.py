@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import InputError, format_one_line
 from kinesweep.core.hf_logging import silence_transformers
 
 _LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError)
@@ -37,13 +37,14 @@ def explain_loading_errors(metric: str, model_name: str) -> Iterator[None]:
     except _LOADING_ERRORS as error:
         if isinstance(error, InputError):
             raise
-        # Messages of transformers span many lines; one line of 300 characters is enough.
-        reason = " ".join(str(error).split())[:300]
+        # Messages of transformers span many lines.
+        reason = format_one_line(error)
         raise InputError(
             f"`evaluation.{metric}` is `{model_name}`, which cannot be read: {reason}"
         ) from None
 
 
+# Two, for BERTScore and for a BLEURT checkpoint of a model type that transformers knows.
 @lru_cache(maxsize=2)
 def load_metric_model(
     model_class: Any, model_name: str, metric: str, device: str

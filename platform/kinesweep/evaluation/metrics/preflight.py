@@ -22,6 +22,7 @@ def check_metrics(evaluation: EvaluationConfig, store: Store, splits: Sequence[s
     Raises:
         InputError: If a metric's arguments or script cannot be used, or a clip has no source text.
     """
+    # Creating some metrics draws random numbers, and training starts afterwards.
     with isolate_scoring("cpu"):
         for metric in evaluation.extra_metrics:
             build_metric(metric.score_name, evaluation)

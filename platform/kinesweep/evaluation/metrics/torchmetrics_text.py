@@ -22,7 +22,7 @@ from torchmetrics.utilities import dim_zero_sum
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.config.recipe.metrics import TORCHMETRICS_TEXT, TorchmetricsConfig
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import InputError, format_one_line
 from kinesweep.core.hf_logging import silence_transformers
 from kinesweep.evaluation.metrics.base import (
     ConfiguredMetric,
@@ -61,6 +61,7 @@ class TorchmetricsMetric(ConfiguredMetric):
         self._facts = TORCHMETRICS_TEXT[config.name]
         self._metric = _create_metric(config).to(device)
         states = self._metric._defaults.items()
+        # States that data-parallel training would add up can be added over clips as well.
         self._is_additive = all(
             isinstance(default, torch.Tensor) and self._metric._reductions[name] is dim_zero_sum
             for name, default in states
@@ -103,6 +104,7 @@ class TorchmetricsMetric(ConfiguredMetric):
             assert isinstance(default, torch.Tensor)
             values = summed_statistics[start : start + default.numel()]
             start += default.numel()
+            # A copy, because the metric would otherwise share memory with the sum of the caller.
             state = torch.as_tensor(values.copy()).reshape(default.shape)
             setattr(metric, name, state.to(default.dtype).to(metric.device))
         # torchmetrics warns when a metric without updates is computed.
@@ -178,6 +180,7 @@ class TorchmetricsMetric(ConfiguredMetric):
     def _build_inputs(self, index: int, hypothesis: str, references: list[str]) -> tuple[Any, Any]:
         """Return `preds` and `target` of one clip as the metric takes them."""
         if self._config.name == "SQuAD":
+            # The metric requires positions of the answers, but does not use them.
             answers = {"text": references, "answer_start": [0] * len(references)}
             return (
                 [{"prediction_text": hypothesis, "id": str(index)}],
@@ -232,7 +235,7 @@ def _build_error(config: TorchmetricsConfig, error: Exception) -> InputError:
     """Return the error that explains why a metric cannot be computed."""
     if isinstance(error, InputError):
         return error
-    reason = " ".join(str(error).split())[:300]
+    reason = format_one_line(error)
     return InputError(
         f"`evaluation.extra_metrics`: torchmetrics' `{config.name}` cannot be computed with the"
         f" arguments {json.dumps(config.arguments)}: {reason}"

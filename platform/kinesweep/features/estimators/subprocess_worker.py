@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from kinesweep.core.errors import ClipError
+from kinesweep.core.system.child_environment import build_child_environment
 from kinesweep.features.estimators import EstimatorSpec, worker_main
 from kinesweep.features.estimators.virtualenv import get_environment_python
 
@@ -116,13 +117,8 @@ class EstimatorProcess:
                 spec.file,
                 spec.class_name,
             ]
-            # PYTHONPATH would bring our packages into the estimator's own environment, which has
-            # other versions.
-            env = {
-                name: value
-                for name, value in os.environ.items()
-                if not spec.requirements or name != "PYTHONPATH"
-            }
+            # Without requirements, the estimator runs in the environment of this process.
+            env = build_child_environment() if spec.requirements else dict(os.environ)
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

@@ -53,6 +53,7 @@ def _draw_word(word: str, size: int, font: str | None, font_size: int) -> NDArra
     loaded_font = _load_font(font, font_size)
     left, top, right, bottom = draw.textbbox((0, 0), word, font=loaded_font)
     while right - left > size and font_size > _MIN_FONT_SIZE:
+        # Widths of glyphs are rounded to pixels, so one step may not be enough.
         font_size = max(_MIN_FONT_SIZE, int(font_size * size / (right - left)))
         loaded_font = _load_font(font, font_size)
         left, top, right, bottom = draw.textbbox((0, 0), word, font=loaded_font)

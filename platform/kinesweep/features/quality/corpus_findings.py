@@ -81,6 +81,7 @@ def find_rate_findings(fps: float, has_whole_fps: bool) -> list[tuple[str, str]]
             f" {MAX_PLAUSIBLE_FPS:g}. State the right rate with `source.fps`, or correct the file"
         )
         return [("implausible_rate", text)]
+    # Versions of `.pose` before 0.2 store the rate as a 16-bit whole number.
     if has_whole_fps and fps in CUT_FPS:
         text = (
             f"has {fps:g} frames a second in a version of `.pose` that stores whole rates only; it"
@@ -164,6 +165,7 @@ def _find_short_spans(split: str, items: Sequence[ClipStatistics]) -> list[Corpu
         for clip, statistics in items
         if clip.span.unit == "ms" and clip.span.end is not None
     ]
+    # The median, because a few very short spans are common among correct ones.
     if len(lengths_s) < _MIN_SPANS or median(lengths_s) >= _MIN_MEDIAN_SPAN_S:
         return []
     text = (

@@ -46,6 +46,7 @@ def load_pretrained_tokenizer(
     Raises:
         InputError: If no tokenizer can be loaded.
     """
+    # Shared by targets and source texts: their ids must be assigned in the same order.
     tokenizer = read_tokenizer(name, revision)
     # Before tokens are added, which would otherwise get the ids of the language codes.
     _add_language_codes(tokenizer)

@@ -132,6 +132,8 @@ class PretrainedTokenizer:
     def encode(self, text: str) -> Sequence[int]:
         """Return the ids of the tokens of a text, without special tokens around it."""
         text = text.lower() if self._lowercase else text
+        # `verbose`: transformers would warn of texts that are too long for the model of the
+        # tokenizer.
         return list(self._tokenizer.encode(text, add_special_tokens=False, verbose=False))
 
 
@@ -153,7 +155,7 @@ def compute_tokenizer_fingerprint(config: SourceTokenizerConfig) -> str:
     Raises:
         InputError: If the files of a pretrained tokenizer do not exist or cannot be downloaded.
     """
-    # The content of the files counts, not where they lie.
+    # The content of its files identifies a tokenizer, not the place where they lie.
     settings = config.model_dump(mode="json", exclude={"path"})
     file_hashes = (
         [compute_file_sha256(path) for path in list_tokenizer_files(config)]

@@ -49,6 +49,7 @@ class BatchNorm(nn.Module):
         x_NC = x_NVC.flatten(0, -2)
         # A frozen layer does not update its statistics, even if the model is in training mode.
         updates_statistics = self.training and self.weight.requires_grad
+        # Also for a placeholder, because the other ranks wait for its sums.
         if (
             updates_statistics
             and dist.is_available()

@@ -71,6 +71,7 @@ def _encode_placeholder(
         for name, x in placeholders.items()
     }
     with _ignore_in_statistics(encoder):
+        # Batch norms would otherwise count a frame of zeros that no clip has.
         x_1NE, mask_1N = encode(placeholders, masks)
     return (
         x_1NE.expand(num_clips, -1, -1),

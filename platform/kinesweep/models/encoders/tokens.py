@@ -28,6 +28,7 @@ class TokensEncoder(nn.Module):
 
     def __init__(self, config: TokensEncoderConfig, width: int, out: int) -> None:
         super().__init__()
+        # The table of the backbone is not a submodule here, or its weights would be saved twice.
         self.shares_embeddings = config.embeddings == "backbone"
         # A table that is never read would be saved with the model and counted as its weights.
         self.embedding = None if self.shares_embeddings else nn.Embedding(width, out)

@@ -187,6 +187,7 @@ class VisionTower(nn.Module):
             )
             for first in range(0, len(windows_WF), chunk_size)
         ]
+        # A batch may have no frame of the stream, and `cat` needs at least one tensor.
         empty = torch.zeros(0, self.network.width, device=frames_NHWC.device)
         return torch.cat([empty, *(x_WKD.flatten(0, 1) for x_WKD in chunks)]), indices_M
 
@@ -206,6 +207,7 @@ class VisionTower(nn.Module):
             return self.network(frames_NHWC[windows_WF], num_real_frames_W)
 
         if self.config.gradient_checkpointing and torch.is_grad_enabled():
+            # The reentrant variant needs an input with a gradient, which bytes do not have.
             return checkpoint(encode, use_reentrant=False)
         return encode()
 
@@ -222,6 +224,7 @@ class VisionTower(nn.Module):
         targets_M = torch.from_numpy(plan.targets_M).to(device)
         joined = x_MD.new_zeros(num_places, x_MD.shape[1]).index_add(0, targets_M, x_MD)
         if self.config.windows.overlap == "average":
+            # Padding has no time steps; 1 avoids a division by zero.
             counts = np.maximum(1, np.bincount(plan.targets_M, minlength=num_places))
             joined = joined / torch.from_numpy(counts).to(device, joined.dtype)[:, None]
         return joined.unflatten(0, (len(plan.lengths_B), plan.num_vectors))

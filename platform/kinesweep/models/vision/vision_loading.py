@@ -53,6 +53,7 @@ def create_vision_network(config: AnyVision, frame_size: int) -> nn.Module:
         InputError: If the pretrained model cannot be used, or does not read frames of this size.
         CheckpointError: If its weights do not fit, or have changed since the run was created.
     """
+    # Compared before loading: changed weights may not fit, with an error that hides the cause.
     digest = compute_pretrained_digest(config.pretrained)
     if config.sha256 is not None and digest is not None and digest != config.sha256:
         raise CheckpointError(
@@ -92,6 +93,7 @@ def describe_vision_network(network: Any, config: AnyVision) -> dict[str, Any]:
     if isinstance(network, SignHieraNetwork):
         return {**entry, "geometry": dataclasses.asdict(network.model.geometry)}
     values = network.model.config.to_dict()
+    # Facts about the origin, which would make descriptions of equal models differ.
     for key in ("_name_or_path", "architectures", "dtype", "transformers_version"):
         values.pop(key, None)
     return {
@@ -249,6 +251,7 @@ def _rename_keys() -> Iterator[None]:
         yield
     except (InputError, CheckpointError) as error:
         text = str(error)
+        # The longer prefix first, because the shorter one is part of it.
         for extraction_key in ("features.encoder.", "features."):
             for key in ("pretrained", "pool", "windows"):
                 text = text.replace(f"`{extraction_key}{key}", f"`model.vision.{key}")

@@ -37,6 +37,7 @@ def build_geometry(values: Mapping[str, Any]) -> HieraGeometry:
         plain["stage_depths"] = tuple(plain["stage_depths"])
     try:
         geometry = HieraGeometry(**plain)
+        # Finds sizes that do not fit together without allocating memory.
         with torch.device("meta"):
             SignHiera(geometry)
     except (AssertionError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:

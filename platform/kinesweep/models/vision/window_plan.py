@@ -88,6 +88,7 @@ class WindowPlanner:
             num_padded_frames: Number of frames with padding, T.
         """
         vectors_B = np.array([self.count_vectors(length) for length in lengths], np.intp)
+        # Encoders cannot process an empty time axis.
         num_vectors = max(1, int(vectors_B.max(initial=0)))
         frames, num_real, sources, targets = [], [], [], []
         num_windows = 0
@@ -125,6 +126,7 @@ class WindowPlanner:
         firsts = np.stack([step.min(axis=1) for step in frames_WKf], axis=1).ravel()
         lasts = np.stack([step.max(axis=1) for step in frames_WKf], axis=1).ravel()
         sources, places = self.stitcher.build_index(len(frames_WF), int(real_W[-1]))
+        # The neutral elements of minimum and maximum.
         spans = [(num_frames, 0)] * (int(places[-1]) + 1)
         for source, place in zip(sources, places, strict=True):
             first, end = spans[place]

@@ -41,10 +41,12 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             with Image.open(path) as image:
                 check_decoded_size(f"`{path}`", image.width * image.height * _NUM_COLORS)
                 image_HW3 = _convert_to_rgb(ImageOps.exif_transpose(image))
+    # Of `check_decoded_size`; the last branch would replace its reason.
     except ClipError:
         raise
     except FileNotFoundError:
         raise ClipError(f"`{path}` does not exist", "missing_file") from None
+    # Pillow itself refuses images of more than twice the size that it warns of.
     except Image.DecompressionBombError as error:
         raise ClipError(f"`{path}`: {error}", "too_large") from None
     except Exception as error:  # damaged bytes raise many kinds of exceptions in Pillow

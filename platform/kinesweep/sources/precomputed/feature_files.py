@@ -35,6 +35,7 @@ def read_feature_file(
             file.
     """
     stored = _read_stored_array(path)
+    # Whole numbers are indices or pixels, for which means and deviations say nothing.
     if stored.dtype.kind != "f":
         raise ClipError(f"`{path}` holds {stored.dtype}, not floating point numbers", "wrong_dtype")
     if stored.ndim < 2 or time_axis >= stored.ndim:

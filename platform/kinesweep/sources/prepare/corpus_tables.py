@@ -117,6 +117,7 @@ def _drop_unusable(part: SplitAnnotations) -> SplitAnnotations:
         if not annotation.missing_part and not annotation.text.strip():
             dropped.append(DroppedRow(annotation.row, "empty_text"))
             continue
+        # The first row with an id is kept; the others are compared with it.
         first = kept.setdefault(annotation.id, annotation)
         if first is annotation:
             continue
@@ -135,7 +136,8 @@ def _locate_clips(
 ) -> tuple[dict[str, list[str]], list[_MissingClip]]:
     """Look up the pose file of each clip, and separate clips with one from those without.
 
-    Clips whose times are no span of their file are added to the dropped rows of their split.
+    Clips whose times are not a valid span of their file are added to the dropped rows of their
+    split.
 
     Args:
         annotations_by_split: Annotations by split.

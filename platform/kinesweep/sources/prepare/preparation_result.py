@@ -75,5 +75,6 @@ class PreparationResult:
 
 def format_counts(counts: Mapping[str, int]) -> str:
     """Format counts by reason, the largest first: `12 music, 3 empty`."""
+    # Equal counts are ordered by name, so that repeated calls print the same line.
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {reason}" for reason, count in ordered)

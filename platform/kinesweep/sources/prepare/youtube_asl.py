@@ -52,6 +52,7 @@ def read_youtube_asl(folder: Path, split: str, languages: Sequence[str] = ()) ->
         return SplitAnnotations()
     videos, repeated = read_video_ids(path)
     reader = _CaptionReader(languages, SplitAnnotations(dropped=list(repeated)))
+    # One walk over the folder instead of a search for each of the 11,000 videos.
     files_by_video = _find_caption_files(folder)
     for video in videos:
         reader.add_video(video, files_by_video.pop(video, []))
@@ -110,6 +111,7 @@ class _CaptionReader:
                     f"{file.path.name}: states no language and was taken as English, but its text"
                     f" is in another script; name it `{video}.LANGUAGE{file.path.suffix}`"
                 )
+            # Ids of a single language stay as they were before several could be read.
             suffix = f"-{file.language}" if self._languages == (ALL_LANGUAGES,) else ""
             for caption in captions:
                 clip_id = f"{video}{suffix}-{order:04d}"

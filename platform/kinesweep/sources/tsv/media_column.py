@@ -60,12 +60,14 @@ class MediaColumn:
         ]
         id_media = {}
         for row in table.rows:
+            # A row without another medium takes its id from this column.
             named = [row.fields[position].strip() for position in signals]
             media = next(filter(None, reversed(named)), "") or row.fields[index].strip()
             id_media[f"{table.name}:{row.line_number}"] = media
         header = list(table.header)
         header[index] = "signal"
         for position in signals:
+            # Renamed, because two columns with the meaning `signal` are an error of the table.
             header[position] = f"({header[position]})"
         used = tuple(row for row in table.rows if row.fields[index].strip())
         empty = tuple(row for row in table.rows if not row.fields[index].strip())

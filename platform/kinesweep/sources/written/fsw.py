@@ -23,9 +23,11 @@ _SIGN = re.compile(
     rf"|(?P<bare>(?:{_SYMBOL}{_POSITION})+)(?:-[\w,.#()\[\]-]*)?",
     re.ASCII,
 )
+# Coordinates of the grammar, with the center at 500.
 _MIN_POSITION, _MAX_POSITION = 250, 749
 _DEFAULT_BOX = ("M", (500, 500))
 _SPECIAL_TOKENS = ("[UNK]", "[PAD]", "[CLS]", "[SEP]")
+# The International SignWriting Alphabet 2010 has 652 base symbols, S100 to S38b.
 _LAST_BASE_SYMBOL = 0x38B
 _MAX_SHOWN_CHARACTERS = 40
 
@@ -72,8 +74,8 @@ def parse_fsw(text: str) -> list[FswSign]:
         if match is None:
             shown = text[position : position + _MAX_SHOWN_CHARACTERS]
             raise ClipError(
-                f"`{shown}` at character {position + 1} is no sign in Formal SignWriting; a sign is"
-                " for example `M518x529S14c20481x471S27106503x489`",
+                f"`{shown}` at character {position + 1} is not a sign in Formal SignWriting; a sign"
+                " is for example `M518x529S14c20481x471S27106503x489`",
                 "invalid_fsw",
             )
         signs.append(_build_sign(match))

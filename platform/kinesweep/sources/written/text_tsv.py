@@ -48,7 +48,7 @@ class TextTsvSource(MediaTsvSource):
         return digests
 
     def resolve_media_path(self, clip: Clip) -> Path:
-        """Raise an error, because the input of a clip is no file.
+        """Raise an error, because a clip has no file.
 
         Raises:
             ClipError: With reason `not_a_file`.

@@ -122,18 +122,12 @@ def join_clips(parts: Sequence[JoinPart]) -> ClipJoin:
         StoreError: If a clip is in different splits of two parts.
     """
     listed_parts = [part.listed for part in parts]
-    corpus = list_corpus(listed_parts)
-    known_ids = {clip.id for clip in corpus} | {
-        row.clip_id for part in parts if part.defines_corpus for row in part.dropped_rows
-    }
-    dropped_rows = merge_dropped_rows(
-        [(part.stream, part.dropped_rows) for part in parts], known_ids
-    )
-    dropped_rows += find_missing_streams(listed_parts, {row.clip_id for row in dropped_rows})
+    known_ids, dropped_rows = find_dropped_rows(listed_parts, [part.dropped_rows for part in parts])
     dropped_ids = {row.clip_id for row in dropped_rows}
     splits = {split for part in parts for split in part.store.splits}
+    # A split without clips stays, so that it is reported as empty.
     joined: dict[str, list[JoinedClip]] = {split: [] for split in SPLITS if split in splits}
-    for clip in corpus:
+    for clip in list_corpus(listed_parts):
         if clip.id in dropped_ids:
             continue
         records = {
@@ -143,6 +137,32 @@ def join_clips(parts: Sequence[JoinPart]) -> ClipJoin:
         joined[clip.split].append(JoinedClip(clip, records))
     ignored = {part.stream: len(part.records.keys() - known_ids) for part in parts}
     return ClipJoin(joined, dropped_rows, {name: count for name, count in ignored.items() if count})
+
+
+def find_dropped_rows(
+    parts: Sequence[ListedPart], rows_by_part: Sequence[Sequence[InvalidRow]]
+) -> tuple[set[str], list[InvalidRow]]:
+    """Find the rows of the corpus that joining the parts drops.
+
+    Args:
+        parts: All parts.
+        rows_by_part: Rows that each part lost, in the order of the parts.
+
+    Returns:
+        Ids of all clips of the corpus, and one row for each clip that is dropped.
+    """
+    # Dropped clips belong to the corpus too; otherwise they would count as further clips.
+    known_ids = {clip.id for clip in list_corpus(parts)} | {
+        row.clip_id
+        for part, rows in zip(parts, rows_by_part, strict=True)
+        if part.defines_corpus
+        for row in rows
+    }
+    streams = [part.stream for part in parts]
+    dropped_rows = _merge_dropped_rows(list(zip(streams, rows_by_part, strict=True)), known_ids)
+    # After the merge, so that a clip that a part lost does not count as missing there as well.
+    dropped_rows += _find_missing_streams(parts, {row.clip_id for row in dropped_rows})
+    return known_ids, dropped_rows
 
 
 def list_corpus(parts: Sequence[ListedPart]) -> list[Clip]:
@@ -161,7 +181,7 @@ def list_corpus(parts: Sequence[ListedPart]) -> list[Clip]:
     return list(clips.values())
 
 
-def find_missing_streams(
+def _find_missing_streams(
     parts: Sequence[ListedPart], dropped_ids: Collection[str]
 ) -> list[InvalidRow]:
     """Find the clips of the corpus that lack a stream that they should have.
@@ -190,7 +210,7 @@ def find_missing_streams(
     return rows
 
 
-def merge_dropped_rows(
+def _merge_dropped_rows(
     rows_by_part: Sequence[tuple[str, Sequence[InvalidRow]]], known_ids: Collection[str]
 ) -> list[InvalidRow]:
     """Merge the rows that the parts lost: a row of several parts counts once.

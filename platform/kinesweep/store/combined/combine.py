@@ -68,23 +68,29 @@ def combine_part_stores(
     join = join_clips(parts)
     if on_join is not None:
         on_join(join)
-    _check_limits(join, recipe)
+    # After the callback, which reports the dropped rows even if there are too many.
+    _check_limits(join, recipe.required_splits, recipe.store.max_dropped_share)
     selected = [part for name in features.streams for part in parts if part.stream == name]
     store = _find_equal_part(join, selected) or _build_combined_store(join, selected)
     store.extraction = _sum_extraction_counts(parts, join)
     return store
 
 
-def _check_limits(join: ClipJoin, recipe: Recipe) -> None:
-    """Check the limits of a recipe's store with the rows that the join dropped.
+def _check_limits(join: ClipJoin, required_splits: Sequence[str], max_share: float) -> None:
+    """Check the limits of a combined store with the rows that the join dropped.
+
+    Args:
+        join: Joined clips and dropped rows.
+        required_splits: Splits of which no clip may be dropped.
+        max_share: Largest allowed share of dropped rows, from 0 to 1.
 
     Raises:
         StoreError: If too many clips are dropped, or a split is incomplete or empty.
     """
     counts = {split: len(clips) for split, clips in join.clips.items()}
     num_rows = sum(counts.values()) + len(join.dropped_rows)
-    check_required_splits(join.dropped_rows, recipe.required_splits)
-    check_dropped_share(join.dropped_rows, num_rows, recipe.store.max_dropped_share)
+    check_required_splits(join.dropped_rows, required_splits)
+    check_dropped_share(join.dropped_rows, num_rows, max_share)
     check_splits_not_empty(counts, join.dropped_rows)
 
 
@@ -102,6 +108,7 @@ def _find_equal_part(join: ClipJoin, selected: Sequence[JoinPart]) -> Store | No
         part_clips = [record.clip for record in part.store.get_records(split)]
         if [_strip_location(item.clip) for item in clips] != list(map(_strip_location, part_clips)):
             return None
+    # Opened again, because the counts of the whole join are set on the result.
     return open_store(part.store.folder)
 
 
@@ -144,6 +151,7 @@ def _build_combined_store(join: ClipJoin, selected: Sequence[JoinPart]) -> Store
     tree = _build_fingerprint_parts(join, records, streams)
     fingerprint = compute_fingerprint(tree)
     root = selected[0].store.folder.parent
+    # 16 digits, as in the names of other stores.
     folder = root / fingerprint[:16]
     if not folder.is_dir():
         with create_staging_dir(root) as staging_dir:
@@ -199,6 +207,7 @@ def _build_fingerprint_parts(
     """
     return {
         "format": STORE_FORMAT,
+        # In the order of the selection, which is that of the fusion.
         "combined": list(streams),
         "splits": [
             [

@@ -32,6 +32,7 @@ def build_combined_manifest(
         PartReference(
             part.stream,
             part.stored_stream,
+            # Relative, so that the folder of all stores can be moved.
             f"../{part.store.folder.name}",
             part.store.fingerprint,
         )
@@ -76,6 +77,7 @@ def _build_stream_schema(
         StoreError: If the parts have other widths, points or types.
     """
     schemas = [
+        # Rates may differ between corpora; they follow from the joined clips below.
         replace(part.store.schema.streams[part.stored_stream], rate_hz=None, rates_hz=())
         for part in parts
     ]

@@ -144,13 +144,13 @@ class CorpusScan:
         return self.fingerprint[:16]
 
 
-def _choose_dtype(features: FeaturesConfig, dtype: str) -> str:
-    """Return the stored dtype of features: `dtype`, except for pixels and token ids."""
-    # Part of the clips' keys: a setting that changes nothing must not compute them again.
+def _choose_dtype(features: FeaturesConfig, store_dtype: str) -> str:
+    """Return the stored dtype of features: `store.dtype`, except for pixels and token ids."""
+    # float16 represents integers exactly only up to 2,048; vocabularies are larger.
     if features.kind == "text":
         return "int32"
     is_pixels = isinstance(features, ImagesFeaturesConfig) and features.encoder is None
-    return "uint8" if is_pixels or features.kind == "frames" else dtype
+    return "uint8" if is_pixels or features.kind == "frames" else store_dtype
 
 
 def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:

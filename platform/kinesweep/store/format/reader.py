@@ -272,6 +272,7 @@ def _open_parts(folder: Path, manifest: dict[str, Any]) -> StoreParts | None:
     """
     parts = []
     for reference in parse_part_references(manifest):
+        # Opened with the combined store, so that a missing part is found before training.
         store = open_store(folder / reference.folder)
         check_part(folder, reference, store)
         parts.append(StorePart(reference, store))

@@ -95,6 +95,7 @@ class _FramesFile:
     def write(self, features: Mapping[str, NDArray[Any]]) -> None:
         """Write the features of a clip, stream → (T, D), as one record batch."""
         columns = {
+            # 64-bit offsets, because a clip may have more than 2³¹ values: 8 minutes of 224 pixels.
             name: pa.LargeListArray.from_arrays(
                 pa.array(np.array([0, x_TD.size], np.int64)), pa.array(x_TD.reshape(-1))
             )
@@ -102,6 +103,7 @@ class _FramesFile:
         }
         batch = pa.RecordBatch.from_pydict(columns)
         if self._file is None:
+            # Written through the sink, so that hashing needs no second pass over gigabytes.
             self._file = pa.ipc.new_file(pa.PythonFile(self._sink, "w"), batch.schema)
         self._file.write_batch(batch)
 

@@ -131,6 +131,7 @@ class StoreParts:
 
     def _find_record(self, part: StorePart, record: ClipRecord) -> ClipRecord | None:
         """Return the record of a clip in a part; None if another part, or none, has its stream."""
+        # The clip of another corpus may have the same id in this store, but without the stream.
         if part.reference.stream not in record.lengths:
             return None
         return part.records_by_id.get(record.clip.id)

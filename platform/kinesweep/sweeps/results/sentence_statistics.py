@@ -93,6 +93,7 @@ def compute_run_statistics(
     predictions = read_predictions(predictions_path)
     hypotheses = {p.clip_id: p.hypothesis for p in predictions}
     clip_scores = read_clip_scores(predictions_path, metric.metric)
+    # Scores of other clips would belong to predictions that were replaced.
     if clip_scores is not None and set(clip_scores) == set(hypotheses):
         return build_mean_statistics(clip_scores), sorted(hypotheses)
     references = {p.clip_id: p.references for p in predictions}

@@ -121,7 +121,7 @@ class SearchPolicy:
         """
         trial, step = self._running[key], evaluation["step"]
         pruner = self.space.pruner
-        # Pruners minimize, so scores of which more is better are negated.
+        # Pruners minimize, so scores for which higher is better are negated.
         loss = -pruner.direction_sign * evaluation[pruner.metric]
         # Stopped without an event: the journal refuses numbers that are not finite.
         if not math.isfinite(loss):

@@ -24,7 +24,10 @@ def find_metric_problems(space: SearchSpace, evaluation: EvaluationConfig) -> li
     problems: list[tuple[str, str]] = []
     for objective in space.objectives:
         if objective.name in TOKEN_METRICS:
-            text = f"`{objective.name}` is no score of texts, by which models are ranked"
+            text = (
+                f"`{objective.name}` is not a score of texts, so models cannot be ranked by it; use"
+                " a metric of `evaluation`"
+            )
             problems.append(("metric.name", text))
         elif not objective.is_cost and (
             reason := evaluation.explain_missing_metric(objective.name)

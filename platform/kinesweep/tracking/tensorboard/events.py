@@ -71,11 +71,13 @@ class EventWriter:
             record: First record other than parameters and tags.
         """
         params: dict[str, str] = {}
+        # Many parameters come in several records, because MLflow limits those of one request.
         for each in earlier:
             params |= each.value if each.kind == "params" else {}
         start = plugin_data_pb2.SessionStartInfo(start_time_secs=record.time_ms / 1000)
         for name, text in params.items():
             value = parse_param_value(text)
+            # Before the numbers, because `bool` is a subclass of `int`.
             if isinstance(value, bool):
                 start.hparams[name].bool_value = value
             elif isinstance(value, int | float):
@@ -122,6 +124,7 @@ class EventWriter:
         """Write the final status of the run as a text and for the HParams page."""
         status = record.value["status"]
         values = [_make_text("status", status)]
+        # The run of a sweep has no session start, so it gets no end either.
         if self.is_started and status in _SESSION_STATUSES:
             end = plugin_data_pb2.SessionEndInfo(
                 status=_SESSION_STATUSES[status], end_time_secs=record.time_ms / 1000
@@ -135,6 +138,7 @@ class EventWriter:
         time_s = record.time_ms / 1000
         if self._is_empty:
             self._is_empty = False
+            # The first event of every file that TensorBoard writes itself: version 2 of the format.
             self._append(Event(wall_time=time_s, file_version="brain.Event:2"))
             if self._header.get("swept_params"):
                 experiment = _make_experiment(self._header, time_s)
@@ -185,6 +189,7 @@ def _make_text(tag: str, text: str) -> Summary.Value:
     content = TextPluginData(version=0).SerializeToString()
     plugin_data = SummaryMetadata.PluginData(plugin_name="text", content=content)
     return Summary.Value(
+        # The suffix that `torch.utils.tensorboard` gives to the tags of texts.
         tag=f"{tag}/text_summary",
         metadata=SummaryMetadata(plugin_data=plugin_data),
         tensor=TensorProto(dtype=DT_STRING, string_val=[text.encode()]),

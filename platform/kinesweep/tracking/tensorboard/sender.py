@@ -94,6 +94,7 @@ class TensorBoardSender:
                 ]
                 self._writer.write_session_start(earlier, record)
             self._writer.write_record(record)
+        # Stored after the flush, so that the length never exceeds what is in the file.
         state = {_SIZE_KEY: self._writer.flush(), "started": self._writer.is_started}
         self._queue.acknowledge(records[-1], TENSORBOARD_CONSUMER, state)
 
@@ -114,6 +115,7 @@ class TensorBoardSender:
             _log.warning(
                 "%s lacks the points that were recorded before TensorBoard was chosen", self.target
             )
+        # The mode creates a missing file and keeps the contents of an existing one.
         with self._path.open("ab") as file:
             file.truncate(state.get(_SIZE_KEY, 0))
         return bool(state.get("started"))

@@ -29,6 +29,7 @@ def make_project_name(experiment: str) -> str:
     name = re.sub(r"[/\\#?%:]", "-", experiment).strip() or "kinesweep"
     if len(name) <= _MAX_PROJECT:
         return name
+    # 12 digits of the hash and a dash; without the hash, two long names could become equal.
     return f"{name[: _MAX_PROJECT - 13]}-{compute_fingerprint(experiment)[:12]}"
 
 
@@ -75,6 +76,7 @@ def make_init_arguments(
         "tags": make_run_tags(tags),
         "dir": str(folder),
         "mode": mode,
+        # Continues the run if W&B has it and creates it otherwise.
         "resume": "allow",
     }
 

@@ -81,6 +81,7 @@ class WandbSender:
             if self.get_pending_records():
                 if self._run is None:
                     self._open_run()
+                # Asked again, because opening the run makes earlier records pending.
                 for record in self.get_pending_records():
                     self._send_record(record)
                     # Not acknowledged: W&B has them for certain only when the run is closed.
@@ -100,6 +101,7 @@ class WandbSender:
         """Close the run in W&B, wait for its upload and confirm the records in the queue."""
         if self._run is None:
             return
+        # Forgotten first: after a failure below, the next call opens the run again.
         run, self._run = self._run, None
         try:
             num_rows = close_wandb_run(run, exit_code=int(status == "failed"))
@@ -144,6 +146,7 @@ class WandbSender:
         for folder in sorted((self._folder / "wandb").glob("offline-run-*")):
             logs = list(folder.glob("*.wandb"))
             if list(folder.glob("*.wandb.synced")):
+                # Rows are numbered over the whole run, so the folder with the highest number tells.
                 num_rows = max([num_rows, *map(count_rows, logs)])
             else:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -157,6 +160,7 @@ class WandbSender:
         elif record.kind == "params":
             self._update_config({key: parse_param_value(text) for key, text in value.items()})
         elif record.kind == "tags":
+            # An assignment replaces all tags, so those of earlier records are included.
             self._run.tags = make_run_tags(self._queue.tags)
             self._update_config({f"tags.{key}": text for key, text in value.items()})
         elif record.kind == "artifact":

@@ -39,6 +39,7 @@ def _read_records(content: bytes) -> Iterator[bytes]:
     """Yield the contents of the complete records of a log."""
     position, parts = _FILE_HEADER_BYTES, b""
     while position + _RECORD_HEADER.size <= len(content):
+        # Blocks count from the start of the file, whose own header is part of the first one.
         block_rest = _BLOCK_BYTES - position % _BLOCK_BYTES
         if block_rest < _RECORD_HEADER.size:
             # The rest of a block is filled with zeros if no header fits into it.
@@ -47,6 +48,7 @@ def _read_records(content: bytes) -> Iterator[bytes]:
         _, num_bytes, kind = _RECORD_HEADER.unpack_from(content, position)
         position += _RECORD_HEADER.size
         part = content[position : position + num_bytes]
+        # LevelDB reserves type 0 for space that is allocated but not written yet.
         if kind == 0 or len(part) < num_bytes:
             return
         position += num_bytes

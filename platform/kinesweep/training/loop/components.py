@@ -37,7 +37,8 @@ from kinesweep.store.inspect.statistics import compute_frame_statistics
 from kinesweep.training.distributed.fsdp import ShardedTrainer
 from kinesweep.training.loop.initial_weights import load_initial_tokenizer, load_initial_weights
 from kinesweep.training.loop.reference_checks import check_reference_lengths
-from kinesweep.training.loop.trainer import RunCallbacks, TranslatorTrainer
+from kinesweep.training.loop.run_callbacks import RunCallbacks
+from kinesweep.training.loop.trainer import TranslatorTrainer
 from kinesweep.training.loop.trainer_arguments import build_training_arguments
 from kinesweep.training.reproducibility.determinism import configure_process
 from kinesweep.training.run_records.metrics import MetricsRecorder
@@ -85,12 +86,15 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
             step.
         ResourceError: If a GPU is requested but none is available, or for fp16 without a GPU.
     """
+    # First, because it sets the seeds from which the weights below are drawn.
     device = configure_process(recipe.training, recipe.resources)
     training = resolve_training(recipe, store, get_rank_and_world_size()[1])
     model_config, batch_config = recipe.effective_model, recipe.effective_batch
     tokenizer = _build_run_tokenizer(model_config, recipe.prompt, batch_config, store)
     vocabularies = store.schema.vocabularies
     check_shared_vocabularies(model_config, vocabularies, tokenizer.compute_tokens_sha256)
+    # Statistics read the whole training split, so they are computed only if an encoder uses them.
+    # Frames have none.
     needs_statistics = any(
         model_config.get_encoder_config(name).standardize
         for name in store.schema.widths
@@ -219,6 +223,7 @@ def build_score_function(
         prompt_settings=prompt_settings,
     )
 
+    # Read once: a table of source texts may be large.
     sources = eval_set.get_source_texts()
 
     def compute_scores(model: Translator) -> dict[str, float]:

@@ -121,6 +121,7 @@ def _estimate_vision_bytes(model: Translator, num_frames: int, is_training: bool
         return 0
     tubelet_size = getattr(config, "tubelet_size", 1)
     frames_per_patch = tubelet_size if isinstance(tubelet_size, int) else tubelet_size[0]
+    # A video model merges the frames of a tubelet into one patch.
     num_patches = (vision.network.size // patch_size) ** 2 * num_frames // frames_per_patch
     return num_patches * sizes[0] * sizes[1] * _KEPT_WIDTHS
 

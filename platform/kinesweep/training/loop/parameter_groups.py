@@ -28,6 +28,7 @@ def split_vision_groups(optimizer: Optimizer, model: Translator) -> None:
     for group in list(optimizer.param_groups):
         moved = [parameter for parameter in group["params"] if id(parameter) in vision_ids]
         others = [parameter for parameter in group["params"] if id(parameter) not in vision_ids]
+        # A group of the vision model alone only needs another rate.
         if moved and others:
             group["params"] = others
             optimizer.add_param_group({**group, "params": moved})

@@ -90,6 +90,7 @@ def check_batches_fit_memory(
     """
     limit_bytes = _get_device_memory_bytes(model.device)
     value_bytes = 4 if training.precision == "fp32" else 2
+    # Several batches: the one with most frames and the one with the longest clip may differ.
     for records in train_dataset.find_largest_batches():
         memory = estimate_batch_memory(
             model,
@@ -106,6 +107,7 @@ def check_batches_fit_memory(
         if not kept_records:
             continue
         longest = max(kept_records, key=lambda record: count_clip_frames(record, batch_config))
+        # The worst case: a batch filled with clips as long as the longest one.
         num_clips = max(1, max_eval_frames // max(1, count_clip_frames(longest, batch_config)))
         records = (longest,) * min(num_clips, len(kept_records))
         memory = estimate_batch_memory(

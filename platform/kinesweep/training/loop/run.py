@@ -39,8 +39,8 @@ from kinesweep.training.loop.finalization import (
 )
 from kinesweep.training.loop.length_checks import check_clips_fit_model, iter_tokenized_clips
 from kinesweep.training.loop.resource_checks import check_batches_fit_memory, check_disk_space
+from kinesweep.training.loop.run_callbacks import ReportCallback, RunCallbacks
 from kinesweep.training.loop.text_checks import check_texts
-from kinesweep.training.loop.trainer import ReportCallback, RunCallbacks
 from kinesweep.training.reproducibility.determinism import seed_dropout
 from kinesweep.training.reproducibility.step_trace import write_start_trace
 from kinesweep.training.run_records.metrics import MetricsRecorder, MetricsWriter

@@ -8,15 +8,11 @@ and the logging of metrics. LOG.md has measurements of the overhead compared wit
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    PrinterCallback,
-    Seq2SeqTrainer,
-    Seq2SeqTrainingArguments,
-)
+from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 from kinesweep.checkpoints.checkpoints import (
     create_checkpoint_folder,
@@ -37,29 +33,13 @@ from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models.checkpoint_io import load_checkpoint_weights
 from kinesweep.models.translator import Translator
 from kinesweep.training.loop.parameter_groups import split_vision_groups
+from kinesweep.training.loop.run_callbacks import RunCallbacks, StopCallback
 from kinesweep.training.loop.step_data_loader import StepDataLoader
-from kinesweep.training.loop.stop_callback import StopCallback
 from kinesweep.training.run_records.metrics import MetricsRecorder
 from kinesweep.training.run_records.throughput import ThroughputSnapshot, compute_throughput
 
-ReportCallback = Callable[[dict[str, float]], bool]
-"""Function that receives the metrics of an evaluation; True continues training, False stops it."""
 # Steps between two stop checks in distributed training, where the ranks must agree on the answer.
 _STOP_CHECK_INTERVAL = 8
-
-
-@dataclass(frozen=True)
-class RunCallbacks:
-    """The callbacks through which the caller receives evaluations and can stop a run.
-
-    Attributes:
-        report: Called with the metrics of each evaluation, on every rank. Its result on rank 0
-            decides: True continues training, False stops the run.
-        should_stop: Called between steps, on rank 0 only; True stops the run.
-    """
-
-    report: ReportCallback
-    should_stop: Callable[[], bool]
 
 
 class TranslatorTrainer(Seq2SeqTrainer):

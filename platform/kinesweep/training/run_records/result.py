@@ -105,6 +105,7 @@ class RunResult:
 
         They inflate the scores, because no translation is available in real use.
         """
+        # Test may have been scored with a context that validation did not have.
         signatures = (*self.signatures.values(), *self.test_signatures.values())
         return any(GOLD_CONTEXT in signature for signature in signatures)
 

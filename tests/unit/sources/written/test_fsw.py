@@ -34,8 +34,8 @@ def test_a_style_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("hello", "`hello` at character 1 is no sign"),
-        (f"{SIGNS[0]} M518x52", "`M518x52` at character 36 is no sign"),
+        ("hello", "`hello` at character 1 is not a sign"),
+        (f"{SIGNS[0]} M518x52", "`M518x52` at character 36 is not a sign"),
         (f"{SIGNS[0]}S14c2", "`S14c2` at character 35"),
         ("M518x529", "no SignWriting symbol"),
         ("", "no SignWriting symbol"),
@@ -43,7 +43,7 @@ def test_a_style_is_left_out() -> None:
         ("M518x529S14c20481x249", "positions are 250 to 749"),
         ("M518x529S38c00481x471", "there is no symbol `S38c00`"),
         ("M518x529S14c60481x471", "at character 9"),
-        ("M٥18x529S14c20481x471", "is no sign"),
+        ("M٥18x529S14c20481x471", "is not a sign"),
     ],
 )
 def test_anything_else_is_an_error_that_shows_it(text: str, shown: str) -> None:

@@ -61,6 +61,7 @@ class FeaturePartConfig(StrictConfig):
     @property
     def features(self) -> FeaturesConfig:
         """Return the features of the part as those of a recipe that has no others."""
+        # A class of parts has exactly one class of features among its bases.
         features_class = next(base for base in type(self).__mro__ if base in _FEATURES_CLASSES)
         # The values come from a validated part, so they are not validated again.
         return features_class.model_construct(  # type: ignore[attr-defined]
@@ -80,6 +81,7 @@ class FeaturePartConfig(StrictConfig):
         streams = getattr(self, "streams", None)
         if streams is not None and len(streams) != 1:
             raise ValueError("`streams` must name one stream; write a part for each")
+        # The join reads one stream from the store of a part.
         if getattr(self, "reference", None) is not None:
             raise ValueError(
                 "`reference` gives a second stream, but a part has only one; compare motions in a"

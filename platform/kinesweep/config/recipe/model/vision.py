@@ -191,6 +191,7 @@ def normalize_hashed_vision(model: dict[str, Any]) -> None:
     vision = model.get("vision")
     if vision is None:
         model.pop("vision", None)
+    # Two frozen models that differ only in these compute the same vectors.
     elif vision["freeze"]:
         for key in _TRAINING_SETTINGS:
             del vision[key]

@@ -145,6 +145,8 @@ def _derive_corpus(
     if part.column is not None:
         for kind in target_kinds:
             if isinstance(corpus, TsvConfig) and issubclass(_SOURCE_CLASSES[kind], TsvConfig):
+                # `poses` and `videos` belong to the media in `signal`, not to those of another
+                # column.
                 changes = {**own_root, "column": part.column, "poses": None, "videos": None}
                 return _adapt_to_features(_convert_tables(corpus, kind, changes), corpus, features)
         return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import InputError
+from kinesweep.sources.prepare.media.dotted_paths import get_value
 
 MEDIA_KINDS: Mapping[str, str] = {"poses": "pose", "videos": "video", "features": "features"}
 """Folder of a kind of media → meaning of its column."""
@@ -70,15 +71,6 @@ class DatasetColumns:
         return "columns: " + ", ".join(f"{meaning}={path}" for meaning, path in self.paths.items())
 
 
-def get_value(row: Any, path: str) -> Any:
-    """Return the value at a dotted path of a row, or None if there is none."""
-    if isinstance(row, Mapping) and path in row:
-        return row[path]  # a column whose name contains a dot
-    for part in path.split("."):
-        row = row.get(part) if isinstance(row, Mapping) else None
-    return row
-
-
 def choose_columns(
     features: Mapping[str, Any], chosen: Mapping[str, str], media: str | None
 ) -> DatasetColumns:
@@ -116,8 +108,9 @@ def choose_columns(
     if missing:
         raise InputError(
             f"no column is known to contain the {' and the '.join(missing)}; choose with"
-            f" `--column {missing[0]}=NAME`; {_list(columns)}"
+            f" `--column {missing[0]}=NAME`; {_format_columns(columns)}"
         )
+    # A column of translations, for example, has a text in each language.
     fields = _list_fields(features.get(paths["text"]))
     if fields:
         raise InputError(
@@ -125,6 +118,7 @@ def choose_columns(
             f" `--column text={paths['text']}.{fields[0]}`; they are {', '.join(fields)}"
         )
     kind = media or kinds[0]
+    # Columns of other media are not read: a row may hold a video of many megabytes.
     unused = {meaning for other, meaning in MEDIA_KINDS.items() if other != kind}
     paths = {meaning: path for meaning, path in paths.items() if meaning not in unused}
     # The name of a column may itself contain a dot.
@@ -147,7 +141,7 @@ def _check_chosen_column(meaning: str, path: str, features: Mapping[str, Any]) -
     column, _, field = path.partition(".")
     if column not in features:
         hint = suggest_closest_word(path, list(features))
-        raise InputError(f"there is no column `{path}`{hint}; {_list(list(features))}")
+        raise InputError(f"there is no column `{path}`{hint}; {_format_columns(list(features))}")
     fields = _list_fields(features[column])
     if field.split(".")[0] not in fields:
         raise InputError(
@@ -163,6 +157,6 @@ def _list_fields(feature: Any) -> list[str]:
     return list(getattr(feature, "languages", None) or ())
 
 
-def _list(columns: Sequence[str]) -> str:
-    """Return the list of the columns for an error message."""
+def _format_columns(columns: Sequence[str]) -> str:
+    """Format the names of the columns for an error message."""
     return f"the columns are {', '.join(f'`{name}`' for name in columns)}"

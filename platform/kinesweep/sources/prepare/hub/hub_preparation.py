@@ -14,10 +14,11 @@ from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
 from kinesweep.sources.prepare.corpus_tables import check_no_tables, write_corpus_tables
-from kinesweep.sources.prepare.hub.dataset_columns import DatasetColumns, get_value
+from kinesweep.sources.prepare.hub.dataset_columns import DatasetColumns
 from kinesweep.sources.prepare.hub.opened_dataset import OpenedDataset
 from kinesweep.sources.prepare.hub.pose_arrays import read_pose_header
 from kinesweep.sources.prepare.hub.row_media import RowMediaWriter
+from kinesweep.sources.prepare.media.dotted_paths import get_value
 from kinesweep.sources.prepare.media.media_settings import JOURNAL_FOLDER, write_media_settings
 from kinesweep.sources.prepare.media.prompts import Prompts, make_language_tag
 from kinesweep.sources.prepare.media.row_journal import RowJournal, read_rows
@@ -96,6 +97,7 @@ class _SplitReader:
             if row is None:
                 break
             index += 1
+            # Rows are streamed in order, so complete rows after a lost one are read once more.
             if index not in journal:
                 self._write_row(journal, index, row)
             report(index + 1, size)
@@ -109,6 +111,7 @@ class _SplitReader:
         name = journal.choose_name(clip_id, index)
         values = {meaning: _make_text(columns.get(row, meaning)) for meaning in _TEXT_MEANINGS}
         values |= {"id": clip_id, "text": columns.get(row, "text")}
+        # A `ClassLabel` column stores numbers; its names are the texts.
         convert_label = getattr(feature_by_name.get(columns.paths["text"]), "int2str", None)
         if convert_label is not None and values["text"] is not None:
             values["text"] = convert_label(values["text"])
@@ -173,6 +176,7 @@ def prepare_hub_dataset(
             settings.limit,
             partial(report, split),
         )
+        # An earlier call with a higher limit may have completed more rows.
         kept[split] = min(reader.num_kept, sizes[split])
         rows = read_rows(path)[: sizes[split]]
         annotations[split] = _build_annotations(rows, split, settings.time_unit, prompts)
@@ -220,7 +224,7 @@ def _build_annotation(row: dict[str, Any], time_unit: str, prompts: Prompts) -> 
     """Build the annotation of a row whose media file was written.
 
     Raises:
-        ValueError: If a value is no text, time or order; the message is the reason.
+        ValueError: If a text, a time or an order is invalid; the message is the reason.
     """
     text = row["text"]
     if isinstance(text, list):
@@ -255,7 +259,7 @@ def _parse_time(text: str, time_unit: str) -> float:
     """Parse a time and return it in milliseconds; an empty text is 0.
 
     Raises:
-        ValueError: If it is no time of 0 or more.
+        ValueError: If it is not a finite number of at least 0.
     """
     try:
         time = float(text or 0)

@@ -81,6 +81,7 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
     if revision is not None and path.exists():
         raise InputError(f"`--revision` is one of the Hub, but `{name}` is a local path")
     try:
+        # `load_dataset` refuses folders that `save_to_disk` wrote.
         if any((path / file).is_file() for file in _SAVED_DATASET_FILES):
             loaded = datasets.load_from_disk(name)
         elif path.is_file():
@@ -101,6 +102,7 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
     files: Path | HubFiles
     if path.exists():
         files = path if path.is_dir() else path.parent
+        # Sizes and times instead of hashes, which would read every video.
         stamp = [str(path.resolve()), config, _list_files(path)]
     else:
         files = HubFiles(name, revision or "main")

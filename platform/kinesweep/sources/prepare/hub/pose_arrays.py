@@ -50,10 +50,11 @@ def build_pose_bytes(value: Any, confidence: Any, header: Any, fps: float) -> by
     from pose_format.numpy import NumPyPoseBody
 
     num_points, num_dims = header.total_points(), max(len(c.format) for c in header.components) - 1
-    points_TPJC = _make_array(value)
+    points_TPJC = make_float_array(value)
     if points_TPJC.ndim == 2 and points_TPJC.shape[1] % num_points == 0:
         points_TPJC = points_TPJC.reshape(len(points_TPJC), num_points, -1)
     if points_TPJC.ndim == 3:
+        # An array without an axis for people has one person.
         points_TPJC = points_TPJC[:, None]
     shape = points_TPJC.shape
     widths = (num_dims, num_dims + 1) if confidence is None else (num_dims,)
@@ -66,7 +67,7 @@ def build_pose_bytes(value: Any, confidence: Any, header: Any, fps: float) -> by
     if not shape[0]:
         raise ClipError("the array has no frames", "no_frames")
     if confidence is not None:
-        confidence_TPJ = _make_array(confidence).reshape(shape[:3])
+        confidence_TPJ = make_float_array(confidence).reshape(shape[:3])
     elif shape[3] > num_dims:
         points_TPJC, confidence_TPJ = points_TPJC[..., :num_dims], points_TPJC[..., num_dims]
     else:
@@ -76,8 +77,8 @@ def build_pose_bytes(value: Any, confidence: Any, header: Any, fps: float) -> by
     return buffer.getvalue()
 
 
-def _make_array(value: Any) -> NDArray[np.float32]:
-    """Convert nested lists to an array.
+def make_float_array(value: Any) -> NDArray[np.float32]:
+    """Convert nested lists to an array of float32.
 
     Raises:
         ClipError: With reason `ragged_array`.
@@ -93,6 +94,7 @@ def _find_detected_points(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return points without NaN, and confidences of 1 for the detected ones, (T, P, J)."""
     missing_TPJ = np.any(~np.isfinite(points_TPJC), axis=-1)
+    # `np.asarray` may have returned the array of the row itself.
     points_TPJC = points_TPJC.copy()
     points_TPJC[missing_TPJ] = 0
     detected_TPJ: NDArray[np.float32] = np.any(points_TPJC, axis=-1).astype(np.float32)

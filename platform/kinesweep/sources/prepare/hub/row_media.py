@@ -20,7 +20,7 @@ from kinesweep.sources.pose_format.pose_header import (
     parse_header,
 )
 from kinesweep.sources.prepare.hub.hub_files import HubFiles
-from kinesweep.sources.prepare.hub.pose_arrays import build_pose_bytes
+from kinesweep.sources.prepare.hub.pose_arrays import build_pose_bytes, make_float_array
 from kinesweep.sources.prepare.media.row_journal import link_file, write_file
 
 _NPY_MAGIC = b"\x93NUMPY"
@@ -66,6 +66,8 @@ class RowMediaWriter:
         """
         path = ""
         if isinstance(value, Mapping):
+            # `datasets` gives such a dict for a media column that it does not decode; without
+            # bytes, the path names a file.
             path, value = value.get("path") or "", value.get("bytes") or value.get("path")
         if value is None or (isinstance(value, bytes | str | list) and not len(value)):
             raise ClipError("the row has no media", "no_media")
@@ -103,6 +105,7 @@ class RowMediaWriter:
         if not source.is_file():
             raise ClipError(f"`{path}` does not exist", "missing_file")
         with source.open("rb") as file:
+            # 1 MiB is more than the header of any known pose estimator takes.
             suffix = self._find_suffix(file.read(1 << 20), path)
         target = f"{self._kind}/{self._split}/{name}{suffix}"
         link_file(source, self._out / target)
@@ -127,13 +130,14 @@ class RowMediaWriter:
                 return ".npy"
             if suffix == ".pt":
                 return ".pt"
-            raise ClipError("the features are no `.npy` file", "not_features")
+            raise ClipError("the features are not a `.npy` file", "not_features")
         for offset, magic, container in _VIDEO_SUFFIX_BY_MAGIC:
             if head[offset:].startswith(magic):
+                # WebM and MOV begin like other containers, so a known suffix precedes.
                 return suffix if is_video_file(suffix) else container
         if is_video_file(suffix):
             return suffix
-        raise ClipError("the bytes are no video of a known container", "not_a_video")
+        raise ClipError("the bytes are not a video in a known container", "not_a_video")
 
     def _build_pose(self, value: Any, confidence: Any, fps: float | None) -> bytes:
         """Build the bytes of a pose that is an array.
@@ -157,7 +161,7 @@ def _check_pose_header(head: bytes) -> None:
     try:
         parse_header(head)
     except (NotAPoseFileError, HeaderCutOffError) as error:
-        raise ClipError(f"the bytes are no `.pose` file: {error}", "not_a_pose_file") from None
+        raise ClipError(f"the bytes are not a `.pose` file: {error}", "not_a_pose_file") from None
 
 
 def _build_npy(value: Any) -> bytes:
@@ -166,10 +170,7 @@ def _build_npy(value: Any) -> bytes:
     Raises:
         ClipError: With reason `ragged_array` or `wrong_shape`.
     """
-    try:
-        x_TD = np.asarray(value, np.float32)
-    except (ValueError, TypeError):
-        raise ClipError("the lists of the array have different lengths", "ragged_array") from None
+    x_TD = make_float_array(value)
     if x_TD.ndim != 2 or not x_TD.size:
         raise ClipError(f"features of shape {x_TD.shape} are not (T, D)", "wrong_shape")
     buffer = io.BytesIO()

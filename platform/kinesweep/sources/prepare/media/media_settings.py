@@ -62,5 +62,6 @@ def write_media_settings(settings: Mapping[str, Any], out: Path, overwrite: bool
         # The lock file stays, because this process holds it.
         for journal in (out / JOURNAL_FOLDER).glob("*.jsonl"):
             journal.unlink()
+    # Written last: if this call is killed before, the next one removes the rest.
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, settings)

@@ -68,6 +68,7 @@ class RowJournal:
             clip_id: Id of the row; characters that file names should not contain are replaced.
             index: Position of the row in the split, which makes repeated names different.
         """
+        # A leading dot would hide the file, and a leading dash looks like an option.
         name = re.sub(r"[^\w.-]", "_", clip_id)[:_MAX_NAME_CHARS].lstrip(".-") or "row"
         return f"{name}-{index}" if name != clip_id or name in self._used_names else name
 
@@ -82,6 +83,8 @@ class RowJournal:
         """
         digests = {file: _digest_file(self._root / file) for file in files}
         entry = {"index": index, "name": name, "files": digests, "row": row}
+        # The line follows its files, so a killed process leaves no line without them; half a line
+        # is recognised by the missing newline.
         with self._path.open("ab") as file:
             file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
         self._indices.add(index)
@@ -141,8 +144,10 @@ def link_file(source: Path, path: Path) -> None:
         path: New name, which is replaced if it exists.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # `os.link` does not replace a file.
     path.unlink(missing_ok=True)
     try:
+        # The file itself, not a symbolic link to it, which may be removed later.
         os.link(source.resolve(), path)
     except OSError:
         with source.open("rb") as content:

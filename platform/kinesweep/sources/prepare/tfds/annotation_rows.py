@@ -1,7 +1,8 @@
 """Conversion of the rows that the process with TensorFlow Datasets wrote to annotations of clips.
 
 A row contains the values of one example; its media fields are `{"media": path or None, "reason"}`.
-Rows that are no clips are counted with a reason. The layout of a corpus selects the function.
+Rows that cannot become clips are counted with a reason. The layout of a corpus selects the
+function.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
+from kinesweep.sources.prepare.media.dotted_paths import get_value
 from kinesweep.sources.prepare.media.prompts import Prompts, make_language_tag
 from kinesweep.sources.prepare.split_annotations import DroppedRow, SplitAnnotations
 from kinesweep.sources.prepare.tfds.tfds_corpora import TfdsCorpus
@@ -61,9 +63,9 @@ def _build_clips(corpus: TfdsCorpus, row: dict[str, Any], media: str) -> Iterato
         span: dict[str, str] = {}
         if media == "videos":
             # The videos of subtitles are not cut, unlike the poses.
-            media_field, span = corpus.video_fields[0], _get(row, "subtitle") or {}
+            media_field, span = corpus.video_fields[0], get_value(row, "subtitle") or {}
         yield _make_clip(
-            _get(row, media_field),
+            get_value(row, media_field),
             ClipAnnotation(
                 id=clip_id,
                 candidate_files=(),
@@ -83,8 +85,8 @@ def _build_clips(corpus: TfdsCorpus, row: dict[str, Any], media: str) -> Iterato
 def _build_views(corpus: TfdsCorpus, row: dict[str, Any], media: str) -> Iterator[_Clip]:
     """Build a clip for each view of a sign."""
     (fields,) = corpus.clips
-    names = _get(row, fields.suffix)
-    for name, file in zip(names, _get(row, fields.media), strict=True):
+    names = get_value(row, fields.suffix)
+    for name, file in zip(names, get_value(row, fields.media), strict=True):
         text = _get_text(row, fields.text)
         clip_id = f"{row['id']}_{name}"
         yield _make_clip(file, ClipAnnotation(clip_id, (), text, "", "", row["id"], 0, gloss=text))
@@ -133,6 +135,7 @@ def _build_sentence(corpus: TfdsCorpus, row: dict[str, Any], media: str) -> Iter
             encoder_prompt="",
             decoder_prompt="",
             document=row["document_id"],
+            # A single sentence does not tell its position; start times have the same order.
             order=int(sentence["start"]),
             signer=_get_signer(row, row["document_id"], person),
             gloss=_join_glosses(entries),
@@ -148,6 +151,7 @@ def _build_subtitles(corpus: TfdsCorpus, row: dict[str, Any], media: str) -> Ite
         yield _make_clip(
             row.get("pose"),
             ClipAnnotation(f"{row['id']}-{order:04d}", (), text, "", "", row["id"], order),
+            # Rounded to microseconds, because products of decimal fractions are inexact.
             (round(1000 * start_s, 3), round(1000 * end_s, 3)),
         )
 
@@ -194,16 +198,9 @@ def _set_prompts(
     )
 
 
-def _get(row: Any, path: str) -> Any:
-    """Return the value at a dotted path, or None if there is none."""
-    for part in path.split("."):
-        row = row.get(part) if isinstance(row, dict) else None
-    return row
-
-
 def _get_text(row: dict[str, Any], path: str) -> str:
     """Return the text at a dotted path, the first of several; empty if there is none."""
-    value = _get(row, path) if path else ""
+    value = get_value(row, path) if path else ""
     if isinstance(value, list):
         value = value[0] if value else ""
     return "" if value is None else str(value)
@@ -218,6 +215,7 @@ def _split_id(clip_id: str) -> tuple[str, int]:
 
 def _get_signer(row: dict[str, Any], document: str, person: str) -> str:
     """Return the name of a person, or one that is unique to the document if it is not known."""
+    # Unknown people of two documents must not count as one when splits are made by signer.
     return str(row.get("signers", {}).get(person) or f"{document}_{person}")
 
 

@@ -63,12 +63,14 @@ class ExampleWriter:
     def _convert(self, value: Any, field: str, name: str, files: list[str]) -> Any:
         """Convert a value of an example to a plain value; add the files it gives to `files`."""
         if isinstance(value, dict):
+            # The keys of a decoded pose feature of the package.
             if {"data", "conf"} <= value.keys():
                 return self._write_pose(value, field, name, files)
             return {
                 key: self._convert(item, f"{field}.{key}" if field else key, name, files)
                 for key, item in value.items()
             }
+        # Frames (T, H, W, C) would have to be encoded again, at a loss of quality.
         if isinstance(value, np.ndarray) and value.ndim >= 4:
             return {"media": None, "reason": "decoded_frames"}
         plain = _make_plain(value)
@@ -105,6 +107,7 @@ class ExampleWriter:
         if fps <= 0:
             return {"media": None, "reason": "bad_fps"}
         # A header of other points would give every point the name of another one.
+        # A format such as `XYZC` names the coordinates, then the confidence.
         widths = {len(component.format) - 1 for component in header.components}
         if header.total_points() != points_TPJC.shape[2] or widths != {points_TPJC.shape[3]}:
             return {"media": None, "reason": "wrong_pose_header"}

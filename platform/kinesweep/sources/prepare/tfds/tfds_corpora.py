@@ -70,6 +70,7 @@ class TfdsCorpus:
     video_requirements: tuple[str, ...] = ()
 
 
+# Imported by the builder of WMT-SLT, but not required by the package.
 _OPENCV = "opencv-python-headless==5.0.0.93"
 _SRT = "srt==3.5.3"
 _SIGNER_ID = (ClipFields(signer="signer_id"),)
@@ -97,6 +98,7 @@ TFDS_CORPORA: dict[str, TfdsCorpus] = {
         *("dgs", "de"),
         layout="views",
         clips=(ClipFields("views.pose", "glosses", suffix="views.name"),),
+        # Gives the paths of the poses, which are linked, instead of arrays.
         config={"process_pose": False},
         pose_paths=("views.pose",),
     ),

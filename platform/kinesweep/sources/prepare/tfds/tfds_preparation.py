@@ -65,6 +65,7 @@ def prepare_tfds_corpus(
     """
     corpus = _select_text(corpus, settings.text_field)
     request = build_request(corpus, settings, out)
+    # Checked before the download, which may take hours.
     if not overwrite:
         check_no_tables(out)
     write_media_settings(get_media_settings(request), out, overwrite)
@@ -73,6 +74,7 @@ def prepare_tfds_corpus(
     annotations = {
         split: build_annotations(
             corpus,
+            # An earlier call with a higher limit may have left more rows.
             read_rows(journals / f"{split}.jsonl")[: summary.sizes[split]],
             split,
             prompts,

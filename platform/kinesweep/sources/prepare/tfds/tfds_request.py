@@ -88,6 +88,7 @@ def build_request(corpus: TfdsCorpus, settings: TfdsSettings, out: Path) -> dict
     config = _build_config(corpus, settings)
     # A folder of TensorFlow Datasets is found by the name alone, so other settings need another.
     name = f"kinesweep-{config['include_pose'] or settings.media}-{compute_fingerprint(config)[:8]}"
+    # Read here, so that a missing variable is reported before the process starts.
     options = {key: _read_option(key, value) for key, value in settings.builder_options.items()}
     return {
         "builder": corpus.builder,

@@ -50,12 +50,14 @@ def build_dataset(request: dict[str, Any]) -> Any:
         TypeError: If the configuration has no such attribute.
         ValueError: If an attribute has an invalid value.
     """
+    # Imported here, so that a missing package is reported as an event.
     tfds = importlib.import_module("tensorflow_datasets")
     importlib.import_module(_PACKAGE)  # registers the builders
     builder_class = tfds.builder_cls(request["builder"])
     known = {config.name: config for config in builder_class.BUILDER_CONFIGS}
     config = known.get(request["config_name"])
     if config is None:
+        # Builders have configuration classes of their own, with more attributes.
         config_class = type(builder_class.BUILDER_CONFIGS[0])
         config = config_class(name=request["config_name"], **request["config"])
     return builder_class(config=config, data_dir=request["data_dir"], **request["builder_options"])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import InputError, ResourceError
+from kinesweep.core.system.child_environment import build_child_environment
 
 WORKER_FILE = Path(__file__).with_name("worker_main.py")
 LOG_NAME = "worker.log"
@@ -74,11 +75,7 @@ def run_worker(
         ResourceError: If the interpreter cannot be started, or the process crashes.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if environment.keeps_path or name != "PYTHONPATH"
-    }
+    env = dict(os.environ) if environment.keeps_path else build_child_environment()
     # Hundreds of lines about missing GPUs would hide errors; a person's own setting stays.
     env.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Without -P, modules in the folder of the script would shadow installed ones.
@@ -114,6 +111,7 @@ def _follow(
     assert process.stdin is not None and process.stdout is not None
     summary = WorkerSummary()
     try:
+        # Not as an argument: options of builders may be passwords, and command lines are visible.
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
     except OSError:

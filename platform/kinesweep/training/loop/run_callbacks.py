@@ -1,9 +1,27 @@
-"""A Trainer callback that stops a run between two steps."""
+"""Callbacks between a run and its caller, and the Trainer callback that stops the run for them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState
+
+ReportCallback = Callable[[dict[str, float]], bool]
+"""Function that receives the metrics of an evaluation; True continues training, False stops it."""
+
+
+@dataclass(frozen=True)
+class RunCallbacks:
+    """The callbacks through which the caller receives evaluations and can stop a run.
+
+    Attributes:
+        report: Called with the metrics of each evaluation, on every rank. Its result on rank 0
+            decides: True continues training, False stops the run.
+        should_stop: Called between steps, on rank 0 only; True stops the run.
+    """
+
+    report: ReportCallback
+    should_stop: Callable[[], bool]
 
 
 class StopCallback(TrainerCallback):
