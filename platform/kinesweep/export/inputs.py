@@ -192,7 +192,10 @@ def _read_media_table(path: Path, source: SingleSourceConfig) -> _Expansion:
     media_kind = _MEDIA_KINDS[source.kind]
     table = read_table(path, path.name)
     time_unit = source.time_unit if isinstance(source, TsvConfig | FeatureTsvConfig) else "ms"
-    rows = RowReader(table, "test", time_unit, needs_text=False, media_kind=media_kind).read()
+    ignored = getattr(source, "ignore_columns", ())
+    rows = RowReader(
+        table, "test", time_unit, ignored, needs_text=False, media_kind=media_kind
+    ).read()
     failures = list_table_failures(rows.errors, rows.invalid_rows)
 
     def make_input(clip: Clip) -> Input:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig, TsvConfig
+from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import resolve_path_inside
@@ -213,11 +213,12 @@ def _read_part_rows(table: Table, part: RawPart, parts: RawParts) -> ParsedRows:
     others = {name for other in parts.values() for name in (other.stream, other.column) if name}
     # A column may have the name of a stream and a meaning of its own, such as `signal`.
     ignored = tuple(name for name in others - {column} if name not in MEANING_BY_NAME)
+    ignored += tuple(getattr(part.source, "ignore_columns", ()))
     is_pose = part.source.kind == "pose_tsv"
     kind: MediaKind = (
         "poses_or_videos" if is_pose else getattr(build_source(part.source), "media_kind", "videos")
     )
-    time_unit = part.source.time_unit if isinstance(part.source, TsvConfig) else "ms"
+    time_unit = getattr(part.source, "time_unit", "ms")
     if column is None or column == "signal":
         return RowReader(
             table, "test", time_unit, ignored, needs_text=False, media_kind=kind
