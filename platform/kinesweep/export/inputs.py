@@ -16,7 +16,7 @@ from kinesweep.export.input_failure import FAILED_KEY, InputFailure, list_table_
 from kinesweep.export.part_inputs import (
     RawParts,
     is_complete,
-    make_path_input,
+    make_path_inputs,
     read_part_table,
 )
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
@@ -170,8 +170,8 @@ def _expand_path_for_parts(path: Path, parts: RawParts) -> _Expansion:
         return inputs, list_table_failures([], parsed.invalid_rows)
     if path.is_dir() and not is_complete(path, parts):
         files = [file for file in sorted(path.rglob("*")) if is_complete(file, parts)]
-        return [(str(file), make_path_input(file, parts)) for file in files], []
-    return [(str(path), make_path_input(path, parts))], []
+        return [named for file in files for named in make_path_inputs(file, parts)], []
+    return make_path_inputs(path, parts), []
 
 
 def _read_media_table(path: Path, source: SingleSourceConfig) -> _Expansion:
