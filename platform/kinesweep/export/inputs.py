@@ -9,7 +9,7 @@ from kinesweep.config.recipe.source import SingleSourceConfig
 from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.core.errors import InputError, KinesweepError
 from kinesweep.export.input_failure import FAILED_KEY, InputFailure
-from kinesweep.export.part_inputs import RawParts, is_complete, make_path_input
+from kinesweep.export.part_inputs import RawParts, is_complete, make_path_inputs
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
 from kinesweep.export.table_inputs import (
     Expansion,
@@ -147,5 +147,5 @@ def _expand_path_for_parts(path: Path, parts: RawParts) -> Expansion:
         return read_multi_part_table(path, parts)
     if path.is_dir() and not is_complete(path, parts):
         files = [file for file in sorted(path.rglob("*")) if is_complete(file, parts)]
-        return [(str(file), make_path_input(file, parts)) for file in files], []
-    return [(str(path), make_path_input(path, parts))], []
+        return [named for file in files for named in make_path_inputs(file, parts)], []
+    return make_path_inputs(path, parts), []

@@ -15,17 +15,22 @@ from pathlib import Path
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
+from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
+from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import resolve_path_inside
 from kinesweep.export.raw_file_kinds import get_media_kind, get_time_unit
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
+from kinesweep.export.text_inputs import make_text_input, read_line_inputs
 from kinesweep.sources.tsv.media_column import MediaColumn
 from kinesweep.sources.tsv.media_names import get_pose_path
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_columns import MEANING_BY_NAME
 from kinesweep.sources.tsv.tsv_reader import Table, raise_table_errors, read_table
 from kinesweep.sources.tsv.tsv_rows import RowReader
+
+_SPAN_MEANINGS = ("signal_start", "signal_end")
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +52,16 @@ class RawPart:
     features: FeaturesConfig
     column: str | None
     position: int
+
+    @property
+    def is_written(self) -> bool:
+        """Return whether the part reads texts, which tables contain themselves."""
+        return isinstance(self.source, TextTsvConfig | SignWritingTsvConfig)
+
+    @property
+    def is_untimed(self) -> bool:
+        """Return whether the part reads texts or images, which the span of a row does not cut."""
+        return self.is_written or isinstance(self.source, ImageTsvConfig)
 
     def find_file(self, path: Path) -> Path | None:
         """Find the file of this part for a path: the path itself, or the poses beside it.
@@ -91,6 +106,26 @@ def make_path_input(path: Path, parts: RawParts) -> Input:
     return Input(
         path, streams={name: Input(file) for name, file in _find_files(path, parts).items()}
     )
+
+
+def make_path_inputs(path: Path, parts: RawParts) -> list[tuple[str, Input]]:
+    """Make the named inputs of a path: one, or one per line of text if all parts read texts.
+
+    Raises:
+        InputError: If a part finds no file, or a text file cannot be read or has no text.
+    """
+    if not all(part.is_written for part in parts.values()) or not is_complete(path, parts):
+        return [(str(path), make_path_input(path, parts))]
+    lines = {
+        name: read_line_inputs(path, part.source)
+        for name, part in parts.items()
+        if isinstance(part.source, TextTsvConfig | SignWritingTsvConfig)
+    }
+    names = [name for name, _ in next(iter(lines.values()))]
+    return [
+        (name, Input(path, streams={stream: inputs[row][1] for stream, inputs in lines.items()}))
+        for row, name in enumerate(names)
+    ]
 
 
 def is_complete(path: Path, parts: RawParts) -> bool:
@@ -151,7 +186,15 @@ def parse_stream_files(
         files[name] = Path(file)
         if not files[name].exists():
             raise InputError(f"`{file}` of `--input {option}` does not exist")
-    _warn_absent_streams(Counter({name: 1 for name in parts if name not in files}), 1)
+        source = parts[name].source
+        if isinstance(source, TextTsvConfig | SignWritingTsvConfig):
+            num_lines = len(read_line_inputs(files[name], source))
+            if num_lines > 1:
+                raise InputError(
+                    f"`{file}` of `--input {option}` has {num_lines} lines with text, but a clip"
+                    " has one; give a file for each clip, or a `.tsv` table"
+                )
+    warn_absent_streams(Counter({name: 1 for name in parts if name not in files}), 1)
     first = next(iter(files.values()))
     return [(str(first), Input(first, streams={name: Input(files[name]) for name in files}))]
 
@@ -179,12 +222,12 @@ def read_part_table(path: Path, parts: RawParts) -> tuple[list[tuple[Clip, Input
     streams: dict[str, dict[str, Input]] = {}
     for name, rows in rows_by_stream.items():
         for clip in rows.clips:
-            clips.setdefault(clip.row, clip)
-            file = resolve_path_inside(path.parent.absolute(), clip.media)
-            streams.setdefault(clip.row, {})[name] = Input(file, clip.span)
+            # A clip with a span is named by it, whichever part comes first.
+            if clip.row not in clips or (clips[clip.row].span.is_full and not clip.span.is_full):
+                clips[clip.row] = clip
+            streams.setdefault(clip.row, {})[name] = _make_stream_input(path, clip, parts[name])
     absent = Counter(name for files in streams.values() for name in parts if name not in files)
-    _warn_absent_streams(absent, len(streams))
-    # A row without the first stream is added by a later one, so the order of the table is restored.
+    warn_absent_streams(absent, len(streams))
     order = sorted(clips, key=lambda row: int(row.rpartition(":")[2]))
     first_rows = next(iter(rows_by_stream.values()))
     # A row that lacks only one stream is usable.
@@ -201,6 +244,17 @@ def read_part_table(path: Path, parts: RawParts) -> tuple[list[tuple[Clip, Input
     )
 
 
+def _make_stream_input(table: Path, clip: Clip, part: RawPart) -> Input:
+    """Make the input of one stream of a row: its file, or the text that the row contains.
+
+    Raises:
+        ClipError: If a media path leads out of the folder of the table.
+    """
+    if isinstance(part.source, TextTsvConfig | SignWritingTsvConfig):
+        return make_text_input(table, clip, part.source, document="")
+    return Input(resolve_path_inside(table.parent.absolute(), clip.media), clip.span)
+
+
 def _read_part_rows(table: Table, part: RawPart, parts: RawParts) -> ParsedRows:
     """Read the rows of a table with the media of one part.
 
@@ -215,6 +269,11 @@ def _read_part_rows(table: Table, part: RawPart, parts: RawParts) -> ParsedRows:
     # A column may have the name of a stream and a meaning of its own, such as `signal`.
     # A column of another part would otherwise be reported as unknown.
     ignored = tuple(name for name in others - {column} if name not in MEANING_BY_NAME)
+    ignored += tuple(getattr(part.source, "ignore_columns", ()))
+    if part.is_untimed and not all(other.is_untimed for other in parts.values()):
+        ignored += tuple(
+            name for name in table.header if MEANING_BY_NAME.get(name) in _SPAN_MEANINGS
+        )
     kind = get_media_kind(part.source) or "videos"
     if kind == "poses":
         # A part of poses also takes the `.pose` file beside a video.
@@ -230,7 +289,7 @@ def _read_part_rows(table: Table, part: RawPart, parts: RawParts) -> ParsedRows:
     return selected.restore_ids(reader.read(), "test", time_unit)
 
 
-def _warn_absent_streams(absent: Counter[str], num_clips: int) -> None:
+def warn_absent_streams(absent: Counter[str], num_clips: int) -> None:
     """Log which streams are absent in how many clips."""
     for name, count in absent.items():
         logger.warning(

@@ -15,6 +15,7 @@ Shapes: T frames, D width.
 
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from kinesweep.core.errors import InputError
 from kinesweep.export.bundle import read_bundle_recipe
 from kinesweep.export.input_translation import StreamFeatures
+from kinesweep.export.part_inputs import warn_absent_streams
 from kinesweep.export.raw_inputs import (
     REFERENCE_COLUMN,
     Input,
@@ -106,8 +108,8 @@ class BundleModel:
             BundleError: If the points of the file differ from those of the training data.
         """
         loaded, parts = self._bundle.loaded, self._bundle.parts
-        if any(isinstance(row.get(stream), bytes) for stream in parts):
-            return self._compute_part_features(row)
+        if any(not isinstance(row.get(stream), float | None) for stream in parts):
+            return self._compute_part_features(row, row_index)
         file_column, suffix = get_file_column_and_suffix(loaded.recipe.corpora[0])
         feature_columns = get_feature_columns(loaded.features["streams"])
         # A missing value is NaN (a float) in a data frame, or None.
@@ -134,13 +136,15 @@ class BundleModel:
         files_text = ", ".join(f"`{stream}`" for stream in parts) or f"`{file_column}`"
         raise InputError(f"row {row_index}: give either {files_text} (bytes) or {columns_text}")
 
-    def _compute_part_features(self, row: Mapping[str, Any]) -> StreamFeatures:
+    def _compute_part_features(self, row: Mapping[str, Any], row_index: int) -> StreamFeatures:
         """Compute features from the bytes of a file for each stream; other streams are absent.
 
         Args:
             row: Column → value; the columns have the names of the streams.
+            row_index: Index of the row, for messages.
 
         Raises:
+            InputError: If a value is not the bytes of a file.
             ClipError: If a file cannot be used.
             BundleError: If the points of a file differ from those of the training data.
         """
@@ -148,10 +152,18 @@ class BundleModel:
             files: dict[str, Path] = {}
             for stream, part in self._bundle.parts.items():
                 content = row.get(stream)
-                if isinstance(content, bytes):
-                    suffix = get_file_column_and_suffix(part.source)[1]
-                    files[stream] = Path(temp_dir, f"{stream}{suffix}")
-                    files[stream].write_bytes(content)
+                if isinstance(content, float | None):
+                    continue
+                if not isinstance(content, bytes):
+                    raise InputError(
+                        f"row {row_index}: `{stream}` must be the bytes of a file, but is of type"
+                        f" {type(content).__name__}; leave it out if the clip has none"
+                    )
+                suffix = get_file_column_and_suffix(part.source)[1]
+                files[stream] = Path(temp_dir, f"{stream}{suffix}")
+                files[stream].write_bytes(content)
+            missing = Counter(stream for stream in self._bundle.parts if stream not in files)
+            warn_absent_streams(missing, 1)
             streams = {stream: Input(file) for stream, file in files.items()}
             # The file only names the clip in messages; each stream has its own.
             item = Input(next(iter(files.values())), streams=streams)

@@ -47,7 +47,10 @@ def read_media_table(path: Path, source: SingleSourceConfig) -> Expansion:
         )
     table = read_table(path, path.name)
     time_unit = get_time_unit(source)
-    rows = RowReader(table, "test", time_unit, needs_text=False, media_kind=media_kind).read()
+    ignored = getattr(source, "ignore_columns", ())
+    rows = RowReader(
+        table, "test", time_unit, ignored, needs_text=False, media_kind=media_kind
+    ).read()
     failures = list_table_failures(rows.errors, rows.invalid_rows)
 
     def make_input(clip: Clip) -> Input:

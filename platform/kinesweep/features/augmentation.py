@@ -4,7 +4,8 @@ The random numbers for a clip in an epoch depend only on (seed, epoch, clip id),
 same in any batch, process or order, and a resumed run continues with the same clips. Augmentation
 changes stored features, so no file is extracted twice. Undetected points are zero and stay zero.
 The frames of videos can be mirrored and their times changed; they stay bytes.
-Each stream draws its own random numbers, except that the stream of a reference motion reuses those
+Each stream draws its own random numbers, with two exceptions. The streams of a clip are mirrored
+together, or they would show different people. The stream of a reference motion reuses the numbers
 of the stream that is compared with it: their difference is meaningful only between matching frames
 and body sides. Noise is always drawn separately, because shared noise would cancel in the
 difference.
@@ -12,7 +13,7 @@ difference.
 Shapes: T frames, J points, C coordinates, D = J·C; H × W pixels.
 """
 
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,7 +26,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.schema import StoreSchema
 from kinesweep.core.seeds import create_generator, derive_seed
 from kinesweep.core.skeleton.pose import PointLayout
-from kinesweep.features.mirror import compute_mirror_permutation
+from kinesweep.features.mirror import compute_mirror_permutation, mirror_frames
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Augmentation:
         self._check_equal_lengths(streams, clip_id)
         lengths = {name: len(x_TD) for name, x_TD in streams.items()}
         length_factor = self._draw_length_factor(lengths, clip_id, epoch)
+        side = self._draw_common_side(streams, clip_id, epoch)
         augmented = {}
         for name, stored_TD in streams.items():
             seed_stream = self.augmentation_pairs.get(name, name)
@@ -94,8 +96,11 @@ class Augmentation:
             # Pixels and token ids keep their type.
             dtype = stored_TD.dtype if stored_TD.dtype.kind in "ui" else np.float32
             x_TD: NDArray[Any] = np.asarray(stored_TD, dtype)[indices]
+            # Drawn even if it is not used, so the angle of a stream never depends on other streams.
+            own_side = rng.random()
+            is_mirrored = (own_side if side is None else side) < self.config.mirror
             if schema.frame_size is not None:
-                x_TD = self._mirror_frames(x_TD, schema.frame_size, rng)
+                x_TD = mirror_frames(x_TD, schema.frame_size) if is_mirrored else x_TD
             elif self.config.has_spatial_augmentation:
                 # `rng` is consumed in a fixed order: frames, mirror, rotation. A reference motion
                 # draws the same values, and only its noise comes from a generator of its own.
@@ -104,7 +109,7 @@ class Augmentation:
                     if seed_stream == name
                     else create_generator(self.seed, "noise", epoch, clip_id, name)
                 )
-                x_TD = self._transform_points(x_TD, name, rng, noise_rng)
+                x_TD = self._transform_points(x_TD, name, is_mirrored, rng, noise_rng)
             augmented[name] = x_TD
         return augmented
 
@@ -140,6 +145,17 @@ class Augmentation:
         # A faster tempo makes a clip shorter, hence the reciprocal.
         return min(1 / tempo, self.max_frames / total_frames)
 
+    def _draw_common_side(self, streams: Iterable[str], clip_id: str, epoch: int) -> float | None:
+        """Draw the uniform number in [0, 1) that decides on which side the streams of a clip are.
+
+        Returns:
+            The number; None if a clip has a single stream, which draws its own. References follow
+            their stream and do not count.
+        """
+        if len({self.augmentation_pairs.get(name, name) for name in streams}) < 2:
+            return None
+        return derive_seed(self.seed, "mirror", epoch, clip_id) / 2**63
+
     def _count_kept_frames(self, num_frames: int) -> int:
         """Count the frames that remain after random frames are dropped, at least 1."""
         return max(1, round(num_frames * (1 - self.config.drop_frames)))
@@ -163,34 +179,21 @@ class Augmentation:
         # The start of a permutation is a sample without repetition; sorting restores the order.
         return indices[np.sort(rng.permutation(num_resampled)[:num_kept])]
 
-    def _mirror_frames(
-        self, x_TD: NDArray[np.uint8], frame_size: int, rng: np.random.Generator
-    ) -> NDArray[np.uint8]:
-        """Mirror the frames of a video at random, and return them.
-
-        Args:
-            x_TD: Pixels of the frames.
-            frame_size: Side of a frame in pixels.
-            rng: Random number generator for mirroring.
-        """
-        if rng.random() >= self.config.mirror:
-            return x_TD
-        x_THWC = x_TD.reshape(len(x_TD), frame_size, frame_size, -1)
-        return x_THWC[:, :, ::-1].reshape(x_TD.shape)
-
     def _transform_points(
         self,
         x_TD: NDArray[np.float32],
         stream: str,
+        is_mirrored: bool,
         rng: np.random.Generator,
         noise_rng: np.random.Generator,
     ) -> NDArray[np.float32]:
-        """Mirror and rotate the points at random and add noise to the detected ones, in place.
+        """Mirror the points, rotate them at random and add noise to the detected ones, in place.
 
         Args:
             x_TD: Points of the frames; the array is changed.
             stream: Name of the stream, which determines the point layout.
-            rng: Random number generator for mirroring and rotation.
+            is_mirrored: Whether the points are mirrored.
+            rng: Random number generator for rotation.
             noise_rng: Random number generator for noise.
 
         Raises:
@@ -203,8 +206,7 @@ class Augmentation:
         has_mask = self.schema.streams[stream].has_mask
         num_coordinates = x_TJC.shape[2] - has_mask
         detected_TJ1 = (x_TJC[..., -1:] if has_mask else x_TJC != 0).max(axis=2, keepdims=True)
-        # Drawn even if `mirror` is 0, so the angle below does not depend on that setting.
-        if rng.random() < config.mirror:
+        if is_mirrored:
             # Swapping left and right and negating x are both needed; either alone would produce
             # a body with exchanged sides. Negation keeps the zeros of undetected points.
             order_J = self._mirror_permutations[stream]

@@ -1,9 +1,9 @@
-"""Point permutations for horizontal mirroring.
+"""Horizontal mirroring of frames, and the point permutations that it requires.
 
 `core.skeleton.symmetry` knows which left point belongs to which right point. A layout with a point
 that has no counterpart is rejected here, because that point would otherwise stay on the wrong side.
 
-Shapes: J points.
+Shapes: T frames, D = H·W·3; H × W pixels; J points.
 """
 
 import numpy as np
@@ -34,3 +34,14 @@ def compute_mirror_permutation(layout: PointLayout) -> NDArray[np.intp]:
             )
         permutation.append(mirror_index)
     return np.array(permutation, np.intp)
+
+
+def mirror_frames(x_TD: NDArray[np.uint8], frame_size: int) -> NDArray[np.uint8]:
+    """Mirror the frames of a video.
+
+    Args:
+        x_TD: Pixels of the frames.
+        frame_size: Side of a frame in pixels.
+    """
+    x_THWC = x_TD.reshape(len(x_TD), frame_size, frame_size, -1)
+    return x_THWC[:, :, ::-1].reshape(x_TD.shape)

@@ -159,7 +159,8 @@ def test_a_reference_is_varied_like_what_is_held_against_it() -> None:
             varied = augmentation(clip, f"clip {number}", 0)
             same[held] += np.array_equal(varied["pose"], varied["reference"])
         np.testing.assert_array_equal(
-            alike(clip, f"clip {number}", 0)["pose"], apart(clip, f"clip {number}", 0)["pose"]
+            alike(clip, f"clip {number}", 0)["pose"],
+            vary(build(**{**ALL, "noise": 0}), f"clip {number}"),
         )
     assert same == {True: 20, False: 0}
     other = CLIP + np.float16(0.25)
@@ -214,3 +215,21 @@ def test_frames_beside_poses_do_not_follow_moved_points(kind: str) -> None:
     with pytest.raises(InputError, match="frames of videos, which would not follow them"):
         build_augmentation(AugmentationConfig(**{kind: ALL[kind]}), schema, 1, 1000)
     assert build_augmentation(AugmentationConfig(mirror=0.5), schema, 1, 1000) is not None
+
+
+def test_the_streams_of_a_clip_are_mirrored_together() -> None:
+    """A clip that has one of them is the clip of a recipe that has no other."""
+    config = AugmentationConfig(mirror=0.3)
+    schema = StoreSchema({**SCHEMA.streams, **FRAMES.streams, "pose2": SCHEMA.streams["pose"]})
+    both, alone = (build_augmentation(config, found, 1, 1000) for found in (schema, SCHEMA))
+    assert both is not None and alone is not None
+    frames = np.random.default_rng(1).integers(0, 256, (20, 48), np.uint8)
+    sides = []
+    for clip in (f"clip {number}" for number in range(100)):
+        varied = both({"pose": CLIP, "video": frames, "pose2": CLIP}, clip, 0)
+        sides.append(bool(varied["pose"][0, 0] < 0))
+        assert np.array_equal(varied["video"], frames) is not sides[-1]
+        assert bool(varied["pose2"][0, 0] < 0) is sides[-1]
+        expected = alone({"pose": CLIP}, clip, 0)["pose"]
+        np.testing.assert_array_equal(both({"pose": CLIP}, clip, 0)["pose"], expected)
+    assert 0.2 < np.mean(sides) < 0.4

@@ -22,7 +22,8 @@ class AugmentationConfig(StrictConfig):
         0.0,
         ge=0,
         le=1,
-        description="Share of clips that are mirrored, left and right swapped; frames are flipped.",
+        description="Share of clips that are mirrored, left and right swapped; frames are flipped."
+        " All streams of a clip are mirrored together.",
     )
     rotation_deg: float = Field(
         0.0, ge=0, le=45, description="Largest rotation in the image plane, in degrees."
