@@ -9,6 +9,7 @@ import pytest
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.skeleton.skeleton import SMPL_22
+from kinesweep.core.vocabulary import TokenVocabulary
 from kinesweep.report.pose_scene import build_scene, load_clip_scenes
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
@@ -71,6 +72,10 @@ def test_it_crosses_processes_as_json() -> None:
         assert _decode_clip_status(row) == status
         schema = StreamSchema(88, None, "float16", SMPL_22.layout, has_mask, ((24.0, 3), (25.0, 1)))
         assert StreamSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+
+    tokens = TokenVocabulary("bytes", 256, 64 * "0")
+    status = ClipStatus(0, {"text": StreamStatus(5, 1, 1.0, vocabulary=tokens)})
+    assert _decode_clip_status(json.loads(json.dumps(_encode_clip_status(status)))) == status
 
 
 def test_drawings_show_coordinates_and_what_was_found(folder: Path) -> None:

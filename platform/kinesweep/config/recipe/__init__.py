@@ -96,6 +96,7 @@ class Recipe(StrictConfig):
         cross_checks.check_source_and_features(self.source, features, self.batch.augmentation)
         cross_checks.check_averaged_checkpoints(training, self.checkpoints)
         cross_checks.check_stream_encoders(model, features)
+        self.evaluation.check_source_kinds({corpus.kind for corpus in self.corpora})
         return self
 
     @property

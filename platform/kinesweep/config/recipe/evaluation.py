@@ -1,5 +1,6 @@
 """Recipe section `evaluation`: the metrics, and the normalization of texts before scoring."""
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -162,6 +163,24 @@ class EvaluationConfig(StrictConfig):
             f"`{name}` is not in `evaluation.metrics`, `evaluation.neural_metrics` or"
             " `evaluation.extra_metrics`"
         )
+
+    def check_source_kinds(self, kinds: Collection[str]) -> None:
+        """Check that the inputs are texts if COMET reads them as source texts.
+
+        Args:
+            kinds: Kinds of the recipe's corpora.
+
+        Raises:
+            ValueError: If a corpus has other inputs.
+        """
+        comet = self.neural_metrics.comet
+        others = sorted(set(kinds) - {"text_tsv"})
+        if comet is not None and comet.source == "signal" and others:
+            raise ValueError(
+                "`evaluation.neural_metrics.comet.source: signal` needs `source.kind: text_tsv`,"
+                f" whose inputs are texts, not {' and '.join(others)}; use gloss, encoder_prompt or"
+                " table"
+            )
 
     def is_lower_better(self, name: str) -> bool:
         """Return whether lower values of a score, or of a cost, are better."""

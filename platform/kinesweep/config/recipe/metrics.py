@@ -53,10 +53,11 @@ class CometConfig(StrictConfig):
         " and `checkpoints/model.ckpt`. Models without references (`Unbabel/wmt22-cometkiwi-da`)"
         " read the source and the translation only."
     )
-    source: Literal["gloss", "encoder_prompt", "table"] = Field(
+    source: Literal["gloss", "encoder_prompt", "signal", "table"] = Field(
         "gloss",
         description="Source text of a clip: its glosses, the text before its frames"
-        " (`encoder_prompt`), or `source_table`. A clip without a source text is an error.",
+        " (`encoder_prompt`), the text that is translated (`signal`, for `source.kind: text_tsv`),"
+        " or `source_table`. A clip without a source text is an error.",
     )
     source_table: str | None = Field(
         None,

@@ -28,6 +28,9 @@ def get_source_texts(config: CometConfig | None, clips: Sequence[Clip]) -> dict[
         return _read_source_table(Path(config.source_table))
     if config.source == "gloss":
         return {clip.id: clip.gloss for clip in clips}
+    if config.source == "signal":
+        # The input of such a clip stands in the table; a recipe refuses this for media files.
+        return {clip.id: clip.media for clip in clips}
     return {clip.id: clip.encoder_prompt for clip in clips}
 
 

@@ -26,6 +26,7 @@ import ray.data
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError, StoreError
 from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.vocabulary import TokenVocabulary
 from kinesweep.features.quality.media_statistics import MediaStatistics
 from kinesweep.store.combined.combine import combine_part_stores
 from kinesweep.store.extraction.build import (
@@ -220,6 +221,7 @@ def _encode_clip_status(status: ClipStatus) -> dict[str, Any]:
     """Convert a status to a row of plain values, with all that is nested as JSON strings."""
     streams = {
         name: {key: value for key, value in vars(stream).items() if key != "layout"}
+        | {"vocabulary": stream.vocabulary.to_json() if stream.vocabulary else None}
         for name, stream in status.streams.items()
     }
     # A column of its own can be dictionary-encoded; lengths and rates differ from clip to clip.
@@ -238,10 +240,11 @@ def _encode_clip_status(status: ClipStatus) -> dict[str, Any]:
 def _decode_clip_status(row: dict[str, Any]) -> ClipStatus:
     """Convert a row from `_encode_clip_status` back to a status; the row loses its JSON strings."""
     layouts = _parse_layouts(row.pop("layouts"))
-    stream_items = zip(json.loads(row.pop("streams")).items(), layouts, strict=True)
-    streams = {
-        name: StreamStatus(**values, layout=layout) for (name, values), layout in stream_items
-    }
+    streams = {}
+    for (name, values), layout in zip(json.loads(row.pop("streams")).items(), layouts, strict=True):
+        vocabulary = values.pop("vocabulary")
+        vocabulary = TokenVocabulary.from_json(vocabulary) if vocabulary else None
+        streams[name] = StreamStatus(**values, layout=layout, vocabulary=vocabulary)
     statistics = json.loads(row.pop("statistics"))
     return ClipStatus(
         **row, streams=streams, statistics=statistics and MediaStatistics(**statistics)

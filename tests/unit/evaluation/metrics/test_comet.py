@@ -17,8 +17,11 @@ from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.evaluation.metrics import comet, comet_worker, compute_extra_scores
+from kinesweep.evaluation.metrics.preflight import check_metrics
 from kinesweep.evaluation.metrics.source_texts import get_source_texts
 from kinesweep.features.estimators.virtualenv import get_environment_python
+from kinesweep.store.extraction.build import extract_locally
+from written import signed_texts, texts, written_recipe
 
 TEXTS = {str(i): sample["mt"] for i, sample in enumerate(SAMPLES)}
 REFERENCES = {str(i): (sample["ref"],) for i, sample in enumerate(SAMPLES)}
@@ -98,6 +101,8 @@ def test_where_source_texts_come_from(tmp_path: Path) -> None:
     assert get_source_texts(config().neural_metrics.comet, clips) == {"a": "SUN"}
     prompts = config(source="encoder_prompt").neural_metrics.comet
     assert get_source_texts(prompts, clips) == {"a": "hello"}
+    texts = config(source="signal").neural_metrics.comet
+    assert get_source_texts(texts, [Clip("a", "test", "es regnet")]) == {"a": "es regnet"}
     listed = config(source="table", source_table=str(table)).neural_metrics.comet
     assert get_source_texts(listed, clips) == {"a": "the source"}
     table.write_text("id\ttext\na\tthe source\n")
@@ -105,6 +110,20 @@ def test_where_source_texts_come_from(tmp_path: Path) -> None:
         get_source_texts(listed, clips)
     with pytest.raises((ConfigError, ValueError), match="belong together"):
         config(source="table")
+
+
+def test_only_texts_to_translate_are_source_texts(tmp_path: Path) -> None:
+    evaluation = {"neural_metrics": {"comet": {"model": "a/b", "source": "signal"}}}
+    recipe = written_recipe(tmp_path, "text_tsv", texts(5), evaluation=evaluation)
+    store = extract_locally(recipe)
+    check_metrics(recipe.evaluation, store, ["train", "validation"])
+    found = get_source_texts(
+        recipe.evaluation.neural_metrics.comet,
+        [record.clip for record in store.get_records("validation")],
+    )
+    assert sorted(found.values()) == sorted(texts(5)[-2:])
+    with pytest.raises(ConfigError, match=r"`source.kind: text_tsv`.*not signwriting_tsv"):
+        written_recipe(tmp_path, "signwriting_tsv", signed_texts(5), evaluation=evaluation)
 
 
 @pytest.fixture(scope="module")
