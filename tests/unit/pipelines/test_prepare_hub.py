@@ -435,6 +435,16 @@ def test_a_subset_is_chosen_and_an_empty_split_named(tmp_path: Path) -> None:
         prepare(tmp_path / "empty", tmp_path / "b")
 
 
+def test_a_failed_attempt_can_be_repeated_with_other_options(tmp_path: Path) -> None:
+    rows = [{"pose": b"no pose", "raw": pose_file(), "text": "t"}]
+    data, out = save(tmp_path / "data", rows), tmp_path / "out"
+    with pytest.raises(InputError, match="1 not_a_pose_file; the first one: the bytes are no"):
+        prepare(data, out)
+    assert prepare(data, out, columns={"pose": "raw"}).clips == {"train": 1}
+    with pytest.raises(InputError, match="is a file; choose a folder"):
+        prepare(data, data / "state.json")
+
+
 def test_what_is_no_data_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"`.*empty` cannot be opened.*`save_to_disk`"):

@@ -1,6 +1,6 @@
 """The columns of a data set: which one has the text, the media, the id and so on.
 
-Columns that a person does not name are recognised by their names. Where two columns could be the
+Columns that a person does not name are recognized by their names. Where two columns could be the
 text or the media, nothing is guessed: the error lists the columns.
 """
 
@@ -36,7 +36,7 @@ COLUMN_CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "fps": ("fps", "frame_rate"),
     "confidence": ("confidence", "conf", "pose_confidence"),
 }
-"""Meaning of a column → names by which it is recognised."""
+"""Meaning of a column → names by which it is recognized."""
 
 _UNAMBIGUOUS = ("text", *MEDIA_KINDS.values())
 """Meanings for which two candidates are an error; for the others, the first one is used."""

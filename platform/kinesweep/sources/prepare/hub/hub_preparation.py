@@ -122,8 +122,8 @@ class _SplitReader:
             fps = parse_fps(columns.get(row, "fps"), self.fps)
             file = self.writer.write(media, name, columns.get(row, "confidence"), fps)
         except ClipError as error:
-            values |= {"media": None, "reason": error.reason, "problem": str(error)}
-            journal.append(index, name, values, [])
+            problem = {"media": None, "reason": error.reason, "problem": str(error)}
+            journal.append(index, name, {**values, **problem}, [])
         else:
             journal.append(index, name, {**values, "media": file}, [file])
 

@@ -75,7 +75,8 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
         import datasets
     except ImportError:
         raise InputError(
-            "`--from hf` needs the package `datasets`: pip install kinesweep[hub-data]"
+            "`--from hf` needs the package `datasets`; install it with"
+            " `pip install 'kinesweep[hub-data]'`"
         ) from None
     path = Path(name)
     if revision is not None and path.exists():
