@@ -6,7 +6,7 @@ from pathlib import Path
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.extraction import extract_features
-from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
+from kinesweep.pipelines.tracking import RunLogOpener, check_trackers, create_tracker
 from kinesweep.pipelines.training import log_evaluation, remove_run
 from kinesweep.training.frame_embedding.run import EmbedderSpec, train_embedder
 from kinesweep.training.run_records.result import RunResult
@@ -38,6 +38,7 @@ def train_embedding_recipe(
         TrackingError: If a tracker that `tracking` names cannot be used.
         TrainingError: If the run diverged.
     """
+    check_trackers(recipe.tracking)
     corpus_recipe = recipe.corpus_recipe
     store = extract_features(corpus_recipe, on_ray)
     name = f"{recipe.name}-{recipe.compute_config_hash(store.fingerprint)}-s{recipe.training.seed}"

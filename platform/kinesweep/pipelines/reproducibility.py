@@ -14,7 +14,7 @@ from kinesweep.core.html_table import format_html_table
 from kinesweep.core.paths import get_state_dir
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.pipelines.extraction import extract_features
-from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
+from kinesweep.pipelines.tracking import RunLogOpener, check_trackers, create_tracker
 from kinesweep.pipelines.training import log_evaluation, make_run_name, remove_run
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
@@ -87,6 +87,7 @@ def repeat_training(
         ResourceError: If a run in warm workers does not finish.
         TrainingError: If a run diverged, or if its workers were killed twice.
     """
+    check_trackers(recipe.tracking)
     store = extract_features(recipe, on_ray=mode != "in_process")
     name = make_run_name(recipe, store)
     root = (folder or get_state_dir() / "repeats" / name).absolute()

@@ -8,6 +8,7 @@ from typing import Any
 
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.tracking import TrackingChoice
 from kinesweep.core.hashing import flatten_mapping
 from kinesweep.core.paths import get_state_dir
 from kinesweep.core.provenance import collect_provenance
@@ -24,6 +25,15 @@ _REFERENCE_CONTEXT_WARNING = (
     " which are not available in use, so scores are too optimistic; `model` reads the model's own"
     " sentences"
 )
+
+
+def check_trackers(choice: TrackingChoice) -> None:
+    """Check that every named tracker can be used, before an extraction that may take hours.
+
+    Raises:
+        TrackingError: If a tracker that `tracking` names cannot be used.
+    """
+    resolve_tracker(choice, get_state_dir(), "")
 
 
 def create_tracker(recipe: Recipe, experiment: str, folder: Path) -> Tracker:

@@ -11,7 +11,7 @@ from kinesweep.core.paths import get_state_dir
 from kinesweep.core.scores import format_scores
 from kinesweep.data.run_length.step_counts import resolve_training
 from kinesweep.pipelines.extraction import extract_features
-from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
+from kinesweep.pipelines.tracking import RunLogOpener, check_trackers, create_tracker
 from kinesweep.store import Store
 from kinesweep.training.run_records.result import RunResult, RunSpec
 from kinesweep.training.run_records.run_failure import train_or_raise
@@ -45,6 +45,7 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
         TrackingError: If a tracker that `tracking` names cannot be used.
         TrainingError: If the run diverged or its workers were killed twice.
     """
+    check_trackers(recipe.tracking)
     store = extract_features(recipe, on_ray)
     training = resolve_training(recipe, store, recipe.resources.workers if on_ray else 1)
     logger.info(f"training for at most {training.format_step_counts()}")

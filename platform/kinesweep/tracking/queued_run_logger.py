@@ -40,7 +40,7 @@ class RunIdentifiers:
         title: Name shown in the UI.
         tags: Further tags, such as `config_hash`, `seed`, `phase`.
         parent: Key of the parent run, that is, the run of the sweep; None without a sweep.
-        objectives: Metrics that a sweep optimises; of the run that stands for a sweep.
+        objectives: Metrics that a sweep optimizes; of the run that stands for a sweep.
         swept_params: Parameter that a sweep varies → `number`, `flag` or `text`; of the run that
             stands for a sweep.
     """

@@ -218,9 +218,9 @@ def test_poses_that_are_arrays_get_the_header_of_a_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(pose.points_TPJC, points_TPJC)
     rows = [{"pose": x_TPJC.tolist(), "conf": confidence_TPJ.tolist(), "text": "t"}]
     data = save(tmp_path / "own", rows)
-    with pytest.raises(InputError, match="1 bad_fps"):
+    with pytest.raises(InputError, match="without a frame rate; pass `--fps`"):
         prepare(data, tmp_path / "no_rate", pose_header=header)
-    with pytest.raises(InputError, match="1 no_pose_header"):
+    with pytest.raises(InputError, match="`pose` are arrays; pass `--pose-header"):
         prepare(data, tmp_path / "no_header", fps=25)
     with pytest.raises(InputError, match=r"`--pose-header` must be a `\.pose` file"):
         prepare(data, tmp_path / "bad_header", fps=25, pose_header=data / "state.json")
@@ -351,6 +351,98 @@ def test_labels_of_classes_are_texts(tmp_path: Path) -> None:
     rows = [{"pose": pose_file(), "text": k} for k in (1, 0)]
     prepare(save(tmp_path / "data", rows, text=labels), tmp_path / "out")
     assert [row["output"] for row in table(tmp_path / "out")] == ["HOUSE", "HELLO"]
+
+
+def test_classes_have_names_in_every_column(tmp_path: Path) -> None:
+    """In lists, in fields and in a row without a label too."""
+    classes = datasets.ClassLabel(names=["LEFT", "RIGHT"])
+    columns = {"pose": pose_file(), "text": "t", "signer": 1, "language": 0, "gloss": [1, 0]}
+    features = {"signer": classes, "language": classes, "gloss": datasets.List(classes)}
+    prepare(save(tmp_path / "data", [columns], **features), tmp_path / "out")
+    (row,) = table(tmp_path / "out")
+    assert (row["signer"], row["language"], row["gloss"]) == ("RIGHT", "LEFT", "RIGHT LEFT")
+    nested = datasets.Features(pose=datasets.Value("binary"), label=[{"word": classes}])
+    rows = [{"pose": pose_file(), "label": [{"word": word}]} for word in (1, -1, 0)]
+    datasets.Dataset.from_list(rows, features=nested).save_to_disk(tmp_path / "nested")
+    with pytest.raises(InputError, match=r"several fields.*they are word"):
+        prepare(tmp_path / "nested", tmp_path / "b", columns={"text": "label"})
+    result = prepare(tmp_path / "nested", tmp_path / "b", columns={"text": "label.word"})
+    assert [row["output"] for row in table(tmp_path / "b")] == ["RIGHT", "LEFT"]
+    assert result.dropped == {"train": {"empty_text": 1}}
+
+
+def test_numbers_as_ids_orders_and_rates(tmp_path: Path) -> None:
+    header = tmp_path / "any.pose"
+    header.write_bytes(pose_file(signer(frames=1)))
+    array = signer(frames=3)[:, 0].tolist()
+    long = "\u3042" * 200
+    rows = [
+        {"pose": array, "text": "t", "id": id_, "order": order, "fps": fps}
+        for id_, order, fps in (
+            *(("0", 2.0, "25"), (long, None, "50"), ("b", 1.5, "25"), ("c", 0.0, "fast")),
+            *(("d", 0.0, "0"), ("e", 0.0, None)),
+        )
+    ]
+    result = prepare(save(tmp_path / "data", rows), tmp_path / "out", pose_header=header, fps=12)
+    assert result.dropped == {"train": {"bad_fps": 2, "invalid_order": 1}}
+    found = {row["id"]: row for row in table(tmp_path / "out")}
+    assert (found["0"]["order"], found[long]["order"]) == ("2", "0")
+    rates = [read_pose(tmp_path / "out" / row["signal"]).fps for row in found.values()]
+    assert rates == [25, 50, 12]
+    numbers = [{"pose": pose_file(), "text": f"t{k}", "id": k} for k in range(2)]
+    prepare(save(tmp_path / "numbers", numbers), tmp_path / "ids")
+    assert [row["id"] for row in table(tmp_path / "ids")] == ["0", "1"]
+
+
+def test_confidences_have_the_shape_of_the_points(tmp_path: Path) -> None:
+    header, x_TJC = tmp_path / "any.pose", signer(frames=3)[:, 0].copy()
+    header.write_bytes(pose_file(signer(frames=1)))
+    confidence_TJ = np.ones(x_TJC.shape[:2], np.float32)
+    for name, array in (("turned", confidence_TJ.T), ("short", confidence_TJ[:, :3])):
+        rows = [{"pose": x_TJC.tolist(), "confidence": array.tolist(), "text": "t"}]
+        with pytest.raises(InputError, match=r"1 wrong_shape; the first one: confidences of shape"):
+            prepare(save(tmp_path / name, rows), tmp_path / "x", pose_header=header, fps=25)
+        shutil.rmtree(tmp_path / "x")
+    x_TJC[1, 5], confidence_TJ[2, 6] = np.nan, np.nan
+    rows = [{"pose": x_TJC.tolist(), "confidence": confidence_TJ.tolist(), "text": "t"}]
+    prepare(save(tmp_path / "data", rows), tmp_path / "out", pose_header=header, fps=25)
+    pose = read_pose(tmp_path / "out" / table(tmp_path / "out")[0]["signal"])
+    assert np.isfinite(pose.points_TPJC).all()
+    assert np.argwhere(pose.confidence_TPJ != 1).tolist() == [[1, 0, 5], [2, 0, 6]]
+
+
+@pytest.mark.parametrize("text", [5, b"bytes", [1, 2]])
+def test_a_column_without_texts_is_refused(tmp_path: Path, text: object) -> None:
+    data = save(tmp_path / "data", [{"pose": pose_file(), "text": text}])
+    with pytest.raises(InputError, match=r"`text` contains values of the type (int64|binary) inst"):
+        prepare(data, tmp_path / "out")
+
+
+def test_a_subset_is_chosen_and_an_empty_split_named(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("a", "b"):
+        rows = [{"pose": pose_file(), "text": name}]
+        datasets.Dataset.from_list(rows).to_parquet(data / f"{name}.parquet")
+    names = "".join(f"- config_name: {name}\n  data_files: {name}.parquet\n" for name in "ab")
+    (data / "README.md").write_text(f"---\nconfigs:\n{names}---\n")
+    with pytest.raises(InputError, match=r"\['a', 'b'\].*`--config` names a subset"):
+        prepare(data, tmp_path / "out")
+    prepare(data, tmp_path / "out", config="b")
+    assert [row["output"] for row in table(tmp_path / "out")] == ["b"]
+    empty = datasets.Dataset.from_dict({"pose": [], "text": []})
+    empty.save_to_disk(tmp_path / "empty")
+    with pytest.raises(InputError, match="a split that has no rows"):
+        prepare(tmp_path / "empty", tmp_path / "b")
+
+
+def test_a_failed_attempt_can_be_repeated_with_other_options(tmp_path: Path) -> None:
+    rows = [{"pose": b"no pose", "raw": pose_file(), "text": "t"}]
+    data, out = save(tmp_path / "data", rows), tmp_path / "out"
+    with pytest.raises(InputError, match="1 not_a_pose_file; the first one: the bytes are no"):
+        prepare(data, out)
+    assert prepare(data, out, columns={"pose": "raw"}).clips == {"train": 1}
+    with pytest.raises(InputError, match="is a file; choose a folder"):
+        prepare(data, data / "state.json")
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

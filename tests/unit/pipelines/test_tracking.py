@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from corpus import tiny_recipe
+from kinesweep.core.errors import TrackingError
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
+from kinesweep.pipelines import training
 from kinesweep.pipelines.sweeps import tracking_links
 from kinesweep.pipelines.tracking import RunLogOpener
 from kinesweep.tracking.backends import CombinedTracker, TensorBoardTracker, WandbTracker
@@ -42,6 +44,16 @@ def test_a_run_is_tagged_with_its_own_seed(
     RunLogOpener(tracker, recipe, parent)(tmp_path / folder, title, "train", {})
     (identifiers,) = tracker.opened
     assert (identifiers.tags["config_hash"], identifiers.tags["seed"]) == (config_hash, seed)
+
+
+def test_an_unusable_tracker_is_found_before_the_extraction(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(training, "extract_features", None)  # a call would fail
+    recipe = tiny_recipe(tmp_path, tmp_path, tracking=["wandb"])
+    with pytest.raises(TrackingError, match="`WANDB_MODE` is `disabled`"):
+        training.train_recipe(recipe, None, overwrite=False, on_ray=False)
 
 
 def test_no_server_is_started_for_sweeps_that_are_elsewhere(

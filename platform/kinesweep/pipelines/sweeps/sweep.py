@@ -30,7 +30,7 @@ from kinesweep.pipelines.sweeps.winner import (
     export_winner,
     try_register_winner,
 )
-from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
+from kinesweep.pipelines.tracking import RunLogOpener, check_trackers, create_tracker
 from kinesweep.store import Store
 from kinesweep.sweeps.feature_stores import extract_all_features
 from kinesweep.sweeps.job_factory import RunLoggerFactory
@@ -170,6 +170,7 @@ def run_sweep_pipeline(
         TrainingError: If no configuration finished on two seeds of the finals.
         BundleError: If the bundle generates other texts than the winner.
     """
+    check_trackers(recipe.tracking)
     stores = extract_all_features(space, recipe, extract_features)
     tracker = create_tracker(recipe, space.question, folder)
     # The sweep is itself a tracked run, the parent of the runs that it trains.

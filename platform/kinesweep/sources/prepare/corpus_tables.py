@@ -183,10 +183,13 @@ def _make_empty_error(
         missing_clips: Clips without a pose file.
         poses: Folder in which the pose files were looked for.
     """
-    reasons = Counter(row.reason for part in annotations_by_split.values() for row in part.dropped)
+    parts = annotations_by_split.values()
+    reasons = Counter(row.reason for part in parts for row in part.dropped)
     if missing_clips:
         return _make_no_poses_error(missing_clips, poses)
-    return InputError(f"no row can be written; all were dropped: {format_counts(reasons)}")
+    problems = [row.problem for part in parts for row in part.dropped if row.problem]
+    example = f"; the first one: {problems[0]}" if problems else ""
+    return InputError(f"no row can be written; all were dropped: {format_counts(reasons)}{example}")
 
 
 def _make_no_poses_error(missing_clips: list[_MissingClip], poses: Path) -> InputError:

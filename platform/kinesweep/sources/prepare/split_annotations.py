@@ -17,10 +17,12 @@ class DroppedRow:
     Attributes:
         row: Location of the row, for example `how2sign_train.csv:12`.
         reason: Short, stable key, for example `zero_length`.
+        problem: Sentence that says more than the reason, or empty.
     """
 
     row: str
     reason: str
+    problem: str = ""
 
 
 @dataclass

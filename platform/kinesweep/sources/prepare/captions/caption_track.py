@@ -33,7 +33,7 @@ class CaptionTrack:
         cues: Cues in the order of the file.
         dropped: Location and reason of each cue without usable times.
         language: Language tag that the file states, or empty.
-        is_automatic: Whether the file shows that its captions were recognised automatically.
+        is_automatic: Whether the file shows that its captions were recognized automatically.
         ends_overlap: Whether the ends may be those of the display, at which the line has already
             moved up for the next one, as in YouTube's JSON and XML.
     """

@@ -1,6 +1,6 @@
 """The columns of a data set: which one has the text, the media, the id and so on.
 
-Columns that a person does not name are recognised by their names. Where two columns could be the
+Columns that a person does not name are recognized by their names. Where two columns could be the
 text or the media, nothing is guessed: the error lists the columns.
 """
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import InputError
+from kinesweep.sources.prepare.hub.row_values import find_feature, get_item_feature
 from kinesweep.sources.prepare.media.dotted_paths import get_value
 
 MEDIA_KINDS: Mapping[str, str] = {"poses": "pose", "videos": "video", "features": "features"}
@@ -36,7 +37,7 @@ COLUMN_CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "fps": ("fps", "frame_rate"),
     "confidence": ("confidence", "conf", "pose_confidence"),
 }
-"""Meaning of a column → names by which it is recognised."""
+"""Meaning of a column → names by which it is recognized."""
 
 _UNAMBIGUOUS = ("text", *MEDIA_KINDS.values())
 """Meanings for which two candidates are an error; for the others, the first one is used."""
@@ -110,17 +111,13 @@ def choose_columns(
             f"no column is known to contain the {' and the '.join(missing)}; choose with"
             f" `--column {missing[0]}=NAME`; {_format_columns(columns)}"
         )
-    # A column of translations, for example, has a text in each language.
-    fields = _list_fields(features.get(paths["text"]))
-    if fields:
-        raise InputError(
-            f"the column `{paths['text']}` contains several fields; choose one with"
-            f" `--column text={paths['text']}.{fields[0]}`; they are {', '.join(fields)}"
-        )
     kind = media or kinds[0]
     # Columns of other media are not read: a row may hold a video of many megabytes.
     unused = {meaning for other, meaning in MEDIA_KINDS.items() if other != kind}
     paths = {meaning: path for meaning, path in paths.items() if meaning not in unused}
+    for meaning, path in paths.items():
+        if meaning not in (*MEDIA_KINDS.values(), "confidence"):
+            _check_value_column(meaning, path, find_feature(features, path), columns)
     # The name of a column may itself contain a dot.
     names = [path if path in features else path.split(".")[0] for path in paths.values()]
     return DatasetColumns(kind, paths, list(dict.fromkeys(names)))
@@ -150,8 +147,34 @@ def _check_chosen_column(meaning: str, path: str, features: Mapping[str, Any]) -
         )
 
 
+def _check_value_column(meaning: str, path: str, feature: Any, columns: Sequence[str]) -> None:
+    """Check that a column contains single values, and the column of the texts only texts.
+
+    Raises:
+        InputError: If it contains structs, or values that are no texts.
+    """
+    fields = _list_fields(feature)
+    if fields:
+        raise InputError(
+            f"the column `{path}` contains several fields; choose one with"
+            f" `--column {meaning}={path}.{fields[0]}`; they are {', '.join(fields)}"
+        )
+    item = get_item_feature(feature)
+    value = feature if item is None else item
+    dtype = getattr(value, "dtype", None)
+    # The names of classes are texts. A column without any value has no type.
+    is_text = hasattr(value, "names") or dtype is None or "string" in dtype or dtype == "null"
+    if meaning == "text" and not is_text:
+        raise InputError(
+            f"the column `{path}` contains values of the type {dtype} instead of texts; choose"
+            f" another one with `--column text=NAME`; {_format_columns(columns)}"
+        )
+
+
 def _list_fields(feature: Any) -> list[str]:
-    """List the fields of a column that is a struct or a translation; none for other columns."""
+    """List the fields of a column of structs or translations; none for other columns."""
+    item = get_item_feature(feature)
+    feature = feature if item is None else item
     if isinstance(feature, Mapping):
         return list(feature)
     return list(getattr(feature, "languages", None) or ())

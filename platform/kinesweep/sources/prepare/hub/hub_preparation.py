@@ -7,7 +7,7 @@ line with the reason why not; an interrupted preparation continues after the las
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from kinesweep.core.clip import SPLITS
@@ -18,6 +18,16 @@ from kinesweep.sources.prepare.hub.dataset_columns import DatasetColumns
 from kinesweep.sources.prepare.hub.opened_dataset import OpenedDataset
 from kinesweep.sources.prepare.hub.pose_arrays import read_pose_header
 from kinesweep.sources.prepare.hub.row_media import RowMediaWriter
+from kinesweep.sources.prepare.hub.row_values import (
+    find_feature,
+    get_item_feature,
+    get_stem,
+    make_text,
+    name_classes,
+    parse_fps,
+    parse_order,
+    parse_time,
+)
 from kinesweep.sources.prepare.media.dotted_paths import get_value
 from kinesweep.sources.prepare.media.media_settings import JOURNAL_FOLDER, write_media_settings
 from kinesweep.sources.prepare.media.prompts import Prompts, make_language_tag
@@ -28,8 +38,6 @@ from kinesweep.sources.prepare.preparation_result import (
     PreparationResult,
 )
 from kinesweep.sources.prepare.split_annotations import DroppedRow, SplitAnnotations
-
-_MS_PER_UNIT = {"ms": 1, "s": 1000}
 
 _TEXT_MEANINGS = (
     *("document", "signer", "gloss", "language", "encoder_prompt", "decoder_prompt", "order"),
@@ -105,23 +113,28 @@ class _SplitReader:
 
     def _write_row(self, journal: RowJournal, index: int, row: Mapping[str, Any]) -> None:
         """Write the media file of a row and append the row to the journal."""
-        columns, feature_by_name = self.columns, self.dataset.splits[self.name].features
-        media = get_value(row, columns.media_path)
-        clip_id = str(columns.get(row, "id") or _get_stem(media) or f"{self.name}_{index:06d}")
+        columns, media = self.columns, get_value(row, self.columns.media_path)
+        # An id may be 0, so only an empty one is replaced.
+        clip_id = make_text(self._get(row, "id")) or get_stem(media) or f"{self.name}_{index:06d}"
         name = journal.choose_name(clip_id, index)
-        values = {meaning: _make_text(columns.get(row, meaning)) for meaning in _TEXT_MEANINGS}
-        values |= {"id": clip_id, "text": columns.get(row, "text")}
-        # A `ClassLabel` column stores numbers; its names are the texts.
-        convert_label = getattr(feature_by_name.get(columns.paths["text"]), "int2str", None)
-        if convert_label is not None and values["text"] is not None:
-            values["text"] = convert_label(values["text"])
-        fps = columns.get(row, "fps") or self.fps
+        values = {meaning: make_text(self._get(row, meaning)) for meaning in _TEXT_MEANINGS}
+        values |= {"id": clip_id, "text": self._get(row, "text")}
         try:
+            fps = parse_fps(columns.get(row, "fps"), self.fps)
             file = self.writer.write(media, name, columns.get(row, "confidence"), fps)
         except ClipError as error:
-            journal.append(index, name, {**values, "media": None, "reason": error.reason}, [])
+            problem = {"media": None, "reason": error.reason, "problem": str(error)}
+            journal.append(index, name, {**values, **problem}, [])
         else:
             journal.append(index, name, {**values, "media": file}, [file])
+
+    def _get(self, row: Mapping[str, Any], meaning: str) -> Any:
+        """Return the value of a meaning in a row, classes by their names."""
+        path = self.columns.paths.get(meaning)
+        if path is None:
+            return None
+        feature = find_feature(self.dataset.splits[self.name].features, path)
+        return name_classes(self.columns.get(row, meaning), feature)
 
 
 def prepare_hub_dataset(
@@ -152,6 +165,7 @@ def prepare_hub_dataset(
         InputError: If the folder contains other files, the data cannot be read, or no row becomes a
             clip.
     """
+    _check_pose_arrays(dataset, columns, settings)
     if not overwrite:
         check_no_tables(out)
     header = read_pose_header(settings.pose_header) if settings.pose_header else None
@@ -187,6 +201,30 @@ def prepare_hub_dataset(
     return replace(result, rows=sizes, kept=kept, source_kind=kind)
 
 
+def _check_pose_arrays(
+    dataset: OpenedDataset, columns: DatasetColumns, settings: HubSettings
+) -> None:
+    """Check that poses which are arrays have a header and a frame rate.
+
+    Raises:
+        InputError: If one of them is missing.
+    """
+    feature = find_feature(dataset.features, columns.media_path)
+    is_array = get_item_feature(feature) is not None or hasattr(feature, "shape")
+    if columns.media != "poses" or not is_array:
+        return
+    if settings.pose_header is None:
+        raise InputError(
+            f"the poses in `{columns.media_path}` are arrays; pass `--pose-header FILE.pose`, a"
+            " file whose header names their points"
+        )
+    if settings.fps is None and "fps" not in columns.paths:
+        raise InputError(
+            f"the poses in `{columns.media_path}` are arrays without a frame rate; pass `--fps`, or"
+            " name a column with `--column fps=NAME`"
+        )
+
+
 def _find_splits(dataset: OpenedDataset) -> dict[str, str]:
     """Return the name in the data set of each of our splits that it has.
 
@@ -209,7 +247,7 @@ def _build_annotations(
     for number, row in enumerate(rows, 1):
         location = f"{split}.jsonl:{number}"
         if not row["media"]:
-            result.dropped.append(DroppedRow(location, row["reason"]))
+            result.dropped.append(DroppedRow(location, row["reason"], row["problem"]))
             continue
         try:
             annotation = _build_annotation(row, time_unit, prompts)
@@ -233,12 +271,9 @@ def _build_annotation(row: dict[str, Any], time_unit: str, prompts: Prompts) -> 
         text = text[0] if text else ""
     if text is not None and not isinstance(text, str):
         raise ValueError("text_is_no_string")
-    start_ms, end_ms = (_parse_time(row[bound], time_unit) for bound in ("start", "end"))
+    start_ms, end_ms = (parse_time(row[bound], time_unit) for bound in ("start", "end"))
     language = prompts.language or row["language"]
     encoder, decoder = row["encoder_prompt"], row["decoder_prompt"]
-    order = row["order"]
-    if order and not order.isdigit():
-        raise ValueError("invalid_order")
     return ClipAnnotation(
         id=row["id"],
         candidate_files=(PoseFile(row["media"], start_ms, end_ms, is_span=end_ms > 0),),
@@ -248,36 +283,8 @@ def _build_annotation(row: dict[str, Any], time_unit: str, prompts: Prompts) -> 
             (decoder or make_language_tag(language)) if prompts.decoder is None else prompts.decoder
         ),
         document=row["document"],
-        order=int(order or 0),
+        order=parse_order(row["order"]),
         signer=row["signer"],
         gloss=row["gloss"],
         language=language,
     )
-
-
-def _parse_time(text: str, time_unit: str) -> float:
-    """Parse a time and return it in milliseconds; an empty text is 0.
-
-    Raises:
-        ValueError: If it is not a finite number of at least 0.
-    """
-    try:
-        time = float(text or 0)
-    except ValueError:
-        raise ValueError("invalid_time") from None
-    if not 0 <= time < float("inf"):
-        raise ValueError("invalid_time")
-    return round(time * _MS_PER_UNIT[time_unit], 6)
-
-
-def _make_text(value: Any) -> str:
-    """Return a value as a text: a list joined by spaces, None as an empty text."""
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return "" if value is None else str(value)
-
-
-def _get_stem(media: Any) -> str:
-    """Return the name of the file that a row names, without its suffix; empty without one."""
-    path = media.get("path") if isinstance(media, Mapping) else media
-    return PurePosixPath(path).stem if isinstance(path, str) else ""

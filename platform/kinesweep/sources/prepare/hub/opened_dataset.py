@@ -75,7 +75,8 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
         import datasets
     except ImportError:
         raise InputError(
-            "`--from hf` needs the package `datasets`: pip install kinesweep[hub-data]"
+            "`--from hf` needs the package `datasets`; install it with"
+            " `pip install 'kinesweep[hub-data]'`"
         ) from None
     path = Path(name)
     if revision is not None and path.exists():
@@ -97,7 +98,13 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
         text = format_one_line(error)
         raise InputError(
             f"the data set `{name}` cannot be opened: {text}; it must be a name on the Hub, a"
-            " folder that `save_to_disk` wrote, or Parquet files"
+            " folder that `save_to_disk` wrote, or Parquet files; `--config` names a subset"
+        ) from None
+    except IndexError:
+        # `datasets` 5.2 writes a split without rows, but cannot read it.
+        raise InputError(
+            f"the data set `{name}` cannot be opened: it was saved with a split that has no rows;"
+            " save it without this split"
         ) from None
     files: Path | HubFiles
     if path.exists():
@@ -127,7 +134,8 @@ def _stream_dataset(path: str, **settings: Any) -> Any:
             path, streaming=True, fragment_scan_options=options, **settings
         )
     except (ValueError, TypeError) as error:
-        if "fragment_scan_options" not in str(error):
+        # With an option, the library does not see that the name of a subset is missing.
+        if "fragment_scan_options" not in str(error) and "data_files=None" not in str(error):
             raise
         # The files are in another format, such as videos or JSON.
         return datasets.load_dataset(path, streaming=True, **settings)

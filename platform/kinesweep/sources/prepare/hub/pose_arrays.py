@@ -67,11 +67,21 @@ def build_pose_bytes(value: Any, confidence: Any, header: Any, fps: float) -> by
     if not shape[0]:
         raise ClipError("the array has no frames", "no_frames")
     if confidence is not None:
-        confidence_TPJ = make_float_array(confidence).reshape(shape[:3])
+        confidence_TPJ = make_float_array(confidence)
+        if confidence_TPJ.ndim == 2:
+            confidence_TPJ = confidence_TPJ[:, None]
+        # As many values in another order would be the confidences of other points.
+        if confidence_TPJ.shape != shape[:3]:
+            raise ClipError(
+                f"confidences of shape {confidence_TPJ.shape} do not fit points of shape {shape}",
+                "wrong_shape",
+            )
     elif shape[3] > num_dims:
         points_TPJC, confidence_TPJ = points_TPJC[..., :num_dims], points_TPJC[..., num_dims]
     else:
-        points_TPJC, confidence_TPJ = _find_detected_points(points_TPJC)
+        confidence_TPJ = np.ones(shape[:3], np.float32)
+        confidence_TPJ[~np.any(points_TPJC, axis=-1)] = 0
+    points_TPJC, confidence_TPJ = _remove_undefined(points_TPJC, confidence_TPJ)
     buffer = io.BytesIO()
     Pose(header, NumPyPoseBody(fps, points_TPJC, confidence_TPJ)).write(buffer)
     return buffer.getvalue()
@@ -89,13 +99,11 @@ def make_float_array(value: Any) -> NDArray[np.float32]:
         raise ClipError("the lists of the array have different lengths", "ragged_array") from None
 
 
-def _find_detected_points(
-    points_TPJC: NDArray[np.float32],
+def _remove_undefined(
+    points_TPJC: NDArray[np.float32], confidence_TPJ: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return points without NaN, and confidences of 1 for the detected ones, (T, P, J)."""
-    missing_TPJ = np.any(~np.isfinite(points_TPJC), axis=-1)
-    # `np.asarray` may have returned the array of the row itself.
-    points_TPJC = points_TPJC.copy()
-    points_TPJC[missing_TPJ] = 0
-    detected_TPJ: NDArray[np.float32] = np.any(points_TPJC, axis=-1).astype(np.float32)
-    return points_TPJC, detected_TPJ
+    """Set points and confidences with values that are no finite numbers to 0, as not detected."""
+    defined_TPJ = np.isfinite(confidence_TPJ) & np.all(np.isfinite(points_TPJC), axis=-1)
+    return np.where(defined_TPJ[..., None], points_TPJC, 0), np.where(
+        defined_TPJ, confidence_TPJ, 0
+    )

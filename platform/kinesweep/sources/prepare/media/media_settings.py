@@ -26,8 +26,10 @@ def lock_corpus(out: Path) -> Iterator[None]:
     """Let no other process write into the folder of a corpus during the `with` block.
 
     Raises:
-        InputError: If another process does.
+        InputError: If another process does, or if there is a file of this name.
     """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"`{out}` is a file; choose a folder for the corpus")
     try:
         with hold_lock_file(out / JOURNAL_FOLDER / "lock", timeout_s=0):
             yield
@@ -52,7 +54,8 @@ def write_media_settings(settings: Mapping[str, Any], out: Path, overwrite: bool
     # As JSON reads them: tuples become lists.
     settings = json.loads(json.dumps(settings))
     if path.is_file() and read_json(path) != settings:
-        if not overwrite:
+        # A first attempt with a wrong option leaves settings and dropped rows, but no media.
+        if not overwrite and any((out / folder).exists() for folder in MEDIA_FOLDERS):
             raise InputError(
                 f"`{out}` contains media files that were written with other settings; choose"
                 " another folder or use `--overwrite`"

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 _MAX_NAME_CHARS = 120
-"""Longest file name without its suffix; file systems allow 255 bytes."""
+_MAX_NAME_BYTES = 200
+"""Longest file name without its suffix; file systems allow 255 bytes with suffix and position."""
 
 
 class RowJournal:
@@ -69,7 +70,9 @@ class RowJournal:
             index: Position of the row in the split, which makes repeated names different.
         """
         # A leading dot would hide the file, and a leading dash looks like an option.
-        name = re.sub(r"[^\w.-]", "_", clip_id)[:_MAX_NAME_CHARS].lstrip(".-") or "row"
+        name = re.sub(r"[^\w.-]", "_", clip_id)[:_MAX_NAME_CHARS].lstrip(".-")
+        # A character of another script takes up to four bytes.
+        name = name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore") or "row"
         return f"{name}-{index}" if name != clip_id or name in self._used_names else name
 
     def append(self, index: int, name: str, row: dict[str, Any], files: list[str]) -> None:

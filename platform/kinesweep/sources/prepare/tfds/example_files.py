@@ -124,7 +124,7 @@ class ExampleWriter:
         if not Path(source).is_file():
             return {"media": None, "reason": "missing_file"}
         kind = "poses" if source.endswith(".pose") else "videos"
-        # Downloads may have no suffix; a video's container is recognised by its content.
+        # Downloads may have no suffix; a video's container is recognized by its content.
         file_name = f"{name}{_make_suffix(field)}{Path(source).suffix or '.mp4'}"
         path = self._make_path(kind, file_name)
         self._link_file(Path(source), self._out / path)
