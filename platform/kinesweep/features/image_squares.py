@@ -1,4 +1,4 @@
-"""Squares of images: cut out, also across the edges of an image, and resized.
+"""Images and squares of them: cut out, also across the edges of an image, and resized.
 
 Resizing is bicubic by FFmpeg, as in `sources.video`. Images are H × W pixels, uint8 RGB.
 """
@@ -31,9 +31,12 @@ def crop_square(image_HW3: NDArray[np.uint8], left: int, top: int, side: int) ->
 
 def resize_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Resize a square image to a side of `size` pixels, bicubic as in `sources.video`."""
-    if len(square) == size:
-        return square
-    frame = av.VideoFrame.from_ndarray(square, format="rgb24")
-    # One thread, as in `sources.video`.
-    resized = frame.reformat(size, size, "rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
-    return resized.astype(np.uint8, copy=False)
+    return square if len(square) == size else resize_image(square, size, size)
+
+
+def resize_image(image_HW3: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resize an image to `height` × `width` pixels, bicubic as in `sources.video`."""
+    frame = av.VideoFrame.from_ndarray(image_HW3, format="rgb24")
+    # One thread, because a process that is forked later would hang when it releases the frame.
+    resized = frame.reformat(width, height, "rgb24", interpolation="BICUBIC", threads=1)
+    return resized.to_ndarray().astype(np.uint8, copy=False)

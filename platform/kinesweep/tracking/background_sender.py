@@ -19,7 +19,7 @@ _MIN_PAUSE_S, _MAX_SENDING_SHARE, _MAX_PAUSE_S = 1.0, 0.02, 30.0
 
 
 class RecordSender(Protocol):
-    """What passes the records of one run on to one tracker; used by one thread.
+    """A sender, which passes the records of one run on to one tracker; used by one thread.
 
     No method may raise.
     """

@@ -99,7 +99,7 @@ class NeuralMetricsConfig(StrictConfig):
 
 
 class TorchmetricsFacts(NamedTuple):
-    """What is known about a text metric of torchmetrics without importing it.
+    """Facts about a text metric of torchmetrics, which are known without importing it.
 
     Attributes:
         function: Name of its function in `torchmetrics.functional.text`.

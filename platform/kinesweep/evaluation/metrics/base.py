@@ -1,4 +1,4 @@
-"""What metrics of texts beyond sacreBLEU have in common: scores, statistics and signatures.
+"""Common parts of all text metrics but sacreBLEU's: scores, statistics and signatures.
 
 Most of them score a clip at a time, and their corpus score is the mean (`ClipMeanMetric`). The
 statistics of a clip are then its score and the number 1, from whose sums the score of any resample

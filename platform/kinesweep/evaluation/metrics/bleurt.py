@@ -255,7 +255,11 @@ class SentencePiecePairEncoder:
         return [self._cls, *first, self._sep], [*second, self._sep]
 
     def _find_special_token(self, key: str, default: str, settings: Mapping[str, Any]) -> int:
-        """Return the id of a special token, in the vocabulary or added by the settings."""
+        """Return the id of a special token, in the vocabulary or added by the settings.
+
+        Raises:
+            InputError: If the checkpoint does not have the token.
+        """
         token = settings.get(key) or default
         token = token["content"] if isinstance(token, Mapping) else token
         # Added tokens come before those of the vocabulary, as in transformers.

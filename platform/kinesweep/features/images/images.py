@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
 from kinesweep.features.contract import Features
 from kinesweep.features.frames import count_frame_values
+from kinesweep.features.image_squares import resize_image
 from kinesweep.features.images.drawing import draw_signs, draw_words
 from kinesweep.features.texts.text import UNTIMED_RATE_HZ
 from kinesweep.sources.base import SourceImage, SourceText
@@ -170,10 +170,7 @@ def fit_square(image_HW3: NDArray[np.uint8], size: int, fit: str) -> NDArray[np.
     if fit == "crop":
         # `max`: rounding must not make a side shorter than the crop.
         scaled_sides = [max(size, side) for side in scaled_sides]
-    frame = av.VideoFrame.from_ndarray(image_HW3, format="rgb24")
-    scaled_HW3 = frame.reformat(
-        scaled_sides[1], scaled_sides[0], "rgb24", interpolation="BICUBIC"
-    ).to_ndarray()
+    scaled_HW3 = resize_image(image_HW3, *scaled_sides)
     if fit == "crop":
         top, left = ((side - size) // 2 for side in scaled_sides)
         return np.ascontiguousarray(scaled_HW3[top : top + size, left : left + size])

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kinesweep.core.errors import TrackingError
 from kinesweep.core.run_logger import RunStatus
 from kinesweep.tracking.mlflow_limits import parse_param_value
 from kinesweep.tracking.offline_queue import OfflineQueue
@@ -118,13 +119,13 @@ class WandbSender:
         """Create or resume the run in W&B, with all records of the queue pending.
 
         Raises:
-            TrackingError: If no credentials are known.
+            TrackingError: If no credentials are known, or an offline process opens an online run.
             wandb.errors.Error: If the server does not answer or refuses.
         """
         earlier_mode = self._queue.states.get(WANDB_CONSUMER, {}).get("mode", self._mode)
         if (earlier_mode, self._mode) == ("online", "offline"):
             # Which rows the server has cannot be known offline.
-            raise ValueError("this run was begun online and waits until W&B is used online again")
+            raise TrackingError("this run was begun online; use W&B online again to continue it")
         if self._queue.is_compacted:
             _log.warning("%s lacks points from before it was chosen", self.target)
         # Before the old folder is removed, so that a kill in between loses nothing.

@@ -48,7 +48,7 @@ _TEXT_MEANINGS = (
 
 @dataclass(frozen=True)
 class HubSettings:
-    """A person's settings of a data set.
+    """The user's settings for the preparation of a data set.
 
     Attributes:
         config: Name of the configuration (subset) of the data set, or None for the default.
@@ -73,7 +73,7 @@ class HubSettings:
 
 @dataclass
 class _SplitReader:
-    """The reading of one split.
+    """A reader of one split, which writes the media files of its rows.
 
     Attributes:
         dataset: Data set of the split.
@@ -235,7 +235,10 @@ def _find_splits(dataset: OpenedDataset) -> dict[str, str]:
     for name in dataset.splits:
         split = SPLIT_BY_NAME.get(name)
         if split is not None and names.setdefault(split, name) != name:
-            raise InputError(f"`{names[split]}` and `{name}` both mean the split {split}")
+            raise InputError(
+                f"the data set has two splits that mean {split}, `{names[split]}` and `{name}`;"
+                " prepare a copy without one of them"
+            )
     return {split: names[split] for split in SPLITS if split in names}
 
 

@@ -80,7 +80,10 @@ def open_dataset(name: str, config: str | None, revision: str | None) -> OpenedD
         ) from None
     path = Path(name)
     if revision is not None and path.exists():
-        raise InputError(f"`--revision` is one of the Hub, but `{name}` is a local path")
+        raise InputError(
+            f"`--revision` applies to data sets on the Hub, but `{name}` is a local path; leave it"
+            " out"
+        )
     try:
         # `load_dataset` refuses folders that `save_to_disk` wrote.
         if any((path / file).is_file() for file in _SAVED_DATASET_FILES):

@@ -33,7 +33,7 @@ _VIDEO_SUFFIX_BY_MAGIC = (
 
 
 class RowMediaWriter:
-    """The writing of the media files of a split.
+    """A writer of the media files of a split.
 
     Args:
         kind: `poses`, `videos` or `features`.

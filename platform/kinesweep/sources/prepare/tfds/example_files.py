@@ -16,7 +16,7 @@ import numpy as np
 
 
 class ExampleWriter:
-    """The conversion of the examples of one split.
+    """A writer that converts the examples of one split to plain values and media files.
 
     Args:
         out: Folder of the corpus; media files are written below `MEDIA/SPLIT`.

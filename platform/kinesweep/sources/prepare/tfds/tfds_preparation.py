@@ -98,5 +98,8 @@ def _select_text(corpus: TfdsCorpus, text_field: str | None) -> TfdsCorpus:
     if text_field is None:
         return corpus
     if corpus.layout in ("subtitles", "views") or len(corpus.clips) > 1:
-        raise InputError(f"`--text-column` cannot be used with `{corpus.builder}`")
+        raise InputError(
+            f"`--text-column` cannot be used with `{corpus.builder}`, whose texts are in several"
+            " fields or in lists; leave it out"
+        )
     return replace(corpus, clips=(replace(corpus.clips[0], text=text_field),))

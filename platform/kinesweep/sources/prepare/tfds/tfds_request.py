@@ -28,7 +28,7 @@ _ENVIRONMENT_PREFIX = "env:"
 
 @dataclass(frozen=True)
 class TfdsSettings:
-    """A person's settings of a corpus.
+    """The user's settings for the preparation of a corpus.
 
     Attributes:
         media: `poses` or `videos`.
@@ -163,5 +163,8 @@ def _read_option(key: str, value: str) -> str:
         return value
     name = value.removeprefix(_ENVIRONMENT_PREFIX)
     if not re.fullmatch(r"\w+", name) or name not in os.environ:
-        raise InputError(f"`{key}` names the environment variable `{name}`, which is not set")
+        raise InputError(
+            f"`--builder-option {key}` names the environment variable `{name}`, which is not set;"
+            " set it or give the value itself"
+        )
     return os.environ[name]

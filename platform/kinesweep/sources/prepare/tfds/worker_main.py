@@ -122,7 +122,7 @@ def _read_signers(module: Any, path: str) -> dict[str, str]:
 
 
 class CorpusWriter:
-    """The writing of all splits of a builder.
+    """A writer of the files and journals of all splits of a builder.
 
     Args:
         request: Request of the parent process.

@@ -25,7 +25,7 @@ _MAX_ERROR_CHARS = 400
 
 @dataclass
 class WorkerSummary:
-    """What the process did.
+    """A summary of the work of the process.
 
     Attributes:
         data_dir: Folder of the prepared data set, empty before it is known.
@@ -92,7 +92,10 @@ def run_worker(
                 encoding="utf-8",
             )
         except OSError as error:
-            raise ResourceError(f"`{environment.python}` cannot be started: {error}") from None
+            raise ResourceError(
+                f"the interpreter `{environment.python}` cannot be started: {error}; name another"
+                " one with `--python`"
+            ) from None
         try:
             return _follow(process, request, log, report)
         finally:
