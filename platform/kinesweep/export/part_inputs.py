@@ -23,7 +23,7 @@ from kinesweep.core.paths import resolve_path_inside
 from kinesweep.export.raw_file_kinds import get_media_kind, get_time_unit
 from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
 from kinesweep.export.text_inputs import make_text_input, read_line_inputs
-from kinesweep.sources.tsv.media_column import MediaColumn
+from kinesweep.sources.tsv.media_column import MediaColumn, list_time_columns
 from kinesweep.sources.tsv.media_names import get_pose_path
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_columns import MEANING_BY_NAME
@@ -266,9 +266,10 @@ def _read_part_rows(table: Table, part: RawPart, parts: RawParts) -> ParsedRows:
     own = [part.stream, *([part.column] if part.column else [])]
     column = next((name for name in own if name in table.header), None)
     others = {name for other in parts.values() for name in (other.stream, other.column) if name}
+    unused = {name for other in others - {column} for name in (other, *list_time_columns(other))}
     # A column may have the name of a stream and a meaning of its own, such as `signal`.
     # A column of another part would otherwise be reported as unknown.
-    ignored = tuple(name for name in others - {column} if name not in MEANING_BY_NAME)
+    ignored = tuple(name for name in unused if name not in MEANING_BY_NAME)
     ignored += tuple(getattr(part.source, "ignore_columns", ()))
     if part.is_untimed and not all(other.is_untimed for other in parts.values()):
         ignored += tuple(
@@ -283,10 +284,10 @@ def _read_part_rows(table: Table, part: RawPart, parts: RawParts) -> ParsedRows:
         return RowReader(
             table, "test", time_unit, ignored, needs_text=False, media_kind=kind
         ).read()
-    selected = MediaColumn.select(table, column)
+    selected = MediaColumn.select(table, column, time_unit)
     ignored = (*ignored, *selected.ignored_columns)
     reader = RowReader(selected.table, "test", time_unit, ignored, False, kind)
-    return selected.restore_ids(reader.read(), "test", time_unit)
+    return selected.restore_ids(reader.read(), "test")
 
 
 def warn_absent_streams(absent: Counter[str], num_clips: int) -> None:

@@ -165,8 +165,13 @@ def _read_slots(
                 continue
         # The role of a text (input, target) is known from its slot.
         kwargs.pop("role", None)
-        # Only the first column is the input; the others state its span.
-        other_columns = dict(list(column_map.items())[1:])
+        # Only the first column is the input; the others state its span, which is found by name.
+        times = [f"{next(iter(column_map), '')}_{bound}" for bound in ("start", "end")]
+        other_columns = {
+            column: meaning
+            for column, meaning in list(column_map.items())[1:]
+            if not (column in times and str(meaning).endswith(column.rpartition("_")[2]))
+        }
         if renamed := _list_renamed_columns(name, other_columns):
             # Left among the settings, where everything that is not converted is reported.
             kwargs["column_map"] = next(iter(renamed.values()))

@@ -55,7 +55,8 @@ def test_each_part_has_a_source_of_its_own_kind() -> None:
     roots = {name: getattr(source, "root", None) for name, source in sources.items()}
     assert roots["pose"] == "data/poses/mediapipe" and roots["dino"] == "data/videos"
     assert (roots["close"], sources["close"].column) == ("films", "close_up")
-    assert sources["pose"].ignore_columns == sources["dino"].ignore_columns == ("close_up",)
+    assert sources["pose"].ignore_columns == sources["dino"].ignore_columns
+    assert sources["pose"].ignore_columns == ("close_up", "close_up_start", "close_up_end")
     assert [stream.name for stream in sources["face"].streams] == ["face"]
     assert recipe.required_splits == ("validation",), "some features are precomputed"
     with pytest.raises(InputError, match="has several parts of features"):

@@ -53,7 +53,14 @@ class TsvConfig(CorpusConfig):
         None,
         min_length=1,
         description="Column of the media paths; clips keep the ids that they have by `signal`, if"
-        " the TSVs have this column. Default: `signal`.",
+        " the TSVs have this column. Columns with the same name and `_start` or `_end` at its end"
+        " are the times in these media. Default: `signal`.",
+    )
+    id_column: str | None = Field(
+        None,
+        min_length=1,
+        description="Column of media paths that names the clips if the TSVs have no `signal`."
+        " Default: `column`.",
     )
 
 

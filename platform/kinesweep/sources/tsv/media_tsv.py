@@ -16,7 +16,11 @@ from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig,
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.tsv.base_table_source import TableSource
-from kinesweep.sources.tsv.media_column import MediaColumn, make_ids_unique_by_signal
+from kinesweep.sources.tsv.media_column import (
+    IdMedia,
+    MediaColumn,
+    make_ids_unique_by_signal,
+)
 from kinesweep.sources.tsv.media_names import MediaKind
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.row_spans import TimeUnit, find_unit_error_by_media
@@ -53,8 +57,9 @@ class MediaTsvSource(TableSource):
         self._time_unit: TimeUnit = getattr(config, "time_unit", "ms")
         self._root = Path(root).absolute() if root is not None else None
         self._column: str | None = getattr(config, "column", None)
-        # Row → media path by which its clip is named, if `source.column` names other media.
-        self._id_media: dict[str, str] = {}
+        self._id_column: str | None = getattr(config, "id_column", None)
+        # Row → media path and span by which its clip is named, if `source.column` is set.
+        self._id_media: dict[str, IdMedia] = {}
 
     def __getstate__(self) -> dict[str, object]:
         return {**super().__getstate__(), "_id_media": {}}
@@ -116,13 +121,19 @@ class MediaTsvSource(TableSource):
         ignored = (*self._ignored_columns, *unused_columns)
         if self._column is None:
             return RowReader(table, split, time_unit, ignored, media_kind=kind).read()
-        selected = MediaColumn.select(table, self._column)
+        selected = MediaColumn.select(
+            table,
+            self._column,
+            time_unit,
+            id_column=self._id_column,
+            ignored_columns=self._ignored_columns,
+        )
         if selected.errors:
             return ParsedRows(errors=[*table.errors, *selected.errors])
         self._id_media |= selected.id_media
         ignored = (*ignored, *selected.ignored_columns)
         rows = RowReader(selected.table, split, time_unit, ignored, media_kind=kind).read()
-        return selected.restore_ids(rows, split, time_unit)
+        return selected.restore_ids(rows, split)
 
     def _find_duration_s(self, clip: Clip) -> float | None:
         """Return the duration of a clip's whole file in seconds, or None if it cannot be read."""

@@ -185,6 +185,28 @@ def test_a_column_names_the_media_of_a_part(make: Make, corpus: Path) -> None:
         extract_locally(make(POSE, {**column, "column": "others"}, source=ignored))
 
 
+def test_each_column_has_its_own_times(make: Make, corpus: Path) -> None:
+    """Tables without `signal`: clips are named by `source.column`, with its times."""
+    header = ["film", "film_start", "film_end", "motion", "motion_start", "motion_end", "output"]
+    for path in corpus.glob("*.tsv"):
+        rows = [line.split("\t") for line in path.read_text().splitlines()[1:]]
+        table = [
+            [row[0], "0", "320", f"again/{row[0][6:-4]}b.pose", "80", "0", row[-1]] for row in rows
+        ]
+        path.write_text("\n".join("\t".join(row) for row in [header, *table]))
+    (corpus / "poses/again").mkdir()
+    for pose in (corpus / "poses/films").glob("*.pose"):
+        shutil.copy(pose, corpus / f"poses/again/{pose.stem}b.pose")
+    source = {"column": "film"}
+    motion = {**HALF, "stride": 1, "column": "motion", "root": str(corpus / "poses")}
+    store = extract_locally(make(POSE, motion, source=source))
+    assert ids(store) == [f"{number}@0-320" for number in range(5)]
+    for number, record in enumerate(store.get_records("train")):
+        streams, num_frames = store.get_features(record), 10 + number * 17 % 50
+        assert len(streams["pose"]) == 8 and len(streams["half"]) == num_frames - 2
+        np.testing.assert_array_equal(streams["pose"][2:], streams["half"][:6])
+
+
 def test_the_plan_sums_the_parts(make: Make, tmp_path: Path) -> None:
     recipe = make(POSE, video_part("dino", tmp_path / "dino"))
     summary = summarize_extraction_plan(recipe)

@@ -23,6 +23,8 @@ from kinesweep.config.recipe.source import (
 )
 
 CorpusNames = tuple[str, ...]
+_STANDARD_COLUMNS = ("signal", "signal_start", "signal_end", "source_signal", "input_pose")
+"""Columns of media and times with a meaning of their own, which are read or hidden as such."""
 
 
 def find_part_corpora(source: SourceConfig, part: FeaturePartConfig) -> CorpusNames | None:
@@ -68,7 +70,7 @@ def derive_part_source(
     names = find_part_corpora(source, part)
     if part.source is not None:
         return _use_own_source(part.source, names)
-    columns = [other.column for other in features.parts if other.column not in (None, part.column)]
+    columns = [other.column for other in features.parts]
     if not isinstance(source, CorporaConfig):
         return _ignore_columns(_derive_listed_corpus(source, part), columns)
     corpora = tuple(
@@ -148,6 +150,8 @@ def _derive_corpus(
                 # `poses` and `videos` belong to the media in `signal`, not to those of another
                 # column.
                 changes = {**own_root, "column": part.column, "poses": None, "videos": None}
+                # The streams of a clip are joined by its id, which must not differ by column.
+                changes["id_column"] = corpus.id_column or corpus.column
                 return _adapt_to_features(_convert_tables(corpus, kind, changes), corpus, features)
         return None
     if corpus.kind in target_kinds:
@@ -212,11 +216,27 @@ def _derive_videos(corpus: PoseTsvConfig) -> SingleSourceConfig | None:
 def _ignore_columns(
     corpus: SingleSourceConfig, columns: Sequence[str | None]
 ) -> SingleSourceConfig:
-    """Return a corpus that ignores the columns of other parts in its tables."""
+    """Return a corpus that ignores the columns of other parts in its tables, and their times.
+
+    Args:
+        corpus: Corpus from which a part reads its clips.
+        columns: Columns of all parts; None for parts without one.
+    """
     ignored = getattr(corpus, "ignore_columns", None)
-    if ignored is None or not columns:
+    if ignored is None:
         return corpus
-    return corpus.model_copy(update={"ignore_columns": tuple(dict.fromkeys([*ignored, *columns]))})
+    # The column that names the clips is read, and so are its times.
+    own = [getattr(corpus, "column", None), getattr(corpus, "id_column", None)]
+    unused = [
+        name
+        for column in dict.fromkeys(columns)
+        if column not in (None, *own)
+        for name in (column, f"{column}_start", f"{column}_end")
+        if name not in _STANDARD_COLUMNS
+    ]
+    if not unused:
+        return corpus
+    return corpus.model_copy(update={"ignore_columns": tuple(dict.fromkeys([*ignored, *unused]))})
 
 
 def _format_missing_source(corpus: SingleSourceConfig, part: FeaturePartConfig) -> str:
