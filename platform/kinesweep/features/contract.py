@@ -42,9 +42,23 @@ class Features:
     @property
     def fixed_dtype(self) -> str | None:
         """Return the dtype in which a store keeps pixels and token ids; None for numbers."""
-        if self.frame_size is not None:
-            return "uint8"
-        return None if self.vocabulary is None else "int32"
+        return get_fixed_dtype(self.frame_size, self.vocabulary)
+
+
+def get_fixed_dtype(frame_size: int | None, vocabulary: TokenVocabulary | None) -> str | None:
+    """Return the dtype in which a store keeps a stream whatever `store.dtype` is.
+
+    Args:
+        frame_size: Side of a square RGB frame in pixels if the values are pixels.
+        vocabulary: Vocabulary of the stream if its values are token ids.
+
+    Returns:
+        `uint8` for pixels, `int32` for token ids, and None for numbers.
+    """
+    if frame_size is not None:
+        return "uint8"
+    # float16 represents whole numbers exactly only up to 2,048; vocabularies are larger.
+    return None if vocabulary is None else "int32"
 
 
 class FeatureStep(Protocol):

@@ -1,10 +1,10 @@
 """Recipe sections `source` and `features`: the corpus and the features extracted from it."""
 
-from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from kinesweep.config.kinds import make_kind_getter
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
@@ -165,20 +165,6 @@ class PrecomputedFeaturesConfig(StrictConfig):
     stride: int = Field(
         1, ge=1, description="Keep every n-th feature vector; the rate is divided by it."
     )
-
-
-def make_kind_getter(default_kind: str) -> Callable[[object], str]:
-    """Return a function that gets the `kind` of a mapping or a config, for use as a discriminator.
-
-    A mapping without a `kind` gives `default_kind`, any other value without one an empty text.
-    """
-
-    def get_kind(value: object) -> str:
-        # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
-        is_mapping = isinstance(value, Mapping)
-        return str(value.get("kind", default_kind) if is_mapping else getattr(value, "kind", ""))  # type: ignore[attr-defined]
-
-    return get_kind
 
 
 SingleSourceConfig = (

@@ -12,9 +12,9 @@ from typing import Any
 
 from kinesweep.core.clip import InvalidRow
 from kinesweep.core.schema import StreamSchema, count_rates
+from kinesweep.features.contract import get_fixed_dtype
 from kinesweep.features.quality.split_quality import compute_quality
 from kinesweep.store.extraction.chunk_processor import ChunkResult, ClipChunk, ClipStatus, ClipTask
-from kinesweep.store.extraction.clip_processor import StreamStatus
 from kinesweep.store.extraction.corpus_scan import ExtractionSpec
 from kinesweep.store.extraction.drop_policy import (
     build_dropped_section,
@@ -236,7 +236,7 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
     return StreamSchema(
         first.width,
         rate_hz,
-        _choose_dtype(first, dtype),
+        get_fixed_dtype(first.frame_size, first.vocabulary) or dtype,
         first.layout,
         first.has_mask,
         rate_counts,
@@ -244,13 +244,6 @@ def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str)
         first.reads_video,
         first.vocabulary,
     ).to_json()
-
-
-def _choose_dtype(stream: StreamStatus, dtype: str) -> str:
-    """Return the stored dtype of a stream: `dtype`, except for pixels and token ids."""
-    if stream.frame_size is not None:
-        return "uint8"
-    return dtype if stream.vocabulary is None else "int32"
 
 
 def _remove_unlisted_files(folder: Path, files: Mapping[str, FileChecksum]) -> None:

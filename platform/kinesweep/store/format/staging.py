@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from kinesweep.store.format.writer import sync_folder
+from kinesweep.core.io import fsync_path
 
 _STAGING_PREFIX = ".building-"
 _LOCK_FILE = "alive.lock"
@@ -71,7 +71,7 @@ def commit_store_dir(folder: Path, final_dir: Path) -> bool:
     # Sync the directory entries before the rename, so that the final name never refers to a folder
     # with missing files after a power failure.
     for path in (folder, *(child for child in folder.rglob("*") if child.is_dir())):
-        sync_folder(path)
+        fsync_path(path)
     with _hold_root_lock(final_dir.parent):
         # Until the rename the folder looks abandoned; the root's lock prevents its removal.
         (folder / _LOCK_FILE).unlink()
@@ -83,7 +83,7 @@ def commit_store_dir(folder: Path, final_dir: Path) -> bool:
                 raise
             return False
     # The rename itself is durable only after a sync of the parent folder.
-    sync_folder(final_dir.parent)
+    fsync_path(final_dir.parent)
     return True
 
 

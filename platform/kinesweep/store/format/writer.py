@@ -99,7 +99,7 @@ def write_bytes_durably(path: Path, content: Any) -> FileChecksum:
     """Write bytes to a file atomically and durably, even if several processes do so at once.
 
     The content is on disk before the file gets its name. The name itself survives a power failure
-    only if the caller also syncs the folder (`sync_folder`).
+    only if the caller also syncs the folder (`fsync_path`).
 
     Args:
         path: Final path; missing parent folders are created.
@@ -118,12 +118,3 @@ def write_bytes_durably(path: Path, content: Any) -> FileChecksum:
         os.fsync(file.fileno())
     temp_path.replace(path)
     return FileChecksum(len(content), hashlib.sha256(content).hexdigest())
-
-
-def sync_folder(folder: Path) -> None:
-    """Sync the directory entries of a folder to disk (fsync)."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,14 +18,10 @@ from pydantic import (
     model_validator,
 )
 
+from kinesweep.config.kinds import make_kind_getter
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.h5_shards import StreamName, split_stream_names
-from kinesweep.config.recipe.source import (
-    AnyFeatures,
-    AnySource,
-    FeaturesConfig,
-    make_kind_getter,
-)
+from kinesweep.config.recipe.source import AnyFeatures, AnySource, FeaturesConfig
 from kinesweep.config.suggestions import suggest_closest_word
 
 ALL_STREAMS = "all"

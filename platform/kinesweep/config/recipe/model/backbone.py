@@ -5,11 +5,11 @@ There are two kinds of backbone, which read vectors and generate tokens: encoder
 and trained as a whole or with low-rank adapters.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from kinesweep.config.kinds import make_kind_getter
 from kinesweep.config.loading import StrictConfig
 
 
@@ -99,21 +99,10 @@ class CausalBackboneConfig(_BackboneConfig):
     kind: Literal["causal"] = Field("causal", description="Kind of language model.")
 
 
-def _get_kind(value: object) -> str:
-    """Return the `kind` of a backbone, given as a mapping or as a config.
-
-    A mapping without a `kind` gives `seq2seq`, any other value without one an empty text.
-    """
-    # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
-    if isinstance(value, Mapping):
-        return str(value.get("kind", "seq2seq"))
-    return str(getattr(value, "kind", ""))
-
-
 # A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 BackboneConfig = Annotated[
     Annotated[Seq2SeqBackboneConfig, Tag("seq2seq")]
     | Annotated[CausalBackboneConfig, Tag("causal")],
-    Discriminator(_get_kind),
+    Discriminator(make_kind_getter("seq2seq")),
 ]
 AnyBackbone = Seq2SeqBackboneConfig | CausalBackboneConfig

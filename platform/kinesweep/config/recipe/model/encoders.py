@@ -4,11 +4,11 @@ The frame encoders below accept any features. The graph encoders, which need a s
 module of their own (`config.recipe.model.graph`).
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from kinesweep.config.kinds import make_kind_getter
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.model.graph import StagcnEncoderConfig, StgcnEncoderConfig
 
@@ -126,16 +126,6 @@ class TokensEncoderConfig(StrictConfig):
         return False
 
 
-def _get_kind(value: object) -> str:
-    """Return the `kind` of an encoder, given as a mapping or as a config.
-
-    A mapping without a `kind` gives `linear`, any other value without one an empty text.
-    """
-    # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
-    kind = value.get("kind", "linear") if isinstance(value, Mapping) else getattr(value, "kind", "")
-    return str(kind)
-
-
 # A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 EncoderConfig = Annotated[
     Annotated[LinearEncoderConfig, Tag("linear")]
@@ -145,5 +135,5 @@ EncoderConfig = Annotated[
     | Annotated[StgcnEncoderConfig, Tag("stgcn")]
     | Annotated[StagcnEncoderConfig, Tag("stagcn")]
     | Annotated[TokensEncoderConfig, Tag("tokens")],
-    Discriminator(_get_kind),
+    Discriminator(make_kind_getter("linear")),
 ]

@@ -1,10 +1,10 @@
 """Recipe section `model.fusion`: fusion of a clip's streams into one language model input."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from kinesweep.config.kinds import make_kind_getter
 from kinesweep.config.loading import StrictConfig
 
 
@@ -40,18 +40,8 @@ class ChannelFusionConfig(_FusionConfig):
     )
 
 
-def _get_kind(value: object) -> str:
-    """Return the `kind` of a fusion, given as a mapping or as a config.
-
-    A mapping without a `kind` gives `time`, any other value without one an empty text.
-    """
-    # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
-    kind = value.get("kind", "time") if isinstance(value, Mapping) else getattr(value, "kind", "")
-    return str(kind)
-
-
 # A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 FusionConfig = Annotated[
     Annotated[TimeFusionConfig, Tag("time")] | Annotated[ChannelFusionConfig, Tag("channel")],
-    Discriminator(_get_kind),
+    Discriminator(make_kind_getter("time")),
 ]

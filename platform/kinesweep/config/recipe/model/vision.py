@@ -6,11 +6,11 @@ it gives the features that `features.kind: video` would store; the price of not 
 pass of the model over all frames in every epoch.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from kinesweep.config.kinds import make_kind_getter
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.model.graph import EncoderLoraConfig
 from kinesweep.config.recipe.video import VideoWindowsConfig
@@ -162,17 +162,10 @@ class SignHieraVisionConfig(_VisionConfig):
         return self
 
 
-def _get_kind(value: object) -> str:
-    """Return the `kind` of a vision model, given as a mapping or as a config; default: `hf`."""
-    if isinstance(value, Mapping):
-        return str(value.get("kind", "hf"))
-    return str(getattr(value, "kind", ""))
-
-
 # A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 VisionConfig = Annotated[
     Annotated[HfVisionConfig, Tag("hf")] | Annotated[SignHieraVisionConfig, Tag("signhiera")],
-    Discriminator(_get_kind),
+    Discriminator(make_kind_getter("hf")),
 ]
 AnyVision = HfVisionConfig | SignHieraVisionConfig
 
