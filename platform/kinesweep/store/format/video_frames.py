@@ -58,8 +58,9 @@ class VideoFrames:
         except ClipError as error:
             raise StoreError(
                 f"the video of clip `{record.clip.id}` cannot be read any more: {error}. The store"
-                f" `{self._folder}` holds no pixels (`features.storage: video`): restore the video,"
-                " or set `features.storage: decoded`"
+                f" `{self._folder}` holds no pixels (`features.storage: video`): restore the video;"
+                " if the corpus was moved, run `kinesweep extract` with its new `source.root`; or"
+                " set `features.storage: decoded`"
             ) from None
         if compute_features_digest(frames) != record.digest:
             raise StoreError(
