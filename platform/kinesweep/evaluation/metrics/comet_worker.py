@@ -4,10 +4,17 @@ It imports nothing of Kinesweep, because that environment has other versions of 
 request and the answer are JSON files, whose paths are the arguments.
 """
 
+import importlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
+
+
+def _import_comet() -> Any:
+    """Import COMET's package, which exists in the environment of this script only."""
+    # By name, because an import statement would make it a dependency of Kinesweep.
+    return importlib.import_module("comet")
 
 
 def find_checkpoint(model_name: str) -> str:
@@ -16,12 +23,10 @@ def find_checkpoint(model_name: str) -> str:
     Args:
         model_name: Local folder, path of a checkpoint, or hub id.
     """
-    from comet import download_model
-
     path = Path(model_name)
     if path.is_dir():
         return str(path / "checkpoints" / "model.ckpt")
-    return str(path) if path.is_file() else str(download_model(model_name))
+    return str(path) if path.is_file() else str(_import_comet().download_model(model_name))
 
 
 def score(request: dict[str, Any]) -> dict[str, Any]:
@@ -35,9 +40,7 @@ def score(request: dict[str, Any]) -> dict[str, Any]:
         Dict with `scores` in the order of the samples, whether the model reads references
         (`references`), and the name of its class (`class`).
     """
-    from comet import load_from_checkpoint
-
-    model = load_from_checkpoint(find_checkpoint(request["model"]))
+    model = _import_comet().load_from_checkpoint(find_checkpoint(request["model"]))
     # Unified models say that they do not require references, even if they were trained with them.
     segments = model.hparams.get("input_segments") or ()
     uses_references = bool(model.requires_references()) or "ref" in segments
