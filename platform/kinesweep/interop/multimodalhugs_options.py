@@ -59,7 +59,12 @@ def explain_unsupported_key(key: str, class_name: str = "") -> str:
     own = [option for option in options if option.group.startswith(section.split(".")[0])]
     for option in of_class or own or options:
         place = "" if option.here == "–" else f" ({option.here})"
-        return f"{option.reason}{place}"
+        # An option with an equivalent is left over where the model has no such part: a model that
+        # translates texts, for example, has no mapper.
+        reason = (
+            "which these inputs do not use" if option.reason == "same meaning" else option.reason
+        )
+        return f"{reason}{place}"
     return "which is an unknown key"
 
 

@@ -4,7 +4,9 @@ One vision model reads all inputs of pixels: videos, images and drawn SignWritin
 with the translator unless it is frozen.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import InputError
@@ -82,7 +84,7 @@ def convert_vision(
             " state of the class token before the projection, and the encoder projects it"
         )
     for slot, (_, features), stride in zip(slots, parts, strides, strict=True):
-        model_size = int(scratch.get("image_size", DEFAULT_SIZE))
+        model_size = int(scratch.get("image_size") or _read_image_size(pretrained))
         if features["kind"] == "frames":
             features["size"] = model_size
             vision["windows"] = {"target_fps": DEFAULT_FPS / stride}
@@ -90,9 +92,24 @@ def convert_vision(
             # The model decides; the size that is not used is reported.
             slot.settings.restore_setting("width", features["size"])
             features["size"] = model_size
+    if "windows" not in vision:
+        # Images and signs follow each other in no time, so none is padded to a window.
+        vision["windows"] = {"num_frames": 1}
     for slot in pixels:
         _drop_pixel_settings(slot, pretrained)
     return vision
+
+
+def _read_image_size(pretrained: object) -> int:
+    """Return the image size of a pretrained model in a local folder; 224 if it states none."""
+    try:
+        config = json.loads(Path(str(pretrained), "config.json").read_text(encoding="utf-8"))
+    # A hub id is no folder; extraction names the size of a model that reads other images.
+    except (OSError, ValueError):
+        return DEFAULT_SIZE
+    # A CLIP model has a section for its vision model.
+    size = {**config, **(config.get("vision_config") or {})}.get("image_size")
+    return size if isinstance(size, int) else DEFAULT_SIZE
 
 
 def _split_scratch_config(

@@ -103,3 +103,8 @@ def test_the_page_shows_the_table() -> None:
 )
 def test_reasons_fit_the_place_of_a_key(key: str, class_name: str, reason: str) -> None:
     assert reason in explain_unsupported_key(key, class_name)
+
+
+def test_an_option_with_an_equivalent_is_left_over_where_nothing_uses_it() -> None:
+    reason = explain_unsupported_key("model.multimodal_mapper_dropout")
+    assert reason == "which these inputs do not use (`model.encoder.dropout`)"

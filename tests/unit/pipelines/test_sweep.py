@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kinesweep.core.errors import InputError
+from kinesweep.pipelines.sweeps import sweep_lock
 from kinesweep.pipelines.sweeps.sweep import (
     SweepRequest,
     _identify_sweep,
@@ -24,6 +25,22 @@ def test_only_a_sweep_that_began_is_extended(
         run_requested_sweep(
             SweepRequest(SPACE, (), "failed", tmp_path, num_extra_trials=3), resume=True
         )
+
+
+def test_a_sweep_that_runs_is_neither_removed_nor_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
+    monkeypatch.setattr(sweep_lock, "_MAX_LOCK_WAIT_S", 0.0)
+    journal = tmp_path / "sweeps/mine/journal.jsonl"
+    journal.parent.mkdir(parents=True)
+    journal.write_text("{}")
+    request = SweepRequest(SPACE, (), "mine", tmp_path)
+    with sweep_lock.lock_sweep("mine"):
+        for options in ({"overwrite": True}, {"resume": True}):
+            with pytest.raises(InputError, match="another process runs the sweep `mine`"):
+                run_requested_sweep(request, **options)
+    assert journal.read_text() == "{}"
 
 
 def test_a_sweep_names_its_parameters_and_objectives(tmp_path: Path) -> None:

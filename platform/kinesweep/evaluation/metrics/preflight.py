@@ -1,6 +1,6 @@
 """Checks of neural and extra metrics before training, whose results they will score."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.evaluation.metrics import build_metric
@@ -9,7 +9,7 @@ from kinesweep.evaluation.metrics.source_texts import check_source_texts, get_so
 from kinesweep.store.format.reader import Store
 
 
-def check_metrics(evaluation: EvaluationConfig, store: Store, splits: Sequence[str]) -> None:
+def check_metrics(evaluation: EvaluationConfig, store: Store, splits: Collection[str]) -> None:
     """Check that extra metrics can be created and that COMET has a source text of every clip.
 
     The models of neural metrics are not loaded.
@@ -29,7 +29,7 @@ def check_metrics(evaluation: EvaluationConfig, store: Store, splits: Sequence[s
     comet = evaluation.neural_metrics.comet
     if comet is None:
         return
-    for split in splits:
+    for split in sorted(splits):
         clips = [record.clip for record in store.get_records(split)]
         sources = get_source_texts(comet, clips)
         check_source_texts(comet, [clip.id for clip in clips], sources)

@@ -21,8 +21,10 @@ from kinesweep.core.html_table import format_html_key_values
 from kinesweep.core.paths import get_state_dir
 from kinesweep.core.provenance import collect_provenance
 from kinesweep.core.run_logger import RunLogger
+from kinesweep.evaluation.metrics.preflight import check_metrics
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.pipelines.progress import show_sweep_progress
+from kinesweep.pipelines.sweeps.sweep_lock import lock_sweep
 from kinesweep.pipelines.sweeps.sweep_report import write_sweep_report
 from kinesweep.pipelines.sweeps.winner import (
     add_test_scores,
@@ -120,7 +122,8 @@ def run_requested_sweep(
 
     Raises:
         ConfigError: If the search space or its recipe is invalid.
-        InputError: If there is no sweep to extend, or if one exists that may not be continued.
+        InputError: If there is no sweep to extend, if one exists that may not be continued, or if
+            another process runs it.
         KinesweepError: If `run_sweep_pipeline` raises it.
     """
     space, recipe = load_space(request.path, request.overrides, request.base)
@@ -129,12 +132,10 @@ def run_requested_sweep(
     # no trials to add to.
     if request.num_extra_trials and not (state_dir / "sweeps" / request.name / JOURNAL).exists():
         raise InputError(f"there is no sweep `{request.name}` to extend; leave `--extend` out")
-    folder = prepare_sweep_dir(
-        state_dir / "sweeps" / request.name, resume=resume, overwrite=overwrite
-    )
-    return run_sweep_pipeline(
-        folder, space, recipe, state_dir / "exports" / request.name, request.num_extra_trials
-    )
+    folder, bundle = (state_dir / kind / request.name for kind in ("sweeps", "exports"))
+    with lock_sweep(request.name):
+        prepare_sweep_dir(folder, resume=resume, overwrite=overwrite)
+        return run_sweep_pipeline(folder, space, recipe, bundle, request.num_extra_trials)
 
 
 def run_sweep_pipeline(
@@ -172,6 +173,8 @@ def run_sweep_pipeline(
     """
     check_trackers(recipe.tracking)
     stores = extract_all_features(space, recipe, extract_features)
+    # Otherwise every trial would fail with the same error.
+    check_metrics(recipe.evaluation, stores.base, set(stores.base.splits) - {"train"})
     tracker = create_tracker(recipe, space.question, folder)
     # The sweep is itself a tracked run, the parent of the runs that it trains.
     sweep_log = tracker.open_run_logger(_identify_sweep(folder, space), folder)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinesweep.core.paths import get_state_dir
+from kinesweep.evaluation.metrics.preflight import check_metrics
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.store.format.reader import Store
 from kinesweep.sweeps.feature_stores import extract_all_features
@@ -69,6 +70,8 @@ def plan_sweep(
     space, recipe = load_space(request.path, request.overrides, request.base)
     stores = extract_all_features(space, recipe, extract_features)
     store = stores.base
+    # Otherwise every pilot run would fail with the same error.
+    check_metrics(recipe.evaluation, store, set(store.splits) - {"train"})
     folder = get_state_dir() / "plans" / request.path.stem
     shutil.rmtree(folder, ignore_errors=True)
     resolve_training = stores.build_training_resolver(space.resources.workers)

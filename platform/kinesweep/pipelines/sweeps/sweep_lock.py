@@ -1,0 +1,40 @@
+"""The lock of a sweep: only one driver may run, resume or remove it at a time.
+
+Two drivers would write one journal and train in the same folders. The lock lies outside of the
+sweep's folder, which `--overwrite` removes.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from kinesweep.core.errors import InputError
+from kinesweep.core.io import hold_lock_file
+from kinesweep.core.paths import get_state_dir
+
+# A driver that was killed or cancelled a moment ago may still be ending.
+_MAX_LOCK_WAIT_S = 10.0
+
+
+@contextmanager
+def lock_sweep(name: str) -> Iterator[None]:
+    """Hold the lock of a sweep of the state folder within the `with` block.
+
+    The operating system releases the lock of a killed process at once.
+
+    Args:
+        name: Name of the sweep.
+
+    Raises:
+        InputError: If another process still runs the sweep after 10 s.
+    """
+    with ExitStack() as stack:
+        # Only while the lock is taken: a `TimeoutError` of the sweep itself has another meaning.
+        try:
+            path = get_state_dir() / "locks" / f"sweep-{name}.lock"
+            stack.enter_context(hold_lock_file(path, _MAX_LOCK_WAIT_S))
+        except TimeoutError:
+            raise InputError(
+                f"another process runs the sweep `{name}`; `kinesweep status {name} --watch` shows"
+                " it. Wait for it or stop it, or give this one another `--name`"
+            ) from None
+        yield
