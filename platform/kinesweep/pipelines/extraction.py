@@ -252,9 +252,35 @@ def find_training_store(model_dir: Path, overrides: Sequence[str] = ()) -> Store
         except StoreError:
             continue  # damaged, or written by another version; look at the other stores
         if store.fingerprint == fingerprint:
+            # Without such an override the record is right: a bundle's recipe contains no paths.
+            if any(override.startswith("source.") for override in overrides):
+                _record_moved_videos(recipe, store)
             return store
     raise StoreError(
         f"the features that `{model_dir}` was trained on are not in `{root}`; pass"
         " `store.root=FOLDER`"
         " or run `kinesweep extract` with its recipe again"
     )
+
+
+def _record_moved_videos(recipe: Recipe, store: Store) -> None:
+    """Record where the source of a recipe has the videos that a store's frames are decoded from.
+
+    Args:
+        recipe: Recipe of the store, with the source that the user named.
+        store: Store of the recipe; a combined store has one record for each of its parts.
+    """
+    from kinesweep.store.extraction.corpus_scan import find_video_source
+    from kinesweep.store.format.store_parts import PARTS
+    from kinesweep.store.format.video_frames import record_video_source
+
+    references = store.manifest.get(PARTS, [])
+    folders = {item["stream"]: store.folder / item["folder"] for item in references}
+    if not folders:
+        # A store without parts is that of the recipe, or of the only part that it selects.
+        folders = dict.fromkeys(recipe.selected_streams or [""], store.folder)
+    by_stream = {part.name: changed for part, changed in recipe.part_recipes} or {"": recipe}
+    for stream, changed in by_stream.items():
+        videos = find_video_source(changed.effective_source, changed.features)
+        if videos is not None and stream in folders:
+            record_video_source(folders[stream].resolve(), videos)

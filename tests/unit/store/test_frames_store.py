@@ -20,7 +20,7 @@ from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.frames import decode_frames
 from kinesweep.pipelines.corpus_check import check_corpus
-from kinesweep.pipelines.extraction import open_existing_store
+from kinesweep.pipelines.extraction import find_training_store, open_existing_store
 from kinesweep.store.export.export_h5 import export_h5_shards
 from kinesweep.store.export.export_ssvp import export_ssvp_features
 from kinesweep.store.extraction.build import extract_locally
@@ -29,6 +29,7 @@ from kinesweep.store.format.reader import Store, open_store
 from kinesweep.store.inspect.checks import find_shared_features, verify_store
 from kinesweep.store.inspect.show import describe_store
 from kinesweep.store.inspect.statistics import compute_frame_statistics
+from kinesweep.training.loop.run import write_initial_model
 from parts import POSE, films_with_poses, parts_recipe
 from vision import film_corpus
 
@@ -200,6 +201,20 @@ def test_a_moved_corpus_is_found_by_its_recipe(corpus: Path, tmp_path: Path) -> 
         read_all(open_store(found.folder))
     assert extract_locally(recipe).folder == found.folder
     assert read_all(open_store(found.folder)).keys() == old.keys()
+
+
+def test_an_evaluation_reads_the_videos_that_an_override_names(
+    corpus: Path, tmp_path: Path
+) -> None:
+    recipe = frames_recipe(corpus, tmp_path / "stores", "video")
+    store = extract_locally(recipe)
+    write_initial_model(recipe, store, tmp_path / "model")
+    moved = Path(shutil.move(corpus, tmp_path / "moved"))
+    with pytest.raises(StoreError, match="cannot be read any more"):
+        read_all(find_training_store(tmp_path / "model"))
+    tables = [f"source.{split}={moved / split}.tsv" for split in ("train", "validation")]
+    found = find_training_store(tmp_path / "model", [*tables, "source.test=null"])
+    assert found.folder == store.folder and read_all(found)
 
 
 def test_spans_of_several_corpora_are_decoded(tmp_path: Path) -> None:
