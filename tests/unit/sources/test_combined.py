@@ -15,8 +15,8 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.data import train_dataset
 from kinesweep.data.bucketing import plan_epoch
+from kinesweep.data.run_length import epoch_planner
 from kinesweep.sources import build_source
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.extraction.plan import summarize_extraction_plan
@@ -114,7 +114,7 @@ def test_a_run_draws_by_the_weights(
         drawn.append(Counter(corpus[i] for batch in batches for i in batch))
         return batches
 
-    monkeypatch.setattr(train_dataset, "plan_epoch", spy)
+    monkeypatch.setattr(epoch_planner, "plan_epoch", spy)
     train_run(RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True)
     once = Counter(record.clip.corpus for record in store.get_records("train"))
     assert drawn and all(
