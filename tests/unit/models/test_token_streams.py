@@ -75,7 +75,11 @@ def test_new_tokens_of_the_model_may_follow_those_of_the_stream(tmp_path: Path) 
     plain = recipe.model_dump(mode="json")
     plain["model"]["tokenizer"]["new_tokens"] = ["__gsg__"]
     recipe = validate_config(Recipe, plain, "test")
-    build_components(recipe, tiny_store(recipe))
+    store = tiny_store(recipe)
+    num_words = build_components(recipe, store).model.get_input_embeddings().num_embeddings
+    # The model has the token of its own, and the tokens of the stream keep their ids before it.
+    vocabulary = store.schema.streams["text"].vocabulary
+    assert vocabulary is not None and num_words > vocabulary.size
 
 
 def test_ids_stay_whole_in_half_precision() -> None:
