@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
-from kinesweep.config.recipe.training import CheckpointsConfig
+from kinesweep.config.recipe.resources import CheckpointsConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.units import format_bytes
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from kinesweep.config.recipe.training import GenerationConfig
+from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.collectives import all_gather, get_rank_and_world_size
 from kinesweep.data.evaluation import FixedBatches

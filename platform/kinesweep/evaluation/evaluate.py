@@ -14,8 +14,8 @@ import torch
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.config.recipe.prompt import ContextConfig
-from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.collectives import all_gather, run_on_rank_zero
 from kinesweep.core.errors import StoreError
 from kinesweep.core.html_table import format_html_table

@@ -6,7 +6,7 @@ from pathlib import Path
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.evaluation import ScoringProtocol
-from kinesweep.config.recipe.training import GenerationConfig
+from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.core.io import write_text
 from kinesweep.evaluation.text_normalization import format_protocol
 from kinesweep.evaluation.tokenization.protocol import resolve_protocol

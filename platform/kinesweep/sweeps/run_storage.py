@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from kinesweep.config.recipe.training import CheckpointsConfig
+from kinesweep.config.recipe.resources import CheckpointsConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.paths import compute_directory_size
 from kinesweep.core.units import format_bytes

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from kinesweep.checkpoints import model_dir
 from kinesweep.checkpoints.model_dir_files import read_feature_description
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.features.texts.hf_tokenizer import read_tokenizer
 from kinesweep.models.backbones import BACKBONES

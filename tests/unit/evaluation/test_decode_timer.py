@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kinesweep.config.recipe.training import GenerationConfig
+from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.data.evaluation import FixedBatches
 from kinesweep.evaluation import decoding
 

@@ -7,9 +7,9 @@ from statistics import median
 import numpy as np
 import pytest
 
+from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.config.recipe.model import ModelConfig, TrainedTokenizerConfig
 from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
-from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.seeds import seed_everything
 from kinesweep.data.evaluation import FixedBatches, build_eval_batches

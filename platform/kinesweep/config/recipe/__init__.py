@@ -18,6 +18,7 @@ from kinesweep.config.recipe.features.combined import (
     CombinedFeaturesConfig,
     FeaturePartConfig,
 )
+from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.config.recipe.h5_shards import fill_in_stream_names
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.paths import (
@@ -27,6 +28,7 @@ from kinesweep.config.recipe.paths import (
     strip_model_paths,
 )
 from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
+from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
 from kinesweep.config.recipe.source import (
     AnySource,
     CorporaConfig,
@@ -37,12 +39,7 @@ from kinesweep.config.recipe.source import (
     SourceConfig,
 )
 from kinesweep.config.recipe.sources.part_sources import derive_part_source
-from kinesweep.config.recipe.training import (
-    CheckpointsConfig,
-    GenerationConfig,
-    ResourcesConfig,
-    TrainingConfig,
-)
+from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.config.recipe.unset_keys import remove_unset_keys
 from kinesweep.config.tracking import TrackingChoice
 from kinesweep.core.errors import InputError

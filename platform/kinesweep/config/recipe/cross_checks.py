@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, RecipeFeaturesConfig
+from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.model.vision_checks import check_vision_model
+from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
 from kinesweep.config.recipe.source import (
     ESTIMATOR_PLACEHOLDER,
     FEATURES_KINDS_BY_SOURCE_KIND,
@@ -21,12 +23,7 @@ from kinesweep.config.recipe.source import (
     SourceConfig,
 )
 from kinesweep.config.recipe.sources.part_sources import derive_part_source, find_part_corpora
-from kinesweep.config.recipe.training import (
-    CheckpointsConfig,
-    GenerationConfig,
-    ResourcesConfig,
-    TrainingConfig,
-)
+from kinesweep.config.recipe.training import TrainingConfig
 
 # Source and features.
 

@@ -1,15 +1,14 @@
-"""Recipe sections `training`, `generation`, `checkpoints` and `resources`.
+"""Recipe section `training`.
 
-The keys of `training` have the names of Hugging Face's `Seq2SeqTrainingArguments` where it has an
+Its keys have the names of Hugging Face's `Seq2SeqTrainingArguments` where it has an
 equivalent.
 """
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from kinesweep.config.loading import ALTERNATIVE_KEYS, StrictConfig
-from kinesweep.core.units import parse_bytes
 
 OptimizerName = Literal[
     "adamw_torch_fused",
@@ -219,62 +218,3 @@ class TrainingConfig(StrictConfig):
             key_list = " or ".join(f"`{key}`" for key in sorted(required_keys))
             raise ValueError(f"`{self.lr_scheduler_type}` needs `lr_scheduler_kwargs`: {key_list}")
         return self
-
-
-class GenerationConfig(StrictConfig):
-    """Settings of text decoding."""
-
-    num_beams: int = Field(5, ge=1, description="Beam size; 1 is greedy search.")
-    max_new_tokens: int = Field(
-        100, ge=1, description="Largest number of generated tokens, including the forced prompt."
-    )
-    length_penalty: float = Field(
-        1.0, description="Exponent of the length in beam scores; above 0 favors longer texts."
-    )
-    truecase: bool = Field(
-        False,
-        description="Restore the case that words have in the training texts; for"
-        " `model.tokenizer.lowercase`.",
-    )
-
-
-class CheckpointsConfig(StrictConfig):
-    """Retention of checkpoints on disk."""
-
-    keep: Literal["best+last", "best", "last", "all"] = Field(
-        "best+last",
-        description="Checkpoints kept while a run is in progress; a finished run keeps only its"
-        " best model.",
-    )
-    max_disk: str = Field("50 GB", description="Disk limit for all checkpoints of a sweep.")
-
-    @field_validator("max_disk")
-    @classmethod
-    def _check_bytes(cls, value: str) -> str:
-        """Check that the disk limit is a number of bytes with a unit, such as `50 GB`."""
-        parse_bytes(value)  # only to validate: the recipe keeps the text as it was written
-        return value
-
-    @property
-    def max_disk_bytes(self) -> int:
-        """Return the disk limit in bytes."""
-        return parse_bytes(self.max_disk)
-
-
-class ResourcesConfig(StrictConfig):
-    """Resources of one run."""
-
-    workers: int = Field(1, ge=1, description="Number of data-parallel processes.")
-    cpus: int = Field(1, ge=1, description="Number of cores and threads per worker.")
-    gpus: float = Field(
-        0, ge=0, description="GPUs per worker: a fraction below 1, otherwise a whole number."
-    )
-
-    # Ray shares a GPU between processes, but cannot split several GPUs into fractions.
-    @field_validator("gpus")
-    @classmethod
-    def _check_gpus(cls, value: float) -> float:
-        """Check that a number of GPUs above 1 is a whole number."""
-        if value > 1 and not value.is_integer():  # infinity, which has no integer, is none
-            raise ValueError("above 1, the number of GPUs must be a whole number")
-        return value

@@ -6,7 +6,7 @@ Nothing is reserved until a first trial or evaluation shows how long a run takes
 
 from dataclasses import dataclass
 
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.core.units import format_bytes, parse_bytes
 from kinesweep.sweeps.space.space import BudgetConfig
 

@@ -2,7 +2,7 @@
 
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
 from kinesweep.data.length_limits import count_clip_frames, filter_clips_by_length
 from kinesweep.store import Store

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.core.scores import COSTS, is_lower_better
 from kinesweep.core.units import parse_bytes
 from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values

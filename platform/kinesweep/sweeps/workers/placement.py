@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.core.errors import ResourceError
 
 _EPSILON = 1e-4

@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.util.placement_group import PlacementGroup, PlacementGroupID, remove_placement_group
 
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.sweeps.workers.request_broker import RequestBroker
 from kinesweep.sweeps.workers.slot_request import RequestResult, format_error_summary
 from kinesweep.sweeps.workers.worker_loop import serve_runs

@@ -19,7 +19,7 @@ from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.sweeps.search.ask_tell import RunRequest, SweepPolicy

@@ -18,7 +18,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError
 
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.sweeps.workers.request_broker import LEASE_S
 from kinesweep.sweeps.workers.slot_actor import SlotActor, remove_leftover_groups

@@ -17,10 +17,10 @@ from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.prompt import PromptConfig, PromptSettings
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
-from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.collectives import get_rank_and_world_size, run_on_rank_zero
 from kinesweep.data.run_length.step_counts import resolve_training
 from kinesweep.data.task_sampling import collect_prompt_texts

@@ -8,7 +8,7 @@ hours. Up to 1,000 clips of each split are examined, in about 0.1 s a split.
 import logging
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
-from kinesweep.config.recipe.training import GenerationConfig
+from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.evaluation.text_normalization import normalize_text
 from kinesweep.evaluation.tokenization.coverage import format_coverage_warnings, measure_coverage
 from kinesweep.evaluation.tokenization.protocol import resolve_protocol, sample_corpus_texts

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import torch
 from transformers.utils import logging
 
-from kinesweep.config.recipe.training import ResourcesConfig, TrainingConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
+from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.seeds import derive_seed, seed_everything
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.sweeps.search.budget import Budget, ResourceUsage
 from kinesweep.sweeps.space.space import BudgetConfig
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_recipe
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.core.clip import Clip
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.sweeps.search.samples_per_eval import compute_samples_per_eval

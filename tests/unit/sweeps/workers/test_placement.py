@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.sweeps.workers.placement import count_slots
 
