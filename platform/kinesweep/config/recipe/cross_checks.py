@@ -247,6 +247,8 @@ def check_sharded_training(
         return
     if resources.workers < 2:
         raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")
+    if training.auto_find_batch_size:  # workers with unequal numbers of parts would wait forever
+        raise ValueError("`training.fsdp` and `training.auto_find_batch_size` exclude each other")
     lora = model.backbone.lora
     if lora is not None and lora.quantize != "none":
         raise ValueError(
