@@ -51,7 +51,7 @@ class BaseBackbone:
     ) -> PreTrainedModel:
         """Create a backbone with random or pretrained weights, without adapters.
 
-        It is created on the CPU, except for 4-bit weights, which cannot be moved.
+        It is created on the CPU, except for quantized weights, which cannot be moved.
 
         Args:
             config: The recipe's `model.backbone` section.
@@ -62,7 +62,7 @@ class BaseBackbone:
         Raises:
             ConfigError: If a key of `scratch` is wrong, or the model does not accept vectors.
             InputError: If `pretrained` cannot be used.
-            ResourceError: If 4-bit weights are requested where they are not available.
+            ResourceError: If quantized weights are requested where they are not available.
         """
         if config.pretrained is not None:
             device = device or get_default_device(config.lora)

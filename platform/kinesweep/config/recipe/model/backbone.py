@@ -24,10 +24,10 @@ class LoraConfig(StrictConfig):
         description="Layers with an adapter: `all-linear` for all linear layers except the head, or"
         " a list of name suffixes such as [q_proj, v_proj].",
     )
-    quantize: Literal["none", "nf4"] = Field(
+    quantize: Literal["none", "int8", "nf4"] = Field(
         "none",
-        description="`nf4`: keep the linear layers of the language model in 4 bits (QLoRA); needs"
-        " CUDA and bitsandbytes (`kinesweep[qlora]`).",
+        description="Keep the linear layers of the language model in 8 bits (`int8`, LLM.int8) or"
+        " in 4 bits (`nf4`, QLoRA); needs CUDA and bitsandbytes (`kinesweep[qlora]`).",
     )
 
     @field_validator("targets")
