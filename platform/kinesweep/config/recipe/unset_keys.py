@@ -28,3 +28,5 @@ def remove_unset_keys(recipe: dict[str, Any]) -> None:
     for key in ("lora", "revision"):
         if backbone[key] is None:
             del backbone[key]
+    if backbone.get("encoder_pooling") == "none":
+        del backbone["encoder_pooling"]

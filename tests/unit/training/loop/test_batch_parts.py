@@ -1,5 +1,6 @@
 """Batches computed in parts: the same gradient, found on the machine, kept for resumption."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def test_three_parts_train_as_the_whole(
     losses = [[row["loss"] for row in own if "loss" in row] for own in rows]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     before, after = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
+    assert whole.weights_sha256 != parts.weights_sha256  # sums of other parts round differently
     assert all(torch.allclose(before[n], after[n], atol=2e-5) for n in before)
 
 
@@ -100,6 +102,8 @@ def test_a_resumed_run_keeps_its_parts(
     train(corpus, store, tmp_path / "stopped", last=4, auto_find_batch_size=True)
     limit_memory(monkeypatch, 1)  # a machine with more memory
     resumed = train(corpus, store, tmp_path / "stopped", auto_find_batch_size=True)
+    kept = json.loads((tmp_path / "stopped" / "batch_parts.json").read_text())
+    assert kept == {"num_parts": 4}
     assert resumed.weights_sha256 == whole.weights_sha256
 
 

@@ -91,6 +91,11 @@ class Seq2SeqBackboneConfig(_BackboneConfig):
     """Any Hugging Face encoder-decoder model, pretrained or from scratch."""
 
     kind: Literal["seq2seq"] = Field("seq2seq", description="Kind of language model.")
+    encoder_pooling: Literal["none", "mean"] = Field(
+        "none",
+        description="`mean`: the decoder reads one vector, the mean of the encoder's output over"
+        " time, as SONAR's decoder reads a sentence embedding.",
+    )
 
 
 class CausalBackboneConfig(_BackboneConfig):
