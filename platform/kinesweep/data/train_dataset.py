@@ -117,6 +117,15 @@ class TrainDataset(Dataset[Batch]):
             for sizes in (longest, padded)
         ]
 
+    def load_largest_batches(self) -> list[Batch]:
+        """Load the batches of `find_largest_batches`, as they are in the first epoch."""
+        indices_by_id = {id(record): index for index, record in enumerate(self._records)}
+        batches = []
+        for records in self.find_largest_batches():
+            items = [self._build_item(indices_by_id[id(record)], epoch=0) for record in records]
+            batches.append(collate(items, self._tokenizer.vocabulary.pad_id))
+        return batches
+
     def build_loader(self, start: int, stop: int) -> BatchLoader:
         """Build a loader of the batches at the positions from `start` to before `stop`."""
         return BatchLoader(self, start, stop, self._config.loader_workers)

@@ -51,8 +51,8 @@ def build_translator(  # noqa: PLR0913 (each kind of stream has facts of its own
         label_smoothing: `training.label_smoothing_factor`.
         statistics: Stream → mean (D,) and standard deviation (D,) of the training split; None: 0
             and 1.
-        device: Device the model will run on. The caller moves the model there; only a model in
-            4 bits is created on it.
+        device: Device the model will run on. The caller moves the model there; only a
+            quantized model is created on it.
         skeletons: Stream → skeleton, for the streams read by graph encoders
             (`models.streams.find_skeletons`).
         frame_sizes: Stream → height and width in pixels, for the streams of decoded frames.
@@ -65,7 +65,7 @@ def build_translator(  # noqa: PLR0913 (each kind of stream has facts of its own
         InputError: If the pretrained backbone or vision model cannot be used.
         CheckpointError: If the weights of a frozen base model cannot be read to hash them, or those
             of the vision model do not fit.
-        ResourceError: If 4-bit weights are requested where they are not available.
+        ResourceError: If quantized weights are requested where they are not available.
     """
     # Loading a pretrained backbone is slow, so misspelled names are reported first.
     frame_sizes = frame_sizes or {}

@@ -1,7 +1,7 @@
 """Loading a saved translator together with its base model.
 
 The base model is located, its content hash is compared with the checkpoint's, and its weights are
-loaded as for training, or in float32 if they were quantized to 4 bits and 4 bits are not available
+loaded as for training, or in float32 if they were quantized and quantization is not available
 here. The saved weights are loaded on top. The state of the random number generator is
 restored afterwards, because loading with Hugging Face draws no random numbers either.
 """
@@ -36,7 +36,7 @@ def load_with_base_model(
 ) -> Any:
     """Load a translator from its base model and the weights that were saved without the base.
 
-    A warning is logged if 4-bit weights are not available here and are replaced by float32.
+    A warning is logged if quantized weights are not available here and are replaced by float32.
 
     Args:
         model_class: Class to instantiate, called as `model_class(config, backbone)`.

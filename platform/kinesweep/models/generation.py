@@ -9,6 +9,7 @@ Shapes: B clips, K beams, N vectors, E width, L tokens, F forced tokens, V vocab
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from transformers import (
     LogitsProcessorList,
     PreTrainedModel,
 )
+from transformers.modeling_outputs import BaseModelOutput
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,12 @@ class BeamCache(EncoderDecoderCache):
 
 
 def decode_seq2seq(
-    model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: DecodingSettings
+    model: PreTrainedModel,
+    x_BNE: Tensor,
+    mask_BN: Tensor,
+    decoding: DecodingSettings,
+    *,
+    is_encoded: bool = False,
 ) -> Tensor:
     """Generate with an encoder-decoder.
 
@@ -120,6 +127,7 @@ def decode_seq2seq(
         x_BNE: Input vectors of the encoder.
         mask_BN: True for real vectors.
         decoding: Decoding settings.
+        is_encoded: Whether the vectors are the encoder's output, which the decoder attends to.
 
     Returns:
         Token ids (B, L) without the start token, padded after the end of sentence.
@@ -131,6 +139,7 @@ def decode_seq2seq(
         mask_BN,
         decoding,
         num_before=1,
+        is_encoded=is_encoded,
         past_key_values=BeamCache(DynamicCache(config=config), DynamicCache(config=config)),
     )
     # The first id is the start token of the decoder, which is not part of the text.
@@ -162,6 +171,8 @@ def _run_generation(
     mask_BN: Tensor,
     decoding: DecodingSettings,
     num_before: int,
+    *,
+    is_encoded: bool = False,
     **cache: EncoderDecoderCache,
 ) -> Tensor:
     """Run Hugging Face's `generate` with exactly these settings.
@@ -172,6 +183,7 @@ def _run_generation(
         mask_BN: True for real vectors.
         decoding: Decoding settings.
         num_before: Number of tokens that precede the forced prompt in each row.
+        is_encoded: Whether the vectors are the output of an encoder-decoder's encoder.
         **cache: `past_key_values`, if Hugging Face's own cache is not to be used.
 
     Returns:
@@ -187,8 +199,11 @@ def _run_generation(
         )
     # Hugging Face merges the model's own generation config into ours, so empty it first.
     model.generation_config = GenerationConfig()
+    inputs: dict[str, Any] = {"inputs_embeds": x_BNE}
+    if is_encoded:
+        inputs = {"encoder_outputs": BaseModelOutput(x_BNE)}
     return model.generate(
-        inputs_embeds=x_BNE,
+        **inputs,
         attention_mask=mask_BN.long(),
         generation_config=_build_generation_config(model, decoding),
         logits_processor=processors,

@@ -4,8 +4,9 @@ Each linear layer except the head gets two matrices: A, drawn from torch's gener
 The first output is therefore that of the language model itself (LoRA, Hu et al., 2021; the layers
 are PEFT's). Rank 64 on a Llama with 8 billion weights trains 168 million. With `nf4` the frozen
 weights are stored in 4 bits with double quantization (QLoRA, Dettmers et al., 2023), about 0.5 GB
-per billion weights, which requires CUDA. Without CUDA, training such a model is an error; a trained
-one is loaded over float32 weights, which its adapters fit as well.
+per billion weights, and with `int8` in 8 bits (LLM.int8, Dettmers et al., 2022), about 1 GB; both
+require CUDA. Without CUDA, training such a model is an error; a trained one is loaded over float32
+weights, which its adapters fit as well.
 """
 
 import importlib.util
@@ -27,9 +28,10 @@ from kinesweep.core.errors import ConfigError, ResourceError
 
 _LOG = logging.getLogger(__name__)
 _CONFIG_PATH = "model.backbone.lora"
-# Device types that store weights in 4 bits. bitsandbytes also supports CPUs, but there 4 bits are
+# Device types that store quantized weights. bitsandbytes also supports CPUs, but there 4 bits are
 # slower than float32.
-_FOUR_BIT_DEVICE_TYPES = ("cuda",)
+_QUANTIZING_DEVICE_TYPES = ("cuda",)
+_BITS = {"int8": 8, "nf4": 4}
 
 
 def is_adapter_weight(key: str) -> bool:
@@ -112,26 +114,28 @@ def _inject_adapters(
 
 
 def build_quantization_config(config: LoraConfig | None, device: torch.device) -> Any:
-    """Build Hugging Face's configuration for 4-bit weights; None if they are not requested.
+    """Build Hugging Face's configuration for quantized weights; None if they are not requested.
 
     Args:
         config: Config of the adapters; None: the model has none.
         device: Device that will hold the weights.
 
     Raises:
-        ResourceError: If 4 bits are requested without CUDA or without bitsandbytes.
+        ResourceError: If they are requested without CUDA or without bitsandbytes.
     """
     if config is None or config.quantize == "none":
         return None
     missing = _find_missing_requirements(device)
     if missing:
         raise ResourceError(
-            f"`{_CONFIG_PATH}.quantize` is nf4, but this {' and '.join(missing)}."
+            f"`{_CONFIG_PATH}.quantize` is {config.quantize}, but this {' and '.join(missing)}."
             " Run on a CUDA GPU with bitsandbytes installed and `resources.gpus=1`, or set"
             f" `{_CONFIG_PATH}.quantize=none`."
         )
     from transformers import BitsAndBytesConfig
 
+    if config.quantize == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -143,9 +147,9 @@ def build_quantization_config(config: LoraConfig | None, device: torch.device) -
 def drop_unsupported_quantization(
     config: LoraConfig | None, device: torch.device, folder: Any
 ) -> LoraConfig | None:
-    """Return the config for loading a trained model, without 4 bits if they are unavailable here.
+    """Return the config for loading a trained model, in float32 if quantization is unavailable.
 
-    A warning is logged if 4-bit weights are replaced.
+    A warning is logged if quantized weights are replaced.
 
     Args:
         config: Config of the adapters; None: the model has none.
@@ -158,23 +162,24 @@ def drop_unsupported_quantization(
     if not missing:
         return config
     message = (
-        "%s: its language model was held in 4 bits (nf4) in training, but this %s. It is loaded in"
+        "%s: its language model was held in %d bits (%s) in training, but this %s. It is loaded in"
         " float32 (4 GB per billion weights); texts may differ slightly from those of the run."
     )
-    _LOG.warning(message, folder, " and ".join(missing))
+    kind = config.quantize
+    _LOG.warning(message, folder, _BITS[kind], kind, " and ".join(missing))
     return config.model_copy(update={"quantize": "none"})
 
 
 def get_default_device(config: LoraConfig | None) -> torch.device:
-    """Return the GPU for 4-bit weights if there is one, and the CPU for all other models."""
+    """Return the GPU for quantized weights if there is one, and the CPU for all other models."""
     is_quantized = config is not None and config.quantize != "none"
     return torch.device("cuda" if is_quantized and torch.cuda.is_available() else "cpu")
 
 
 def _find_missing_requirements(device: torch.device) -> list[str]:
-    """List what a device and this environment lack for 4-bit weights, as ends of `this …`."""
+    """List what a device and this environment lack for quantized weights, as ends of `this …`."""
     missing = []
-    if device.type not in _FOUR_BIT_DEVICE_TYPES:
+    if device.type not in _QUANTIZING_DEVICE_TYPES:
         has_gpu = torch.cuda.is_available()
         missing.append("process runs on the CPU" if has_gpu else "machine lacks a CUDA GPU")
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -189,7 +194,7 @@ def _find_target_layer_names(model: PreTrainedModel, config: LoraConfig) -> list
         ConfigError: If a target is the name of no linear layer; all such targets are listed.
     """
     head = model.get_output_embeddings()
-    # The 4-bit layers of bitsandbytes are subclasses of `nn.Linear`; GPT-2 uses `Conv1D`.
+    # The quantized layers of bitsandbytes are subclasses of `nn.Linear`; GPT-2 uses `Conv1D`.
     linear_names = [
         name
         for name, module in model.named_modules()

@@ -96,7 +96,7 @@ class Translator(BaseTranslator):
         if self.vision is not None:
             self.vision.add_adapters()
         self.freeze_parameters()
-        self.to(backbone.device)  # a 4-bit backbone cannot be moved, so the rest follows it
+        self.to(backbone.device)  # a quantized backbone cannot be moved, so the rest follows it
 
     def forward(  # noqa: PLR0913 (the arguments of `Batch.get_forward_kwargs`)
         self,

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.backbone import LoraConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import ConfigError, ResourceError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models import Translator, build_translator
+from kinesweep.models import Translator, build_translator, lora
 from kinesweep.models.lora import is_adapter_weight
 
 WORDS = Vocabulary(size=30, pad_id=0, bos_id=1, eos_id=2)
@@ -117,7 +118,10 @@ def test_unknown_targets_are_named(build: Build, target: str, words: str) -> Non
     assert f"`{target}`" in str(caught.value) and "layer `v_proj`" not in str(caught.value)
 
 
-def test_four_bits_need_cuda(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_quantized_weights_need_cuda(
+    build: Build, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build()  # so that the folder is there
 
     def read(*_: Any, **__: Any) -> None:
@@ -125,8 +129,20 @@ def test_four_bits_need_cuda(build: Build, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", read)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ResourceError, match=r"nf4, but this machine lacks a CUDA GPU"):
-        build(lora={"quantize": "nf4"})
+    with pytest.raises(ResourceError, match=rf"{kind}, but this machine lacks a CUDA GPU"):
+        build(lora={"quantize": kind})
+
+
+def test_the_number_of_bits_reaches_hugging_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lora, "_find_missing_requirements", lambda _: [])
+    cpu = torch.device("cpu")
+    asked = {
+        kind: lora.build_quantization_config(LoraConfig(quantize=kind), cpu)
+        for kind in ("none", "int8", "nf4")
+    }
+    assert asked["none"] is None
+    assert (asked["int8"].load_in_8bit, asked["int8"].load_in_4bit) == (True, False)
+    assert (asked["nf4"].load_in_8bit, asked["nf4"].load_in_4bit) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models import Translator
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.loop.parameter_groups import split_vision_groups
+from kinesweep.training.loop.parameter_groups import split_parameter_groups
 from kinesweep.training.loop.run import RunResult, RunSpec, train_run
 from kinesweep.training.run_records.metrics import read_metrics
 from ranks import run_ranks
@@ -142,8 +142,8 @@ def test_its_learning_rate_is_its_own(lab: Lab) -> None:
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=1e-3
     )
-    split_vision_groups(optimizer, model)
-    split_vision_groups(optimizer, model)
+    split_parameter_groups(optimizer, model, {})
+    split_parameter_groups(optimizer, model, {})
     groups = [(g["lr"], g["weight_decay"]) for g in optimizer.param_groups]
     assert groups == [(1e-3, 0.1), (1e-3, 0.0), (1e-9, 0.1), (1e-9, 0.0)]
     ids = {id(p) for g in optimizer.param_groups[2:] for p in g["params"]}

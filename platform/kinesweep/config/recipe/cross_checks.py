@@ -238,7 +238,7 @@ def check_training_stage(training: TrainingConfig, model: ModelConfig) -> None:
 def check_sharded_training(
     training: TrainingConfig, resources: ResourcesConfig, model: ModelConfig
 ) -> None:
-    """Check that training with `training.fsdp` has several workers and no 4-bit weights.
+    """Check that training with `training.fsdp` has several workers and no quantized weights.
 
     Raises:
         ValueError: If there is only one worker, or if the backbone is quantized.
@@ -247,10 +247,12 @@ def check_sharded_training(
         return
     if resources.workers < 2:
         raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")
+    if training.auto_find_batch_size:  # workers with unequal numbers of parts would wait forever
+        raise ValueError("`training.fsdp` and `training.auto_find_batch_size` exclude each other")
     lora = model.backbone.lora
     if lora is not None and lora.quantize != "none":
         raise ValueError(
-            "`training.fsdp` cannot shard 4-bit weights; turn off either `training.fsdp` or"
+            "`training.fsdp` cannot shard quantized weights; turn off either `training.fsdp` or"
             " `lora.quantize`"
         )
 

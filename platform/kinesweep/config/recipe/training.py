@@ -4,9 +4,9 @@ Its keys have the names of Hugging Face's `Seq2SeqTrainingArguments` where it ha
 equivalent.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import ALTERNATIVE_KEYS, StrictConfig
 
@@ -58,6 +58,12 @@ _REQUIRED_SCHEDULE_ARGUMENTS = {
     "warmup_stable_decay": frozenset({"num_decay_steps"}),
 }
 """Schedule → arguments of which at least one is required."""
+RatedPart = Literal[
+    "encoder", "backbone", "backbone_encoder", "backbone_decoder", "embeddings", "lm_head"
+]
+"""Parts of a translator that can have a learning rate of their own, named as in `model.freeze`."""
+_PROJECTOR_NAMES = ("projector", "projectors")
+"""Other names of the part `encoder`, as the training stage `projectors` calls it."""
 
 
 class TrainingConfig(StrictConfig):
@@ -76,6 +82,14 @@ class TrainingConfig(StrictConfig):
     )
     # Learning rate, AdamW, clipping and seed have the defaults of `TrainingArguments`.
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
+    learning_rates: dict[RatedPart, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        {},
+        description="Part → its own peak learning rate, for parts named as in `model.freeze`;"
+        " `projector` is another name of `encoder`. Of two parts that contain a weight, the smaller"
+        " one counts. Other parts have `learning_rate`, and the vision model"
+        " `model.vision.learning_rate`; the schedule scales all rates.",
+        examples=[{"encoder": 2e-3}],
+    )
     optim: OptimizerName = Field(
         "adamw_torch_fused",
         description="Optimizer, by its Hugging Face name; those with `bnb`, `paged`, `lion` or"
@@ -159,6 +173,12 @@ class TrainingConfig(StrictConfig):
     seed: int = Field(
         42, ge=0, description="Random seed for initialization, dropout and data order."
     )
+    auto_find_batch_size: bool = Field(
+        False,
+        description="If the largest batches do not fit into the memory, compute every batch in 2,"
+        " 4, 8 … parts whose gradients are added up. A step keeps its clips, so learning rate and"
+        " schedule remain right.",
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Numeric precision of the model's computation."
     )
@@ -195,6 +215,26 @@ class TrainingConfig(StrictConfig):
             elif not given:
                 section.pop(steps_key, None)  # the default
         return section
+
+    # Before validation, because only the names of `RatedPart` are valid.
+    @field_validator("learning_rates", mode="before")
+    @classmethod
+    def _rename_projectors(cls, rates: Any) -> Any:
+        """Return the rates with `encoder` instead of `projector`.
+
+        Raises:
+            ValueError: If a part is given under two names, or is the vision model.
+        """
+        if not isinstance(rates, dict):
+            return rates
+        if "vision" in rates:
+            raise ValueError(
+                "the learning rate of the vision model is `model.vision.learning_rate`; set that"
+            )
+        renamed = {("encoder" if part in _PROJECTOR_NAMES else part): rates[part] for part in rates}
+        if len(renamed) < len(rates):
+            raise ValueError("`projector` is another name of `encoder`; give one of them")
+        return renamed
 
     @property
     def counts_epochs(self) -> bool:

@@ -20,8 +20,13 @@ def remove_unset_keys(recipe: dict[str, Any]) -> None:
     for key in (key for pair in ALTERNATIVE_KEYS for key in pair):
         if training[key] is None:
             del training[key]
+    for key in ("learning_rates", "auto_find_batch_size"):
+        if not training[key]:
+            del training[key]
     if not batch["drop_last"]:
         del batch["drop_last"]
     for key in ("lora", "revision"):
         if backbone[key] is None:
             del backbone[key]
+    if backbone.get("encoder_pooling") == "none":
+        del backbone["encoder_pooling"]

@@ -51,7 +51,7 @@ class BaseBackbone:
     ) -> PreTrainedModel:
         """Create a backbone with random or pretrained weights, without adapters.
 
-        It is created on the CPU, except for 4-bit weights, which cannot be moved.
+        It is created on the CPU, except for quantized weights, which cannot be moved.
 
         Args:
             config: The recipe's `model.backbone` section.
@@ -62,7 +62,7 @@ class BaseBackbone:
         Raises:
             ConfigError: If a key of `scratch` is wrong, or the model does not accept vectors.
             InputError: If `pretrained` cannot be used.
-            ResourceError: If 4-bit weights are requested where they are not available.
+            ResourceError: If quantized weights are requested where they are not available.
         """
         if config.pretrained is not None:
             device = device or get_default_device(config.lora)
@@ -81,7 +81,14 @@ class BaseBackbone:
         if "inputs_embeds" not in inspect.signature(model.forward).parameters:
             text = f"`{model.config.model_type}` does not accept input vectors (`inputs_embeds`)"
             raise ConfigError("the model", [("model.backbone", text)])
+        self.store_settings(config, model.config)
         return model
+
+    def store_settings(self, config: AnyBackbone, hf_config: Any) -> None:
+        """Store settings of the section that change the computation in Hugging Face's config.
+
+        It is saved with the model, so a loaded model computes the same. Here there are none.
+        """
 
     def create_with_random_weights(
         self, config: AnyBackbone, vocabulary: Vocabulary
@@ -101,6 +108,7 @@ class BaseBackbone:
         hf_config = load_pretrained_config(self._build_pretrained_spec(config))
         for key, value in self.family.get_special_ids(hf_config, vocabulary).items():
             setattr(hf_config, key, value)
+        self.store_settings(config, hf_config)
         return self.family.auto_class.from_config(hf_config)
 
     def create_from_saved_config(self, saved_config: dict[str, Any]) -> PreTrainedModel:

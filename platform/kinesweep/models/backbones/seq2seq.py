@@ -2,7 +2,9 @@
 
 Supports M2M-100, mBART, BART, T5 and similar models, from scratch or pretrained. Vectors enter
 through `inputs_embeds` and the decoder generates the text; the encoder runs once per clip,
-regardless of the number of beams.
+regardless of the number of beams. With `encoder_pooling`, the decoder reads one vector per clip,
+which makes the text decoder of SONAR (arXiv 2308.11466), an M2M-100 in Hugging Face's form, a
+backbone.
 
 Shapes: B clips, N vectors, P prompt tokens, E width, L target tokens, V vocabulary, R texts,
 A layers, H heads.
@@ -16,6 +18,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from kinesweep.config.recipe.model import ModelPart
+from kinesweep.config.recipe.model.backbone import AnyBackbone
 from kinesweep.core.errors import InputError
 from kinesweep.models.backbones.architectures import SEQ2SEQ
 from kinesweep.models.backbones.base_backbone import BaseBackbone
@@ -28,6 +31,12 @@ class Seq2SeqBackbone(BaseBackbone):
     """Creates and calls encoder-decoder models; holds no weights itself."""
 
     family = SEQ2SEQ
+
+    def store_settings(self, config: AnyBackbone, hf_config: Any) -> None:
+        """Store the pooling of the encoder's output, if there is one, in Hugging Face's config."""
+        pooling = getattr(config, "encoder_pooling", "none")
+        if pooling != "none":
+            hf_config.encoder_pooling = pooling
 
     def embed_tokens(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
         """Embed token ids (B, P) as the encoder does, including its scale; returns (B, P, E)."""
@@ -78,9 +87,14 @@ class Seq2SeqBackbone(BaseBackbone):
             Weights of each label over the N vectors, (B, A, H, L, N).
 
         Raises:
-            InputError: If there are more vectors or labels than the backbone has positions, or the
-                model does not return weights for all vectors.
+            InputError: If there are more vectors or labels than the backbone has positions, the
+                model does not return weights for all vectors, or its encoder's output is pooled.
         """
+        if _pools_encoder(model):
+            raise InputError(
+                "with `model.backbone.encoder_pooling: mean` the decoder attends to a single vector"
+                " per clip, so there are no attention weights over frames"
+            )
         with use_eager_attention(model):
             output = self._run_teacher_forcing(
                 model, x_BNE, mask_BN, labels_BL, output_attentions=True
@@ -102,7 +116,9 @@ class Seq2SeqBackbone(BaseBackbone):
             InputError: If there are more vectors or tokens than the backbone has positions.
         """
         self._check_length(model, x_BNE.shape[1], decoding.max_new_tokens)
-        return decode_seq2seq(model, x_BNE, mask_BN, decoding)
+        if not _pools_encoder(model):
+            return decode_seq2seq(model, x_BNE, mask_BN, decoding)
+        return decode_seq2seq(model, *_encode(model, x_BNE, mask_BN), decoding, is_encoded=True)
 
     def _run_teacher_forcing(
         self,
@@ -129,12 +145,12 @@ class Seq2SeqBackbone(BaseBackbone):
             labels_BL, config.decoder_start_token_id, config.pad_token_id
         )
         encoder_inputs: dict[str, Any] = {"inputs_embeds": x_BNE}
-        if clip_R is not None:
-            # Run the encoder on the clips, then repeat its output for each of a clip's texts.
-            encoder = model.get_encoder()
-            encoded_BNE = encoder(inputs_embeds=x_BNE, attention_mask=mask_BN.long())[0]
-            encoder_inputs = {"encoder_outputs": BaseModelOutput(encoded_BNE[clip_R])}
-            mask_BN = mask_BN[clip_R]
+        if clip_R is not None or _pools_encoder(model):
+            encoded_BNE, mask_BN = _encode(model, x_BNE, mask_BN)
+            if clip_R is not None:
+                # The encoder runs once per clip; its output is repeated for each of its texts.
+                encoded_BNE, mask_BN = encoded_BNE[clip_R], mask_BN[clip_R]
+            encoder_inputs = {"encoder_outputs": BaseModelOutput(encoded_BNE)}
         return model(
             **encoder_inputs,
             attention_mask=mask_BN.long(),
@@ -192,6 +208,30 @@ class Seq2SeqBackbone(BaseBackbone):
                     f" to {length} or more; otherwise lower `batch.max_clip_frames` or use an"
                     " `m2m_100` or `t5`, which have no limit."
                 )
+
+
+def _pools_encoder(model: PreTrainedModel) -> bool:
+    """Return whether the decoder reads the mean of the encoder's output instead of all of it."""
+    return getattr(model.config, "encoder_pooling", "none") == "mean"
+
+
+def _encode(model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the encoder and pool its output if the model does so.
+
+    Args:
+        model: Hugging Face encoder-decoder.
+        x_BNE: Input vectors.
+        mask_BN: Mask of the vectors, bool; each row has a real vector.
+
+    Returns:
+        Output of the encoder (B, N, E) and its mask, bool (B, N); N is 1 after pooling.
+    """
+    encoded_BNE = model.get_encoder()(inputs_embeds=x_BNE, attention_mask=mask_BN.long())[0]
+    if not _pools_encoder(model):
+        return encoded_BNE, mask_BN
+    weights_BN1 = mask_BN[:, :, None].to(encoded_BNE.dtype)
+    pooled_B1E = (encoded_BNE * weights_BN1).sum(1, keepdim=True) / weights_BN1.sum(1, keepdim=True)
+    return pooled_B1E, mask_BN.any(dim=1, keepdim=True)
 
 
 def _count_positions(module: nn.Module) -> int | None:

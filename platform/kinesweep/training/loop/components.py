@@ -55,6 +55,7 @@ class RunComponents:
         model: Translator with its initial weights, on its device.
         device: Device of the model.
         training: The `training` section with epochs and ratios resolved to steps.
+        num_batch_parts: Number of parts in which each batch is computed.
     """
 
     store: Store
@@ -62,6 +63,7 @@ class RunComponents:
     model: Translator
     device: torch.device
     training: ResolvedTrainingConfig
+    num_batch_parts: int = 1
 
 
 def build_components(recipe: Recipe, store: Store) -> RunComponents:
@@ -278,4 +280,5 @@ def build_trainer(
         recorder=recorder,
         progress=progress,
         lower_is_better=recipe.evaluation.is_lower_better(recipe.training.metric_for_best_model),
+        num_batch_parts=components.num_batch_parts,
     )

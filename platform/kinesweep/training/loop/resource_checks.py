@@ -72,6 +72,8 @@ def check_batches_fit_memory(
     training: TrainingConfig,
     batch_config: BatchConfig,
     max_eval_frames: int,
+    *,
+    num_parts: int = 1,
 ) -> None:
     """Check that the largest batches of training and evaluation can fit into the memory.
 
@@ -83,23 +85,17 @@ def check_batches_fit_memory(
         batch_config: The effective `batch` section, with the length limits.
         max_eval_frames: Maximum number of frames in a batch of an evaluation
             (`evaluation.max_frames`).
+        num_parts: Number of parts in which each training batch is computed.
 
     Raises:
         ResourceError: If a batch needs more than the whole memory of the machine or the GPU; names
             its longest clip, the figures and what to set.
     """
     limit_bytes = _get_device_memory_bytes(model.device)
-    value_bytes = 4 if training.precision == "fp32" else 2
     # Several batches: the one with most frames and the one with the longest clip may differ.
     for records in train_dataset.find_largest_batches():
-        memory = estimate_batch_memory(
-            model,
-            len(records),
-            _pad_lengths(records, batch_config),
-            store.schema,
-            is_training=True,
-            value_bytes=value_bytes,
-            checkpoints_layers=training.activation_checkpointing,
+        memory = _estimate_training_memory(
+            model, store, records, training, batch_config, num_parts=num_parts
         )
         _check_memory(memory, limit_bytes, records, batch_config, "train", model)
     for split in (split for split in store.splits if split != "train"):
@@ -118,6 +114,64 @@ def check_batches_fit_memory(
             is_training=False,
         )
         _check_memory(memory, limit_bytes, records, batch_config, split, model)
+
+
+def count_needed_parts(
+    model: Translator,
+    store: Store,
+    train_dataset: TrainDataset,
+    training: TrainingConfig,
+    batch_config: BatchConfig,
+) -> int:
+    """Count into how many parts the largest training batches must be split at least.
+
+    The number is that of the lower bound of the memory; the arguments are those of
+    `check_batches_fit_memory`.
+
+    Returns:
+        A power of two; the one with single clips if even those exceed the memory.
+    """
+    limit_bytes = _get_device_memory_bytes(model.device)
+    num_parts = 1
+    for records in train_dataset.find_largest_batches():
+        while num_parts < len(records):
+            memory = _estimate_training_memory(
+                model, store, records, training, batch_config, num_parts=num_parts
+            )
+            if memory.total <= limit_bytes:
+                break
+            num_parts *= 2
+    return num_parts
+
+
+def _estimate_training_memory(
+    model: Translator,
+    store: Store,
+    records: Sequence[ClipRecord],
+    training: TrainingConfig,
+    batch_config: BatchConfig,
+    *,
+    num_parts: int,
+) -> BatchMemory:
+    """Estimate a lower bound of the memory of the largest part of a training batch.
+
+    Args:
+        model: Translator on its device.
+        store: Feature store.
+        records: Clips of the batch.
+        training: The `training` section, with precision and activation checkpointing.
+        batch_config: The effective `batch` section, with the length limits.
+        num_parts: Number of parts in which the batch is computed.
+    """
+    return estimate_batch_memory(
+        model,
+        -(-len(records) // num_parts),
+        _pad_lengths(records, batch_config),
+        store.schema,
+        is_training=True,
+        value_bytes=4 if training.precision == "fp32" else 2,
+        checkpoints_layers=training.activation_checkpointing,
+    )
 
 
 def _get_device_memory_bytes(device: torch.device) -> int:

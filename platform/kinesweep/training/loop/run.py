@@ -24,6 +24,7 @@ from kinesweep.core.run_logger import RunLogger
 from kinesweep.evaluation.metrics.preflight import check_metrics
 from kinesweep.evaluation.wordnet import check_wordnet_folder
 from kinesweep.store.format.reader import Store, open_store
+from kinesweep.training.loop.batch_parts import resolve_batch_parts
 from kinesweep.training.loop.components import (
     RunComponents,
     build_components,
@@ -249,6 +250,7 @@ def _train_remaining_steps(
         recipe.evaluation.max_frames,
     )
     check_clips_fit_model(components.model, tokenized_clips)
+    components = resolve_batch_parts(spec, components, train_dataset, log)
     check_batches_fit_memory(
         components.model,
         components.store,
@@ -256,6 +258,7 @@ def _train_remaining_steps(
         recipe.training,
         batch_config,
         recipe.evaluation.max_frames,
+        num_parts=components.num_batch_parts,
     )
     progress = _get_initial_progress(checkpoint)
     recorder = None

@@ -8,6 +8,7 @@ and the logging of metrics. LOG.md has measurements of the overhead compared wit
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ from kinesweep.core.collectives import (
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models.checkpoint_io import load_checkpoint_weights
 from kinesweep.models.translator import Translator
-from kinesweep.training.loop.parameter_groups import split_vision_groups
+from kinesweep.training.loop.batch_split import split_batch
+from kinesweep.training.loop.parameter_groups import split_parameter_groups
 from kinesweep.training.loop.run_callbacks import RunCallbacks, StopCallback
 from kinesweep.training.loop.step_data_loader import StepDataLoader
 from kinesweep.training.run_records.metrics import MetricsRecorder
@@ -58,6 +60,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         progress: State from which to continue.
         lower_is_better: Whether a lower score is better, for the metric that selects the best
             checkpoint.
+        num_batch_parts: Number of parts in which each batch is computed.
 
     Attributes:
         progress: State of the run after the latest evaluation or stop request.
@@ -77,6 +80,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         recorder: MetricsRecorder | None,
         progress: TrainingProgress,
         lower_is_better: bool,
+        num_batch_parts: int = 1,
     ) -> None:
         # Hugging Face requires an evaluation set for `eval_strategy`, but `evaluate` below ignores
         # it.
@@ -86,6 +90,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self._training = training
         self._keep = keep
         self._lower_is_better = lower_is_better
+        self._num_batch_parts = num_batch_parts
         self.progress = progress
         self.checkpoints_dir = Path(args.output_dir) / "checkpoints"
         self._compute_scores = compute_scores
@@ -106,13 +111,31 @@ class TranslatorTrainer(Seq2SeqTrainer):
         return self.model
 
     def create_optimizer(self, model: Any = None) -> Any:
-        """Create the optimizer; the vision model has its own learning rate if one is set."""
-        split_vision_groups(super().create_optimizer(model), self.model)
+        """Create the optimizer; parts of the model may have learning rates of their own."""
+        optimizer = super().create_optimizer(model)
+        split_parameter_groups(optimizer, self.model, self._training.learning_rates)
         return self.optimizer
 
     def get_train_dataloader(self) -> StepDataLoader:
         """Return the data loader of this rank's batches, which accelerate must not replace."""
         return self._batches
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Any:
+        """Compute the gradient of a batch, part by part, and return its loss.
+
+        The loss of each part is a sum divided by the labels of the whole optimizer step, so the
+        gradients and the losses of the parts add up to those of the batch.
+        """
+        losses = []
+        parts = split_batch(inputs, self._num_batch_parts)
+        for index, part in enumerate(parts):
+            # Distributed ranks exchange the gradients of a batch once, with its last part.
+            is_last = index == len(parts) - 1
+            with nullcontext() if is_last else self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        return sum(losses[1:], start=losses[0])
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Evaluate the model, record the scores, call `report` and decide whether training ends.

@@ -25,7 +25,17 @@ RUN_FILE = "run.json"
 RESULT_FILE = "result.json"
 METRICS_FILE = "metrics.jsonl"
 START_FILE = "start.json"
-_RUN_FILES = (RUN_FILE, RESULT_FILE, METRICS_FILE, START_FILE, "checkpoints", "best", "predictions")
+PARTS_FILE = "batch_parts.json"
+_RUN_FILES = (
+    RUN_FILE,
+    RESULT_FILE,
+    METRICS_FILE,
+    START_FILE,
+    PARTS_FILE,
+    "checkpoints",
+    "best",
+    "predictions",
+)
 _LOCK_FILE = ".lock"
 # A killed process may take a moment to exit, while an active one holds the folder for hours.
 _MAX_LOCK_WAIT_S = 60.0

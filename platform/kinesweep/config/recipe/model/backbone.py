@@ -24,10 +24,10 @@ class LoraConfig(StrictConfig):
         description="Layers with an adapter: `all-linear` for all linear layers except the head, or"
         " a list of name suffixes such as [q_proj, v_proj].",
     )
-    quantize: Literal["none", "nf4"] = Field(
+    quantize: Literal["none", "int8", "nf4"] = Field(
         "none",
-        description="`nf4`: keep the linear layers of the language model in 4 bits (QLoRA); needs"
-        " CUDA and bitsandbytes (`kinesweep[qlora]`).",
+        description="Keep the linear layers of the language model in 8 bits (`int8`, LLM.int8) or"
+        " in 4 bits (`nf4`, QLoRA); needs CUDA and bitsandbytes (`kinesweep[qlora]`).",
     )
 
     @field_validator("targets")
@@ -91,6 +91,11 @@ class Seq2SeqBackboneConfig(_BackboneConfig):
     """Any Hugging Face encoder-decoder model, pretrained or from scratch."""
 
     kind: Literal["seq2seq"] = Field("seq2seq", description="Kind of language model.")
+    encoder_pooling: Literal["none", "mean"] = Field(
+        "none",
+        description="`mean`: the decoder reads one vector, the mean of the encoder's output over"
+        " time, as SONAR's decoder reads a sentence embedding.",
+    )
 
 
 class CausalBackboneConfig(_BackboneConfig):
