@@ -60,7 +60,8 @@ def convert_coachme_data(
     result = ConvertedCoachMeData(table_path, find_pack_path(table_path, *input_paths))
     raw_records = extract_records(read_plain_values(path))
     clips = read_clips(raw_records, path, setting, result)
-    records, reference_motions = [clip.record for clip in clips], []
+    records = [clip.record for clip in clips]
+    reference_motions: list[NDArray[np.float32]] = []
     if standards_path is not None and clips:
         standards = read_standards(standards_path)
         result.left |= {f"standard {key}": count for key, count in standards.left.items()}
