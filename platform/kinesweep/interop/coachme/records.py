@@ -179,12 +179,11 @@ def _parse_augmented_texts(raw_record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _find_video_name(record: MotionRecord) -> str:
-    """Return the name of the video that a skating instruction is about; empty for other records.
+    """Return the name of the video of a skating record; empty for other records.
 
     All instructions of a video share it as their document, so that a split keeps them together.
     """
-    video_name, separator, _ = record.name.rpartition("_")
-    return video_name if separator and record.kind in SKATING_TYPES else ""
+    return record.name.partition("_")[0] if record.kind in SKATING_TYPES else ""
 
 
 def _find_unconverted_keys(raw_record: Any) -> list[str]:
