@@ -11,8 +11,9 @@ import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
 from kinesweep.cli.motion_conversion import (
+    MotionOptions,
+    check_motion_options,
     check_not_existing,
-    check_third_option,
     convert_motions,
     is_motion_input,
 )
@@ -79,6 +80,21 @@ def convert(  # noqa: PLR0913 (options of a command)
             " 24 joints of SMPL. `none` leaves it out."
         ),
     ] = None,
+    setting: Annotated[
+        Literal["gt", "error", "aligned", "none"] | None,
+        typer.Option(
+            help="Setting of CoachMe's data (BX_train.pkl, FS_train.pkl): which records are clips,"
+            " and their segments; `none`: whole clips."
+        ),
+    ] = None,
+    standards: Annotated[
+        Path | None,
+        typer.Option(
+            help="CoachMe's standard motions (BX_standard.pkl), the references of the clips.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json_line: JsonOption = False,
 ) -> None:
@@ -94,11 +110,13 @@ def convert(  # noqa: PLR0913 (options of a command)
     Features of all streams are written as Sign_LLaVA's annotations and shards: convert RECIPE
     FOLDER --to h5_shards; a source of the kind `h5_shards` reads them.
     Pickled motions with texts are converted to a table and an .npz: convert MOTIONS.pkl TABLE.tsv;
-    a source of the kind `skeletons` reads them. No code in a pickle is executed.
+    a source of the kind `skeletons` reads them. No code in a pickle is executed. CoachMe's data
+    needs --setting, and --standards for its references; docs/coachme.md explains both.
 
     Example: kinesweep convert jobs/interop/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
-    check_third_option(third, settings, to)
+    motion_options = MotionOptions(third, setting, standards)
+    check_motion_options(motion_options, settings, to)
     has_model_options = any(option is not None for option in (model, tokenizer, into, texts))
     # The first match wins. `--to` comes first, because its input is a store and has no suffix.
     if to is not None:
@@ -108,8 +126,8 @@ def convert(  # noqa: PLR0913 (options of a command)
         return
     if is_motion_input(settings):
         if has_model_options:
-            raise InputError(f"`{settings}` contains motions; see `--third` and `--overwrite`")
-        convert_motions(settings, out, third, overwrite, json_line)
+            raise InputError(f"`{settings}` contains motions; see `--setting` and `--third`")
+        convert_motions(settings, out, motion_options, overwrite, json_line)
         return
     if settings.suffix in _CHECKPOINT_SUFFIXES:
         if into is None or model is not None:

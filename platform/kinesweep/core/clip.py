@@ -29,6 +29,10 @@ class Clip:
         keywords: Words that the metadata lists for the clip; not all corpora have them.
         reference: Name of the reference motion that the clip is compared with, as the corpus
             writes it, or empty.
+        reference_span: Part of the reference motion that the clip is compared with, counted from
+            the first frame of the motion; full: all of it, or the span of the row it names.
+        augmented_texts: Further training targets, such as rephrasings of the texts. They are never
+            references of an evaluation; only clips of the training split have them.
     """
 
     id: str
@@ -47,6 +51,13 @@ class Clip:
     corpus: str = ""
     keywords: tuple[str, ...] = ()
     reference: str = ""
+    reference_span: Span = field(default_factory=Span)
+    augmented_texts: tuple[str, ...] = ()
+
+    @property
+    def training_texts(self) -> tuple[str, ...]:
+        """Return the possible targets of training: the references, then the augmented texts."""
+        return (*self.texts, *self.augmented_texts)
 
 
 @dataclass(frozen=True)

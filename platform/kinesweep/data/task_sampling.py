@@ -3,7 +3,8 @@
 Usually the question asks for the text and the answer is the first reference translation. With a
 mixture of tasks, other questions ask whether a word is signed, which words are signed, or whether
 the clip runs backwards. A clip with several references can be trained on the first, on a random
-one, on each, or on the one with the lowest loss. Everything is a pure function of seed, epoch and
+one, on each, or on the one with the lowest loss; augmented texts of a clip count as further
+references here, in training alone. Everything is a pure function of seed, epoch and
 clip. Words are compared case-insensitively: the keyword "Hello" matches "hello".
 """
 
@@ -134,7 +135,7 @@ class ExampleSampler:
         There is one for each reference that may be drawn. Other tasks are left out, because their
         answers are short.
         """
-        texts = self.records[index].clip.texts
+        texts = self.records[index].clip.training_texts
         has_fixed_target = (
             self._config.reference_choice != "random" or self._config.ablation == "shuffled"
         )
@@ -152,10 +153,10 @@ class ExampleSampler:
     def _choose_target(self, index: int, rng: np.random.Generator) -> str:
         """Choose the target text of the translation example at an index of `records`.
 
-        With `reference_choice: random` it is a random reference, or empty if there is none.
-        Otherwise, and with the ablation `shuffled`, it is fixed.
+        With `reference_choice: random` it is a random reference or augmented text, or empty if
+        there is none. Otherwise, and with the ablation `shuffled`, it is fixed.
         """
-        texts = self.records[index].clip.texts
+        texts = self.records[index].clip.training_texts
         if self._config.reference_choice != "random" or self._config.ablation == "shuffled":
             return self._targets[index]
         return str(texts[rng.integers(len(texts))]) if texts else ""
@@ -169,7 +170,7 @@ class ExampleSampler:
         uses_min_loss = (
             self._config.reference_choice == "min_loss" and self._config.ablation != "shuffled"
         )
-        return self.records[index].clip.texts[1:] if uses_min_loss else ()
+        return self.records[index].clip.training_texts[1:] if uses_min_loss else ()
 
     def _build_word_example(
         self, task: str, signed_words: Sequence[str], rng: np.random.Generator
@@ -241,8 +242,8 @@ def _get_target_texts(clip: Clip, reference_choice: str) -> tuple[str, ...]:
 
     They are all references with `each`, else the first reference; empty for a clip without any.
     """
-    if reference_choice == "each" and clip.texts:
-        return clip.texts
+    if reference_choice == "each" and clip.training_texts:
+        return clip.training_texts
     return (clip.texts[0] if clip.texts else "",)
 
 
@@ -268,13 +269,13 @@ def _separate_from_clips(records: Sequence[ClipRecord], targets: Sequence[str]) 
     """
     separated = list(targets)
     for position, record in enumerate(records):
-        if separated[position] not in record.clip.texts:
+        if separated[position] not in record.clip.training_texts:
             continue
         # From the next position on, so that neighbors exchange and most targets stay.
         for step in range(1, len(records)):
             other = (position + step) % len(records)
-            fits_here = separated[other] not in record.clip.texts
-            if fits_here and separated[position] not in records[other].clip.texts:
+            fits_here = separated[other] not in record.clip.training_texts
+            if fits_here and separated[position] not in records[other].clip.training_texts:
                 separated[position], separated[other] = separated[other], separated[position]
                 break
     return separated

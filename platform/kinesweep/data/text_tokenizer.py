@@ -239,7 +239,9 @@ def build_tokenizer(
     prompts = [text for clip in clips for text in (clip.encoder_prompt, clip.decoder_prompt)]
     prompts = [text for text in [*prompts, *extra_texts] if text]
     texts = [
-        text for clip in clips for text in (clip.texts if use_all_references else clip.texts[:1])
+        text
+        for clip in clips
+        for text in (clip.training_texts if use_all_references else clip.texts[:1])
     ]
     # The truecaser needs the texts in their original case.
     truecaser = learn_truecaser(texts) if config.lowercase else None

@@ -37,8 +37,8 @@ class TrainOverlapScores:
 
 
 def get_train_sentences(store: Store) -> set[str]:
-    """Return the set of all reference texts of the training split of a store."""
-    return {text for record in store.get_records("train") for text in record.clip.texts}
+    """Return the set of all texts that a model may have learned from the training split."""
+    return {text for record in store.get_records("train") for text in record.clip.training_texts}
 
 
 def score_by_train_overlap(

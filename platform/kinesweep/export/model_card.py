@@ -164,7 +164,7 @@ def _format_intended_use_and_limits(store: Store) -> list[str]:
     train_records = store.get_records("train")
     signers = {record.clip.signer for record in train_records} - {""}
     lengths = sorted(max(record.lengths.values()) for record in train_records)
-    train_texts = {text for record in train_records for text in record.clip.texts}
+    train_texts = {text for record in train_records for text in record.clip.training_texts}
     words = {word for text in train_texts for word in text.split()}
     other_clips = [
         record.clip

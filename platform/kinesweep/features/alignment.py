@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.config.recipe.alignment import DEFAULT_GAMMA, AlignmentConfig
+from kinesweep.config.recipe.alignment import DEFAULT_GAMMA, POSITIONAL_METHODS, AlignmentConfig
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.dtw import (
@@ -53,13 +53,17 @@ def compute_alignment(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Al
         config: Alignment method; with an embedder, embeddings are compared instead of frames.
 
     Returns:
-        For each clip frame the index of its reference frame, (T,), with `window` and `dtw`, or the
-        weights of all reference frames, (T, R), with `soft_dtw` and `none`.
+        For each clip frame the index of its reference frame, (T,), with most methods, or the
+        weights of all reference frames, (T, R), with `soft_dtw` and `none`. With `given`, frame t
+        of the reference belongs to frame t of the clip; with `first_frame`, its frame 0 does.
 
     Raises:
+        ClipError: If the numbers of frames differ with `given`; reason `length`.
         CheckpointError: If the embedder's folder does not contain an embedder or it is damaged.
         InputError: If the embedder cannot process such frames or returns non-finite values.
     """
+    if config.method in POSITIONAL_METHODS:
+        return _align_by_position(len(x_TD), len(r_RD), config.method)
     if config.method == "none":
         return _align_by_stretching(len(r_RD), len(x_TD))
     x_TE, r_RE = x_TD, r_RD
@@ -254,6 +258,31 @@ def _align_by_soft_dtw(x_TE: Frames, r_RE: Frames, relative_gamma: float) -> NDA
     # frames are equal the mean is 0; then gamma has no effect, but must not be 0.
     mean_distance = float(compute_squared_distances(x_TE, r_RE).mean()) or 1.0
     return compute_soft_dtw(x_TE, r_RE, relative_gamma * mean_distance)[1]
+
+
+def _align_by_position(
+    num_clip_frames: int, num_reference_frames: int, method: str
+) -> NDArray[np.intp]:
+    """Align frames by their positions alone.
+
+    Args:
+        num_clip_frames: Number of frames of the clip, T.
+        num_reference_frames: Number of frames of the reference motion, R.
+        method: `given` keeps the positions; `first_frame` repeats the first frame.
+
+    Returns:
+        Index of the reference frame of each clip frame, (T,).
+
+    Raises:
+        ClipError: If the numbers of frames differ with `given`; reason `length`.
+    """
+    if method == "first_frame":
+        return np.zeros(num_clip_frames, np.intp)
+    if num_clip_frames != num_reference_frames:
+        text = f"it has {num_reference_frames} frames, but the clip has {num_clip_frames}"
+        advice = "correct its span (`reference_start`), or align by `features.reference.method: dtw`"
+        raise ClipError(f"{text}; `method: given` needs equal numbers: {advice}", "length")
+    return np.arange(num_clip_frames)
 
 
 def _align_by_stretching(num_reference_frames: int, num_clip_frames: int) -> NDArray[np.float64]:

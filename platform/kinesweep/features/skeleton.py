@@ -17,7 +17,7 @@ Shapes: T frames of a clip, J points, C coordinates, D = J·C.
 from dataclasses import dataclass
 from typing import Any
 
-from kinesweep.config.recipe.alignment import AlignmentConfig
+from kinesweep.config.recipe.alignment import POSITIONAL_METHODS, AlignmentConfig
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import compute_fingerprint
@@ -87,7 +87,8 @@ class SkeletonFeatures:
             ClipError: If a motion cannot be used; reason `no_people` (no point is detected in any
                 frame), `unknown_layout`, `no_root` (no frame shows the root) or `no_bones` (no bone
                 has a length). The prefix `reference_` marks problems of the reference motion;
-                `reference_rate` means that `method: window` would compare different frame rates.
+                `reference_rate` means that `method: window` or `given` would compare different
+                frame rates, `reference_length` that `given` would compare different lengths.
             CheckpointError: If the embedder's folder does not contain an embedder or it is damaged.
             InputError: If the embedder was trained on other points, cannot process such frames or
                 returns non-finite values.
@@ -97,6 +98,9 @@ class SkeletonFeatures:
         clip_features = normalize_motion(media.pose, self.config).to_features(rate_hz, with_mask)
         if self.config.reference is None:
             return {"pose": clip_features}
+        if self.config.reference.method == "first_frame":
+            # The clip is compared with its own beginning, so a reference motion is not read.
+            media = SkeletonMotion(media.pose, media.pose)
         # The difference of equal features is 0.
         if media.reference_pose is None:
             return {"pose": clip_features, "reference": clip_features}
@@ -128,7 +132,7 @@ class SkeletonFeatures:
             ClipError, CheckpointError, InputError: See `compute_features`.
         """
         matching_config = self.config
-        if config.on == "joints":
+        if config.on == "joints" and config.method not in POSITIONAL_METHODS:
             # Position and body size must not influence which frames match, so the matching uses
             # its own normalization; the values of the streams keep the configured one.
             matching_config = self.config.model_copy(
@@ -150,17 +154,18 @@ class SkeletonFeatures:
 
 
 def _check_frame_rates(config: AlignmentConfig, fps: float, reference_fps: float) -> None:
-    """Check that a clip and its reference motion have equal frame rates if `method` is `window`.
+    """Check that a clip and its reference motion have equal frame rates where they must.
 
-    With other methods the rates may differ. Rates that differ by less than 1 % count as equal.
+    `window` and `given` compare frame by frame; with other methods the rates may differ. Rates that
+    differ by less than 1 % count as equal.
 
     Raises:
-        ClipError: If the rates differ and the method is `window`; reason `reference_rate`.
+        ClipError: If the rates must be equal and differ; reason `reference_rate`.
     """
-    if config.method == "window" and abs(fps / reference_fps - 1) > _SAME_RATE:
+    if config.method in ("window", "given") and abs(fps / reference_fps - 1) > _SAME_RATE:
         raise ClipError(
             f"the clip has {fps:g} frames per second, its reference {reference_fps:g}; `method:"
-            " window` compares frame by frame: set"
+            f" {config.method}` compares frame by frame: set"
             " `features.reference.method: dtw`",
             "reference_rate",
         )

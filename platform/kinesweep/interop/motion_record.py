@@ -47,6 +47,12 @@ class MotionRecord:
         kind: Type of the motion, such as a gloss; empty without one.
         has_known_third: Whether the format defines the third value of a point, as a depth, or
             there is none.
+        augmented_texts: Further descriptions, which only training reads.
+        document: Recording that the motion is a part of; empty if unknown.
+        camera_view: Camera that recorded the motion; empty if unknown.
+        reference: Name of the reference motion; empty without one.
+        reference_start: First frame of the segment of the reference motion.
+        reference_end: Frame after the last one of this segment; 0 for the end of the motion.
     """
 
     x_TJC: NDArray[np.float32]
@@ -56,6 +62,12 @@ class MotionRecord:
     end: int
     kind: str
     has_known_third: bool
+    augmented_texts: tuple[str, ...] = ()
+    document: str = ""
+    camera_view: str = ""
+    reference: str = ""
+    reference_start: int = 0
+    reference_end: int = 0
 
 
 def extract_records(content: Any) -> list[Any]:
@@ -122,9 +134,9 @@ def convert_record(raw_record: Any, index: int) -> MotionRecord:
         record_keys = ", ".join(map(str, raw_record))
         raise SourceError(f"has no {' or '.join(_MOTION_KEYS[:3])}; its keys are {record_keys}")
     x_TJC = _parse_joints(raw_record[motion_key], motion_key)
-    length = _parse_integer(raw_record, _LENGTH_KEYS, len(x_TJC))
-    start = _parse_integer(raw_record, _START_KEYS, 0)
-    end = _parse_integer(raw_record, _END_KEYS, 0)
+    length = parse_integer(raw_record, _LENGTH_KEYS, len(x_TJC))
+    start = parse_integer(raw_record, _START_KEYS, 0)
+    end = parse_integer(raw_record, _END_KEYS, 0)
     if not 0 < length <= len(x_TJC):
         raise SourceError(f"`seq_len` is {length}, but `{motion_key}` has {len(x_TJC)} frames")
     # An end of 0 stands for the end of the motion.
@@ -142,11 +154,11 @@ def convert_record(raw_record: Any, index: int) -> MotionRecord:
     # Frames after `length` are padding.
     return MotionRecord(
         x_TJC[:length],
-        _collapse_whitespace(name),
-        tuple(map(_collapse_whitespace, texts)),
+        collapse_whitespace(name),
+        tuple(map(collapse_whitespace, texts)),
         start,
         end,
-        _collapse_whitespace(kind),
+        collapse_whitespace(kind),
         has_known_third=is_xyz or num_values != 3,
     )
 
@@ -176,7 +188,7 @@ def _parse_joints(value: Any, key: str) -> NDArray[np.float32]:
     return x[:, :_NUM_SMPL_JOINTS] if key in HYBRIK_JOINTS else x
 
 
-def _parse_integer(raw_record: Mapping[str, Any], keys: Sequence[str], default: int) -> int:
+def parse_integer(raw_record: Mapping[str, Any], keys: Sequence[str], default: int) -> int:
     """Parse an integer of a record, which may be stored as an array with one element.
 
     Args:
@@ -202,7 +214,7 @@ def _find_key(raw_record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
     return next((key for key in keys if key in raw_record), None)
 
 
-def _collapse_whitespace(text: object) -> str:
+def collapse_whitespace(text: object) -> str:
     """Convert a value to text, with each run of whitespace replaced by one space.
 
     Tabs and line breaks would break the table.

@@ -254,3 +254,22 @@ def test_a_word_has_one_form_in_questions_about_any_clip() -> None:
     drawn = [made.get_example(i, epoch) for epoch in range(40) for i in range(len(records))]
     asked = {example.question.split('"')[1] for example in drawn if example.question}
     assert asked == {word.upper() for word in WORDS[:4]}
+
+
+def test_augmented_texts_are_further_targets_but_never_the_first() -> None:
+    clip = Clip("a", "train", "", texts=("One.", "Two."), augmented_texts=("Uno.", "Due."))
+    records = [ClipRecord(clip, {"pose": 4}), *(record(n) for n in range(5))]
+    every = [*clip.texts, *clip.augmented_texts]
+    assert examples(records=records).get_example(0, 0) == Example("One.")
+    assert Example.from_clip(clip) == Example("One."), "what evaluation takes the loss of"
+    each = examples(records=records, reference_choice="each")
+    assert [each.get_example(index, 0).answer for index in range(4)] == every
+    drawn = examples(records=records, reference_choice="random")
+    assert {drawn.get_example(0, epoch).answer for epoch in range(99)} == set(every)
+    assert [e.answer for e in drawn.get_translations(0)] == every
+    closest = examples(records=records, reference_choice="min_loss").get_example(0, 0)
+    assert [closest.answer, *closest.other_answers] == every
+    for how in ("each", "random", "min_loss"):
+        wrong = examples(records=records, reference_choice=how, ablation="shuffled")
+        for index, its in enumerate(wrong.records):
+            assert its.clip.id != "a" or wrong.get_example(index, 0).answer not in every

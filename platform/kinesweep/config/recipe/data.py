@@ -78,8 +78,9 @@ class BatchConfig(StrictConfig):
         description="Training target of a clip with several references: the `first`, a `random` one"
         " per epoch, `each` of them once per epoch, or the `min_loss`, the one with the lowest loss"
         " at the time. `min_loss` scores all references: it multiplies the work and memory of the"
-        " decoder, or of the whole model with a causal backbone, by their number. Metrics always"
-        " use all references.",
+        " decoder, or of the whole model with a causal backbone, by their number. Augmented texts"
+        " of a clip follow its references here, except with `first`; metrics use all references"
+        " and never augmented texts.",
     )
     ablation: Literal["none", "zeros", "shuffled"] = Field(
         "none",

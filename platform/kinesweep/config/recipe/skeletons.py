@@ -14,23 +14,12 @@ from pydantic import Field, field_validator, model_validator
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.alignment import AlignmentConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
+from kinesweep.config.recipe.sources.skeleton_meanings import KNOWN_MEANINGS, is_known_meaning
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.pickle_policy import format_pickle_error, is_pickle
 
-COLUMN_MEANINGS = (
-    *("id", "index", "motion", "start", "end", "reference"),
-    *("signer", "document", "order", "gloss", "language"),
-)
-"""Meanings that a column can have, besides texts."""
 ThirdCoordinate = Literal["z", "confidence", "none"]
 """Meaning of the third value of a point."""
-TEXT_MEANINGS = ("output", "text", "ref")
-_TEXT_MEANING_PATTERN = re.compile(r"output|(?:text|ref)\d*")
-
-
-def is_text_meaning(meaning: str) -> bool:
-    """Return whether a column meaning stands for a text: `output`, `text`, `text1`, `ref2` …."""
-    return _TEXT_MEANING_PATTERN.fullmatch(meaning) is not None
 
 
 class SkeletonsConfig(CorpusConfig):
@@ -101,11 +90,10 @@ class SkeletonsConfig(CorpusConfig):
         Columns are named by `columns` and by `ignore_columns`.
         """
         for meaning in self.columns:
-            if meaning not in COLUMN_MEANINGS and not is_text_meaning(meaning):
-                known_meanings = [*COLUMN_MEANINGS, *TEXT_MEANINGS]
+            if not is_known_meaning(meaning):
                 hint = (
-                    suggest_closest_word(meaning, known_meanings)
-                    or f"; known are {', '.join(known_meanings)}"
+                    suggest_closest_word(meaning, KNOWN_MEANINGS)
+                    or f"; known are {', '.join(KNOWN_MEANINGS)}"
                 )
                 raise ValueError(f"`columns` has the unknown meaning `{meaning}`{hint}")
         # A column with two meanings, or with one and ignored, is ambiguous.

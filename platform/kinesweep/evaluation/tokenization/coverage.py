@@ -74,7 +74,7 @@ def measure_coverage(
     }
     for clip in (record.clip for record in sample):
         num_forced = num_forced_tokens[clip.decoder_prompt]
-        for text in clip.texts:
+        for text in clip.training_texts:
             ids = tokenizer.encode_text(text)
             decoded = tokenizer.decode(ids)
             num_texts, num_tokens = num_texts + 1, num_tokens + len(ids)

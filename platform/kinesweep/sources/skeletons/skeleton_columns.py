@@ -7,10 +7,12 @@ column is an error that suggests the closest known name.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kinesweep.config.recipe.skeletons import (
+from kinesweep.config.recipe.skeletons import SkeletonsConfig
+from kinesweep.config.recipe.sources.skeleton_meanings import (
     COLUMN_MEANINGS,
+    KNOWN_MEANINGS,
     TEXT_MEANINGS,
-    SkeletonsConfig,
+    is_augmented_meaning,
     is_text_meaning,
 )
 from kinesweep.config.suggestions import suggest_closest_word
@@ -25,10 +27,12 @@ class ColumnIndices:
     Attributes:
         by_meaning: Column index by meaning.
         text_indices: Column indices of the texts, in the order of the table.
+        augmented_indices: Column indices of the augmented texts, in the order of the table.
     """
 
     by_meaning: dict[str, int]
     text_indices: tuple[int, ...]
+    augmented_indices: tuple[int, ...] = ()
 
 
 def resolve_skeleton_columns(
@@ -46,6 +50,7 @@ def resolve_skeleton_columns(
     meanings = {column: meaning for meaning, column in config.columns.items()}
     by_meaning: dict[str, int] = {}
     text_indices: list[int] = []
+    augmented_indices: list[int] = []
     errors: list[TableError] = []
     for column_index, column in enumerate(header):
         meaning = meanings.get(column, column)
@@ -55,12 +60,13 @@ def resolve_skeleton_columns(
             errors.append((location, f"a second column means `{meaning}`; remove one of them"))
         elif is_text_meaning(meaning):
             text_indices.append(column_index)
+        elif is_augmented_meaning(meaning):
+            augmented_indices.append(column_index)
         elif meaning in COLUMN_MEANINGS:
             by_meaning[meaning] = column_index
         else:
-            known_names = [*COLUMN_MEANINGS, *TEXT_MEANINGS]
             remedy = "; to give its meaning, add it to `source.columns`"
-            text = format_unknown_column_error(column, header, known_names, remedy)
+            text = format_unknown_column_error(column, header, KNOWN_MEANINGS, remedy)
             errors.append((location, text))
     for meaning, column in config.columns.items():
         if needs_text and column not in header:
@@ -71,7 +77,8 @@ def resolve_skeleton_columns(
             (location, f"there is no column of texts: {', '.join(TEXT_MEANINGS)}, text1, ref1 …")
         )
     errors += [(location, text) for text in _find_naming_errors(by_meaning, pack_name)]
-    return ColumnIndices(by_meaning, tuple(text_indices)), errors
+    indices = ColumnIndices(by_meaning, tuple(text_indices), tuple(augmented_indices))
+    return indices, errors
 
 
 def _find_naming_errors(by_meaning: Mapping[str, int], pack_name: str | None) -> list[str]:

@@ -4,11 +4,13 @@ If motions are in a pack, a row names its motion by `index`, its number in the p
 row's own number, from 0. If motions are files, it names them by `motion`, a path below their
 folder, or else by its `id`. In the `media` of a clip a motion of a pack is written `pack.npz#17`; a
 column `motion` may use this form too. The reference motion, in the column `reference`, is the `id`
-of a row in any table, or else a motion as `index` or `motion` would name it.
+of a row in any table, or else a motion as `index` or `motion` would name it; `reference_start` and
+`reference_end` select a part of that motion. Columns `augmented…` have texts that only training
+reads.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -100,7 +102,8 @@ class SkeletonRowReader:
         values = {meaning: fields[index] for meaning, index in columns.by_meaning.items()}
         media, errors = self._parse_motion_name(values, row_index)
         span, span_errors = _parse_span(values)
-        errors += span_errors
+        reference_span, reference_errors = _parse_reference_span(values)
+        errors += [*span_errors, *reference_errors]
         document = values.get("document", "")
         order = next_order.get(document, 0) if document else 0
         next_order[document] = order + 1
@@ -111,7 +114,13 @@ class SkeletonRowReader:
             return
         # Empty fields are skipped: a row may have fewer texts than the table has columns for.
         texts = tuple(text for index in columns.text_indices if (text := fields[index]))
-        clip = replace(self._build_clip(values, media, span, location), texts=texts, order=order)
+        clip = replace(
+            self._build_clip(values, media, span, location),
+            texts=texts,
+            order=order,
+            reference_span=reference_span,
+            augmented_texts=self._get_augmented_texts(fields, columns),
+        )
         invalid_row = _find_invalid_row(clip, self.needs_text)
         if invalid_row is None:
             parsed.clips.append(clip)
@@ -119,6 +128,17 @@ class SkeletonRowReader:
             parsed.invalid_rows.append(invalid_row)
             # A row without a text is unusable for training, but may be another's reference motion.
             parsed.reference_motion_clips.append(clip)
+
+    def _get_augmented_texts(
+        self, fields: Sequence[str], columns: ColumnIndices
+    ) -> tuple[str, ...]:
+        """Return the augmented texts of a row, which only clips of the training split have.
+
+        Left out of other splits, they can be neither references nor targets there.
+        """
+        if self.split != "train":
+            return ()
+        return tuple(text for index in columns.augmented_indices if (text := fields[index]))
 
     def _build_clip(self, values: Mapping[str, str], media: str, span: Span, location: str) -> Clip:
         """Build the clip of a row, still without texts and order, from its fields by meaning."""
@@ -168,17 +188,40 @@ class SkeletonRowReader:
         return (match[1] or "") if match else ""
 
 
-def _parse_span(values: Mapping[str, str]) -> tuple[Span, list[str]]:
+def _parse_span(values: Mapping[str, str], prefix: str = "") -> tuple[Span, list[str]]:
     """Parse the span of frames of a row, and return it with the errors in its bounds.
 
     0, an empty field or a missing column stands for the start or end of the motion.
+
+    Args:
+        values: Fields of the row, with the bounds as `start` and `end`.
+        prefix: Beginning of the names of the columns in errors.
     """
     errors: list[str] = []
     start, end = (
-        _parse_whole_number(values[name], name, errors) if values.get(name) else 0
+        _parse_whole_number(values[name], prefix + name, errors) if values.get(name) else 0
         for name in ("start", "end")
     )
     return Span.from_frames(start or 0, end or 0), errors
+
+
+def _parse_reference_span(values: Mapping[str, str]) -> tuple[Span, list[str]]:
+    """Parse the span of a row's reference motion, and return it with the errors in it.
+
+    Bounds are those of `_parse_span`; without any the span is full.
+    """
+    bounds = {name: values.get(f"reference_{name}", "") for name in ("start", "end")}
+    span, errors = _parse_span(bounds, "reference_")
+    if span.is_full:
+        return Span(), errors
+    if not values.get("reference"):
+        return Span(), [*errors, "`reference_start` and `reference_end` need a `reference`"]
+    if span.end is not None and span.end <= (span.start or 0):
+        text = (
+            f"the segment of the reference starts at {span.start or 0:.0f}, ends at {span.end:.0f}"
+        )
+        return Span(), [*errors, text]
+    return span, errors
 
 
 def _parse_whole_number(text: str, column: str, errors: list[str]) -> int | None:

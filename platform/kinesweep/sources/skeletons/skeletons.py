@@ -18,7 +18,6 @@ from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PoseSequence
-from kinesweep.core.units import Span
 from kinesweep.sources.base import MediaDigest, SkeletonMotion
 from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
 from kinesweep.sources.skeletons.motion_digest import compute_motion_digest
@@ -265,14 +264,15 @@ class SkeletonsSource(TableSource):
         # reads what it can in spite of errors in the tables.
         self._load_rows()
         candidate = self._reference_motion_candidates.get(clip.reference)
+        span = clip.reference_span
         if candidate is not None:
-            return candidate
-        # Otherwise `reference` names a whole motion directly, as `motion` or `index` would.
+            return candidate if span.is_full else replace(candidate, span=span)
+        # Otherwise `reference` names a motion directly, as `motion` or `index` would.
         pack_name = self._pack_names[clip.split]
         if pack_name is None:
-            return replace(clip, media=clip.reference, span=Span())
+            return replace(clip, media=clip.reference, span=span)
         if clip.reference.isascii() and clip.reference.isdigit():
-            return replace(clip, media=f"{pack_name}{PACK_SEPARATOR}{clip.reference}", span=Span())
+            return replace(clip, media=f"{pack_name}{PACK_SEPARATOR}{clip.reference}", span=span)
         raise ClipError(
             f"{clip.row}: `reference` names `{clip.reference}`, which is neither the id of a clip"
             f" nor the number of a motion of `{pack_name}`",

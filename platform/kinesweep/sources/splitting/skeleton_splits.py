@@ -11,7 +11,10 @@ so that they do not become clips.
 import os
 from pathlib import Path
 
-from kinesweep.config.recipe.skeletons import is_text_meaning
+from kinesweep.config.recipe.sources.skeleton_meanings import (
+    is_augmented_meaning,
+    is_text_meaning,
+)
 from kinesweep.core.clip import Clip
 from kinesweep.core.tables.table_writing import format_table
 from kinesweep.sources.skeletons.skeleton_rows import split_pack_path
@@ -43,7 +46,10 @@ class SkeletonTableFormatter:
         columns = dict.fromkeys(column for table in tables.values() for column in table.header)
         meanings = {column: meaning for meaning, column in source.config.columns.items()}
         self._text_columns = [
-            column for column in columns if is_text_meaning(meanings.get(column, column))
+            column
+            for column in columns
+            if is_text_meaning(meaning := meanings.get(column, column))
+            or is_augmented_meaning(meaning)
         ]
         packs = {source.get_pack_path(split, table) for split, table in tables.items()}
         # A pack that all tables share stays where it is. With several packs, or with single files

@@ -145,6 +145,10 @@ def compute_split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
         optional_fields: list[object] = [clip.keywords] if clip.keywords else []
         # A string, so it cannot be confused with the tuple of keywords in the same position.
         optional_fields += [clip.reference] if clip.reference else []
+        # Named, so that no combination of absent fields looks like another one. The frames of a
+        # reference span are already part of the key, which covers the content of the reference.
+        if clip.augmented_texts:
+            optional_fields.append({"augmented_texts": clip.augmented_texts})
         digest.update(to_canonical_json([names, texts, key, *optional_fields]).encode())
     return digest.hexdigest()
 

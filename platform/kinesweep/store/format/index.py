@@ -5,7 +5,7 @@ where the features are stored. The index is read at once (about 5 MB for 10,000 
 are not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,14 @@ def build_index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> 
         )
     if any(clip.reference for clip in clips):
         columns["reference"] = pa.array([clip.reference for clip in clips], string_type)
+    if not all(clip.reference_span.is_full for clip in clips):
+        for bound in ("start", "end"):
+            frames = [getattr(clip.reference_span, bound) for clip in clips]
+            columns[f"reference_{bound}"] = pa.array(frames, float_type)
+    if any(clip.augmented_texts for clip in clips):
+        columns["augmented_texts"] = pa.array(
+            [list(clip.augmented_texts) for clip in clips], pa.list_(string_type)
+        )
     columns["texts"] = pa.array([list(clip.texts) for clip in clips], pa.list_(string_type))
     columns["order"] = pa.array([clip.order for clip in clips], int_type)
     columns["span_start"] = pa.array([clip.span.start for clip in clips], float_type)
@@ -97,6 +105,12 @@ def parse_index_table(table: pa.Table, streams: Sequence[str]) -> list[ClipRecor
     return [_parse_record(row, streams) for row in table.to_pylist()]
 
 
+def _parse_reference_span(row: Mapping[str, Any]) -> Span:
+    """Convert the bounds of a reference motion in a row of the index to a span."""
+    start, end = row.get("reference_start"), row.get("reference_end")
+    return Span() if start is None and end is None else Span(start, end, "frames")
+
+
 def _parse_record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
     """Convert a row of the index to the record of a clip.
 
@@ -109,10 +123,12 @@ def _parse_record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
         span=Span(row["span_start"], row["span_end"], row["span_unit"]),
         texts=tuple(row["texts"]),
         order=row["order"],
-        # `build_index_table` omits these three columns if no clip has a value.
+        # `build_index_table` omits these columns if no clip has a value.
         corpus=row.get("corpus", ""),
         keywords=tuple(row.get("keywords", ())),
         reference=row.get("reference", ""),
+        reference_span=_parse_reference_span(row),
+        augmented_texts=tuple(row.get("augmented_texts", ())),
     )
     # A clip of a combined store may lack streams, which are null in its row.
     streams = [stream for stream in streams if row[f"frames.{stream}"] is not None]

@@ -170,6 +170,8 @@ def _build_metadata_table(clip: Clip) -> Table:
         "span": "whole file" if span.is_full else f"{span.start} to {span.end} {span.unit}",
     }
     metadata |= {f"text {number}": text for number, text in enumerate(clip.texts, 1)}
+    augmented = enumerate(clip.augmented_texts, 1)
+    metadata |= {f"augmented text {number}": text for number, text in augmented}
     for name in ("encoder_prompt", "decoder_prompt", "document", "signer", "gloss", "language"):
         metadata[name] = getattr(clip, name)
     metadata["reference"] = clip.reference

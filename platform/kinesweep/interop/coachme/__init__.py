@@ -1,0 +1,1 @@
+"""Conversion of the released data of CoachMe (MotionExpert): figure skating and boxing."""
