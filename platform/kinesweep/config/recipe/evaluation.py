@@ -14,6 +14,7 @@ from kinesweep.config.recipe.metrics import (
     ScoreName,
     check_score_names,
 )
+from kinesweep.config.recipe.scores.bertscore import remove_unset_bertscore_keys
 from kinesweep.core.scores import is_lower_better
 
 
@@ -202,6 +203,7 @@ class EvaluationConfig(StrictConfig):
         values["protocol"] = self.hashed_protocol
         if self.neural_metrics.comet is None:
             del values["neural_metrics"]["comet"]
+        remove_unset_bertscore_keys(values["neural_metrics"]["bertscore"])
         if not self.extra_metrics:
             del values["extra_metrics"]
         if not self.during_training.neural_metrics:

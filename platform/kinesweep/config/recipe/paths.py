@@ -239,9 +239,11 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
             resource_keys.append((neural_metrics[metric], "model"))
     if neural_metrics.get("comet"):
         resource_keys.append((neural_metrics["comet"], "source_table"))
+    if (neural_metrics.get("bertscore") or {}).get("baseline"):
+        resource_keys.append((neural_metrics["bertscore"], "baseline"))
     for extra_metric in evaluation.get("extra_metrics", ()):
         if extra_metric["kind"] == "evaluate":
             resource_keys.append((extra_metric, "name"))
-        if "model_name_or_path" in extra_metric["arguments"]:
+        if "model_name_or_path" in extra_metric.get("arguments", ()):
             resource_keys.append((extra_metric["arguments"], "model_name_or_path"))
     return [(section, key) for section, key in resource_keys if section[key]]

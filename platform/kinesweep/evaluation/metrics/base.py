@@ -9,7 +9,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -51,12 +51,17 @@ class MetricResult:
     Attributes:
         value: Score.
         signature: Protocol, name and settings of the metric.
-        clip_scores: Clip id → score, if the corpus score is their mean; otherwise None.
+        clip_scores: Clip id → score, if the corpus score is their mean; otherwise None. Clips that
+            a judge did not score are missing.
+        parts: Name → score of parts of the metric that are reported with it.
+        counts: Name → number of requests, answers and unscored clips, for judges.
     """
 
     value: float
     signature: str
     clip_scores: dict[str, float] | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class TextMetric(Protocol):
