@@ -32,12 +32,12 @@ ScoreName = Literal[
 NEURAL_METRICS = ("bertscore", "bleurt", "comet")
 TOKEN_METRICS = ("token_loss", "token_accuracy")
 """Scores of the model itself, which every evaluation has."""
-# Logs and result files already use these names.
-_RESERVED_LABELS = frozenset(
+RESERVED_LABELS = frozenset(
     {*get_args(ScoreName), *NEURAL_METRICS, *TOKEN_METRICS, *COSTS}
     | {"bertscore_precision", "bertscore_recall"}
     | {"step", "samples", "loss", "epoch", "evaluation_s"}
 )
+"""Names that logs and result files already use."""
 
 
 class CometConfig(StrictConfig):
@@ -265,7 +265,7 @@ def check_score_names(metrics: Sequence[ExtraMetricConfig]) -> None:
     Raises:
         ValueError: If a name is that of another score.
     """
-    taken_names = set(_RESERVED_LABELS)
+    taken_names = set(RESERVED_LABELS)
     for metric in metrics:
         if metric.score_name in taken_names:
             raise ValueError(

@@ -241,9 +241,18 @@ class ClipMeanMetric(ConfiguredMetric):
         return float(summed_statistics[0] / summed_statistics[1])
 
 
-def build_mean_statistics(clip_scores: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return the statistics of a `ClipMeanMetric` for clip scores, in the order of sorted ids."""
-    return np.array([[clip_scores[clip_id], 1.0] for clip_id in sorted(clip_scores)])
+def build_mean_statistics(
+    clip_scores: Mapping[str, float], clip_ids: Sequence[str] | None = None
+) -> NDArray[np.float64]:
+    """Return the statistics of a `ClipMeanMetric` for clip scores, (clips, 2).
+
+    Args:
+        clip_scores: Clip id → score.
+        clip_ids: Clips in the order of the rows; zeros stand for one without a score. None: all
+            clips with scores, in the order of sorted ids.
+    """
+    ids = sorted(clip_scores) if clip_ids is None else clip_ids
+    return np.array([[clip_scores[i], 1.0] if i in clip_scores else [0.0, 0.0] for i in ids])
 
 
 def check_same_clips(hypotheses: Texts, references: References) -> None:

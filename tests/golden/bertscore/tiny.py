@@ -1,13 +1,12 @@
-"""Texts, tiny models and files on which published packages were run, for numbers that are pinned.
-
-`published_scores.py` beside the tests runs the packages and prints the numbers.
-"""
+"""Texts and tiny models on which the package bert-score was run; weights follow a formula."""
 
 import json
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from transformers import BertConfig, BertModel, BertTokenizer, RobertaConfig, RobertaModel
+from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 HYPOTHESES = {
     "a": "Keep your left hand up, don't drop the guard.",
@@ -29,6 +28,28 @@ REFERENCES = {
 BASELINE = "LAYER,P,R,F\n0,0.1,0.2,0.15\n1,0.31,0.29,0.3\n2,0.22,0.24,0.23\n"
 """The format of the package's files of baselines."""
 
+
+class Case(NamedTuple):
+    kind: str
+    idf: bool
+    rescale: bool
+    layer: int
+
+
+CASES = [
+    Case(kind, idf, rescale, 1 if idf else 2)
+    for kind, idf, rescale in product(("bert", "roberta"), (False, True), (False, True))
+]
+
+
+def name_of(case: Case) -> str:
+    return f"{case.kind}-{'idf' if case.idf else 'plain'}-{'rescaled' if case.rescale else 'raw'}"
+
+
+def build(folder: Path, kind: str) -> str:
+    return build_bert(folder) if kind == "bert" else build_roberta(folder)
+
+
 _WORDS = sorted(
     {
         word
@@ -47,10 +68,6 @@ def build_bert(folder: Path) -> str:
     folder.mkdir(parents=True)
     config = BertConfig(vocab_size=len(vocabulary), intermediate_size=32, **_SIZE)
     _fill(BertModel(config)).save_pretrained(folder)
-    BertTokenizer(vocab={word: index for index, word in enumerate(vocabulary)}).save_pretrained(
-        folder
-    )
-    # Earlier versions of transformers read this file.
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     _write_tokenizer_config(folder, "BertTokenizer", do_lower_case=True, model_max_length=512)
     return str(folder)
@@ -83,15 +100,17 @@ def build_roberta(folder: Path) -> str:
 
 def _fill(model: torch.nn.Module) -> torch.nn.Module:
     """Give a model weights by a formula, which no random number generator changes."""
-    names = [name for name, _ in model.named_parameters()]
     with torch.no_grad():
-        for number, parameter in enumerate(model.parameters()):
+        for name, parameter in model.named_parameters():
             if parameter.dim() == 2:
-                positions = torch.arange(parameter.numel(), dtype=torch.float64) + 1000.0 * number
+                # Versions of transformers order parameters differently, so the name counts.
+                positions = torch.arange(parameter.numel(), dtype=torch.float64) + sum(
+                    name.encode()
+                )
                 values = torch.sin(positions * 12.9898) * 43758.5453
                 parameter.copy_((values - values.floor() - 0.5).reshape(parameter.shape))
             else:
-                parameter.fill_(float("weight" in names[number]))
+                parameter.fill_(float("weight" in name))
     return model
 
 
