@@ -46,7 +46,8 @@ class Evaluation:
             model's positions: number of clips (`fit_clips.<stream>`) and of vectors removed
             (`fit_vectors.<stream>`).
         clip_scores: Metric → clip id → score, for neural and extra metrics whose score is the mean
-            of the clips' scores.
+            of the clips' scores, and for judges.
+        counts: Metric → numbers of clips, answers and requests, for judges.
         coverage: Shares of the references that the model's tokenizer cannot write; None for texts
             from another source and during training.
     """
@@ -56,6 +57,7 @@ class Evaluation:
     predictions: tuple[Prediction, ...]
     truncation_counts: dict[str, int] = field(default_factory=dict)
     clip_scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
     coverage: TextCoverage | None = None
 
     def _repr_html_(self) -> str:
@@ -264,9 +266,10 @@ def add_extra_scores(
 
     Raises:
         InputError: If a metric cannot be computed, see `compute_extra_scores`.
+        JudgeError: If a judge cannot be asked or needs more requests than allowed.
         ResourceError: If the environment of COMET cannot be created.
     """
-    if not config.neural_metrics.names and not config.extra_metrics:
+    if not config.neural_metrics.names and not config.extra_metrics and not config.judges:
         return evaluation
     predictions = evaluation.predictions
     hypotheses = {prediction.clip_id: prediction.hypothesis for prediction in predictions}
@@ -280,4 +283,5 @@ def add_extra_scores(
         scores={**evaluation.scores, **extra_scores.values},
         signatures={**evaluation.signatures, **extra_scores.signatures},
         clip_scores=extra_scores.clip_scores,
+        counts=extra_scores.counts,
     )

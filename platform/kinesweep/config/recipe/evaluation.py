@@ -3,16 +3,23 @@
 from collections.abc import Collection
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.metrics import (
+    RESERVED_LABELS,
     TOKEN_METRICS,
     ExtraMetricConfig,
     MetricMode,
     NeuralMetricsConfig,
     ScoreName,
     check_score_names,
+)
+from kinesweep.config.recipe.scores.bertscore import remove_unset_bertscore_keys
+from kinesweep.config.recipe.scores.judges import (
+    JudgeConfig,
+    check_judge_names,
+    remove_unhashed_judge_keys,
 )
 from kinesweep.core.scores import is_lower_better
 
@@ -109,6 +116,11 @@ class EvaluationConfig(StrictConfig):
         description="Metrics of the libraries evaluate and torchmetrics. The script of an evaluate"
         " metric is code that runs on this machine.",
     )
+    judges: tuple[JudgeConfig, ...] = Field(
+        (),
+        description="Language models that grade texts (G-Eval, sport indicators); for final results"
+        " only, unless a judge says otherwise.",
+    )
     during_training: TrainingEvaluationConfig = Field(
         TrainingEvaluationConfig(), description="Evaluation during training and search."
     )
@@ -129,6 +141,18 @@ class EvaluationConfig(StrictConfig):
         check_score_names(value)
         return value
 
+    @model_validator(mode="after")
+    def _check_judges(self) -> "EvaluationConfig":
+        """Check that the scores of judges have names of their own."""
+        check_judge_names(self.judges, {*self.metric_names, *RESERVED_LABELS})
+        return self
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Return the names of the scores of texts that are computed without a judge."""
+        extra_names = [metric.score_name for metric in self.extra_metrics]
+        return (*self.metrics, *self.neural_metrics.names, *extra_names)
+
     @property
     def metric_modes(self) -> dict[str, MetricMode]:
         """Return the direction of every score of texts that final results have, by name."""
@@ -136,14 +160,16 @@ class EvaluationConfig(StrictConfig):
         modes: dict[str, MetricMode] = {
             name: "min" if is_lower_better(name) else "max" for name in names
         }
-        return modes | {metric.score_name: metric.direction for metric in self.extra_metrics}
+        modes |= {metric.score_name: metric.direction for metric in self.extra_metrics}
+        return modes | {name: "max" for judge in self.judges for name in judge.score_names}
 
     @property
     def training_metrics(self) -> tuple[str, ...]:
         """Return the names of the scores that every evaluation during training has."""
         neural_names = self.neural_metrics.names if self.during_training.neural_metrics else ()
         extra_names = [m.score_name for m in self.extra_metrics if m.during_training]
-        return (*TOKEN_METRICS, *self.metrics, *neural_names, *extra_names)
+        grades = [name for j in self.judges if j.during_training for name in j.score_names]
+        return (*TOKEN_METRICS, *self.metrics, *neural_names, *extra_names, *grades)
 
     def explain_missing_metric(self, name: str) -> str | None:
         """Return why evaluations during training lack a score; None if they have it."""
@@ -155,9 +181,10 @@ class EvaluationConfig(StrictConfig):
                 " `evaluation.during_training.neural_metrics: true`"
             )
         if name in self.metric_modes:
+            section = "extra_metrics" if name in self.metric_names else "judges"
             return (
                 f"`{name}` is computed for final results only; set `during_training: true` in its"
-                " entry of `evaluation.extra_metrics`"
+                f" entry of `evaluation.{section}`"
             )
         return (
             f"`{name}` is not in `evaluation.metrics`, `evaluation.neural_metrics` or"
@@ -192,7 +219,10 @@ class EvaluationConfig(StrictConfig):
         metrics = tuple(metric for metric in self.extra_metrics if metric.during_training)
         keeps_neural = self.during_training.neural_metrics
         neural = self.neural_metrics if keeps_neural else NeuralMetricsConfig()
-        return self.model_copy(update={"neural_metrics": neural, "extra_metrics": metrics})
+        judges = tuple(judge for judge in self.judges if judge.during_training)
+        return self.model_copy(
+            update={"neural_metrics": neural, "extra_metrics": metrics, "judges": judges}
+        )
 
     def complete_hashed_values(self, values: dict[str, Any]) -> None:
         """Change plain values of this section for the hash of a configuration, in place.
@@ -202,8 +232,13 @@ class EvaluationConfig(StrictConfig):
         values["protocol"] = self.hashed_protocol
         if self.neural_metrics.comet is None:
             del values["neural_metrics"]["comet"]
+        remove_unset_bertscore_keys(values["neural_metrics"]["bertscore"])
         if not self.extra_metrics:
             del values["extra_metrics"]
+        if self.judges:
+            remove_unhashed_judge_keys(values["judges"])
+        else:
+            del values["judges"]
         if not self.during_training.neural_metrics:
             del values["during_training"]["neural_metrics"]
 

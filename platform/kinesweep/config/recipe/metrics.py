@@ -3,11 +3,14 @@
 Each metric has a direction, which sweeps and the choice of the best checkpoint follow.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.scores.bertscore import BertScoreConfig
+from kinesweep.config.recipe.scores.captions import CaptionMetricConfig
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.scores import COSTS
 
@@ -29,20 +32,12 @@ ScoreName = Literal[
 NEURAL_METRICS = ("bertscore", "bleurt", "comet")
 TOKEN_METRICS = ("token_loss", "token_accuracy")
 """Scores of the model itself, which every evaluation has."""
-# Logs and result files already use these names.
-_RESERVED_LABELS = frozenset(
+RESERVED_LABELS = frozenset(
     {*get_args(ScoreName), *NEURAL_METRICS, *TOKEN_METRICS, *COSTS}
+    | {"bertscore_precision", "bertscore_recall"}
     | {"step", "samples", "loss", "epoch", "evaluation_s"}
 )
-
-
-class BertScoreConfig(StrictConfig):
-    """BERTScore (Zhang et al., 2020): cosine similarities of contextual token embeddings."""
-
-    model: str = Field(description="Local folder or hub id of an encoder model such as BERT.")
-    layer: int | None = Field(
-        None, ge=1, description="Layer whose embeddings are compared; none: the last."
-    )
+"""Names that logs and result files already use."""
 
 
 class CometConfig(StrictConfig):
@@ -260,17 +255,17 @@ class EvaluateMetricConfig(_ExtraMetricConfig):
 
 
 ExtraMetricConfig = Annotated[
-    TorchmetricsConfig | EvaluateMetricConfig, Field(discriminator="kind")
+    TorchmetricsConfig | EvaluateMetricConfig | CaptionMetricConfig, Field(discriminator="kind")
 ]
 
 
-def check_score_names(metrics: tuple[TorchmetricsConfig | EvaluateMetricConfig, ...]) -> None:
+def check_score_names(metrics: Sequence[ExtraMetricConfig]) -> None:
     """Check that the scores of extra metrics have names of their own.
 
     Raises:
         ValueError: If a name is that of another score.
     """
-    taken_names = set(_RESERVED_LABELS)
+    taken_names = set(RESERVED_LABELS)
     for metric in metrics:
         if metric.score_name in taken_names:
             raise ValueError(

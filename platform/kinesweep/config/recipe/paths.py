@@ -34,8 +34,11 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
     """
     for section in (*_list_corpora(recipe), *_list_parts(recipe)):
         _make_section_absolute(section, base)
-    if recipe["store"]["root"] is not None:
-        recipe["store"]["root"] = str((base / recipe["store"]["root"]).absolute())
+    _make_value_absolute(recipe["store"], "root", base)
+    for judge in recipe["evaluation"].get("judges", ()):
+        # A recording may not exist yet, and a worker writes it in a folder of its own.
+        key = "record" if judge["service"]["kind"] == "openai" else "recording"
+        _make_value_absolute(judge["service"], key, base)
     # A hub id looks like a relative path, so only names that exist locally are made absolute.
     for section, key in _list_resource_keys(recipe):
         if (base / section[key]).exists():
@@ -65,8 +68,13 @@ def make_source_paths_absolute(source: SourceConfig, base: Path) -> SourceConfig
 def _make_section_absolute(section: RecipeDict, base: Path) -> None:
     """Make the paths of data in a section absolute, in place."""
     for key in _PATH_KEYS:
-        if section.get(key) is not None:
-            section[key] = str((base / section[key]).absolute())
+        _make_value_absolute(section, key, base)
+
+
+def _make_value_absolute(section: RecipeDict, key: str, base: Path) -> None:
+    """Make a path absolute if it is set, in place."""
+    if section.get(key) is not None:
+        section[key] = str((base / section[key]).absolute())
 
 
 def make_paths_portable(recipe: RecipeDict) -> None:
@@ -101,6 +109,8 @@ def make_paths_portable(recipe: RecipeDict) -> None:
     for extra_metric in recipe["evaluation"].get("extra_metrics", ()):
         # Consent to run a script is that of a person, not of whoever made the recipe.
         extra_metric |= {"trust_remote_code": False} if extra_metric["kind"] == "evaluate" else {}
+    # Whoever evaluates the recipe elsewhere has other keys and servers, and pays for them.
+    recipe["evaluation"] |= {"judges": []} if recipe["evaluation"].get("judges") else {}
     for section, key in _list_resource_keys(recipe):
         if Path(section[key]).is_absolute():
             section[key] = Path(section[key]).name
@@ -239,9 +249,13 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
             resource_keys.append((neural_metrics[metric], "model"))
     if neural_metrics.get("comet"):
         resource_keys.append((neural_metrics["comet"], "source_table"))
+    if (neural_metrics.get("bertscore") or {}).get("baseline"):
+        resource_keys.append((neural_metrics["bertscore"], "baseline"))
     for extra_metric in evaluation.get("extra_metrics", ()):
         if extra_metric["kind"] == "evaluate":
             resource_keys.append((extra_metric, "name"))
-        if "model_name_or_path" in extra_metric["arguments"]:
+        if "model_name_or_path" in extra_metric.get("arguments", ()):
             resource_keys.append((extra_metric["arguments"], "model_name_or_path"))
+    services = [judge["service"] for judge in evaluation.get("judges", ())]
+    resource_keys += [(s, key) for s in services for key in ("record", "recording") if key in s]
     return [(section, key) for section, key in resource_keys if section[key]]

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 import torch
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
-from kinesweep.config.recipe.metrics import EvaluateMetricConfig, TorchmetricsConfig
+from kinesweep.config.recipe.metrics import ExtraMetricConfig, TorchmetricsConfig
+from kinesweep.config.recipe.scores.captions import CaptionMetricConfig
 from kinesweep.evaluation.metrics.base import (
     ConfiguredMetric,
+    MetricResult,
     References,
     TextMetric,
     Texts,
@@ -30,11 +32,25 @@ class ExtraScores:
         values: Metric → score.
         signatures: Metric → protocol and settings.
         clip_scores: Metric → clip id → score, for metrics whose corpus score is their mean.
+        counts: Metric → numbers of clips, answers and requests, for judges.
     """
 
     values: dict[str, float] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
     clip_scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def add(self, name: str, result: MetricResult) -> None:
+        """Add the result of a metric and of the parts that are reported with it."""
+        self.values[name] = result.value
+        self.signatures[name] = result.signature
+        for part_name, value in result.parts.items():
+            self.values[part_name] = value
+            self.signatures[part_name] = result.signature
+        if result.clip_scores is not None:
+            self.clip_scores[name] = result.clip_scores
+        if result.counts:
+            self.counts[name] = dict(result.counts)
 
 
 def compute_extra_scores(
@@ -44,7 +60,7 @@ def compute_extra_scores(
     device: torch.device | str = "cpu",
     sources: Mapping[str, str] | None = None,
 ) -> ExtraScores:
-    """Compute `evaluation.neural_metrics` and `evaluation.extra_metrics`.
+    """Compute `evaluation.neural_metrics`, `evaluation.extra_metrics` and `evaluation.judges`.
 
     The metric models are loaded first; one that is named by its hub id may be downloaded. Random
     number generators are left as they were.
@@ -62,16 +78,18 @@ def compute_extra_scores(
     Raises:
         InputError: If a metric's model or script cannot be read or is of the wrong kind, or COMET
             lacks a source text.
+        JudgeError: If a judge cannot be asked or needs more requests than allowed.
         ResourceError: If the environment of COMET cannot be created.
     """
     scores = ExtraScores()
     with isolate_scoring(device):
         for name, create in _list_factories(config, device, sources or {}).items():
-            result = create().compute(hypotheses, references)
-            scores.values[name] = result.value
-            scores.signatures[name] = result.signature
-            if result.clip_scores is not None:
-                scores.clip_scores[name] = result.clip_scores
+            scores.add(name, create().compute(hypotheses, references))
+        for judge in config.judges:
+            from kinesweep.evaluation.judges.panel import JudgePanel
+
+            for name, result in JudgePanel(judge).compute(hypotheses, references).items():
+                scores.add(name, result)
     return scores
 
 
@@ -92,7 +110,14 @@ def build_metric(
 
     Raises:
         InputError: If a metric's script cannot be loaded.
+        JudgeError: If the recording of a judge cannot be read.
     """
+    for judge in config.judges:
+        if name in judge.score_names:
+            from kinesweep.evaluation.judges.metric import JudgeMetric
+            from kinesweep.evaluation.judges.panel import JudgePanel
+
+            return JudgeMetric(name, JudgePanel(judge))
     factory = _list_factories(config, device, sources or {}).get(name)
     if factory is None:
         return CorpusMetric(name, config.protocol_config, config.wordnet)
@@ -124,7 +149,7 @@ def _list_factories(
 
 
 def _build_extra(
-    metric: TorchmetricsConfig | EvaluateMetricConfig,
+    metric: ExtraMetricConfig,
     config: EvaluationConfig,
     device: torch.device | str,
 ) -> ConfiguredMetric:
@@ -137,6 +162,10 @@ def _build_extra(
         from kinesweep.evaluation.metrics.torchmetrics_text import TorchmetricsMetric
 
         return TorchmetricsMetric(metric, config.protocol_config, device)
+    if isinstance(metric, CaptionMetricConfig):
+        from kinesweep.evaluation.metrics.captions import build_caption_metric
+
+        return build_caption_metric(metric, config.protocol_config)
     from kinesweep.evaluation.metrics.evaluate_library import (
         EvaluateCorpusMetric,
         EvaluateSegmentMetric,

@@ -9,7 +9,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -51,12 +51,17 @@ class MetricResult:
     Attributes:
         value: Score.
         signature: Protocol, name and settings of the metric.
-        clip_scores: Clip id → score, if the corpus score is their mean; otherwise None.
+        clip_scores: Clip id → score, if the corpus score is their mean; otherwise None. Clips that
+            a judge did not score are missing.
+        parts: Name → score of parts of the metric that are reported with it.
+        counts: Name → number of requests, answers and unscored clips, for judges.
     """
 
     value: float
     signature: str
     clip_scores: dict[str, float] | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class TextMetric(Protocol):
@@ -236,9 +241,18 @@ class ClipMeanMetric(ConfiguredMetric):
         return float(summed_statistics[0] / summed_statistics[1])
 
 
-def build_mean_statistics(clip_scores: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return the statistics of a `ClipMeanMetric` for clip scores, in the order of sorted ids."""
-    return np.array([[clip_scores[clip_id], 1.0] for clip_id in sorted(clip_scores)])
+def build_mean_statistics(
+    clip_scores: Mapping[str, float], clip_ids: Sequence[str] | None = None
+) -> NDArray[np.float64]:
+    """Return the statistics of a `ClipMeanMetric` for clip scores, (clips, 2).
+
+    Args:
+        clip_scores: Clip id → score.
+        clip_ids: Clips in the order of the rows; zeros stand for one without a score. None: all
+            clips with scores, in the order of sorted ids.
+    """
+    ids = sorted(clip_scores) if clip_ids is None else clip_ids
+    return np.array([[clip_scores[i], 1.0] if i in clip_scores else [0.0, 0.0] for i in ids])
 
 
 def check_same_clips(hypotheses: Texts, references: References) -> None:

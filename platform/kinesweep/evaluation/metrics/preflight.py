@@ -10,7 +10,7 @@ from kinesweep.store.format.reader import Store
 
 
 def check_metrics(evaluation: EvaluationConfig, store: Store, splits: Collection[str]) -> None:
-    """Check that extra metrics can be created and that COMET has a source text of every clip.
+    """Check that extra metrics and judges can be used and COMET has a source text of every clip.
 
     The models of neural metrics are not loaded.
 
@@ -21,11 +21,16 @@ def check_metrics(evaluation: EvaluationConfig, store: Store, splits: Collection
 
     Raises:
         InputError: If a metric's arguments or script cannot be used, or a clip has no source text.
+        JudgeError: If a key, a server or a recording of a judge is missing.
     """
     # Creating some metrics draws random numbers, and training starts afterwards.
     with isolate_scoring("cpu"):
         for metric in evaluation.extra_metrics:
             build_metric(metric.score_name, evaluation)
+    if evaluation.judges:
+        from kinesweep.evaluation.judges.preflight import check_judges
+
+        check_judges(evaluation, store, splits)
     comet = evaluation.neural_metrics.comet
     if comet is None:
         return

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.evaluation.judges.metric import JudgeMetric
 from kinesweep.evaluation.metrics import TextMetric, build_metric
 from kinesweep.evaluation.metrics.base import build_mean_statistics
 from kinesweep.evaluation.metrics.source_texts import get_source_texts
@@ -94,7 +95,11 @@ def compute_run_statistics(
     hypotheses = {p.clip_id: p.hypothesis for p in predictions}
     clip_scores = read_clip_scores(predictions_path, metric.metric)
     # Scores of other clips would belong to predictions that were replaced.
-    if clip_scores is not None and set(clip_scores) == set(hypotheses):
-        return build_mean_statistics(clip_scores), sorted(hypotheses)
+    if clip_scores is not None and (
+        set(clip_scores) == set(hypotheses)
+        # A judge may have no valid answer about a clip, and asking again would cost requests.
+        or (isinstance(metric, JudgeMetric) and set(clip_scores) < set(hypotheses))
+    ):
+        return build_mean_statistics(clip_scores, sorted(hypotheses)), sorted(hypotheses)
     references = {p.clip_id: p.references for p in predictions}
     return metric.compute_clip_statistics(hypotheses, references), sorted(hypotheses)

@@ -1,0 +1,1 @@
+"""Settings of metrics with several keys of their own: BERTScore, caption metrics and judges."""
