@@ -7,6 +7,7 @@ run folders and identify runs.
 from typing import Any
 
 from kinesweep.config.loading import ALTERNATIVE_KEYS
+from kinesweep.config.recipe.generation import remove_unset_options
 
 
 def remove_unset_keys(recipe: dict[str, Any]) -> None:
@@ -25,3 +26,4 @@ def remove_unset_keys(recipe: dict[str, Any]) -> None:
     for key in ("lora", "revision"):
         if backbone[key] is None:
             del backbone[key]
+    remove_unset_options(recipe["generation"])
