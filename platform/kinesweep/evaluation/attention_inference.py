@@ -17,7 +17,7 @@ from kinesweep.data.collate import BatchItem, collate
 from kinesweep.data.context import DocumentContext, get_first_references
 from kinesweep.data.length_limits import truncate_streams
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.data.task_sampling import Example
+from kinesweep.data.tasks.questions import Example
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.evaluation.decoding import build_decoding_arguments
 from kinesweep.evaluation.eval_set import load_context_sentences

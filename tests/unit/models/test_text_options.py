@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -113,9 +114,7 @@ def test_a_text_has_the_tokens_it_must_have_beside_its_prompt(
 
     def lengths(options: TextOptions) -> dict[str, int]:
         found = texts(model, batch, options, num_beams=num_beams, max_new_tokens=9)
-        return {
-            clip: (ids[forced[clip] :] + [2]).index(2) for clip, ids in found.items()
-        }
+        return {clip: [*ids[forced[clip] :], 2].index(2) for clip, ids in found.items()}
 
     assert min(lengths(TextOptions()).values()) < 4
     limited = lengths(TextOptions(min_new_tokens=4))
@@ -138,7 +137,7 @@ def test_the_end_is_forbidden_row_by_row() -> None:
 def test_repetition_is_penalized_in_the_text_alone(model: Translator, batch: Batch) -> None:
     def repeated(options: TextOptions) -> int:
         found = texts(model, batch, options, max_new_tokens=12)
-        pairs = [list(zip(ids, ids[1:], strict=False)) for ids in found.values()]
+        pairs = [list(pairwise(ids)) for ids in found.values()]
         return sum(len(row) - len(set(row)) for row in pairs)
 
     assert repeated(TextOptions()) > 0

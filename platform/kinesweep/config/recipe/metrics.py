@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.suggestions import suggest_closest_word
-from kinesweep.core.scores import COSTS
+from kinesweep.core.scores import COSTS, TASK_ACCURACIES
 
 MetricMode = Literal["max", "min"]
 ScoreName = Literal[
@@ -31,7 +31,7 @@ TOKEN_METRICS = ("token_loss", "token_accuracy")
 """Scores of the model itself, which every evaluation has."""
 # Logs and result files already use these names.
 _RESERVED_LABELS = frozenset(
-    {*get_args(ScoreName), *NEURAL_METRICS, *TOKEN_METRICS, *COSTS}
+    {*get_args(ScoreName), *NEURAL_METRICS, *TOKEN_METRICS, *COSTS, *TASK_ACCURACIES}
     | {"step", "samples", "loss", "epoch", "evaluation_s"}
 )
 
