@@ -160,9 +160,10 @@ def _compute_design_effect(
     """
     names, group_indices = np.unique(np.array(groups), return_inverse=True)
     accuracy, num_groups = float(is_correct.mean()), len(names)
-    independent_variance = accuracy * (1 - accuracy) / len(is_correct)
-    if num_groups < 2 or not independent_variance:
+    if num_groups < 2 or accuracy in (0.0, 1.0):
         return 1.0
+    # Both variances are unbiased, so that clips without documents have an effect of exactly 1.
+    independent_variance = accuracy * (1 - accuracy) / (len(is_correct) - 1)
     deviations = np.bincount(group_indices, weights=is_correct - accuracy)
     variance = float((deviations**2).sum()) / len(is_correct) ** 2 * num_groups / (num_groups - 1)
     return variance / independent_variance
