@@ -12,6 +12,7 @@ import torch
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.metrics import EvaluateMetricConfig, TorchmetricsConfig
+from kinesweep.core.scores import TASK_ACCURACIES
 from kinesweep.evaluation.metrics.base import (
     ConfiguredMetric,
     References,
@@ -19,6 +20,7 @@ from kinesweep.evaluation.metrics.base import (
     Texts,
     isolate_scoring,
 )
+from kinesweep.evaluation.metrics.task_accuracy import TaskAccuracy
 from kinesweep.evaluation.scoring import CorpusMetric
 
 
@@ -93,6 +95,8 @@ def build_metric(
     Raises:
         InputError: If a metric's script cannot be loaded.
     """
+    if name in TASK_ACCURACIES:
+        return TaskAccuracy(name, config.protocol_config)
     factory = _list_factories(config, device, sources or {}).get(name)
     if factory is None:
         return CorpusMetric(name, config.protocol_config, config.wordnet)

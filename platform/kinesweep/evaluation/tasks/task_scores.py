@@ -148,7 +148,9 @@ def compute_accuracy_interval(
         * sqrt(accuracy * (1 - accuracy) / num_effective + squared / (4 * num_effective**2))
         / (1 + squared / num_effective)
     )
-    return max(0.0, center - half_width), min(1.0, center + half_width)
+    # At 0 and 1 an end equals the share itself, except for rounding.
+    low, high = min(accuracy, center - half_width), max(accuracy, center + half_width)
+    return max(0.0, low), min(1.0, high)
 
 
 def _compute_design_effect(

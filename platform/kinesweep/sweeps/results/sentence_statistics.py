@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.core.scores import TASK_ACCURACIES
 from kinesweep.evaluation.metrics import TextMetric, build_metric
 from kinesweep.evaluation.metrics.base import build_mean_statistics
 from kinesweep.evaluation.metrics.source_texts import get_source_texts
@@ -93,8 +94,10 @@ def compute_run_statistics(
     predictions = read_predictions(predictions_path)
     hypotheses = {p.clip_id: p.hypothesis for p in predictions}
     clip_scores = read_clip_scores(predictions_path, metric.metric)
-    # Scores of other clips would belong to predictions that were replaced.
-    if clip_scores is not None and set(clip_scores) == set(hypotheses):
-        return build_mean_statistics(clip_scores), sorted(hypotheses)
+    # Scores of other clips would belong to predictions that were replaced. Questions of side tasks
+    # are asked about the same clips in every run, but maybe not about all.
+    has_all_clips = metric.metric in TASK_ACCURACIES or set(clip_scores or ()) == set(hypotheses)
+    if clip_scores is not None and has_all_clips:
+        return build_mean_statistics(clip_scores), sorted(clip_scores)
     references = {p.clip_id: p.references for p in predictions}
     return metric.compute_clip_statistics(hypotheses, references), sorted(hypotheses)
