@@ -14,13 +14,13 @@ from kinesweep.core.scores import check_finite_scores
 from kinesweep.evaluation.evaluate import (
     Evaluation,
     evaluate_model,
-    evaluate_model_tasks,
     evaluate_texts,
 )
 from kinesweep.evaluation.predictions import read_predictions, write_predictions
 from kinesweep.evaluation.scoring import compute_sentence_chrf
 from kinesweep.evaluation.tasks.answer_files import write_answers
 from kinesweep.evaluation.tasks.evaluate_tasks import TaskEvaluation, collect_accuracies
+from kinesweep.evaluation.tasks.model_folder_tasks import evaluate_model_tasks
 from kinesweep.evaluation.tokenization.coverage import format_coverage_warnings
 from kinesweep.evaluation.tokenization.protocol import resolve_evaluation, resolve_protocol
 from kinesweep.evaluation.train_overlap import (
