@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kinesweep.api import (
         check,
         evaluate,
+        evaluate_tasks,
         export_bundle,
         extract,
         load_bundle,
@@ -42,6 +43,7 @@ __all__ = [
     "__version__",
     "check",
     "evaluate",
+    "evaluate_tasks",
     "export_bundle",
     "extract",
     "load_bundle",

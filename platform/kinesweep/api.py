@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kinesweep.config.embedding_recipe import EmbeddingRecipe
     from kinesweep.config.recipe import Recipe
+    from kinesweep.config.recipe.prompt import SideTaskName
     from kinesweep.evaluation.evaluate import Evaluation
+    from kinesweep.evaluation.tasks.evaluate_tasks import TaskEvaluation
     from kinesweep.export import Bundle
     from kinesweep.pipelines.bundle_export import ExportedBundle
     from kinesweep.pipelines.corpus_check import CorpusCheck
@@ -277,6 +279,34 @@ def evaluate(
     predictions_path = None if predictions is None else Path(predictions)
     evaluation, _ = evaluate_model_dir(Path(model), split, overrides, None, predictions_path)
     return evaluation
+
+
+def evaluate_tasks(
+    model: PathLike,
+    tasks: "Sequence[SideTaskName]",
+    split: str = "validation",
+    overrides: Sequence[str] = (),
+) -> "dict[str, TaskEvaluation]":
+    """Score a model's answers to the questions of side tasks; scorings of test are counted.
+
+    Args:
+        model: Folder of a run, a model or a bundle.
+        tasks: Names of the tasks: `word_present`, `which_words`, `reversed`.
+        split: Name of the split.
+        overrides: Overrides of the model's recipe, such as `generation.num_beams=1`.
+
+    Returns:
+        Task → its answers, and `scores` with the accuracy and its 95 % interval.
+
+    Raises:
+        CheckpointError: If there is no model in the folder.
+        ConfigError: If an override is invalid.
+        InputError: If the clips have too few words for a task.
+        StoreError: If the features that the model was trained on are missing.
+    """
+    from kinesweep.pipelines.evaluation import evaluate_tasks_of_model_dir
+
+    return evaluate_tasks_of_model_dir(Path(model), split, tasks, overrides)
 
 
 def plan(

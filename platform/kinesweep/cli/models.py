@@ -3,8 +3,9 @@
 Arguments are checked before PyTorch is imported, which takes seconds; hence the late imports.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,11 +18,17 @@ from kinesweep.cli.console import (
     wrap_command,
 )
 from kinesweep.cli.model_argument import ModelArgument
+from kinesweep.cli.task_scores import evaluate_tasks, print_task_scores
+from kinesweep.core.errors import InputError
 from kinesweep.core.scores import format_score, format_scores, order_scores
+
+if TYPE_CHECKING:
+    from kinesweep.evaluation.evaluate import Evaluation
+    from kinesweep.evaluation.train_overlap import TrainOverlapScores
 
 
 @wrap_command
-def evaluate(
+def evaluate(  # noqa: PLR0913 (one argument for each option)
     model: ModelArgument,
     split: Annotated[str, typer.Option(help="Split: train, validation or test.")] = "validation",
     overrides: OverridesArgument = None,
@@ -37,6 +44,16 @@ def evaluate(
         Path | None,
         typer.Option(help="Score another system's texts instead: a TSV with `id`, `hypothesis`."),
     ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help="Score the answers to a side task instead of translations: word_present,"
+            " which_words or reversed; can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: DryRunOption = False,
     json_line: JsonOption = False,
 ) -> None:
@@ -44,6 +61,12 @@ def evaluate(
 
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation --out /tmp/scored
     """
+    if tasks:
+        if predictions is not None or dry_run:
+            raise InputError("`--task` cannot be combined with `--predictions` or `--dry-run`")
+        choices = {"overwrite": overwrite, "json_line": json_line}
+        evaluate_tasks(model, split, tasks, overrides or [], out, **choices)
+        return
     from kinesweep.checkpoints.model_dir_files import check_model_folder
     from kinesweep.pipelines.inputs import resolve_model_dir
 
@@ -60,13 +83,31 @@ def evaluate(
         print_json_result({"expected_s": vars(estimate)}, json_line)
         return
     evaluation, parts = evaluate_model_dir(model, split, overrides or [], output_paths, predictions)
+    _print_evaluation(evaluation, parts, json_line)
+
+
+def _print_evaluation(
+    evaluation: "Evaluation", parts: "Sequence[TrainOverlapScores]", json_line: bool
+) -> None:
+    """Print the scores of an evaluation.
+
+    Args:
+        evaluation: Scores of the split.
+        parts: Scores by whether a sentence occurs in train.
+        json_line: Whether to print the scores as a line of JSON too.
+    """
     for metric in order_scores(evaluation.scores):
         score_text = format_score(metric, evaluation.scores[metric])
         print_line(f"{score_text}  {evaluation.signatures.get(metric, '')}".rstrip())
     for part in parts:
         print_line(f"{part.clips} {part.what}: {format_scores(part.scores)}")
-    result = {"scores": evaluation.scores, "signatures": evaluation.signatures}
-    print_json_result({**result, "parts": [vars(part) for part in parts]}, json_line)
+    tasks = {task: each.scores for task, each in evaluation.tasks.items()}
+    print_task_scores(tasks)
+    result: dict[str, Any] = {"scores": evaluation.scores, "signatures": evaluation.signatures}
+    result |= {"parts": [vars(part) for part in parts]}
+    if tasks:
+        result["tasks"] = {task: scores.to_json() for task, scores in tasks.items()}
+    print_json_result(result, json_line)
 
 
 @wrap_command

@@ -11,6 +11,11 @@ from kinesweep.core.errors import TrainingError
 GOLD_CONTEXT = "context:gold"
 """Signature part of scores whose context sentences were references instead of model output."""
 
+_TASK_ACCURACY_SUFFIX = "_accuracy"
+_SIDE_TASKS = ("word_present", "which_words", "reversed")
+TASK_ACCURACIES = tuple(f"{task}{_TASK_ACCURACY_SUFFIX}" for task in _SIDE_TASKS)
+"""Shares of right answers in the side tasks, in percent."""
+
 COSTS = ("parameters", "decode_ms")
 """Costs of a model, where less is better; shown after the scores."""
 LOWER_IS_BETTER = frozenset({"token_loss", "ter", *COSTS})
@@ -21,6 +26,11 @@ _LAST_SCORES = ("token_loss", "token_accuracy", *COSTS)
 _FOUR_DECIMAL_SCORES = frozenset({"token_loss", "loss", "tau", "tau_frames"})
 """Values shown with four decimals, because they range from 0 to a few units instead of 100."""
 _SEPARATOR = " · "
+
+
+def name_task_accuracy(task: str) -> str:
+    """Return the name of the score of a side task: `word_present_accuracy`."""
+    return f"{task}{_TASK_ACCURACY_SUFFIX}"
 
 
 def is_lower_better(name: str) -> bool:
@@ -53,7 +63,7 @@ def format_score_value(name: str, value: float) -> str:
         return _format_count(value)
     if name == "decode_ms":
         return f"{value:.1f} ms"
-    if name == "token_accuracy":
+    if name == "token_accuracy" or name in TASK_ACCURACIES:
         return f"{value:.2f} %"
     return f"{value:.4f}" if name in _FOUR_DECIMAL_SCORES else f"{value:.2f}"
 

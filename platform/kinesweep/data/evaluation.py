@@ -7,20 +7,18 @@ then every second one, and so on. Clips may lack streams, which then have no fra
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import StoreError
-from kinesweep.data.absent_streams import fill_absent_streams
 from kinesweep.data.bucketing import split_into_batches
+from kinesweep.data.clip_collation import ClipCollator
 from kinesweep.data.clip_selection import select_documents, select_evenly
-from kinesweep.data.collate import BatchItem, ClipTokens, collate
+from kinesweep.data.collate import ClipTokens
 from kinesweep.data.context import DocumentContext, get_first_references
-from kinesweep.data.length_limits import count_clip_frames, filter_clips_by_length, truncate_streams
+from kinesweep.data.length_limits import count_clip_frames, filter_clips_by_length
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.data.task_sampling import Example
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
@@ -63,64 +61,6 @@ class FixedBatches(Sequence[Batch]):
         return self[index]
 
 
-@dataclass(frozen=True)
-class _ClipCollator:
-    """A collator that loads, tokenizes and collates the clips of a split.
-
-    Attributes:
-        store: Store of the features.
-        tokenizer: Tokenizer.
-        prompt_builder: Builder of the text around the frames.
-        context: Documents of the clips, which give the preceding clips of each clip.
-        context_texts: Clip id → sentence that is used as context.
-        uses_predictions: Whether the model's predictions replace `context_texts` in generation.
-        batch_config: Batch config with the number of frames read from each stream and the
-            ablation; None reads all frames.
-    """
-
-    store: Store
-    tokenizer: TextTokenizer
-    prompt_builder: PromptBuilder
-    context: DocumentContext
-    context_texts: Mapping[str, str]
-    uses_predictions: bool
-    batch_config: BatchConfig | None
-
-    def collate_clips(
-        self, records: Sequence[ClipRecord], context_texts: Mapping[str, str]
-    ) -> Batch:
-        """Load, tokenize and collate clips into one batch.
-
-        Args:
-            records: Clips of the batch.
-            context_texts: Clip id → sentence that is used as context.
-        """
-        zero_features = self.batch_config is not None and self.batch_config.ablation == "zeros"
-        return collate(
-            [self._build_item(record, context_texts) for record in records],
-            self.tokenizer.vocabulary.pad_id,
-            zero_features,
-        )
-
-    def build_tokens(self, record: ClipRecord, context_texts: Mapping[str, str]) -> ClipTokens:
-        """Build the prompt and label tokens of a clip's translation example.
-
-        Args:
-            record: Clip.
-            context_texts: Clip id → sentence that is used as context.
-        """
-        sentences = self.context.get_sentences(record, context_texts)
-        return self.prompt_builder.build_tokens(
-            record.clip, Example.from_clip(record.clip), sentences
-        )
-
-    def _build_item(self, record: ClipRecord, context_texts: Mapping[str, str]) -> BatchItem:
-        """Build the batch item of a clip: load and truncate its features and build its tokens."""
-        streams = truncate_streams(self.store.get_features(record), self.batch_config)
-        streams = fill_absent_streams(streams, self.store.schema.streams)
-        return BatchItem(record.clip.id, streams, self.build_tokens(record, context_texts))
-
-
 class EvalBatches(FixedBatches):
     """The evaluation batches of one rank, created on access and not kept.
 
@@ -137,7 +77,7 @@ class EvalBatches(FixedBatches):
 
     def __init__(
         self,
-        collator: _ClipCollator,
+        collator: ClipCollator,
         waves: Sequence[Sequence[Sequence[ClipRecord]]],
         rank: int,
         world_size: int,
@@ -225,7 +165,7 @@ def build_eval_batches(  # noqa: PLR0913 (store, batch config, rank and prompt a
         raise StoreError(f"the store has no split `{split}`; it has {', '.join(store.splits)}")
     all_records = store.get_records(split)
     records = scored_records = filter_clips_by_length(all_records, batch_config, split)[0]
-    context_source = _get_context_source(prompt_settings)
+    context_source = get_context_source(prompt_settings)
     uses_predictions = context_source == "model"
     if max_clips is not None and len(records) > max_clips:
         records = (select_documents if uses_predictions else select_evenly)(records, max_clips)
@@ -239,7 +179,7 @@ def build_eval_batches(  # noqa: PLR0913 (store, batch config, rank and prompt a
         "model": records,
     }[context_source]
     context = DocumentContext(context_records, prompt_settings.context)
-    collator = _ClipCollator(
+    collator = ClipCollator(
         store,
         tokenizer,
         PromptBuilder(tokenizer, prompt_settings),
@@ -253,11 +193,11 @@ def build_eval_batches(  # noqa: PLR0913 (store, batch config, rank and prompt a
     # Without the model's own sentences as context there is a single wave, or none without clips.
     single_wave = [records] if records else []
     waves = _split_into_waves(records, context) if uses_predictions else single_wave
-    groups = [_group_by_length(wave, max_frames, batch_config) for wave in waves]
+    groups = [group_by_length(wave, max_frames, batch_config) for wave in waves]
     return EvalBatches(collator, groups, rank, world_size)
 
 
-def _get_context_source(prompt_settings: PromptSettings) -> str:
+def get_context_source(prompt_settings: PromptSettings) -> str:
     """Return the source of context sentences: `none`, `references`, `file` or `model`."""
     context = prompt_settings.context
     return context.decoding_context if context.is_enabled else "none"
@@ -286,7 +226,7 @@ def get_references(store: Store, split: str, clip_ids: Sequence[str]) -> dict[st
     return {clip_id: texts[clip_id] for clip_id in clip_ids}
 
 
-def _group_by_length(
+def group_by_length(
     records: Sequence[ClipRecord], max_frames: int, batch_config: BatchConfig | None
 ) -> list[list[ClipRecord]]:
     """Group clips of similar length into batches of at most `max_frames` frames with padding.

@@ -14,7 +14,7 @@ from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.collate import ClipTokens
-from kinesweep.data.task_sampling import Example
+from kinesweep.data.tasks.questions import Example
 from kinesweep.data.text_tokenizer import TextTokenizer
 
 # Placeholder for the user turn while the template is rendered.

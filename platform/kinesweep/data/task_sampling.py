@@ -9,7 +9,6 @@ clip. Words are compared case-insensitively: the keyword "Hello" matches "hello"
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,36 +17,9 @@ from kinesweep.config.recipe.prompt import PromptConfig, TasksConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import create_generator
-from kinesweep.data.signed_words import collect_signed_words, get_signed_words
+from kinesweep.data.signed_words import collect_signed_words
+from kinesweep.data.tasks.questions import NUM_CHOICES, WORD_TASKS, Example, QuestionBuilder
 from kinesweep.store.format.index import ClipRecord
-
-# Number of words in a `which_words` question, and maximum number of them that are signed.
-_NUM_CHOICES, _MAX_CORRECT = 4, 2
-
-
-@dataclass(frozen=True)
-class Example:
-    """A question with its answer.
-
-    Attributes:
-        answer: Correct answer.
-        question: Question that replaces the recipe's own; None for translation.
-        is_reversed: Whether the frames are fed to the model in reversed order.
-        other_answers: Further correct answers; the one with the lowest loss is learned.
-    """
-
-    answer: str
-    question: str | None = None
-    is_reversed: bool = False
-    other_answers: tuple[str, ...] = ()
-
-    @classmethod
-    def from_clip(cls, clip: Clip) -> "Example":
-        """Create the translation example of a clip; its answer is the first reference.
-
-        The answer is empty for a clip without references.
-        """
-        return cls(clip.texts[0] if clip.texts else "")
 
 
 class ExampleSampler:
@@ -70,7 +42,7 @@ class ExampleSampler:
     def __init__(
         self, records: Sequence[ClipRecord], config: BatchConfig, prompt: PromptConfig, seed: int
     ) -> None:
-        self._config, self._prompt, self._seed = config, prompt, seed
+        self._config, self._seed = config, seed
         # Answers to other questions would remain correct and reveal the words of the clip.
         shuffled = config.ablation == "shuffled"
         self._shares = {"translation": 1.0} if shuffled else config.tasks.sampling_probabilities
@@ -85,16 +57,16 @@ class ExampleSampler:
             self._targets = _shuffle_targets(self._targets, seed)
             if config.reference_choice == "each":
                 self._targets = _separate_from_clips(self.records, self._targets)
-        self._words = collect_signed_words(self.records) if self._needs_words else []
-        # A word has one form in all questions: its case must not reveal whether it is signed.
-        self._word_forms = {word.casefold(): word for word in self._words}
-        if self._needs_words and len(self._words) < _NUM_CHOICES:
+        needs_words = bool(WORD_TASKS & self._shares.keys())
+        words = collect_signed_words(self.records) if needs_words else []
+        if needs_words and len(words) < NUM_CHOICES:
             raise InputError(
                 "`batch.tasks` needs words, but the training clips have only"
-                f" {len(self._words)} (at least {_NUM_CHOICES} are needed). Words come from the"
+                f" {len(words)} (at least {NUM_CHOICES} are needed). Words come from the"
                 " keywords or glosses of the corpus. Set"
                 " `word_present` and `which_words` to 0."
             )
+        self._questions = QuestionBuilder(prompt, words)
 
     @property
     def varies_by_epoch(self) -> bool:
@@ -116,15 +88,11 @@ class ExampleSampler:
         # The target is part of the key: with `each`, examples of one clip draw independently.
         rng = create_generator(self._seed, "example", epoch, record.clip.id, self._targets[index])
         task = str(rng.choice(list(self._shares), p=list(self._shares.values())))
-        if task == "reversed":
-            is_reversed = bool(rng.integers(2))
-            return Example(self._format_yes_no(is_reversed), self._prompt.reversed, is_reversed)
-        signed_words = [
-            self._word_forms.get(word.casefold(), word) for word in get_signed_words(record.clip)
-        ]
+        if task != "translation":
+            example = self._questions.build(task, record.clip, rng)
+            if example is not None:
+                return example
         # For a clip without words, a task that needs words is replaced by translation.
-        if task != "translation" and signed_words:
-            return self._build_word_example(task, signed_words, rng)
         return Example(
             self._choose_target(index, rng), other_answers=self._get_other_references(index)
         )
@@ -144,11 +112,6 @@ class ExampleSampler:
         return [
             Example(answer, other_answers=self._get_other_references(index)) for answer in answers
         ]
-
-    @property
-    def _needs_words(self) -> bool:
-        """Return whether one of the tasks asks about words of the clip."""
-        return bool({"word_present", "which_words"} & self._shares.keys())
 
     def _choose_target(self, index: int, rng: np.random.Generator) -> str:
         """Choose the target text of the translation example at an index of `records`.
@@ -171,47 +134,6 @@ class ExampleSampler:
             self._config.reference_choice == "min_loss" and self._config.ablation != "shuffled"
         )
         return self.records[index].clip.training_texts[1:] if uses_min_loss else ()
-
-    def _build_word_example(
-        self, task: str, signed_words: Sequence[str], rng: np.random.Generator
-    ) -> Example:
-        """Build an example of the task `word_present` or `which_words` from the words of a clip."""
-        if task == "word_present":
-            other_words = self._draw_other_words(signed_words, 1, rng)
-            # The answer is yes in half of the cases, and always if no other word exists.
-            is_present = bool(rng.integers(2)) or not other_words
-            word = str(rng.choice(signed_words)) if is_present else other_words[0]
-            return Example(
-                self._format_yes_no(is_present), self._prompt.word_present.format(word=word)
-            )
-        correct_words = list(
-            rng.choice(signed_words, min(len(signed_words), _MAX_CORRECT), replace=False)
-        )
-        choices = [
-            *correct_words,
-            *self._draw_other_words(signed_words, _NUM_CHOICES - len(correct_words), rng),
-        ]
-        shuffled = [str(choices[i]) for i in rng.permutation(len(choices))]
-        answer = ", ".join(word for word in shuffled if word in correct_words)
-        return Example(answer, self._prompt.which_words.format(words=", ".join(shuffled)))
-
-    def _draw_other_words(
-        self, signed_words: Sequence[str], num_words: int, rng: np.random.Generator
-    ) -> list[str]:
-        """Draw up to `num_words` different words of other clips that are not in `signed_words`."""
-        other_words: list[str] = []
-        excluded = {word.casefold() for word in signed_words}
-        for index in rng.permutation(len(self._words)):
-            word = self._words[index]
-            if word.casefold() not in excluded:
-                other_words.append(word)
-                if len(other_words) == num_words:
-                    break
-        return other_words
-
-    def _format_yes_no(self, is_yes: bool) -> str:
-        """Return the text of the answer yes or no that the prompt config defines."""
-        return self._prompt.yes if is_yes else self._prompt.no
 
 
 def collect_prompt_texts(

@@ -28,7 +28,8 @@ from kinesweep.data.length_limits import (
 )
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.run_length.epoch_planner import EpochPlanner
-from kinesweep.data.task_sampling import Example, ExampleSampler
+from kinesweep.data.task_sampling import ExampleSampler
+from kinesweep.data.tasks.questions import Example
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store

@@ -17,8 +17,9 @@ from kinesweep.data.collate import BatchItem, collate
 from kinesweep.data.context import DocumentContext, get_first_references
 from kinesweep.data.length_limits import truncate_streams
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.data.task_sampling import Example
+from kinesweep.data.tasks.questions import Example
 from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.evaluation.decoding import build_decoding_arguments
 from kinesweep.evaluation.eval_set import load_context_sentences
 from kinesweep.models.attention_maps import AttentionMap, compute_attention_maps
 from kinesweep.store.format.index import ClipRecord
@@ -85,9 +86,7 @@ def translate_with_attention(
         **batch.get_generate_kwargs(),
         forced_ids=batch.forced_ids_BF,
         forced_mask=batch.forced_mask_BF,
-        num_beams=generation.num_beams,
-        max_new_tokens=generation.max_new_tokens,
-        length_penalty=generation.length_penalty,
+        **build_decoding_arguments(generation, generation.num_beams, batch.clip_ids),
     )[0].tolist()
     forced_ids = item.tokens.forced
     translation = tokenizer.decode(token_ids, forced_ids, generation.truecase)

@@ -5,8 +5,9 @@ the list, so scores do not depend on the number of workers.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -15,6 +16,8 @@ from kinesweep.core.batch import Batch
 from kinesweep.core.collectives import all_gather, get_rank_and_world_size
 from kinesweep.data.evaluation import FixedBatches
 from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.models.generation import TextOptions
+from kinesweep.models.logits.sampling import SamplingSettings
 from kinesweep.models.translator import Translator
 
 
@@ -39,6 +42,8 @@ def decode_batches(
     num_beams: int,
     generation: GenerationConfig,
     timer: DecodeTimer | None = None,
+    *,
+    sampling_keys: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Decode the batches of all ranks into sentences; a collective call.
 
@@ -52,6 +57,7 @@ def decode_batches(
         num_beams: Number of beams; overrides `generation.num_beams`.
         generation: Remaining generation settings.
         timer: Receives the clips and the time of this rank; None measures nothing.
+        sampling_keys: Clip id → name of the clip in the draws of sampling; None: its id.
 
     Returns:
         Clip id → generated sentence for the clips of all ranks, the same on every rank.
@@ -67,6 +73,7 @@ def decode_batches(
                 batches.get_batch_with_context(index, hypotheses),
                 num_beams,
                 generation,
+                sampling_keys,
             )
         if timer is not None:
             # Before the exchange below, which waits for the slowest rank.
@@ -84,22 +91,53 @@ def _decode_batch(
     batch: Batch,
     num_beams: int,
     generation: GenerationConfig,
+    sampling_keys: Mapping[str, str] | None,
 ) -> dict[str, str]:
     """Decode one batch and return clip id → generated sentence."""
     device_batch = batch.to(model.device)
+    keys = [(sampling_keys or {}).get(clip_id, clip_id) for clip_id in batch.clip_ids]
     ids_BL = model.generate(
         **device_batch.get_generate_kwargs(),
         forced_ids=device_batch.forced_ids_BF,
         forced_mask=device_batch.forced_mask_BF,
-        num_beams=num_beams,
-        max_new_tokens=generation.max_new_tokens,
-        length_penalty=generation.length_penalty,
+        **build_decoding_arguments(generation, num_beams, keys),
     ).tolist()
     hypotheses = {}
     for row, clip_id in enumerate(batch.clip_ids):
         forced_ids = batch.forced_ids_BF[row][batch.forced_mask_BF[row]].tolist()
         hypotheses[clip_id] = tokenizer.decode(ids_BL[row], forced_ids, generation.truecase)
     return hypotheses
+
+
+def build_decoding_arguments(
+    generation: GenerationConfig, num_beams: int, sampling_keys: Sequence[str]
+) -> dict[str, Any]:
+    """Build the arguments of `Translator.generate` that say how a batch is decoded.
+
+    Args:
+        generation: Generation settings.
+        num_beams: Number of beams; overrides `generation.num_beams`.
+        sampling_keys: Name of each clip of the batch in the draws of sampling.
+    """
+    sampling = SamplingSettings(
+        seed=generation.seed or 0,
+        keys=tuple(sampling_keys),
+        temperature=generation.temperature or 1.0,
+        top_k=generation.top_k,
+        top_p=generation.top_p,
+    )
+    options = TextOptions(
+        min_new_tokens=generation.min_new_tokens or 0,
+        repetition_penalty=generation.repetition_penalty or 1.0,
+        no_repeat_ngram_size=generation.no_repeat_ngram_size or 0,
+        sampling=sampling if generation.do_sample else None,
+    )
+    return {
+        "num_beams": num_beams,
+        "max_new_tokens": generation.max_new_tokens,
+        "length_penalty": generation.length_penalty,
+        "options": options,
+    }
 
 
 @torch.no_grad()

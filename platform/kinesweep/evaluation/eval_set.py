@@ -10,6 +10,7 @@ from kinesweep.config.recipe.prompt import ContextConfig, PromptSettings
 from kinesweep.core.collectives import get_rank_and_world_size
 from kinesweep.core.errors import InputError
 from kinesweep.data.evaluation import FixedBatches, build_eval_batches, get_references
+from kinesweep.data.tasks.task_batches import TaskData
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.evaluation.metrics.source_texts import get_source_texts
 from kinesweep.evaluation.predictions import read_predictions
@@ -36,6 +37,7 @@ class EvalSet:
 
     Attributes:
         batches: Batches of this rank.
+        task_data: Clips and settings of questions about the split.
         tokenizer: Tokenizer of the model.
         config: Frames per batch, metrics, and the scoring protocol with the tokenizer that suits
             the texts of the store.
@@ -61,6 +63,12 @@ class EvalSet:
         # Checked before decoding, which takes long and which METEOR comes after.
         check_wordnet_folder(config)
         rank, world_size = get_rank_and_world_size()
+        prompt_settings = replace(
+            prompt_settings, prepared=load_context_sentences(prompt_settings.context, split)
+        )
+        self.task_data = TaskData(
+            store, split, tokenizer, prompt_settings, config.max_frames, batch_config
+        )
         self.batches: FixedBatches = build_eval_batches(
             store,
             split,
@@ -70,9 +78,7 @@ class EvalSet:
             batch_config,
             rank=rank,
             world_size=world_size,
-            prompt_settings=replace(
-                prompt_settings, prepared=load_context_sentences(prompt_settings.context, split)
-            ),
+            prompt_settings=prompt_settings,
         )
         self.tokenizer = tokenizer
         self.config = resolve_evaluation(config, store)

@@ -6,7 +6,7 @@ exported bundle generates exactly the same sentences.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,56 +18,29 @@ from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.config.recipe.prompt import ContextConfig
 from kinesweep.core.collectives import all_gather, run_on_rank_zero
 from kinesweep.core.errors import StoreError
-from kinesweep.core.html_table import format_html_table
-from kinesweep.core.scores import GOLD_CONTEXT, format_score_value, order_scores
+from kinesweep.core.scores import GOLD_CONTEXT
 from kinesweep.data.length_limits import filter_clips_by_length
 from kinesweep.evaluation.decoding import compute_token_scores, decode_batches
 from kinesweep.evaluation.eval_set import EvalSet
+from kinesweep.evaluation.evaluation_result import Evaluation
 from kinesweep.evaluation.metrics import compute_extra_scores
 from kinesweep.evaluation.metrics.source_texts import get_source_texts
 from kinesweep.evaluation.predictions import Prediction
 from kinesweep.evaluation.scoring import compute_scores
-from kinesweep.evaluation.tokenization.coverage import TextCoverage, measure_coverage
+from kinesweep.evaluation.tasks.evaluate_tasks import TaskSet
+from kinesweep.evaluation.tokenization.coverage import measure_coverage
 from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The scores and predictions of a model, or of texts from another source, on a split.
-
-    Attributes:
-        scores: Metric → score. A model has `token_loss` (unsmoothed, nats per token) and
-            `token_accuracy` (percent) besides the recipe's metrics.
-        signatures: Metric → signature of its computation.
-        predictions: Predictions in the order of sorted clip ids.
-        truncation_counts: Truncation of feature streams that did not fit into the language
-            model's positions: number of clips (`fit_clips.<stream>`) and of vectors removed
-            (`fit_vectors.<stream>`).
-        clip_scores: Metric → clip id → score, for neural and extra metrics whose score is the mean
-            of the clips' scores, and for judges.
-        counts: Metric → numbers of clips, answers and requests, for judges.
-        coverage: Shares of the references that the model's tokenizer cannot write; None for texts
-            from another source and during training.
-    """
-
-    scores: dict[str, float]
-    signatures: dict[str, str]
-    predictions: tuple[Prediction, ...]
-    truncation_counts: dict[str, int] = field(default_factory=dict)
-    clip_scores: dict[str, dict[str, float]] = field(default_factory=dict)
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    coverage: TextCoverage | None = None
-
-    def _repr_html_(self) -> str:
-        """Return the scores and their signatures as HTML, which notebooks show."""
-        names = order_scores(self.scores)
-        rows = [
-            (name, format_score_value(name, self.scores[name]), self.signatures.get(name, ""))
-            for name in names
-        ]
-        return format_html_table(("metric", "score", "signature"), rows)
+__all__ = [
+    "Evaluation",
+    "add_extra_scores",
+    "evaluate_batches",
+    "evaluate_loaded_model",
+    "evaluate_model",
+    "evaluate_texts",
+]
 
 
 def evaluate_batches(
@@ -125,7 +98,7 @@ def evaluate_model(
     evaluation: EvaluationConfig | None = None,
     device: torch.device | str | None = None,
 ) -> Evaluation:
-    """Load a model folder and evaluate it on a split, with neural and extra metrics if requested.
+    """Load a model folder and evaluate it on a split, with all metrics and tasks requested.
 
     This is a collective call with the same result on all ranks.
 
@@ -156,7 +129,7 @@ def evaluate_loaded_model(
     generation: GenerationConfig | None = None,
     evaluation: EvaluationConfig | None = None,
 ) -> Evaluation:
-    """Evaluate a loaded model on a split, with neural and extra metrics if requested.
+    """Evaluate a loaded model on a split, with all metrics and tasks requested.
 
     This is a collective call with the same result on all ranks.
 
@@ -183,6 +156,8 @@ def evaluate_loaded_model(
         prompt_settings=recipe.prompt_settings,
     )
     generation = generation or recipe.generation
+    # Before decoding, so that questions that cannot be asked are reported at once.
+    task_set = TaskSet(config.tasks, eval_set.task_data)
     result = evaluate_batches(loaded_model.model, eval_set, generation)
     result = replace(
         result,
@@ -193,7 +168,10 @@ def evaluate_loaded_model(
     result = add_extra_scores(
         result, eval_set.config, loaded_model.model.device, eval_set.get_source_texts()
     )
-    return _mark_reference_context(result, recipe.context)
+    tasks = task_set.evaluate(
+        loaded_model.model, generation, generation.num_beams, result.hypotheses
+    )
+    return _mark_reference_context(result.with_tasks(tasks), recipe.context)
 
 
 def evaluate_texts(
@@ -271,9 +249,8 @@ def add_extra_scores(
     """
     if not config.neural_metrics.names and not config.extra_metrics and not config.judges:
         return evaluation
-    predictions = evaluation.predictions
-    hypotheses = {prediction.clip_id: prediction.hypothesis for prediction in predictions}
-    references_by_id = {prediction.clip_id: prediction.references for prediction in predictions}
+    hypotheses = evaluation.hypotheses
+    references_by_id = {row.clip_id: row.references for row in evaluation.predictions}
     # One copy of the metric's model is enough; the other ranks wait and receive the scores.
     extra_scores = run_on_rank_zero(
         lambda: compute_extra_scores(hypotheses, references_by_id, config, device, sources)
@@ -282,6 +259,6 @@ def add_extra_scores(
         evaluation,
         scores={**evaluation.scores, **extra_scores.values},
         signatures={**evaluation.signatures, **extra_scores.signatures},
-        clip_scores=extra_scores.clip_scores,
+        clip_scores={**evaluation.clip_scores, **extra_scores.clip_scores},
         counts=extra_scores.counts,
     )

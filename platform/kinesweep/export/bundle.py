@@ -227,7 +227,7 @@ def find_common_prompts(store: Store) -> dict[str, str]:
 def _build_generation_config(loaded: "LoadedModel") -> dict[str, Any]:
     """Build the content of Hugging Face's `generation_config.json` from the recipe's generation.
 
-    Token IDs come from the tokenizer. Sampling is off, because Kinesweep decodes by beam search.
+    Token IDs come from the tokenizer. Sampling is off unless the recipe turns it on.
     """
     vocabulary = loaded.tokenizer.vocabulary
     token_ids = {
@@ -235,4 +235,5 @@ def _build_generation_config(loaded: "LoadedModel") -> dict[str, Any]:
         "eos_token_id": vocabulary.eos_id,
         "pad_token_id": vocabulary.pad_id,
     }
-    return {**loaded.recipe.generation.model_dump(mode="json"), "do_sample": False, **token_ids}
+    generation = loaded.recipe.generation
+    return {**generation.get_set_values(), "do_sample": generation.do_sample, **token_ids}

@@ -21,7 +21,7 @@ from kinesweep.core.errors import KinesweepError
 from kinesweep.data.collate import ClipTokens
 from kinesweep.data.context import DocumentContext
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.data.task_sampling import Example
+from kinesweep.data.tasks.questions import Example
 from kinesweep.export.input_failure import find_input_error
 from kinesweep.export.raw_inputs import Input
 from kinesweep.store.format.index import ClipRecord

@@ -131,13 +131,25 @@ def _format_training_facts(
         f"| training time | {result.seconds / 60:.1f} minutes of wall-clock time |",
         f"| training | {result.step} steps, {result.samples} clips in total, best checkpoint at"
         f" step {result.best_step} |",
-        f"| decoding | {generation.num_beams} beams, at most {generation.max_new_tokens} tokens,"
-        f" length penalty {generation.length_penalty:g} |",
+        f"| decoding | {_format_decoding(generation)} |",
         f"| weights | `{result.weights_sha256}` |",
         f"| test evaluations | {count_test_evaluations(store)} so far with these features |",
         *_format_text_coverage(result),
         "| license | not stated; ask the owner of the corpus before you distribute the model |",
     ]
+
+
+def _format_decoding(generation: GenerationConfig) -> str:
+    """Format the settings of decoding; those of sampling and restrictions only if they are set."""
+    text = (
+        f"{generation.num_beams} beams, at most {generation.max_new_tokens} tokens,"
+        f" length penalty {generation.length_penalty:g}"
+    )
+    known_keys = {"num_beams", "max_new_tokens", "length_penalty", "truecase"}
+    options = generation.get_set_values()
+    return text + "".join(
+        f", `{key}: {value}`" for key, value in options.items() if key not in known_keys
+    )
 
 
 def _format_text_coverage(result: RunResult) -> list[str]:

@@ -8,7 +8,7 @@ are forced row by row within one batch; a predecessor generated such batches one
 Shapes: B clips, K beams, N vectors, E width, L tokens, F forced tokens, V vocabulary.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,9 +19,34 @@ from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
     PreTrainedModel,
+    RepetitionPenaltyLogitsProcessor,
 )
 from transformers.modeling_outputs import BaseModelOutput
+
+from kinesweep.models.logits.sampling import SamplingLogitsProcessor, SamplingSettings
+from kinesweep.models.logits.text_restrictions import (
+    MinTextLengthLogitsProcessor,
+    TextOnlyLogitsProcessor,
+)
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """The options of a text beyond plain greedy decoding and beam search.
+
+    Attributes:
+        min_new_tokens: Smallest number of tokens, without forced prompt and end of sentence.
+        repetition_penalty: Factor by which the logits of tokens in the text are lowered; 1: none.
+        no_repeat_ngram_size: Length of token sequences that occur at most once; 0: no limit.
+        sampling: Settings of sampling, for a single beam; None: the most probable text.
+    """
+
+    min_new_tokens: int = 0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    sampling: SamplingSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,7 @@ class DecodingSettings:
             are rows of the embeddings without a token.
         forced_ids_BF: Tokens that each text must begin with; None: no text is forced.
         forced_mask_BF: True for real forced tokens; padding is on the right.
+        options: Smallest length, penalties on repetition, and sampling.
     """
 
     num_beams: int
@@ -44,6 +70,7 @@ class DecodingSettings:
     num_tokens: int
     forced_ids_BF: Tensor | None = None
     forced_mask_BF: Tensor | None = None
+    options: TextOptions = field(default_factory=TextOptions)
 
 
 class ForcedPromptLogitsProcessor(LogitsProcessor):
@@ -189,14 +216,6 @@ def _run_generation(
     Returns:
         Token ids, including the tokens that precede the prompt.
     """
-    processors = LogitsProcessorList()
-    # Embedding tables can have more rows than the tokenizer has tokens.
-    if decoding.num_tokens < model.config.vocab_size:
-        processors.append(UnusedTokenLogitsProcessor(decoding.num_tokens))
-    if decoding.forced_ids_BF is not None and decoding.forced_mask_BF is not None:
-        processors.append(
-            ForcedPromptLogitsProcessor(decoding.forced_ids_BF, decoding.forced_mask_BF, num_before)
-        )
     # Hugging Face merges the model's own generation config into ours, so empty it first.
     model.generation_config = GenerationConfig()
     inputs: dict[str, Any] = {"inputs_embeds": x_BNE}
@@ -206,9 +225,38 @@ def _run_generation(
         **inputs,
         attention_mask=mask_BN.long(),
         generation_config=_build_generation_config(model, decoding),
-        logits_processor=processors,
+        logits_processor=_build_processors(model, decoding, num_before),
         **cache,
     )
+
+
+def _build_processors(
+    model: PreTrainedModel, decoding: DecodingSettings, num_before: int
+) -> LogitsProcessorList:
+    """Build the processors of the next token's scores, in the order in which they are applied."""
+    processors, options = LogitsProcessorList(), decoding.options
+    # Embedding tables can have more rows than the tokenizer has tokens.
+    if decoding.num_tokens < model.config.vocab_size:
+        processors.append(UnusedTokenLogitsProcessor(decoding.num_tokens))
+    if options.repetition_penalty != 1:
+        penalty = RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
+        processors.append(TextOnlyLogitsProcessor(penalty, num_before))
+    if options.no_repeat_ngram_size:
+        ban = NoRepeatNGramLogitsProcessor(options.no_repeat_ngram_size)
+        processors.append(TextOnlyLogitsProcessor(ban, num_before))
+    if options.min_new_tokens:
+        eos_id, mask_BF = model.config.eos_token_id, decoding.forced_mask_BF
+        processors.append(
+            MinTextLengthLogitsProcessor(options.min_new_tokens, eos_id, num_before, mask_BF)
+        )
+    # After the restrictions, because a prompt is forced even if it contains the end of sentence.
+    if decoding.forced_ids_BF is not None and decoding.forced_mask_BF is not None:
+        processors.append(
+            ForcedPromptLogitsProcessor(decoding.forced_ids_BF, decoding.forced_mask_BF, num_before)
+        )
+    if options.sampling is not None:
+        processors.append(SamplingLogitsProcessor(options.sampling, num_before))
+    return processors
 
 
 def _get_pad_id(model: PreTrainedModel) -> int:

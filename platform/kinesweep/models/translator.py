@@ -27,7 +27,7 @@ from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.token_streams import prepare_streams
 from kinesweep.models.frozen_parameters import freeze_parameters
 from kinesweep.models.fusion import build_fusion
-from kinesweep.models.generation import DecodingSettings
+from kinesweep.models.generation import DecodingSettings, TextOptions
 from kinesweep.models.input_embedding import build_input_text
 from kinesweep.models.length_budget import TruncationStats, create_mask_truncator
 from kinesweep.models.lora import add_lora
@@ -162,6 +162,7 @@ class Translator(BaseTranslator):
         num_beams: int = 1,
         max_new_tokens: int = 100,
         length_penalty: float = 1.0,
+        options: TextOptions = TextOptions(),
     ) -> Tensor:
         """Generate the tokens of each clip, int64 (B, L): forced prompt, text, end, padding.
 
@@ -178,6 +179,7 @@ class Translator(BaseTranslator):
             num_beams: Number of beams; 1 is greedy decoding.
             max_new_tokens: Maximum number of tokens, including forced tokens and end of sentence.
             length_penalty: Exponent of the length; used by beam search only.
+            options: Smallest length, penalties on repetition, and sampling.
 
         Raises:
             InputError: If a stream is missing or has another width, the input is longer than the
@@ -194,6 +196,7 @@ class Translator(BaseTranslator):
             num_tokens=self._vocabulary.size,
             forced_ids_BF=forced_ids,
             forced_mask_BF=forced_mask,
+            options=options,
         )
         return self._backbone_ops.generate(self.backbone, x_BNE, mask_BN, decoding)
 

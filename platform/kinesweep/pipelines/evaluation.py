@@ -7,12 +7,20 @@ from pathlib import Path
 
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.prompt import SideTaskName, TaskEvaluationConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.io import write_json
 from kinesweep.core.scores import check_finite_scores
-from kinesweep.evaluation.evaluate import Evaluation, evaluate_model, evaluate_texts
+from kinesweep.evaluation.evaluate import (
+    Evaluation,
+    evaluate_model,
+    evaluate_texts,
+)
 from kinesweep.evaluation.predictions import read_predictions, write_predictions
 from kinesweep.evaluation.scoring import compute_sentence_chrf
+from kinesweep.evaluation.tasks.answer_files import write_answers
+from kinesweep.evaluation.tasks.evaluate_tasks import TaskEvaluation, collect_accuracies
+from kinesweep.evaluation.tasks.model_folder_tasks import evaluate_model_tasks
 from kinesweep.evaluation.tokenization.coverage import format_coverage_warnings
 from kinesweep.evaluation.tokenization.protocol import resolve_evaluation, resolve_protocol
 from kinesweep.evaluation.train_overlap import (
@@ -129,6 +137,86 @@ def evaluate_model_dir(
     return evaluation, overlap_scores
 
 
+def resolve_task_paths(
+    out: Path, split: str, tasks: Sequence[str], overwrite: bool
+) -> dict[str, Path]:
+    """Return the output files of side tasks, which do not exist or may be replaced.
+
+    Args:
+        out: Output folder.
+        split: Name of the split, which the names of the files begin with.
+        tasks: Names of the tasks.
+        overwrite: Whether existing files may be replaced.
+
+    Returns:
+        Task → TSV file of its answers, and `results` → JSON file of the scores.
+
+    Raises:
+        InputError: If a file exists and `overwrite` is not set, or if `out` is a file.
+    """
+    if out.is_file() or out.suffix == ".tsv":
+        raise InputError(f"`{out}` is the name of a file; pass a folder for the answers of tasks")
+    paths = {task: out / f"{split}_{task}.tsv" for task in tasks}
+    paths["results"] = out / f"{split}_task_results.json"
+    for path in paths.values():
+        if path.exists() and not overwrite:
+            raise InputError(f"`{path}` already exists; choose another path or pass `--overwrite`")
+    return paths
+
+
+def evaluate_tasks_of_model_dir(
+    model_dir: Path,
+    split: str,
+    tasks: Sequence[SideTaskName],
+    overrides: Sequence[str],
+    output_paths: Mapping[str, Path] | None = None,
+) -> dict[str, TaskEvaluation]:
+    """Let a model answer the questions of side tasks about the clips of a split.
+
+    The recipe's `evaluation.tasks` says how many clips are asked about and which seed the questions
+    have; a task that it lacks has the defaults. A scoring of test is noted in the store's ledger.
+
+    Args:
+        model_dir: Folder of a run, a model or a bundle.
+        split: Split of the model's corpus.
+        tasks: Names of the tasks.
+        overrides: Overrides of the model's recipe.
+        output_paths: Output files, from `resolve_task_paths`; None: nothing is written.
+
+    Returns:
+        Task → answers and scores.
+
+    Raises:
+        CheckpointError: If there is no model in the folder.
+        ConfigError: If an override is invalid.
+        InputError: If the clips have too few words for a task.
+        StoreError: If the features that the model was trained on are missing or have no such split.
+    """
+    weights_dir = resolve_model_dir(model_dir)
+    store = find_training_store(model_dir, overrides)
+    recipe = load_config(Recipe, weights_dir / "recipe.yaml", overrides)
+    settings = {task: recipe.evaluation.tasks.get(task, TaskEvaluationConfig()) for task in tasks}
+    evaluation = recipe.evaluation.model_copy(update={"tasks": settings})
+    answered = evaluate_model_tasks(weights_dir, store, split, recipe.generation, evaluation)
+    if split == "test":
+        log_test_evaluation(store, str(model_dir), collect_accuracies(answered))
+    if output_paths is not None:
+        for task, each in answered.items():
+            write_answers(output_paths[task], each)
+            logger.info(f"answers     {output_paths[task]}")
+        scores = {task: each.scores.to_json() for task, each in answered.items()}
+        results = {
+            "split": split,
+            "scored": str(model_dir),
+            "store": store.fingerprint,
+            "tasks": scores,
+            "signatures": {task: each.signature for task, each in answered.items()},
+        }
+        write_json(output_paths["results"], results)
+        logger.info(f"results     {output_paths['results']}")
+    return answered
+
+
 def _write_outputs(
     out: EvaluationPaths,
     evaluation: Evaluation,
@@ -162,8 +250,24 @@ def _write_outputs(
         "evaluation": recipe.evaluation.model_dump(mode="json"),
         "scores": evaluation.scores,
         "signatures": evaluation.signatures,
+        **_write_task_answers(out, evaluation),
         "text_coverage": None if evaluation.coverage is None else evaluation.coverage.shares,
         "parts": [asdict(scores) for scores in overlap_scores],
     }
     write_json(out.results_path, results)
     logger.info(f"results     {out.results_path}")
+
+
+def _write_task_answers(out: EvaluationPaths, evaluation: Evaluation) -> dict[str, object]:
+    """Write the answers of side tasks beside the predictions, and log the files' paths.
+
+    Returns:
+        The entry `tasks` of the results; empty without side tasks.
+    """
+    prefix = out.predictions_path.stem.removesuffix("outputs")
+    for task, each in evaluation.tasks.items():
+        path = out.predictions_path.with_name(f"{prefix}{task}.tsv")
+        write_answers(path, each)
+        logger.info(f"answers     {path}")
+    tasks = {task: each.scores.to_json() for task, each in evaluation.tasks.items()}
+    return {"tasks": tasks} if tasks else {}

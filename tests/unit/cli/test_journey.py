@@ -90,6 +90,29 @@ def test_from_a_corpus_to_a_sentence(shell: Shell, trained: Path) -> None:
     assert shell("diff", run, "mine")["different"] == []
 
 
+def test_side_tasks_are_scored_by_name(shell: Shell) -> None:
+    scored = shell("evaluate", shell.run, "--task", "reversed", "--task", "word_present")["tasks"]
+    assert set(scored) == {"reversed", "word_present"}
+    out = ("--out", "answers")
+    few = ("evaluation.tasks={reversed: {max_clips: 3, seed: 1}}",)
+    said = shell("evaluate", shell.run, "--task", "reversed", *few, *out)["tasks"]["reversed"]
+    assert said["clips"] == 3 and said["low"] <= said["accuracy"] <= said["high"]
+    written = json.loads((shell.folder / "answers" / "validation_task_results.json").read_text())
+    assert written["tasks"]["reversed"] == said
+    rows = (shell.folder / "answers" / "validation_reversed.tsv").read_text().splitlines()
+    assert rows[0].split("\t")[0] == "id" and len(rows) == 4
+    shell("evaluate", shell.run, "--task", "reversed", *few, *out, code=2)
+    shell("evaluate", shell.run, "--task", "reversed", *few, *out, "--overwrite")
+    shell("evaluate", shell.run, "--task", "revrsed", code=2)
+    shell("evaluate", shell.run, "--task", "reversed", "--out", "a.tsv", code=2)
+    shell("evaluate", shell.run, "--task", "reversed", "--predictions", "recipe.yaml", code=2)
+    both = shell("evaluate", shell.run, *few, "--out", "both")
+    assert both["scores"]["reversed_accuracy"] == said["accuracy"]
+    assert (shell.folder / "both" / "validation_reversed.tsv").is_file()
+    results = json.loads((shell.folder / "both" / "validation_results.json").read_text())
+    assert results["tasks"]["reversed"] == said == both["tasks"]["reversed"]
+
+
 def test_what_evaluate_writes(shell: Shell) -> None:
     run = shell.run
     asked = ("evaluate", run, "evaluation.metrics=[bleu,meteor]", "generation.num_beams=1")

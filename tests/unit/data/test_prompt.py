@@ -11,7 +11,7 @@ from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.data.task_sampling import Example
+from kinesweep.data.tasks.questions import Example
 from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.store.format.index import ClipRecord
 

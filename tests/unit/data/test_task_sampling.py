@@ -12,11 +12,8 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.signed_words import get_signed_words
-from kinesweep.data.task_sampling import (
-    Example,
-    ExampleSampler,
-    collect_prompt_texts,
-)
+from kinesweep.data.task_sampling import ExampleSampler, collect_prompt_texts
+from kinesweep.data.tasks.questions import Example
 from kinesweep.data.text_tokenizer import build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store.format.index import ClipRecord

@@ -102,6 +102,22 @@ def test_a_sweep_by_bleurt_reads_the_scores_of_its_runs(
     )
 
 
+@pytest.mark.integration
+def test_a_sweep_by_the_accuracy_of_a_side_task(tmp_path: Path) -> None:
+    """Its questions are about a part of the clips; translations of other systems answer none."""
+    task = {"during_training": True, "max_clips": 4}
+    outcome, _ = sweep_for(
+        tmp_path, {"tasks": {"word_present": task}}, "word_present_accuracy", baseline=False
+    )
+    results = [read_run_result(Path(run)) for run in outcome.winner_runs]
+    told = [r.tasks["validation"]["word_present"] for r in results if r is not None]
+    assert outcome.ranking[0].mean == pytest.approx(np.mean([one["accuracy"] for one in told]))
+    assert outcome.sanity == {
+        f"always “{told[0]['constant_answer']}”": told[0]["constant_accuracy"]
+    }
+    assert told[0]["clips"] == 4
+
+
 def test_lower_is_better_in_a_ranking() -> None:
     rng = np.random.default_rng(0)
 
@@ -138,6 +154,12 @@ def test_lower_is_better_in_a_ranking() -> None:
             "`cer` requires mode `min`",
         ),
         ({"metric": {"name": "token_loss"}}, {}, "metric.name", "not a score of texts"),
+        (
+            {"metric": {"name": "reversed_accuracy"}},
+            {"tasks": {"reversed": {}}},
+            "metric.name",
+            "evaluation.tasks.reversed.during_training: true",
+        ),
         ({"metric": {"name": "ter", "mode": "min"}}, {}, "metric.name", "is not in"),
         ({"pruner": {"metric": "cer"}}, {}, "pruner.metric", "is not in"),
     ],

@@ -16,7 +16,7 @@ from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe.model import PretrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.data.task_sampling import Example
+from kinesweep.data.tasks.questions import Example
 from kinesweep.data.text_tokenizer import build_tokenizer
 from kinesweep.store import Store
 

@@ -18,7 +18,7 @@ from kinesweep.config.recipe.features.combined import (
     CombinedFeaturesConfig,
     FeaturePartConfig,
 )
-from kinesweep.config.recipe.generation import GenerationConfig
+from kinesweep.config.recipe.generation import GenerationConfig, check_training_beams
 from kinesweep.config.recipe.h5_shards import fill_in_stream_names
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.model.rate_checks import check_learning_rates
@@ -88,6 +88,7 @@ class Recipe(StrictConfig):
         training, generation = self.training, self.generation
         cross_checks.check_best_metric(training, self.evaluation)
         cross_checks.check_truecasing(generation, model)
+        check_training_beams(generation, self.evaluation.during_training.num_beams)
         cross_checks.check_training_stage(training, model)
         check_learning_rates(training, model)
         cross_checks.check_reserved_text_tokens(generation, model)

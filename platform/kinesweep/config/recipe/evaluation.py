@@ -15,13 +15,14 @@ from kinesweep.config.recipe.metrics import (
     ScoreName,
     check_score_names,
 )
+from kinesweep.config.recipe.prompt import SideTaskName, TaskEvaluationConfig
 from kinesweep.config.recipe.scores.bertscore import remove_unset_bertscore_keys
 from kinesweep.config.recipe.scores.judges import (
     JudgeConfig,
     check_judge_names,
     remove_unhashed_judge_keys,
 )
-from kinesweep.core.scores import is_lower_better
+from kinesweep.core.scores import is_lower_better, name_task_accuracy
 
 
 class ScoringProtocol(StrictConfig):
@@ -121,6 +122,11 @@ class EvaluationConfig(StrictConfig):
         description="Language models that grade texts (G-Eval, sport indicators); for final results"
         " only, unless a judge says otherwise.",
     )
+    tasks: dict[SideTaskName, TaskEvaluationConfig] = Field(
+        {},
+        description="Side task → its scoring. The model answers the questions of `prompt` about"
+        " clips of the split, and the share of right answers is a score, `{task}_accuracy`.",
+    )
     during_training: TrainingEvaluationConfig = Field(
         TrainingEvaluationConfig(), description="Evaluation during training and search."
     )
@@ -155,13 +161,14 @@ class EvaluationConfig(StrictConfig):
 
     @property
     def metric_modes(self) -> dict[str, MetricMode]:
-        """Return the direction of every score of texts that final results have, by name."""
+        """Return the direction of every score of texts and answers of final results, by name."""
         names = (*self.metrics, *self.neural_metrics.names)
         modes: dict[str, MetricMode] = {
             name: "min" if is_lower_better(name) else "max" for name in names
         }
         modes |= {metric.score_name: metric.direction for metric in self.extra_metrics}
-        return modes | {name: "max" for judge in self.judges for name in judge.score_names}
+        modes |= {name: "max" for judge in self.judges for name in judge.score_names}
+        return modes | {name_task_accuracy(task): "max" for task in self.tasks}
 
     @property
     def training_metrics(self) -> tuple[str, ...]:
@@ -169,7 +176,26 @@ class EvaluationConfig(StrictConfig):
         neural_names = self.neural_metrics.names if self.during_training.neural_metrics else ()
         extra_names = [m.score_name for m in self.extra_metrics if m.during_training]
         grades = [name for j in self.judges if j.during_training for name in j.score_names]
-        return (*TOKEN_METRICS, *self.metrics, *neural_names, *extra_names, *grades)
+        task_names = [name_task_accuracy(task) for task in self.training_tasks]
+        return (
+            *(*TOKEN_METRICS, *self.metrics, *neural_names, *extra_names),
+            *(*grades, *task_names),
+        )
+
+    @property
+    def training_tasks(self) -> dict[SideTaskName, TaskEvaluationConfig]:
+        """Return the side tasks that every evaluation during training scores.
+
+        Each is limited to the number of clips that are translated in such an evaluation.
+        """
+        limit = self.during_training.max_clips
+        return {
+            task: config.model_copy(
+                update={"max_clips": min(filter(None, (config.max_clips, limit)), default=None)}
+            )
+            for task, config in self.tasks.items()
+            if config.during_training
+        }
 
     def explain_missing_metric(self, name: str) -> str | None:
         """Return why evaluations during training lack a score; None if they have it."""
@@ -180,6 +206,12 @@ class EvaluationConfig(StrictConfig):
                 f"`{name}` is computed for final results only; set"
                 " `evaluation.during_training.neural_metrics: true`"
             )
+        if name in map(name_task_accuracy, self.tasks):
+            task = name.removesuffix(name_task_accuracy(""))
+            return (
+                f"`{name}` is computed for final results only; set"
+                f" `evaluation.tasks.{task}.during_training: true`"
+            )
         if name in self.metric_modes:
             section = "extra_metrics" if name in self.metric_names else "judges"
             return (
@@ -187,8 +219,8 @@ class EvaluationConfig(StrictConfig):
                 f" entry of `evaluation.{section}`"
             )
         return (
-            f"`{name}` is not in `evaluation.metrics`, `evaluation.neural_metrics` or"
-            " `evaluation.extra_metrics`"
+            f"`{name}` is not in `evaluation.metrics`, `evaluation.neural_metrics`,"
+            " `evaluation.extra_metrics` or `evaluation.tasks`"
         )
 
     def check_source_kinds(self, kinds: Collection[str]) -> None:
@@ -233,12 +265,11 @@ class EvaluationConfig(StrictConfig):
         if self.neural_metrics.comet is None:
             del values["neural_metrics"]["comet"]
         remove_unset_bertscore_keys(values["neural_metrics"]["bertscore"])
-        if not self.extra_metrics:
-            del values["extra_metrics"]
         if self.judges:
             remove_unhashed_judge_keys(values["judges"])
-        else:
-            del values["judges"]
+        for key in ("extra_metrics", "judges", "tasks"):
+            if not values[key]:
+                del values[key]
         if not self.during_training.neural_metrics:
             del values["during_training"]["neural_metrics"]
 

@@ -1,8 +1,13 @@
-"""Recipe section `generation`: decoding of text."""
+"""Recipe section `generation`: decoding of text by beam search or sampling."""
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
+
+# Settings that act on the draws of sampling only.
+_SAMPLING_KEYS = ("temperature", "top_k", "top_p", "seed")
 
 
 class GenerationConfig(StrictConfig):
@@ -20,3 +25,100 @@ class GenerationConfig(StrictConfig):
         description="Restore the case that words have in the training texts; for"
         " `model.tokenizer.lowercase`.",
     )
+    min_new_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Smallest number of tokens of a text, without the forced prompt and the end of"
+        " sentence; none: no limit.",
+    )
+    repetition_penalty: float | None = Field(
+        None,
+        gt=0,
+        description="Factor by which tokens that the text already contains become less likely"
+        " (CTRL, arXiv 1909.05858); 1 and none: no penalty.",
+    )
+    no_repeat_ngram_size: int | None = Field(
+        None,
+        ge=1,
+        description="Length of token sequences that a text contains at most once; none: no limit.",
+    )
+    do_sample: bool = Field(
+        False,
+        description="Draw each token from the model's distribution instead of searching for the"
+        " most probable text; needs `num_beams: 1`. The draws depend on `seed` and the clip only,"
+        " so a text is the same in every batch and on every number of workers.",
+    )
+    temperature: float | None = Field(
+        None,
+        gt=0,
+        description="Divisor of the logits before sampling; below 1 favors probable tokens.",
+    )
+    top_k: int | None = Field(
+        None, ge=1, description="Draw from this number of the most probable tokens; none: from all."
+    )
+    top_p: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Draw from the most probable tokens with this total probability; none: from"
+        " all.",
+    )
+    seed: int | None = Field(None, ge=0, description="Random seed of sampling; default: 0.")
+
+    @model_validator(mode="after")
+    def _check_options(self) -> "GenerationConfig":
+        """Check that the lengths fit together, and that sampling settings have an effect."""
+        if self.min_new_tokens is not None and self.min_new_tokens >= self.max_new_tokens:
+            raise ValueError(
+                f"`min_new_tokens` ({self.min_new_tokens}) must be below `max_new_tokens`"
+                f" ({self.max_new_tokens}), which includes the end of sentence"
+            )
+        unused = [key for key in _SAMPLING_KEYS if getattr(self, key) is not None]
+        if unused and not self.do_sample:
+            raise ValueError(f"`{unused[0]}` has no effect without `do_sample: true`")
+        if self.do_sample and self.num_beams > 1:
+            raise ValueError(
+                f"`do_sample` needs `num_beams: 1`, not {self.num_beams}: the draws of beams would"
+                " depend on the other clips of the batch"
+            )
+        return self
+
+    def with_changes(self, **changes: Any) -> "GenerationConfig":
+        """Return the section with some keys replaced.
+
+        Raises:
+            ValueError: If a key is unknown or a value is invalid.
+        """
+        return GenerationConfig.model_validate({**self.model_dump(), **changes})
+
+    def get_set_values(self) -> dict[str, Any]:
+        """Return the plain values of the section without optional keys that are not set."""
+        values = self.model_dump(mode="json")
+        remove_unset_options(values)
+        return values
+
+
+def remove_unset_options(values: dict[str, Any]) -> None:
+    """Remove keys of the section that are not set and that earlier versions lack, in place."""
+    for key in ("min_new_tokens", "repetition_penalty", "no_repeat_ngram_size", *_SAMPLING_KEYS):
+        if values[key] is None:
+            del values[key]
+    if not values["do_sample"]:
+        del values["do_sample"]
+
+
+def check_training_beams(generation: GenerationConfig, num_beams: int) -> None:
+    """Check that evaluations during training use a single beam if texts are sampled.
+
+    Args:
+        generation: Settings of text decoding.
+        num_beams: Number of beams during training.
+
+    Raises:
+        ValueError: If they use several.
+    """
+    if generation.do_sample and num_beams > 1:
+        raise ValueError(
+            "`generation.do_sample` needs `evaluation.during_training.num_beams: 1`, not"
+            f" {num_beams}"
+        )

@@ -12,7 +12,7 @@ from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.scores.bertscore import BertScoreConfig
 from kinesweep.config.recipe.scores.captions import CaptionMetricConfig
 from kinesweep.config.suggestions import suggest_closest_word
-from kinesweep.core.scores import COSTS
+from kinesweep.core.scores import COSTS, TASK_ACCURACIES
 
 MetricMode = Literal["max", "min"]
 ScoreName = Literal[
@@ -33,7 +33,7 @@ NEURAL_METRICS = ("bertscore", "bleurt", "comet")
 TOKEN_METRICS = ("token_loss", "token_accuracy")
 """Scores of the model itself, which every evaluation has."""
 RESERVED_LABELS = frozenset(
-    {*get_args(ScoreName), *NEURAL_METRICS, *TOKEN_METRICS, *COSTS}
+    {*get_args(ScoreName), *NEURAL_METRICS, *TOKEN_METRICS, *COSTS, *TASK_ACCURACIES}
     | {"bertscore_precision", "bertscore_recall"}
     | {"step", "samples", "loss", "epoch", "evaluation_s"}
 )

@@ -12,6 +12,8 @@ from kinesweep.config.loading import StrictConfig
 # In a fixed order: which task a random number selects depends on it.
 TASK_NAMES = ("translation", "word_present", "which_words", "reversed")
 
+SideTaskName = Literal["word_present", "which_words", "reversed"]
+
 
 class PromptConfig(StrictConfig):
     """Prompt text around the frames; if all is empty, only the corpus's own prompts are used."""
@@ -135,6 +137,28 @@ class TasksConfig(StrictConfig):
         weights = {task: float(getattr(self, task)) for task in TASK_NAMES}
         total_weight = sum(weights.values())
         return {task: weight / total_weight for task, weight in weights.items() if weight}
+
+
+class TaskEvaluationConfig(StrictConfig):
+    """Scoring of a model's answers to the questions of a side task."""
+
+    during_training: bool = Field(
+        False,
+        description="Ask the questions in every evaluation during training too, so that the"
+        " accuracy can select checkpoints and be an objective of a sweep.",
+    )
+    max_clips: int | None = Field(
+        None,
+        ge=1,
+        description="Number of clips that are asked about, spread evenly over the split; none:"
+        " all. During training, `evaluation.during_training.max_clips` applies as well.",
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        description="Random seed of the questions, which are a function of seed and clip: models"
+        " with the same seed answer the same questions.",
+    )
 
 
 @dataclass(frozen=True)

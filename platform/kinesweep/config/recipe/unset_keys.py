@@ -7,6 +7,7 @@ run folders and identify runs.
 from typing import Any
 
 from kinesweep.config.loading import ALTERNATIVE_KEYS
+from kinesweep.config.recipe.generation import remove_unset_options
 
 
 def remove_unset_keys(recipe: dict[str, Any]) -> None:
@@ -30,3 +31,4 @@ def remove_unset_keys(recipe: dict[str, Any]) -> None:
             del backbone[key]
     if backbone.get("encoder_pooling") == "none":
         del backbone["encoder_pooling"]
+    remove_unset_options(recipe["generation"])

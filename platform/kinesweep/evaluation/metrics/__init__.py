@@ -13,6 +13,7 @@ import torch
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.metrics import ExtraMetricConfig, TorchmetricsConfig
 from kinesweep.config.recipe.scores.captions import CaptionMetricConfig
+from kinesweep.core.scores import TASK_ACCURACIES
 from kinesweep.evaluation.metrics.base import (
     ConfiguredMetric,
     MetricResult,
@@ -21,6 +22,7 @@ from kinesweep.evaluation.metrics.base import (
     Texts,
     isolate_scoring,
 )
+from kinesweep.evaluation.metrics.task_accuracy import TaskAccuracy
 from kinesweep.evaluation.scoring import CorpusMetric
 
 
@@ -118,6 +120,8 @@ def build_metric(
             from kinesweep.evaluation.judges.panel import JudgePanel
 
             return JudgeMetric(name, JudgePanel(judge))
+    if name in TASK_ACCURACIES:
+        return TaskAccuracy(name, config.protocol_config)
     factory = _list_factories(config, device, sources or {}).get(name)
     if factory is None:
         return CorpusMetric(name, config.protocol_config, config.wordnet)

@@ -12,6 +12,7 @@ from pathlib import Path
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.io import read_json
+from kinesweep.core.scores import TASK_ACCURACIES
 from kinesweep.evaluation.metrics import TextMetric
 from kinesweep.evaluation.predictions import Prediction, read_predictions
 from kinesweep.export.bundle_manifest import MANIFEST
@@ -190,6 +191,12 @@ def _compare_with_champion(
     if champion is None:
         return True, f"{score_text}; it is the first version"
     champion_name = f"version {champion.number}"
+    if outcome.metric in TASK_ACCURACIES:
+        return False, (
+            f"{score_text}; not compared with {champion_name}, because the registry keeps the texts"
+            " of models and not their answers. Move the alias by hand to make this version the"
+            " champion"
+        )
     if champion.tags.get(_COMPARISON_KEY_TAG) != comparison_key:
         return False, (
             f"{score_text}; not compared with {champion_name}, which was scored on other sentences"

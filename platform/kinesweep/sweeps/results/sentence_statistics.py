@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.core.scores import TASK_ACCURACIES
 from kinesweep.evaluation.judges.metric import JudgeMetric
 from kinesweep.evaluation.metrics import TextMetric, build_metric
 from kinesweep.evaluation.metrics.base import build_mean_statistics
@@ -95,11 +96,17 @@ def compute_run_statistics(
     hypotheses = {p.clip_id: p.hypothesis for p in predictions}
     clip_scores = read_clip_scores(predictions_path, metric.metric)
     # Scores of other clips would belong to predictions that were replaced.
-    if clip_scores is not None and (
-        set(clip_scores) == set(hypotheses)
-        # A judge may have no valid answer about a clip, and asking again would cost requests.
-        or (isinstance(metric, JudgeMetric) and set(clip_scores) < set(hypotheses))
+    if clip_scores is not None and set(clip_scores) == set(hypotheses):
+        return build_mean_statistics(clip_scores, sorted(hypotheses)), sorted(hypotheses)
+    # A judge may have no valid answer about a clip, and asking again would cost requests.
+    if (
+        clip_scores is not None
+        and isinstance(metric, JudgeMetric)
+        and set(clip_scores) < set(hypotheses)
     ):
         return build_mean_statistics(clip_scores, sorted(hypotheses)), sorted(hypotheses)
+    # Questions of side tasks are asked about the same clips in every run, but maybe not about all.
+    if clip_scores is not None and metric.metric in TASK_ACCURACIES:
+        return build_mean_statistics(clip_scores, sorted(clip_scores)), sorted(clip_scores)
     references = {p.clip_id: p.references for p in predictions}
     return metric.compute_clip_statistics(hypotheses, references), sorted(hypotheses)

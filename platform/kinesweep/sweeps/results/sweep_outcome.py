@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.core.scores import TASK_ACCURACIES, name_task_accuracy
 from kinesweep.evaluation.baselines import (
     find_best_constant_sentence,
     find_most_frequent_sentence,
@@ -171,6 +172,44 @@ def _score_sanity_baselines(
     Returns:
         Display name of the baseline or sanity run → score.
     """
+    if metric.metric in TASK_ACCURACIES:
+        scores = _get_constant_accuracy(metric.metric, results)
+    else:
+        scores = _score_text_baselines(baselines, metric, store)
+    for finalist in finalists:
+        if not finalist.ranked and results[finalist.name]:
+            scores[finalist.name] = results[finalist.name][0].scores[metric.metric]
+    return scores
+
+
+def _get_constant_accuracy(
+    score_name: str, results: Mapping[str, Sequence[RunResult]]
+) -> dict[str, float]:
+    """Return the accuracy of the best constant answer in a side task, from the results of a run.
+
+    Args:
+        score_name: Name of the accuracy.
+        results: Name of a finalist → results of its finished runs, which have the same questions.
+    """
+    result = next(run for runs in results.values() for run in runs)
+    task = score_name.removesuffix(name_task_accuracy(""))
+    scores = result.tasks["validation"][task]
+    return {f"always “{scores['constant_answer']}”": scores["constant_accuracy"]}
+
+
+def _score_text_baselines(
+    baselines: Sequence[str], metric: TextMetric, store: Store
+) -> dict[str, float]:
+    """Compute the validation scores of baselines that copy texts of train.
+
+    Args:
+        baselines: Names of the baselines, as in `SearchSpace.sanity_baselines`.
+        metric: Metric with its scoring protocol.
+        store: Feature store with the clips of the train and validation splits.
+
+    Returns:
+        Display name of the baseline → score.
+    """
     train, validation = store.get_records("train"), store.get_records("validation")
     references = {r.clip.id: r.clip.texts for r in validation}
     train_sentences = [text for r in train for text in r.clip.texts]
@@ -186,9 +225,6 @@ def _score_sanity_baselines(
         scores["nearest neighbor"] = metric(
             predict_nearest_neighbors(store, train, validation), references
         )
-    for finalist in finalists:
-        if not finalist.ranked and results[finalist.name]:
-            scores[finalist.name] = results[finalist.name][0].scores[metric.metric]
     return scores
 
 

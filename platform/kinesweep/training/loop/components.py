@@ -28,6 +28,7 @@ from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.evaluate import add_extra_scores, evaluate_batches
+from kinesweep.evaluation.tasks.evaluate_tasks import TaskSet
 from kinesweep.models.encoders.token_streams import check_shared_vocabularies
 from kinesweep.models.factory import build_translator
 from kinesweep.models.streams import find_skeletons
@@ -205,7 +206,7 @@ def build_score_function(
 
     Returns:
         Function from a model to its scores, metric → score, which leaves the model in evaluation
-        mode. Neural and extra metrics are among them as far as the recipe asks for it. A
+        mode. Neural and extra metrics and tasks are among them as far as the recipe asks for it. A
         collective call: each rank decodes its share of the clips, and all ranks get the
         same scores.
 
@@ -227,11 +228,15 @@ def build_score_function(
 
     # Read once: a table of source texts may be large.
     sources = eval_set.get_source_texts()
+    task_set = TaskSet(evaluation.training_tasks, eval_set.task_data)
 
     def compute_scores(model: Translator) -> dict[str, float]:
         """Compute the validation scores of a model; a collective call."""
-        result = evaluate_batches(model, eval_set, generation, during_training.num_beams)
-        return add_extra_scores(result, eval_set.config, components.device, sources).scores
+        num_beams = during_training.num_beams
+        result = evaluate_batches(model, eval_set, generation, num_beams)
+        tasks = task_set.evaluate(model, generation, num_beams, result.hypotheses)
+        result = add_extra_scores(result, eval_set.config, components.device, sources)
+        return result.with_tasks(tasks).scores
 
     return compute_scores
 

@@ -7,6 +7,7 @@ repeats the whole end from its last checkpoint, which is removed only after the 
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ from kinesweep.evaluation.model_cost import (
     measure_decode_ms_per_sentence,
 )
 from kinesweep.evaluation.predictions import write_clip_scores, write_predictions
+from kinesweep.evaluation.tasks.answer_files import write_answers
 from kinesweep.models.checkpoint_io import get_non_base_state_dict
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
@@ -102,11 +104,13 @@ def finish_run(context: FinalizationContext, progress: TrainingProgress) -> RunR
             scores=validation.scores,
             signatures=validation.signatures,
             limited=validation.truncation_counts,
+            tasks=_collect_task_scores("validation", validation),
         )
     if spec.score_test:
         test = evaluate_loaded_model(loaded_model, context.store, "test")
         _write_split_outputs(context, "test", test, progress.step)
         result = replace(result, test=test.scores, test_signatures=test.signatures)
+        result = replace(result, tasks=result.tasks | _collect_task_scores("test", test))
     costs = {
         "parameters": count_trainable_parameters(loaded_model.model),
         "decode_ms": measure_decode_ms_per_sentence(loaded_model, context.store),
@@ -197,6 +201,14 @@ def compute_weights_sha256(model: Translator) -> str:
     return digest.hexdigest()
 
 
+def _collect_task_scores(
+    split: str, evaluation: Evaluation
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return split → side task → scores as plain values; empty without side tasks."""
+    tasks = {task: each.scores.to_json() for task, each in evaluation.tasks.items()}
+    return {split: tasks} if tasks else {}
+
+
 def _write_split_outputs(
     context: FinalizationContext, split: str, evaluation: Evaluation, step: int
 ) -> None:
@@ -215,6 +227,10 @@ def _write_split_outputs(
     predictions_path = context.spec.folder / "predictions" / f"{split}.tsv"
     write_predictions(predictions_path, evaluation.predictions)
     write_clip_scores(predictions_path, evaluation.clip_scores)
+    for task, task_evaluation in evaluation.tasks.items():
+        answers_path = predictions_path.with_name(f"{split}_{task}.tsv")
+        write_answers(answers_path, task_evaluation)
+        context.log.log_artifact(answers_path)
     # The prefix keeps final scores apart from the evaluations during training, which may use fewer
     # beams and clips.
     metrics = {f"final_{split}_{name}": score for name, score in evaluation.scores.items()}

@@ -71,6 +71,8 @@ class RunResult:
         test_signatures: Metric → signature of its computation on test; empty without test scores,
             and in results of earlier versions, where `signatures` are those of test.
         weights_sha256: Hash of the best model's tensors; empty unless finished.
+        tasks: Split → side task → accuracy with its interval, and further scores of the answers
+            (see `TaskScores`). Empty without `evaluation.tasks` and in results of earlier versions.
         seconds: Duration of the final call; earlier calls of a resumed run are not counted.
         folder: Run folder.
     """
@@ -93,6 +95,7 @@ class RunResult:
     test_signatures: dict[str, str] = field(default_factory=dict)
     text_coverage: dict[str, dict[str, float]] = field(default_factory=dict)
     resolved_steps: dict[str, int] = field(default_factory=dict)
+    tasks: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def objective_values(self) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""The side tasks that a model can learn besides translation: their questions and batches."""

@@ -1,0 +1,1 @@
+"""Scores of the side tasks: a model's answers to questions about clips."""

@@ -1,0 +1,1 @@
+"""Processors that change the scores of the next token: restrictions on a text, and sampling."""
