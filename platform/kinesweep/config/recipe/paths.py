@@ -9,6 +9,7 @@ from typing import Any
 
 from kinesweep.config.recipe.model.vision import normalize_hashed_vision
 from kinesweep.config.recipe.source import ESTIMATOR_PLACEHOLDER, SourceConfig
+from kinesweep.config.recipe.sources.estimators import ESTIMATOR_PATH_KEYS, set_files_digest
 from kinesweep.core.checkpoint_files import compute_pretrained_digest, compute_weights_digest
 from kinesweep.core.clip import SPLITS
 
@@ -40,6 +41,8 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
     for section, key in _list_resource_keys(recipe):
         if (base / section[key]).exists():
             section[key] = str((base / section[key]).absolute())
+    for estimator in _list_estimators(recipe):
+        set_files_digest(estimator)
     # Follows the loop above, which made `init_from` absolute. A hash in the recipe is kept.
     model = recipe["model"]
     if model["init_from"] is not None and model["init_sha256"] is None:
@@ -104,6 +107,12 @@ def make_paths_portable(recipe: RecipeDict) -> None:
     for section, key in _list_resource_keys(recipe):
         if Path(section[key]).is_absolute():
             section[key] = Path(section[key]).name
+    for estimator in _list_estimators(recipe):
+        if "command" in estimator:
+            estimator["command"] = [
+                Path(item).name if Path(item).is_absolute() else item
+                for item in estimator["command"]
+            ]
 
 
 def restore_estimator_root(recipe: RecipeDict) -> None:
@@ -207,6 +216,12 @@ def _list_parts(recipe: RecipeDict) -> list[RecipeDict]:
     return list(features["parts"]) if features.get("kind") == "combined" else []
 
 
+def _list_estimators(recipe: RecipeDict) -> list[RecipeDict]:
+    """List the estimators of joints of a recipe's corpora; none if its source was removed."""
+    corpora = _list_corpora(recipe) if "source" in recipe else []
+    return [corpus["estimator"] for corpus in corpora if corpus.get("estimator") is not None]
+
+
 def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
     """List the section and the key of every path or hub id that is set, except those of the data.
 
@@ -227,6 +242,8 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
         # Of source texts; a tokenizer without files has no path.
         source_tokenizer = features.get("tokenizer") or {}
         resource_keys += [(source_tokenizer, "path")] if "path" in source_tokenizer else []
+    for estimator in _list_estimators(recipe):
+        resource_keys += [(estimator, key) for key in ESTIMATOR_PATH_KEYS if key in estimator]
     if recipe["model"].get("vision") is not None:
         resource_keys.append((recipe["model"]["vision"], "pretrained"))
     if recipe["model"]["tokenizer"]["kind"] == "folder":
