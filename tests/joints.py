@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from kinesweep.config.recipe.sources.estimators import HybrikEstimatorConfig
+
 BASE = np.stack([np.arange(24) * 0.01, np.arange(24) * -0.02, np.arange(24) % 5 * 0.1], axis=1)
 """The joints that the stand-in answers, in its unit, before its weight is applied."""
 UNIT_M, WEIGHT = 2.2, 0.5
@@ -164,16 +166,14 @@ def write_hybrik(folder: Path, weight: float = WEIGHT) -> dict[str, Any]:
     root = folder / "HybrIK"
     (root / "model_files").mkdir(exist_ok=True)
     np.save(root / "model_files/base.npy", BASE)
-    (root / "config.yaml").write_text(_CONFIG)
-    torch.save({"model": {"weight": torch.tensor([weight])}, "epoch": 3}, root / "model.pth")
+    for name in ("configs", "pretrained_models"):
+        (root / name).mkdir(exist_ok=True)
+    section = HybrikEstimatorConfig(folder=str(root), detector=str(root / "detector.pth"))
+    (root / section.config).write_text(_CONFIG)
+    checkpoint = {"model": {"weight": torch.tensor([weight])}, "epoch": 3}
+    torch.save(checkpoint, root / section.checkpoint)
     torch.save({"weight": torch.ones(1)}, root / "detector.pth")
-    return {
-        "kind": "hybrik",
-        "folder": str(root),
-        "config": "config.yaml",
-        "checkpoint": "model.pth",
-        "detector": str(root / "detector.pth"),
-    }
+    return section.model_dump(mode="json", include={"kind", "folder", "detector"})
 
 
 def write_function(folder: Path) -> dict[str, Any]:
