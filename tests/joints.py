@@ -1,4 +1,4 @@
-"""A stand-in of HybrIK and other estimators of SMPL's joints, and films of moving blocks, by code."""
+"""A stand-in of HybrIK, other estimators of SMPL's joints, and films of blocks; made by code."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,7 +94,7 @@ import torch
 
 
 class Detector(torch.nn.Module):
-    \"\"\"A box for each color of the frame: a person, or a car (blue), whose box is the largest.\"\"\"
+    \"\"\"A box for each color of the frame: a person, or a car (blue, the largest).\"\"\"
 
     def __init__(self):
         super().__init__()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.h5_shards import StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import FeaturesConfig, PoseTsvConfig, SingleSourceConfig
@@ -168,16 +169,25 @@ def _find_pose_file(features: FeaturesConfig, video: Path) -> Path | None:
     Raises:
         InputError: If the features use crops, but the pose file does not exist.
     """
-    if not isinstance(features, VideoFeaturesConfig) or not features.has_body_crops:
+    if not isinstance(features, VideoFeaturesConfig | FramesFeaturesConfig):
+        return None
+    if not features.uses_poses:
         return None
     path = Path(get_pose_path(str(video)))
     if not path.is_file():
         raise InputError(
-            f"the model uses crops ({', '.join(features.crops)}) of `{video}`, whose"
+            f"the model uses crops ({_list_crops(features)}) of `{video}`, whose"
             f" positions come from its poses, but `{path}` does not exist; run"
             f" `kinesweep estimate-poses {video.parent} --out {video.parent}` first"
         )
     return path
+
+
+def _list_crops(features: VideoFeaturesConfig | FramesFeaturesConfig) -> str:
+    """List the crops that poses locate, as text for a message."""
+    crops = features.crops if isinstance(features, VideoFeaturesConfig) else ("whole",)
+    whole_name = "whole" if features.crop is None else "signer"
+    return ", ".join(whole_name if crop == "whole" else crop for crop in crops)
 
 
 def _read_poses(file: Path, span: Span, source: PoseTsvConfig) -> PoseSequence:

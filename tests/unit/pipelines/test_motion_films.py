@@ -91,9 +91,7 @@ def test_a_film_becomes_text(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> N
     }
     schema = store.schema.streams["pose"]
     assert schema.layout == SMPL_22.layout and schema.rate_hz == 25
-    run = train_run(
-        RunSpec(recipe, store.folder, corpus / "run"), NullRunLogger(), lambda _: True
-    )
+    run = train_run(RunSpec(recipe, store.folder, corpus / "run"), NullRunLogger(), lambda _: True)
     folder = export_bundle(run.folder, corpus / "bundle", store)
     assert compare_bundle_with_run(folder, store, run.folder) == 2
     assert str(corpus) not in (folder / "recipe.yaml").read_text()

@@ -16,6 +16,8 @@ from kinesweep.core.clip import SPLITS
 RecipeDict = dict[str, Any]
 # Keys of a source whose values are folders, for all kinds of sources.
 _FOLDER_KEYS = ("root", "videos", "features", "poses", "motions")
+DETECTOR_FOLDER = "detector"
+"""Folder of the detector that finds the signer, below the folder of the model in a bundle."""
 _PATH_KEYS = ("train", "validation", "test", *_FOLDER_KEYS)
 
 
@@ -183,6 +185,9 @@ def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path, part_index: int | Non
         video_encoder["checkpoint"] = str(encoder_dir / Path(video_encoder["checkpoint"]).name)
     if "pretrained" in video_encoder:
         video_encoder["pretrained"] = str(encoder_dir)
+    if "pretrained" in _get_detector_section(features):
+        detector_dir = encoder_dir / DETECTOR_FOLDER
+        _get_detector_section(features)["pretrained"] = str(detector_dir)
     if features.get("font") is not None:
         features["font"] = str(encoder_dir / Path(features["font"]).name)
     if "path" in (features.get("tokenizer") or {}):
@@ -195,6 +200,11 @@ def _get_encoder_sections(features: RecipeDict) -> tuple[RecipeDict, RecipeDict]
     The first configures a video model, the second the alignment with a reference motion.
     """
     return features.get("encoder") or {}, features.get("reference") or {}
+
+
+def _get_detector_section(features: RecipeDict) -> RecipeDict:
+    """Return the section of the detector that finds the signer; empty if there is none."""
+    return (features.get("crop") or {}).get("detector") or {}
 
 
 def _list_corpora(recipe: RecipeDict) -> list[RecipeDict]:
@@ -233,6 +243,8 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
     resource_keys.append((recipe["model"], "init_from"))
     for features in _list_parts(recipe) or [recipe.get("features") or {}]:
         video_encoder, alignment = _get_encoder_sections(features)
+        detector = _get_detector_section(features)
+        resource_keys += [(detector, "pretrained")] if "pretrained" in detector else []
         if "embedder" in alignment:
             resource_keys.append((alignment, "embedder"))
         resource_keys += [
