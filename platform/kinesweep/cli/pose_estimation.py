@@ -31,7 +31,11 @@ def estimate_poses(
         Path, typer.Option(help="Output folder for the `.pose` files.", show_default=False)
     ],
     estimator: Annotated[
-        str, typer.Option(help="Name of a built-in estimator or of an installed plug-in.")
+        str,
+        typer.Option(
+            help="Name of a built-in estimator or of an installed plug-in, or a YAML file with the"
+            " section `source.estimator` of a recipe, such as that of HybrIK."
+        ),
     ] = "mediapipe",
     fps: Annotated[
         float | None,
@@ -49,13 +53,13 @@ def estimate_poses(
 
     Example: kinesweep estimate-poses .kinesweep/sample/films --out /tmp/kinesweep-poses
     """
-    from kinesweep.features.estimators import find_estimator
+    from kinesweep.features.estimators.smpl.configured import find_named_estimator
     from kinesweep.store.pose_estimation.tasks import build_pose_estimation_tasks
 
     if fps is not None and not fps > 0:
         raise InputError(f"`--fps` must be above 0, but is {fps:g}")
     # Before the import below, so that a wrong name or folder is reported at once.
-    spec, input_videos = find_estimator(estimator), build_pose_estimation_tasks(videos, out)
+    spec, input_videos = find_named_estimator(estimator), build_pose_estimation_tasks(videos, out)
     from kinesweep.pipelines.pose_estimation import (
         estimate_missing_poses,  # imports Ray, which takes a second
     )

@@ -67,6 +67,16 @@ def translate(
             "--accept-rate", help="Accept files with another frame rate than the training data."
         ),
     ] = False,
+    estimator: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="KINESWEEP_ESTIMATOR",
+            help="YAML file with `source.estimator` of the training recipe, which finds the joints"
+            " of videos, for a model of estimated motions. Installed plug-ins need none.",
+            show_default=False,
+        ),
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
     """Translate raw files to text and print one line per clip: its name, a tab, the text.
@@ -90,7 +100,7 @@ def translate(
     num_inputs = len(named_clips) + len(failures)
     # A bundle takes seconds to load, which is no use if no input can be translated.
     results = (
-        _translate_clips(bundle, named_clips, document, reference, accept_rate)
+        _translate_clips(bundle, named_clips, document, reference, accept_rate, estimator)
         if named_clips
         else []
     )
@@ -146,6 +156,7 @@ def _translate_clips(
     document: bool,
     reference: Path | None,
     accept_rate: bool,
+    estimator: Path | None,
 ) -> list[str | KinesweepError]:
     """Translate clips with a bundle and return the text or the error of each.
 
@@ -155,11 +166,16 @@ def _translate_clips(
         document: Whether the clips are consecutive clips of one document.
         reference: Reference motion for all clips; None: the clips keep theirs.
         accept_rate: Whether to accept files with another frame rate than the training data.
+        estimator: File of an estimator of joints that may run.
     """
+    from kinesweep.features.estimators.smpl.configured import read_estimator_file
+
+    section = None if estimator is None else read_estimator_file(estimator)
     from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
 
     clips = [clip for _, clip in named_clips]
-    loaded_bundle = replace(Bundle.load(bundle, skip_file_check=True), accept_rate=accept_rate)
+    loaded_bundle = Bundle.load(bundle, skip_file_check=True, estimator=section)
+    loaded_bundle = replace(loaded_bundle, accept_rate=accept_rate)
     _check_options(loaded_bundle, clips, document, reference)
     if reference is not None:
         clips = [replace(clip, auxiliary_file=reference) for clip in clips]

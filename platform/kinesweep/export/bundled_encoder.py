@@ -10,15 +10,19 @@ from pathlib import Path
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, RecipeFeaturesConfig
+from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
+from kinesweep.config.recipe.features.signer_crop import HfDetectorConfig
 from kinesweep.config.recipe.features.text import (
     PretrainedTextTokenizerConfig,
     TextFeaturesConfig,
 )
+from kinesweep.config.recipe.paths import DETECTOR_FOLDER
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.export.part_inputs import RawParts, list_raw_parts
+from kinesweep.features.signer_crop.warnings import get_signer_crop
 
 _VISION_FOLDER = "vision"
 _EMBEDDER_FOLDER = "embedder"
@@ -73,7 +77,7 @@ def _get_network_folder_name(features: FeaturesConfig, stream: str = "") -> str 
     """
     # Bundles of models with one kind of features keep the names of earlier versions.
     suffix = f"_{stream}" if stream else ""
-    if isinstance(features, VideoFeaturesConfig):
+    if isinstance(features, VideoFeaturesConfig) or _get_detector_name(features) is not None:
         return _VISION_FOLDER + suffix
     if isinstance(features, ImagesFeaturesConfig):
         return _VISION_FOLDER + suffix if features.encoder or features.font else None
@@ -106,8 +110,23 @@ def _copy_network(features: FeaturesConfig, bundle_dir: Path, stream: str) -> No
     if folder_name is None:
         return
     (bundle_dir / folder_name).mkdir()
-    for path in _list_encoder_files(features):
-        shutil.copyfile(path, bundle_dir / folder_name / path.name)
+    if not isinstance(features, FramesFeaturesConfig):  # these may have a detector alone
+        for path in _list_encoder_files(features):
+            shutil.copyfile(path, bundle_dir / folder_name / path.name)
+    detector_name = _get_detector_name(features)
+    if detector_name is not None:
+        from kinesweep.features.signer_crop.hf_detector import list_detector_files
+
+        (bundle_dir / folder_name / DETECTOR_FOLDER).mkdir()
+        for path in list_detector_files(detector_name):
+            shutil.copyfile(path, bundle_dir / folder_name / DETECTOR_FOLDER / path.name)
+
+
+def _get_detector_name(features: FeaturesConfig) -> str | None:
+    """Return folder or hub id of the detector that finds the signer; None without such files."""
+    crop = get_signer_crop(features)
+    detector = None if crop is None else crop.detector
+    return detector.pretrained if isinstance(detector, HfDetectorConfig) else None
 
 
 def _list_image_files(features: ImagesFeaturesConfig) -> list[Path]:

@@ -20,6 +20,7 @@ from kinesweep.export.part_inputs import RawParts, make_path_input
 from kinesweep.export.raw_inputs import Input, read_raw_file
 from kinesweep.export.training_rate import check_training_rate
 from kinesweep.features import Features, build_features
+from kinesweep.features.signer_crop.warnings import find_signer_warnings, get_signer_crop
 from kinesweep.sources.video.video_warnings import find_video_warnings
 from kinesweep.store.format.dtype import round_to_store_dtype
 
@@ -62,7 +63,8 @@ def compute_raw_features(
                 source, features_config, item.file, item.span, item.auxiliary_file
             )
         if isinstance(media, VideoSegment):
-            for kind, text in find_video_warnings(media):
+            signer_warnings = find_signer_warnings(media, get_signer_crop(features_config))
+            for kind, text in [*find_video_warnings(media), *signer_warnings]:
                 logger.warning(f"{kind}: {text}")
         rounded_features = {
             name: replace(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
-from kinesweep.core.video_files import VIDEO_SUFFIXES, is_video_file
+from kinesweep.core.video_files import VIDEO_SUFFIXES
+from kinesweep.export.estimated_motions import is_video
 from kinesweep.sources.precomputed.pt_features import FEATURE_SUFFIX
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
 from kinesweep.sources.skeletons.motion_file import MOTION_SUFFIXES
@@ -22,7 +23,6 @@ from kinesweep.sources.tsv.media_names import (
     MediaKind,
 )
 from kinesweep.sources.tsv.row_spans import TimeUnit
-from kinesweep.sources.video.video_reader import has_images
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,6 @@ class RawFileKind:
     suffix: str
 
 
-def _is_video(path: Path) -> bool:
-    """Return whether a path leads to a video: a video file or a folder of images."""
-    return has_images(path) if path.is_dir() else is_video_file(path.name)
-
-
 TEXT_SUFFIX = ".txt"
 """Suffix of files with texts to translate, one in each line."""
 TEXT_COLUMN = "source_text"
@@ -68,7 +63,7 @@ RAW_FILE_KINDS: Mapping[str, RawFileKind] = {
         POSE_SUFFIX,
     ),
     "video_tsv": RawFileKind(
-        "videos", _is_video, (FEATURE_SUFFIX, SHARD_SUFFIX, POSE_SUFFIX), "video", ".mp4"
+        "videos", is_video, (FEATURE_SUFFIX, SHARD_SUFFIX, POSE_SUFFIX), "video", ".mp4"
     ),
     "feature_manifest": RawFileKind(
         f"`{FEATURE_SUFFIX}` files",

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.h5_shards import StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import FeaturesConfig, PoseTsvConfig, SingleSourceConfig
@@ -22,15 +23,14 @@ from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.tables.text_encoding import decode_text
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
+from kinesweep.export.estimated_motions import is_video, read_motion, reads_videos
 from kinesweep.export.raw_file_kinds import RAW_FILE_KINDS
 from kinesweep.features.quality.corpus_findings import find_rate_findings
 from kinesweep.sources import read_pose
-from kinesweep.sources.base import Media, SkeletonMotion, SourceImage, SourceText
+from kinesweep.sources.base import Media, SourceImage, SourceText
 from kinesweep.sources.images.image_file import read_image
 from kinesweep.sources.precomputed.feature_files import read_feature_file
 from kinesweep.sources.precomputed.pt_features import read_features
-from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
-from kinesweep.sources.skeletons.motion_file import read_single_motion
 from kinesweep.sources.tsv.media_names import get_pose_path
 from kinesweep.sources.video.frame_rate import is_plausible_rate
 from kinesweep.sources.written.text_tsv import make_source_text
@@ -100,7 +100,8 @@ def read_raw_file(
         InputError: If the file is of another kind, a span selects only a part of features, a video
             lacks its poses or a reference motion has other points.
     """
-    if file.suffix.lower() in RAW_FILE_KINDS[source.kind].rejected_suffixes:
+    is_film = reads_videos(source) and is_video(file)
+    if file.suffix.lower() in RAW_FILE_KINDS[source.kind].rejected_suffixes and not is_film:
         raise InputError(f"`{file}`: this model translates {describe_raw_files(source)}")
     if source.kind == "pose_tsv":
         return _read_poses(file, span, source)
@@ -108,7 +109,7 @@ def read_raw_file(
         pose_path = auxiliary_file or _find_pose_file(features, file)
         return VideoSegment(file, span, source.fps, pose_path)
     if isinstance(source, SkeletonsConfig):
-        return _read_motion(source, file, span, auxiliary_file)
+        return read_motion(source, file, span, auxiliary_file)
     if isinstance(source, TextTsvConfig | SignWritingTsvConfig | ImageTsvConfig):
         return _read_untimed(source, file, span)
     if source.kind == "feature_tsv":
@@ -168,16 +169,25 @@ def _find_pose_file(features: FeaturesConfig, video: Path) -> Path | None:
     Raises:
         InputError: If the features use crops, but the pose file does not exist.
     """
-    if not isinstance(features, VideoFeaturesConfig) or not features.has_body_crops:
+    if not isinstance(features, VideoFeaturesConfig | FramesFeaturesConfig):
+        return None
+    if not features.uses_poses:
         return None
     path = Path(get_pose_path(str(video)))
     if not path.is_file():
         raise InputError(
-            f"the model uses crops ({', '.join(features.crops)}) of `{video}`, whose"
+            f"the model uses crops ({_list_crops(features)}) of `{video}`, whose"
             f" positions come from its poses, but `{path}` does not exist; run"
             f" `kinesweep estimate-poses {video.parent} --out {video.parent}` first"
         )
     return path
+
+
+def _list_crops(features: VideoFeaturesConfig | FramesFeaturesConfig) -> str:
+    """List the crops that poses locate, as text for a message."""
+    crops = features.crops if isinstance(features, VideoFeaturesConfig) else ("whole",)
+    whole_name = "whole" if features.crop is None else "signer"
+    return ", ".join(whole_name if crop == "whole" else crop for crop in crops)
 
 
 def _read_poses(file: Path, span: Span, source: PoseTsvConfig) -> PoseSequence:
@@ -208,49 +218,21 @@ def _read_poses(file: Path, span: Span, source: PoseTsvConfig) -> PoseSequence:
     return pose
 
 
-def _read_motion(
-    source: SkeletonsConfig, file: Path, span: Span, reference_path: Path | None
-) -> SkeletonMotion:
-    """Read a motion and, if a path is given, its reference motion.
-
-    Args:
-        source: Corpus that the model was trained on, with the skeleton and the frame rate.
-        file: Path of the motion.
-        span: Part of the motion to read; the reference motion is read whole.
-        reference_path: Path of the reference motion.
-
-    Raises:
-        ClipError: If one of the files cannot be read.
-        InputError: If the two motions have different points or numbers of coordinates.
-    """
-    meaning = ArrayMeaning.from_config(source)
-    motion = read_single_motion(file, span, meaning)
-    if reference_path is None:
-        return SkeletonMotion(motion)
-    reference_motion = read_single_motion(reference_path, Span(), meaning)
-    num_coordinates = motion.points_TPJC.shape[3]
-    if (
-        motion.layout != reference_motion.layout
-        or num_coordinates != reference_motion.points_TPJC.shape[3]
-    ):
-        raise InputError(
-            f"`{reference_path}` does not have the same points as `{file}`, so they cannot be"
-            " compared; give a file with the same skeleton and the same number of coordinates"
-        )
-    return SkeletonMotion(motion, reference_motion)
-
-
 def get_raw_file_filter(source: SingleSourceConfig) -> Callable[[Path], bool]:
     """Return the function that decides from a path whether the model can translate the file.
 
     For models of videos, it also accepts folders of images.
     """
-    return RAW_FILE_KINDS[source.kind].is_accepted
+    is_accepted = RAW_FILE_KINDS[source.kind].is_accepted
+    if not reads_videos(source):
+        return is_accepted
+    return lambda path: is_accepted(path) or is_video(path)
 
 
 def describe_raw_files(source: SingleSourceConfig) -> str:
     """Describe the kind of files that the model can translate, as a plural noun for messages."""
-    return RAW_FILE_KINDS[source.kind].description
+    description = RAW_FILE_KINDS[source.kind].description
+    return f"{description} or videos" if reads_videos(source) else description
 
 
 def get_file_column_and_suffix(source: SingleSourceConfig) -> tuple[str, str]:

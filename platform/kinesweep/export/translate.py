@@ -16,6 +16,7 @@ import torch
 
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.sources.estimators import JointEstimatorConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, KinesweepError
 from kinesweep.core.schema import StreamSchema
@@ -34,6 +35,7 @@ from kinesweep.export.bundle import (
 )
 from kinesweep.export.bundle_manifest import check_bundle_files
 from kinesweep.export.bundled_encoder import use_bundled_encoder
+from kinesweep.export.estimated_motions import choose_estimator
 from kinesweep.export.input_translation import StreamFeatures, encode_prompt, translate_inputs
 from kinesweep.export.part_inputs import RawPart, list_raw_parts
 from kinesweep.export.raw_features import compute_part_features, compute_raw_features
@@ -63,6 +65,7 @@ class Bundle:
         bundle_dir: Path,
         device: torch.device | str | None = None,
         skip_file_check: bool = False,
+        estimator: JointEstimatorConfig | None = None,
     ) -> "Bundle":
         """Load a bundle after checking its files and its feature step.
 
@@ -70,10 +73,13 @@ class Bundle:
             bundle_dir: Folder written by `export_bundle`.
             device: Device of the model; None selects the default of `Translator.from_pretrained`.
             skip_file_check: Whether to skip `check_bundle_files`, because the caller has called it.
+            estimator: Estimator of joints that may run, for a model of motions that were estimated
+                from videos; an installed plug-in need not be given.
 
         Raises:
             BundleError: If the folder is not a bundle or is damaged, or if this version computes
                 its features differently.
+            InputError: If the estimator is not that of the training data.
         """
         if not skip_file_check:
             check_bundle_files(bundle_dir)
@@ -98,6 +104,7 @@ class Bundle:
                 f"the bundle `{bundle_dir}` was trained on features that this version of Kinesweep"
                 " computes differently; use the version that the model card names"
             )
+        loaded = replace(loaded, recipe=choose_estimator(loaded.recipe, estimator))
         encoder_prompt, decoder_prompt = (str(loaded.features[name]) for name in PROMPT_FIELDS)
         return cls(loaded, encoder_prompt, decoder_prompt)
 

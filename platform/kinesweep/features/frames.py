@@ -14,10 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
+from kinesweep.config.recipe.features.signer_crop import SignerCropConfig
+from kinesweep.config.recipe.video import WHOLE_FRAME_CROP
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.video_files import VideoSegment
+from kinesweep.features.body_crops import CroppedFrames
 from kinesweep.features.contract import Features
+from kinesweep.features.signer_crop.identity import describe_signer_crop
 from kinesweep.features.video_windows import resample_frames
 from kinesweep.sources.decoded_size import check_decoded_size
 from kinesweep.sources.video.frame_reader import FrameReader, get_duration_s
@@ -46,6 +50,7 @@ class FramesFeatures:
     def fingerprint(self) -> str:
         """Return a hash of the configuration without the name of the stream, and of the code."""
         settings = self.config.model_dump(mode="json", exclude={"stream"})
+        settings |= describe_signer_crop(settings.pop("crop"), self.config.crop)
         return compute_fingerprint({"config": settings, "code": CODE_VERSION})
 
     def compute_features(self, media: VideoSegment) -> dict[str, Features]:
@@ -58,7 +63,7 @@ class FramesFeatures:
         config = self.config
         return {
             config.stream: Features(
-                decode_frames(media, config.size, config.target_fps),
+                decode_frames(media, config.size, config.target_fps, config.crop),
                 config.target_fps,
                 frame_size=config.size,
                 reads_video=config.storage == "video",
@@ -79,22 +84,32 @@ class FramesFeatures:
         return {self.config.stream: (num_frames, count_frame_values(self.config.size))}
 
 
-def decode_frames(segment: VideoSegment, size: int, target_fps: float) -> NDArray[np.uint8]:
+def decode_frames(
+    segment: VideoSegment,
+    size: int,
+    target_fps: float,
+    signer_crop: SignerCropConfig | None = None,
+) -> NDArray[np.uint8]:
     """Decode the frames of a video segment at a size and a rate, and return them as uint8 (T, D).
 
     Args:
-        segment: Video file and time span.
-        size: Side in pixels of the square center crop that each frame is scaled to.
+        segment: Video file, time span and, if poses locate the signer, pose file.
+        size: Side in pixels of the square crop that each frame is scaled to.
         target_fps: Frames per second that the video is resampled to.
+        signer_crop: Square around the signer; None: the center square.
 
     Raises:
         ClipError: If the segment cannot be decoded, or its frames take more memory than one media
             file may (reason `too_large`).
     """
-    frames = FrameReader(segment, size)
+    frames: FrameReader | CroppedFrames
+    if signer_crop is None:
+        frames = FrameReader(segment, size)
+    else:
+        frames = CroppedFrames(segment, WHOLE_FRAME_CROP, size, signer_crop)
     width = count_frame_values(size)
     # Checked before decoding: a recording that was never cut would fill the memory.
-    num_expected = round((frames.end - frames.start) / frames.fps * target_fps)
+    num_expected = round(frames.num_frames / frames.fps * target_fps)
     check_decoded_size(f"`{segment.path}`", num_expected * width)
     # One growing buffer: a list of frames would be held beside the array that is made of them.
     pixels = bytearray()

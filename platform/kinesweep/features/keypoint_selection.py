@@ -147,6 +147,24 @@ def _group_by_component(names: list[tuple[str, str]]) -> PointLayout:
     )
 
 
+def find_upper_body_points(layout: PointLayout) -> NDArray[np.intp]:
+    """Find the indices of all points of a layout without hips, legs and world landmarks.
+
+    Raises:
+        ClipError: If the layout is of no known body; reason `unknown_layout`.
+    """
+    if not any(_is_known_component(component) for component, _ in layout.components):
+        raise _make_unknown_layout_error(layout, "its leg points are unknown")
+    names = [(component, point) for component, points in layout.components for point in points]
+    kept = [
+        index
+        for index, (component, point) in enumerate(names)
+        # World landmarks are in meters, relative to the hips.
+        if component != "POSE_WORLD_LANDMARKS" and not _is_leg_point(component, point)
+    ]
+    return np.array(kept, np.intp)
+
+
 def _find_shoulders(names: list[tuple[str, str]]) -> tuple[int, int] | None:
     """Find the positions of the right and the left shoulder among names (component, point).
 

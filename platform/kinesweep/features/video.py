@@ -31,6 +31,7 @@ from kinesweep.features.encoders import (
     build_video_encoder,
     compute_encoder_fingerprint,
 )
+from kinesweep.features.signer_crop.identity import describe_signer_crop
 from kinesweep.features.video_frames import open_frames
 from kinesweep.features.video_windows import (
     Window,
@@ -79,6 +80,7 @@ class VideoFeatures:
         else:
             # Features without crops stay valid when the crop code changes.
             del settings["crops"]
+        settings |= describe_signer_crop(settings.pop("crop"), self.config.crop)
         encoder_fingerprint = compute_encoder_fingerprint(self.config.encoder)
         return compute_fingerprint(
             {"config": settings, "encoder": encoder_fingerprint, "code": CODE_VERSION}

@@ -186,7 +186,7 @@ def check_corpus(
         warnings=[
             *find_quality_warnings(items),
             *_find_rate_differences(checked),
-            *(_find_video_rates(source, checked) if video_note else ()),
+            *(_find_video_doubts(source, checked, features, decode) if video_note else ()),
         ],
         quality=compute_quality(items),
         not_checked=video_note or image_note,
@@ -262,12 +262,14 @@ def _find_rate_differences(checked: Sequence[CheckedClip]) -> list[CorpusWarning
     ]
 
 
-def _find_video_rates(source: Source, checked: Sequence[CheckedClip]) -> list[CorpusWarning]:
-    """Find doubts about the frame rates of the videos of clips that can be read."""
+def _find_video_doubts(
+    source: Source, checked: Sequence[CheckedClip], features: object, decode: bool
+) -> list[CorpusWarning]:
+    """Find doubts about rates and signers in videos; detectors run only if `decode` is set."""
     # Loads PyAV, which other corpora do not need.
-    from kinesweep.sources.video.video_warnings import find_corpus_video_warnings
+    from kinesweep.features.signer_crop.warnings import find_checked_warnings
 
-    return find_corpus_video_warnings(source, [item.clip for item in checked])
+    return find_checked_warnings(source, [item.clip for item in checked], features, decode)
 
 
 def _align_columns(rows: Sequence[Sequence[str]]) -> list[str]:

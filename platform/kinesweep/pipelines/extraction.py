@@ -124,7 +124,7 @@ def _extract_single_features(recipe: Recipe, on_ray: bool) -> Store:
         and store.extraction
         and store.extraction.computed
     ):
-        warnings += _find_video_warnings(build_source(recipe.effective_source), store)
+        warnings += _find_video_warnings(build_source(recipe.effective_source), store, recipe)
     for line in format_warning_lines(warnings):
         logger.warning(line)
     if self_reference_note := describe_self_comparisons(store):
@@ -132,13 +132,16 @@ def _extract_single_features(recipe: Recipe, on_ray: bool) -> Store:
     return store
 
 
-def _find_video_warnings(source: "Source", store: Store) -> list[CorpusWarning]:
-    """Find doubts about the frame rates of the videos whose features a store holds."""
+def _find_video_warnings(source: "Source", store: Store, recipe: Recipe) -> list[CorpusWarning]:
+    """Find doubts about the videos whose features a store holds.
+
+    They concern frame rates, and clips that are kept although no signer was found in them.
+    """
     # Loads PyAV, which other corpora do not need.
-    from kinesweep.sources.video.video_warnings import find_corpus_video_warnings
+    from kinesweep.features.signer_crop.warnings import find_checked_warnings
 
     records = [record for split in store.splits for record in store.get_records(split)]
-    return find_corpus_video_warnings(source, [record.clip for record in records])
+    return find_checked_warnings(source, [record.clip for record in records], recipe.features)
 
 
 def _has_features(recipe: Recipe) -> bool:
@@ -156,9 +159,9 @@ def open_existing_store(recipe: Recipe) -> Store:
         StoreError: If they are not extracted, if the corpus has changed since, or if the store is
             damaged.
     """
-    from kinesweep.store.extraction.corpus_scan import find_video_source
+    from kinesweep.store.extraction.corpus_scan import find_video_origin
     from kinesweep.store.extraction.plan import summarize_extraction_plan
-    from kinesweep.store.format.video_frames import record_video_source
+    from kinesweep.store.format.video_frames import record_video_origin
 
     summary = summarize_extraction_plan(recipe)
     if not summary.exists:
@@ -166,9 +169,9 @@ def open_existing_store(recipe: Recipe) -> Store:
             f"the features of `{recipe.name}` are not extracted; run `kinesweep extract` first"
         )
     # The corpus may have been moved since its extraction.
-    videos = find_video_source(recipe.effective_source, recipe.features)
+    videos = find_video_origin(recipe.effective_source, recipe.features)
     if videos is not None:
-        record_video_source(summary.folder, videos)
+        record_video_origin(summary.folder, videos)
     if recipe.part_recipes:
         # Every part exists, so this only joins their clips.
         from kinesweep.store.extraction.build import extract_locally
@@ -270,9 +273,9 @@ def _record_moved_videos(recipe: Recipe, store: Store) -> None:
         recipe: Recipe of the store, with the source that the user named.
         store: Store of the recipe; a combined store has one record for each of its parts.
     """
-    from kinesweep.store.extraction.corpus_scan import find_video_source
+    from kinesweep.store.extraction.corpus_scan import find_video_origin
     from kinesweep.store.format.store_parts import PARTS
-    from kinesweep.store.format.video_frames import record_video_source
+    from kinesweep.store.format.video_frames import record_video_origin
 
     references = store.manifest.get(PARTS, [])
     folders = {item["stream"]: store.folder / item["folder"] for item in references}
@@ -281,6 +284,6 @@ def _record_moved_videos(recipe: Recipe, store: Store) -> None:
         folders = dict.fromkeys(recipe.selected_streams or [""], store.folder)
     by_stream = {part.name: changed for part, changed in recipe.part_recipes} or {"": recipe}
     for stream, changed in by_stream.items():
-        videos = find_video_source(changed.effective_source, changed.features)
+        videos = find_video_origin(changed.effective_source, changed.features)
         if videos is not None and stream in folders:
-            record_video_source(folders[stream].resolve(), videos)
+            record_video_origin(folders[stream].resolve(), videos)

@@ -3,16 +3,21 @@
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import PoseTsvConfig
-from kinesweep.core.errors import InputError
+from kinesweep.core.clip import Clip
+from kinesweep.core.errors import ClipError, InputError
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
+from kinesweep.features.estimators.smpl.configured import build_estimator_spec
 from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.progress import show_progress_bar
 from kinesweep.sources import build_source
+from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from kinesweep.store.pose_estimation.estimate import PoseEstimationResult, estimate_poses_on_ray
 from kinesweep.store.pose_estimation.tasks import (
     PoseEstimationTask,
@@ -116,11 +121,14 @@ def estimate_remaining_pose_seconds(recipe: Recipe) -> float:
 
 
 def _find_recipe_estimator(recipe: Recipe) -> EstimatorSpec:
-    """Find the pose estimator that a recipe's features name, or the default one.
+    """Find the pose estimator that a recipe's source or features name, or the default one.
 
     Raises:
-        InputError: If there is no such estimator.
+        InputError: If there is no such estimator, or it lacks a file.
     """
+    joint_estimator = getattr(recipe.source, "estimator", None)
+    if joint_estimator is not None:
+        return build_estimator_spec(joint_estimator)
     return find_estimator(getattr(recipe.features, "estimator", None) or DEFAULT_ESTIMATOR)
 
 
@@ -132,11 +140,13 @@ def _find_corpus_videos(recipe: Recipe) -> list[PoseEstimationTask]:
         SourceError: If the tables of the corpus have errors.
     """
     corpus = recipe.effective_source
-    assert isinstance(corpus, PoseTsvConfig)
-    root, source = Path(corpus.root or "").absolute(), build_source(corpus)
-    pose_paths = {
-        root / clip.media for split in source.list_splits() for clip in source.list_clips(split)
-    }
+    assert isinstance(corpus, PoseTsvConfig | SkeletonsConfig)
+    folder = corpus.motions if isinstance(corpus, SkeletonsConfig) else corpus.root
+    root, source = Path(folder or "").absolute(), build_source(corpus)
+    clips = [clip for split in source.list_splits() for clip in source.list_clips(split)]
+    pose_paths = {root / clip.media for clip in clips}
+    if isinstance(source, SkeletonsSource):
+        pose_paths |= {root / media for media in _list_reference_media(source, clips)}
     # A video belongs to a clip if its pose file would be the clip's media file.
     videos = build_pose_estimation_tasks([Path(corpus.videos or "")], root)
     corpus_videos = [video for video in videos if video.pose_path in pose_paths]
@@ -145,3 +155,14 @@ def _find_corpus_videos(recipe: Recipe) -> list[PoseEstimationTask]:
             f"`source.videos` is `{corpus.videos}`, which contains no video of any clip"
         )
     return corpus_videos
+
+
+def _list_reference_media(source: SkeletonsSource, clips: Sequence[Clip]) -> set[str]:
+    """Return the `media` of the reference motions of clips, as far as they can be found."""
+    media = {clip.media for clip in source.list_reference_motion_clips(clips)}
+    for clip in clips:
+        # Extraction drops and counts a clip whose reference motion cannot be found.
+        with suppress(ClipError):
+            unlisted = source.find_unlisted_reference_media(clip)
+            media |= set() if unlisted is None else {unlisted}
+    return media

@@ -30,6 +30,7 @@ from kinesweep.config.recipe.paths import (
 )
 from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
 from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
+from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import (
     AnySource,
     CorporaConfig,
@@ -179,10 +180,12 @@ class Recipe(StrictConfig):
         return self.features
 
     @property
-    def pose_estimation_source(self) -> PoseTsvConfig | None:
+    def pose_estimation_source(self) -> PoseTsvConfig | SkeletonsConfig | None:
         """Return the source if its poses are estimated from videos; None for any other source."""
         source = self.source
-        return source if isinstance(source, PoseTsvConfig) and source.videos else None
+        if isinstance(source, PoseTsvConfig | SkeletonsConfig) and source.videos:
+            return source
+        return None
 
     @property
     def corpora(self) -> tuple[SingleSourceConfig, ...]:

@@ -161,17 +161,18 @@ def check_estimator_folder(corpora: Sequence[SingleSourceConfig], features: Feat
 
 
 def check_crop_poses(corpora: Sequence[SingleSourceConfig], features: FeaturesConfig) -> None:
-    """Check that `source.poses` is set exactly if `features.crops` selects body parts.
+    """Check that `source.poses` is set exactly if crops of the features need poses.
 
     Raises:
         ValueError: If only one of them is set.
     """
-    uses_crops = getattr(features, "has_body_crops", False)
+    uses_poses = getattr(features, "uses_poses", False)
     for corpus in corpora:
-        if (getattr(corpus, "poses", None) is not None) != uses_crops:
+        if (getattr(corpus, "poses", None) is not None) != uses_poses:
             raise ValueError(
-                "`features.crops` and `source.poses` belong together: the first selects body"
-                " parts, the second the poses that locate them; set both or neither"
+                "`features.crops` or `features.crop`, and `source.poses` belong together: the first"
+                " select body parts or the signer, the last the poses that locate them; set both or"
+                " neither"
             )
 
 

@@ -9,12 +9,15 @@ from typing import Any
 
 from kinesweep.config.recipe.model.vision import normalize_hashed_vision
 from kinesweep.config.recipe.source import ESTIMATOR_PLACEHOLDER, SourceConfig
+from kinesweep.config.recipe.sources.estimators import ESTIMATOR_PATH_KEYS, set_files_digest
 from kinesweep.core.checkpoint_files import compute_pretrained_digest, compute_weights_digest
 from kinesweep.core.clip import SPLITS
 
 RecipeDict = dict[str, Any]
 # Keys of a source whose values are folders, for all kinds of sources.
 _FOLDER_KEYS = ("root", "videos", "features", "poses", "motions")
+DETECTOR_FOLDER = "detector"
+"""Folder of the detector that finds the signer, below the folder of the model in a bundle."""
 _PATH_KEYS = ("train", "validation", "test", *_FOLDER_KEYS)
 
 
@@ -43,6 +46,8 @@ def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
     for section, key in _list_resource_keys(recipe):
         if (base / section[key]).exists():
             section[key] = str((base / section[key]).absolute())
+    for estimator in _list_estimators(recipe):
+        set_files_digest(estimator)
     # Follows the loop above, which made `init_from` absolute. A hash in the recipe is kept.
     model = recipe["model"]
     if model["init_from"] is not None and model["init_sha256"] is None:
@@ -114,6 +119,12 @@ def make_paths_portable(recipe: RecipeDict) -> None:
     for section, key in _list_resource_keys(recipe):
         if Path(section[key]).is_absolute():
             section[key] = Path(section[key]).name
+    for estimator in _list_estimators(recipe):
+        if "command" in estimator:
+            estimator["command"] = [
+                Path(item).name if Path(item).is_absolute() else item
+                for item in estimator["command"]
+            ]
 
 
 def restore_estimator_root(recipe: RecipeDict) -> None:
@@ -184,6 +195,9 @@ def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path, part_index: int | Non
         video_encoder["checkpoint"] = str(encoder_dir / Path(video_encoder["checkpoint"]).name)
     if "pretrained" in video_encoder:
         video_encoder["pretrained"] = str(encoder_dir)
+    if "pretrained" in _get_detector_section(features):
+        detector_dir = encoder_dir / DETECTOR_FOLDER
+        _get_detector_section(features)["pretrained"] = str(detector_dir)
     if features.get("font") is not None:
         features["font"] = str(encoder_dir / Path(features["font"]).name)
     if "path" in (features.get("tokenizer") or {}):
@@ -196,6 +210,11 @@ def _get_encoder_sections(features: RecipeDict) -> tuple[RecipeDict, RecipeDict]
     The first configures a video model, the second the alignment with a reference motion.
     """
     return features.get("encoder") or {}, features.get("reference") or {}
+
+
+def _get_detector_section(features: RecipeDict) -> RecipeDict:
+    """Return the section of the detector that finds the signer; empty if there is none."""
+    return (features.get("crop") or {}).get("detector") or {}
 
 
 def _list_corpora(recipe: RecipeDict) -> list[RecipeDict]:
@@ -217,6 +236,12 @@ def _list_parts(recipe: RecipeDict) -> list[RecipeDict]:
     return list(features["parts"]) if features.get("kind") == "combined" else []
 
 
+def _list_estimators(recipe: RecipeDict) -> list[RecipeDict]:
+    """List the estimators of joints of a recipe's corpora; none if its source was removed."""
+    corpora = _list_corpora(recipe) if "source" in recipe else []
+    return [corpus["estimator"] for corpus in corpora if corpus.get("estimator") is not None]
+
+
 def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
     """List the section and the key of every path or hub id that is set, except those of the data.
 
@@ -228,6 +253,8 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
     resource_keys.append((recipe["model"], "init_from"))
     for features in _list_parts(recipe) or [recipe.get("features") or {}]:
         video_encoder, alignment = _get_encoder_sections(features)
+        detector = _get_detector_section(features)
+        resource_keys += [(detector, "pretrained")] if "pretrained" in detector else []
         if "embedder" in alignment:
             resource_keys.append((alignment, "embedder"))
         resource_keys += [
@@ -237,6 +264,8 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
         # Of source texts; a tokenizer without files has no path.
         source_tokenizer = features.get("tokenizer") or {}
         resource_keys += [(source_tokenizer, "path")] if "path" in source_tokenizer else []
+    for estimator in _list_estimators(recipe):
+        resource_keys += [(estimator, key) for key in ESTIMATOR_PATH_KEYS if key in estimator]
     if recipe["model"].get("vision") is not None:
         resource_keys.append((recipe["model"]["vision"], "pretrained"))
     if recipe["model"]["tokenizer"]["kind"] == "folder":

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.alignment import AlignmentConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
+from kinesweep.config.recipe.sources.estimators import AnyJointEstimator
 from kinesweep.config.recipe.sources.skeleton_meanings import KNOWN_MEANINGS, is_known_meaning
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.pickle_policy import format_pickle_error, is_pickle
@@ -54,6 +55,15 @@ class SkeletonsConfig(CorpusConfig):
     columns: dict[str, str] = Field(
         {}, description="Meaning → column name, for tables with other column names."
     )
+    videos: str | None = Field(
+        None,
+        description="Folder of the videos, or folders of images, that the tables name; `estimator`"
+        " writes their joints into `motions` before extraction, at the rate `fps`.",
+    )
+    estimator: AnyJointEstimator | None = Field(
+        None, description="Estimator of the joints of videos, also of those to be translated."
+    )
+    person: int = Field(0, ge=0, description="Index of the person used from a pose file.")
     signer_pattern: str | None = Field(
         None,
         description="Regular expression whose first group matches the signer in a clip's id.",
@@ -69,6 +79,19 @@ class SkeletonsConfig(CorpusConfig):
         if motions is not None and is_pickle(motions):
             raise ValueError(f"`{motions}` {format_pickle_error(motions)}")
         return motions
+
+    @model_validator(mode="after")
+    def _check_videos(self) -> "SkeletonsConfig":
+        """Check that videos have an estimator, and a folder for its joints."""
+        if self.videos is None:
+            return self
+        if self.estimator is None:
+            raise ValueError("`videos` needs `estimator`, which estimates their joints")
+        if self.motions is None or self.motions.endswith(".npz"):
+            raise ValueError(
+                "`videos` needs `motions`, the folder that their joints are written to"
+            )
+        return self
 
     @field_validator("signer_pattern")
     @classmethod

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.features.signer_crop import SignerCropConfig
 
 
 class VideoWindowsConfig(StrictConfig):
@@ -114,6 +115,11 @@ class VideoFeaturesConfig(StrictConfig):
         description="Crops of each frame, encoded separately; their features are concatenated. All"
         " except `whole` need `source.poses`.",
     )
+    crop: SignerCropConfig | None = Field(
+        None,
+        description="Square around the signer that stands for the whole frame; default: the center"
+        " square of the frame.",
+    )
     batch: int = Field(2, ge=1, description="Number of windows per batch of the model.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Numeric precision.")
     gpus: float = Field(
@@ -131,9 +137,16 @@ class VideoFeaturesConfig(StrictConfig):
         """Check that no crop is listed twice."""
         if len(set(self.crops)) < len(self.crops):
             raise ValueError(f"`crops` lists a crop twice: {', '.join(self.crops)}")
+        if self.crop is not None and "whole" not in self.crops:
+            raise ValueError("`crop` is the square that `crops` calls `whole`; add `whole` to it")
         return self
 
     @property
     def has_body_crops(self) -> bool:
         """Return whether the model reads anything but whole frames, such as crops of the hands."""
         return self.crops != WHOLE_FRAME_CROP
+
+    @property
+    def uses_poses(self) -> bool:
+        """Return whether poses locate what the model reads."""
+        return self.has_body_crops or (self.crop is not None and self.crop.detector is None)

@@ -6,7 +6,8 @@ Only its class is imported here, which must not import its dependencies.
 """
 
 import inspect
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -41,6 +42,11 @@ class EstimatorSpec:
         version: Version of the estimator itself.
         requirements: Requirements that pip installs into its environment; if empty, the estimator
             runs in the environment of Kinesweep.
+        settings: Keyword arguments of the class, as plain values.
+        identity: What of the settings and of the files that they name determines the poses, without
+            paths; empty for an estimator without settings.
+        python: Interpreter of an existing environment that the estimator runs in.
+        gpus: GPUs that each process of the estimator uses.
     """
 
     name: str
@@ -49,14 +55,21 @@ class EstimatorSpec:
     file: str
     version: str
     requirements: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    python: str | None = None
+    gpus: float = 0
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of name, version and requirements, 12 hexadecimal digits.
+        """Return a hash of name, version, requirements and identity, 12 hexadecimal digits.
 
         An estimator must change its version whenever its poses may change.
         """
-        return compute_fingerprint([self.name, self.version, list(self.requirements)])[:12]
+        values: list[Any] = [self.name, self.version, list(self.requirements)]
+        # Left out without settings, so that poses of earlier versions stay valid.
+        values += [dict(self.identity)] if self.identity else []
+        return compute_fingerprint(values)[:12]
 
 
 def list_estimator_names() -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kinesweep.core.errors import ClipError
+from kinesweep.core.errors import ClipError, ResourceError
 from kinesweep.core.system.child_environment import build_child_environment
 from kinesweep.features.estimators import EstimatorSpec, worker_main
 from kinesweep.features.estimators.virtualenv import get_environment_python
@@ -30,12 +30,17 @@ class EstimatorProcess:
         spec: Estimator to run. Its environment is created if necessary.
 
     Raises:
-        ResourceError: If the environment cannot be created.
+        ResourceError: If the environment cannot be created; at a call, if its interpreter cannot be
+            started.
     """
 
     def __init__(self, spec: EstimatorSpec) -> None:
         self._spec = spec
-        self._python = get_environment_python(spec.name, spec.requirements)
+        self._python = (
+            get_environment_python(spec.name, spec.requirements)
+            if spec.python is None
+            else Path(spec.python)
+        )
         self._process: subprocess.Popen[str] | None = None
         # A file instead of a pipe for stderr: nobody reads it while the subprocess works, and a
         # full pipe would block it.
@@ -116,17 +121,25 @@ class EstimatorProcess:
                 spec.module,
                 spec.file,
                 spec.class_name,
+                json.dumps(dict(spec.settings)),
             ]
             # Without requirements, the estimator runs in the environment of this process.
-            env = build_child_environment() if spec.requirements else dict(os.environ)
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr_file,
-                env=env | _SINGLE_THREAD_ENV,
-                text=True,
-            )
+            has_own_environment = spec.requirements or spec.python is not None
+            env = build_child_environment() if has_own_environment else dict(os.environ)
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._stderr_file,
+                    env=env | _SINGLE_THREAD_ENV,
+                    text=True,
+                )
+            except OSError as error:
+                raise ResourceError(
+                    f"the interpreter `{self._python}` of the estimator `{spec.name}` cannot be"
+                    f" started: {error.strerror or error}"
+                ) from None
         return self._process
 
     def _read_last_stderr_line(self) -> str:

@@ -5,7 +5,7 @@ must not import anything from it. Requests and responses are JSON, one per line:
 request `{"source", "out", "fps"}` contains the properties of the written file or
 `{"reason", "message"}`. Anything that libraries print goes to stderr.
 
-Usage: python worker_main.py MODULE FILE CLASS
+Usage: python worker_main.py MODULE FILE CLASS [SETTINGS], the last as JSON
 """
 
 import importlib
@@ -32,10 +32,16 @@ def _import_from_file(name: str, file: Path) -> Any:
 # The only code shared with Kinesweep; it needs nothing beyond PyAV and numpy. Each module imports
 # earlier ones by their full names, which Python finds in `sys.modules` without the package.
 _VIDEO_MODULES = ("frame_rate", "video_packets", "video_times", "video_file", "video_reader")
-for _name in _VIDEO_MODULES:
-    _full_name = f"kinesweep.sources.video.{_name}"
+_SHARED_MODULES = (
+    *(f"sources.video.{name}" for name in _VIDEO_MODULES),
+    "core.skeleton.keypoints",
+    "features.estimators.smpl.smpl_pose",
+    "features.estimators.smpl.person_boxes",
+)
+for _name in _SHARED_MODULES:
+    _full_name = f"kinesweep.{_name}"
     if _full_name not in sys.modules:
-        _file = Path(__file__).parents[2] / "sources" / "video" / f"{_name}.py"
+        _file = Path(__file__).parents[2].joinpath(*_name.split(".")).with_suffix(".py")
         sys.modules[_full_name] = _import_from_file(_full_name, _file)
 video_reader = sys.modules["kinesweep.sources.video.video_reader"]
 VideoError = video_reader.VideoError
@@ -82,6 +88,9 @@ def estimate_video_poses(estimator: Any, request: dict[str, Any]) -> dict[str, A
     start_time, start_cpu_time = time.perf_counter(), time.process_time()
     out = Path(request["out"])
     video = video_reader.VideoReader(Path(request["source"]), request.get("fps"))
+    # An estimator that reads the file by itself is told which one it is.
+    if hasattr(estimator, "set_source"):
+        estimator.set_source(request["source"])
     pose = estimator(iter(video), video.fps, video.width, video.height)
     num_frames = len(pose.body.data)
     # Only after the estimator has consumed the video is the number of its frames known.
@@ -119,7 +128,8 @@ def main() -> None:
     responses = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     # After the redirection, because importing and loading an estimator may print.
-    estimator = load_estimator_class(*sys.argv[1:4])()
+    settings = json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}
+    estimator = load_estimator_class(*sys.argv[1:4])(**settings)
     for line in sys.stdin:
         try:
             response = estimate_video_poses(estimator, json.loads(line))

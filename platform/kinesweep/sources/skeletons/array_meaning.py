@@ -8,6 +8,7 @@ Shapes: T frames, P people, J points, C coordinates.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +26,25 @@ class ArrayMeaning:
         skeleton: Skeleton of the points.
         fps: Frame rate in frames per second.
         third: Meaning of the third of three values per point.
+        person: Index of the person used from a `.pose` file.
     """
 
     skeleton: Skeleton
     fps: float
     third: ThirdCoordinate = "z"
+    person: int = 0
 
     @classmethod
     def from_config(cls, config: SkeletonsConfig) -> "ArrayMeaning":
         """Create the meaning that a corpus states in its recipe."""
-        return cls(SKELETONS[config.skeleton], config.fps, config.third)
+        return cls(SKELETONS[config.skeleton], config.fps, config.third, config.person)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the meaning as plain values, for the fingerprint of a store."""
+        values: dict[str, Any] = {"fps": self.fps, "skeleton": self.skeleton.name}
+        # Left out with their defaults, so that fingerprints of earlier stores stay valid.
+        values |= {} if self.third == "z" else {"third": self.third}
+        return values | ({"person": self.person} if self.person else {})
 
 
 def split_third_value(

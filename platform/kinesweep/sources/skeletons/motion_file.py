@@ -57,7 +57,7 @@ def read_single_motion(path: Path, span: Span, meaning: ArrayMeaning) -> PoseSeq
             `read_motion_array` and `build_pose_sequence`. The message names the file.
     """
     if path.suffix.lower() == POSE_SUFFIX:
-        return read_pose(path, span)
+        return read_pose(path, span, meaning.person)
     return build_pose_sequence(read_motion_array(path, meaning.skeleton), path, span, meaning)
 
 

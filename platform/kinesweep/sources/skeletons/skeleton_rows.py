@@ -26,6 +26,7 @@ from kinesweep.sources.skeletons.skeleton_columns import (
     ColumnIndices,
     resolve_skeleton_columns,
 )
+from kinesweep.sources.tsv.media_names import get_pose_path
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_reader import Table, TableRow
 
@@ -179,7 +180,8 @@ class SkeletonRowReader:
             return "", [f"`{column}` is empty; it must name the file of the motion"]
         if is_pickle(name):
             return name, [f"`{column}` names `{name}`, which {format_pickle_error(name)}"]
-        return name, []
+        # The joints of a video lie in the folder of motions as the video lies in its own.
+        return name if self.config.videos is None else get_pose_path(name), []
 
     def _extract_signer(self, clip_id: str) -> str:
         """Return the part of a clip's id that `source.signer_pattern` captures, or ""."""

@@ -35,6 +35,7 @@ from kinesweep.sources.skeletons.skeleton_rows import (
     split_pack_path,
 )
 from kinesweep.sources.tsv.base_table_source import TableSource
+from kinesweep.sources.tsv.media_names import get_pose_path
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_reader import Table, read_table
 
@@ -81,10 +82,7 @@ class SkeletonsSource(TableSource):
 
         That is the frame rate, the skeleton and the meaning of the third value.
         """
-        config = self.config
-        options = {"source": config.kind, "fps": config.fps, "skeleton": config.skeleton}
-        # Left out with its default, so that fingerprints of earlier stores stay valid.
-        return options if config.third == "z" else {**options, "third": config.third}
+        return {"source": self.config.kind, **self._meaning.describe()}
 
     def read_split_table(self, split: str) -> Table:
         """Read a split's table as text, without converting its rows to clips."""
@@ -270,7 +268,9 @@ class SkeletonsSource(TableSource):
         # Otherwise `reference` names a motion directly, as `motion` or `index` would.
         pack_name = self._pack_names[clip.split]
         if pack_name is None:
-            return replace(clip, media=clip.reference, span=span)
+            estimated = self.config.videos is not None
+            media = get_pose_path(clip.reference) if estimated else clip.reference
+            return replace(clip, media=media, span=span)
         if clip.reference.isascii() and clip.reference.isdigit():
             return replace(clip, media=f"{pack_name}{PACK_SEPARATOR}{clip.reference}", span=span)
         raise ClipError(

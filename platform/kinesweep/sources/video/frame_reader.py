@@ -62,6 +62,11 @@ class FrameReader:
             raise self._make_clip_error(error) from None
         self.height, self.width = self._reader.height, self._reader.width
 
+    @property
+    def num_frames(self) -> int:
+        """Return the number of frames of the segment, judged by the header or time stamps."""
+        return self.end - self.start
+
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the frames of the segment in order, as RGB arrays (H, W, 3), uint8.
 

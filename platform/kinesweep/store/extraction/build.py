@@ -30,7 +30,7 @@ from kinesweep.store.extraction.plan import (
 )
 from kinesweep.store.format.reader import ExtractionCounts, Store, open_store
 from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
-from kinesweep.store.format.video_frames import record_video_source
+from kinesweep.store.format.video_frames import record_video_origin
 
 
 class ClipProgressCallback(Protocol):
@@ -214,7 +214,7 @@ def _record_videos(extraction: ExtractionSpec, folder: Path) -> None:
         folder: Folder of the store.
     """
     if extraction.videos is not None:
-        record_video_source(folder, extraction.videos)
+        record_video_origin(folder, extraction.videos)
 
 
 def _collect_results(

@@ -30,6 +30,7 @@ from kinesweep.store.format.fingerprint import (
     compute_split_fingerprint,
     hash_media_files,
 )
+from kinesweep.store.format.video_frames import VideoOrigin
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class ExtractionSpec:
         required_splits: Splits that may not lose any clip.
         read_options: Read options that determine, beside the file, the media of a clip, for example
             the selected person.
-        videos: Configuration of the source with absolute paths, if the store holds no frames but
-            decodes them from its videos; otherwise None.
+        videos: Source with absolute paths and crop, if the store holds no frames but decodes them
+            from its videos; otherwise None.
     """
 
     source: Source
@@ -56,7 +57,7 @@ class ExtractionSpec:
     max_dropped_share: float = 0.01
     required_splits: tuple[str, ...] = ()
     read_options: dict[str, Any] = field(default_factory=dict)
-    videos: SourceConfig | None = None
+    videos: VideoOrigin | None = None
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, root: Path | None = None) -> "ExtractionSpec":
@@ -83,7 +84,7 @@ class ExtractionSpec:
             max_dropped_share=recipe.store.max_dropped_share,
             required_splits=recipe.required_splits,
             read_options=source.get_read_options(),
-            videos=find_video_source(recipe.effective_source, recipe.single_features),
+            videos=find_video_origin(recipe.effective_source, recipe.single_features),
         )
 
     def get_clip_key_settings(self) -> dict[str, Any]:
@@ -99,19 +100,19 @@ class ExtractionSpec:
         return {**settings, "dtype": self.dtype, "reading": self.read_options}
 
 
-def find_video_source(source: SourceConfig, features: object) -> SourceConfig | None:
-    """Return the source that locates the videos of a store, with absolute paths.
+def find_video_origin(source: SourceConfig, features: object) -> VideoOrigin | None:
+    """Return where the frames of a store come from that it does not hold, with absolute paths.
 
     Args:
         source: Source of the corpus as adapted to the features.
         features: Section `features` of the recipe.
 
     Returns:
-        The source; None if the store holds all features itself.
+        Source and crop; None if the store holds all features itself.
     """
     if not isinstance(features, FramesFeaturesConfig) or features.storage == "decoded":
         return None
-    return make_source_paths_absolute(source, Path.cwd())
+    return VideoOrigin(make_source_paths_absolute(source, Path.cwd()), features.crop)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ Shapes: T frames, D width.
 """
 
 import json
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from kinesweep.config.recipe.features.signer_crop import SignerCropConfig
 from kinesweep.config.recipe.source import AnySource, SourceConfig
 from kinesweep.core.errors import ClipError, StoreError
 from kinesweep.core.schema import StoreSchema, StreamSchema
@@ -27,6 +29,33 @@ from kinesweep.sources import build_source
 from kinesweep.sources.base import Source
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.writer import compute_features_digest, write_bytes_durably
+
+
+@dataclass(frozen=True)
+class VideoOrigin:
+    """Where the frames of a store come from that are not stored.
+
+    Attributes:
+        source: Source of the corpus, with absolute paths.
+        crop: Square around the signer that they are cropped to; None: the center square.
+    """
+
+    source: SourceConfig
+    crop: SignerCropConfig | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert the origin to plain values: those of the source alone if there is no crop."""
+        source = self.source.model_dump(mode="json")
+        if self.crop is None:
+            return source
+        return {"source": source, "crop": self.crop.model_dump(mode="json")}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "VideoOrigin":
+        """Create the origin from the output of `to_json`."""
+        source = TypeAdapter(AnySource).validate_python(values.get("source", values))
+        crop = values.get("crop") if "source" in values else None
+        return cls(source, None if crop is None else SignerCropConfig.model_validate(crop))
 
 
 class VideoFrames:
@@ -52,7 +81,7 @@ class VideoFrames:
             segment = self._source.read(record.clip)
             assert isinstance(segment, VideoSegment)
             frames = {
-                name: _decode_stream(segment, schema)
+                name: _decode_stream(segment, schema, self._origin.crop)
                 for name, schema in self._schema.streams.items()
             }
         except ClipError as error:
@@ -73,7 +102,12 @@ class VideoFrames:
 
     @cached_property
     def _source(self) -> Source:
-        """Return the source that locates the videos.
+        """Return the source that locates the videos."""
+        return build_source(self._origin.source)
+
+    @cached_property
+    def _origin(self) -> VideoOrigin:
+        """Return where the frames come from.
 
         Raises:
             StoreError: If it is not recorded where they lie.
@@ -87,25 +121,26 @@ class VideoFrames:
                 f" `{path.name}` beside it, which names its videos, is missing; run `kinesweep"
                 " extract` with the recipe again"
             ) from None
-        config: SourceConfig = TypeAdapter(AnySource).validate_python(values)
-        return build_source(config)
+        return VideoOrigin.from_json(values)
 
 
-def record_video_source(folder: Path, config: SourceConfig) -> None:
-    """Record beside a store where its videos lie, unless the record exists already.
+def record_video_origin(folder: Path, origin: VideoOrigin) -> None:
+    """Record beside a store where its frames come from, unless the record exists already.
 
     Args:
         folder: Folder of the store.
-        config: Source of the corpus, with absolute paths.
+        origin: Videos and crop, with absolute paths.
     """
     path = _get_source_path(folder)
-    content = f"{json.dumps(config.model_dump(mode='json'), indent=1)}\n".encode()
+    content = f"{json.dumps(origin.to_json(), indent=1)}\n".encode()
     # A store of somebody else may be read-only.
     if not path.is_file() or path.read_bytes() != content:
         write_bytes_durably(path, content)
 
 
-def _decode_stream(segment: VideoSegment, schema: StreamSchema) -> NDArray[np.uint8]:
+def _decode_stream(
+    segment: VideoSegment, schema: StreamSchema, crop: SignerCropConfig | None
+) -> NDArray[np.uint8]:
     """Decode the frames of a stream of a clip, (T, D).
 
     Raises:
@@ -113,7 +148,7 @@ def _decode_stream(segment: VideoSegment, schema: StreamSchema) -> NDArray[np.ui
     """
     # All frames were resampled to one rate, so the schema has it.
     assert schema.frame_size is not None and schema.rate_hz is not None
-    return decode_frames(segment, schema.frame_size, schema.rate_hz)
+    return decode_frames(segment, schema.frame_size, schema.rate_hz, crop)
 
 
 def _get_source_path(folder: Path) -> Path:

@@ -157,11 +157,20 @@ def _run_estimation_workers(
     """
     if not tasks:
         return []
-    max_workers = min(len(tasks), int(ray.cluster_resources().get("CPU", 0)))
+    resources = ray.cluster_resources()
+    max_workers = min(len(tasks), int(resources.get("CPU", 0)))
     if max_workers < 1:
         raise ResourceError("the Ray cluster has no CPU; estimation needs at least one")
+    if spec.gpus:
+        max_workers = min(max_workers, int(resources.get("GPU", 0) / spec.gpus))
+        if max_workers < 1:
+            raise ResourceError(
+                f"the estimator `{spec.name}` asks for {spec.gpus:g} GPUs per process, but the Ray"
+                f" cluster has {resources.get('GPU', 0):g}; set `source.estimator.gpus` to 0"
+            )
     # Create the environment once here; otherwise all workers would wait for the first to create it.
-    get_environment_python(spec.name, spec.requirements)
+    if spec.python is None:
+        get_environment_python(spec.name, spec.requirements)
     num_blocks = min(len(tasks), _MAX_BLOCKS)
     # `from_items` needs no task. A read task would have to wait for a core, and the actors hold all
     # of them.
@@ -173,6 +182,7 @@ def _run_estimation_workers(
             _PoseEstimationWorker,
             batch_size=1,
             num_cpus=1,
+            num_gpus=spec.gpus or None,
             fn_constructor_args=(tasks, spec, fps),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max_workers),
         )

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.features.signer_crop import SignerCropConfig
 
 
 class FramesFeaturesConfig(StrictConfig):
@@ -32,3 +33,13 @@ class FramesFeaturesConfig(StrictConfig):
         " holds only the number of frames, and every batch decodes the videos again, which must"
         " stay unchanged.",
     )
+    crop: SignerCropConfig | None = Field(
+        None,
+        description="Square around the signer that frames are cropped to; default: the center"
+        " square.",
+    )
+
+    @property
+    def uses_poses(self) -> bool:
+        """Return whether poses locate what the model reads."""
+        return self.crop is not None and self.crop.detector is None

@@ -174,8 +174,8 @@ def _adapt_to_features(
         return derived
     # With `videos`, the folder of the poses is the root of the corpus.
     poses = corpus.poses if isinstance(corpus, VideoTsvConfig) else getattr(corpus, "root", None)
-    uses_crops = getattr(features, "has_body_crops", False)
-    return derived.model_copy(update={"poses": poses if uses_crops else None})
+    uses_poses = getattr(features, "uses_poses", False)
+    return derived.model_copy(update={"poses": poses if uses_poses else None})
 
 
 def _convert_tables(

@@ -1,0 +1,1 @@
+"""Estimators of the joints of SMPL in three dimensions, and their configuration."""

@@ -1,0 +1,1 @@
+"""Squares around the signer: found by poses or detectors, and cut from the frames of videos."""
