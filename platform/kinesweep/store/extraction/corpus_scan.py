@@ -14,6 +14,7 @@ from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.paths import make_source_paths_absolute
 from kinesweep.config.recipe.source import FeaturesConfig, SourceConfig
+from kinesweep.config.recipe.video import VideoEpochConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import compute_fingerprint
@@ -47,6 +48,8 @@ class ExtractionSpec:
             the selected person.
         videos: Configuration of the source with absolute paths, if the store holds no frames but
             decodes them from its videos; otherwise None.
+        depends_on_ids: Whether the features of a clip also depend on its id, as random augmentation
+            does.
     """
 
     source: Source
@@ -57,6 +60,7 @@ class ExtractionSpec:
     required_splits: tuple[str, ...] = ()
     read_options: dict[str, Any] = field(default_factory=dict)
     videos: SourceConfig | None = None
+    depends_on_ids: bool = False
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, root: Path | None = None) -> "ExtractionSpec":
@@ -84,7 +88,19 @@ class ExtractionSpec:
             required_splits=recipe.required_splits,
             read_options=source.get_read_options(),
             videos=find_video_source(recipe.effective_source, recipe.single_features),
+            depends_on_ids=isinstance(recipe.single_features, VideoEpochConfig),
         )
+
+    def compute_key(self, clip: Clip, media_sha256: str, key_settings: Mapping[str, Any]) -> str:
+        """Compute the key of a clip's features.
+
+        Args:
+            clip: Clip.
+            media_sha256: SHA-256 of the content of the clip's files.
+            key_settings: Result of `get_clip_key_settings`, which reads the weights of encoders.
+        """
+        own_settings = {"clip": clip.id} if self.depends_on_ids else {}
+        return compute_clip_key(clip, media_sha256, {**key_settings, **own_settings})
 
     def get_clip_key_settings(self) -> dict[str, Any]:
         """Return the settings that a clip's key covers in addition to its media and span.
@@ -192,7 +208,11 @@ def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:
             media = shared_file_digests.get(clip) or _get_clip_digest(files_by_clip[clip], digests)
             if isinstance(media, MediaDigest):
                 usable_clips.append(
-                    (clip, compute_clip_key(clip, media.sha256, key_settings), media.num_bytes)
+                    (
+                        clip,
+                        extraction.compute_key(clip, media.sha256, key_settings),
+                        media.num_bytes,
+                    )
                 )
             else:
                 invalid_rows.append(InvalidRow(clip.row, clip.id, media.reason, str(media), split))
