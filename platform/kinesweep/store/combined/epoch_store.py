@@ -14,7 +14,6 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.feature_epochs import list_epoch_recipes
 from kinesweep.core.clip import SPLITS, InvalidRow
 from kinesweep.core.hashing import compute_fingerprint
-from kinesweep.sources import build_source
 from kinesweep.store.combined.clip_join import ClipJoin, JoinedClip, JoinPart
 from kinesweep.store.combined.combine import check_limits, sum_extraction_counts
 from kinesweep.store.combined.combined_manifest import write_combined_store
@@ -36,18 +35,13 @@ def combine_epoch_stores(recipe: Recipe, extract: Callable[[Recipe], Store]) -> 
         The store; its `extraction` attribute sums the counts of the parts.
 
     Raises:
-        SourceError: If the corpus as a whole cannot be read.
         StoreError: If too many clips are dropped, a split is incomplete or empty, or the features
             of variants do not agree.
     """
-    source = build_source(recipe.effective_source)
-    for split in source.list_splits():
-        # A part reads some of the splits; what is wrong between two of them is found only here.
-        source.list_clips(split)
     parts: list[JoinPart] = []
     for item in list_epoch_recipes(recipe):
         store = extract(item.recipe)
-        (stream,) = store.schema.streams
+        (stream,) = store.schema.streams  # videos and precomputed features have one
         parts.append(JoinPart(stream, store, epoch=item.epoch))
         if item.epoch == 0:
             # Too many dropped clips are an error before further variants are computed.
@@ -55,7 +49,7 @@ def combine_epoch_stores(recipe: Recipe, extract: Callable[[Recipe], Store]) -> 
     join = _join_parts(parts)
     check_limits(join, recipe.required_splits, recipe.store.max_dropped_share)
     records = {
-        split: [_make_record(item.clip.id, parts, row) for row, item in enumerate(clips)]
+        split: [_make_record(item.records[stream], parts, row) for row, item in enumerate(clips)]
         for split, clips in join.clips.items()
     }
     store = write_combined_store(join, parts, records, _build_fingerprint_parts(parts))
@@ -77,34 +71,35 @@ def _join_parts(parts: Sequence[JoinPart]) -> ClipJoin:
         for row in part.dropped_rows:
             # The row of a table is lost once, however many variants lost it.
             dropped_rows.setdefault((row.row, row.clip_id), row)
-        for record in part.records.values() if part.epoch in (None, 0) else ():
-            if part.epoch is None or record.clip.id in shared_ids:
-                clips = joined.setdefault(record.clip.split, [])
-                clips.append(JoinedClip(record.clip, {part.stream: record}))
-    splits = {split for part in parts for split in part.store.splits}
-    ordered = {split: joined.get(split, []) for split in SPLITS if split in splits}
+        if part.epoch in (None, 0):
+            for split in part.store.splits:
+                # By split, because two splits may have clips of the same id.
+                joined[split] = [
+                    JoinedClip(record.clip, {part.stream: record})
+                    for record in part.store.get_records(split)
+                    if part.epoch is None or record.clip.id in shared_ids
+                ]
+    ordered = {split: joined[split] for split in SPLITS if split in joined}
     return ClipJoin(ordered, list(dropped_rows.values()), {})
 
 
-def _make_record(clip_id: str, parts: Sequence[JoinPart], row: int) -> ClipRecord:
+def _make_record(record: ClipRecord, parts: Sequence[JoinPart], row: int) -> ClipRecord:
     """Make the record of a clip with the lengths of its variants.
 
     Args:
-        clip_id: Id of the clip.
+        record: Record of the clip in the store of its only, or its first variant.
         parts: All parts.
         row: Position of the clip in its split.
     """
-    first, *others = (part.records[clip_id] for part in parts if clip_id in part.records)
-    if not others:
-        return replace(first, shard="", shard_row=row)
-    variants = (first, *others)
+    record = replace(record, shard="", shard_row=row)
+    if record.clip.split != "train":
+        return record
+    variants = [part.records[record.clip.id] for part in parts if part.epoch is not None]
     return replace(
-        first,
-        shard="",
-        shard_row=row,
-        key=compute_fingerprint([record.key for record in variants]),
-        digest=compute_fingerprint([record.digest for record in variants]),
-        epoch_lengths=tuple(record.lengths for record in others),
+        record,
+        key=compute_fingerprint([variant.key for variant in variants]),
+        digest=compute_fingerprint([variant.digest for variant in variants]),
+        epoch_lengths=tuple(variant.lengths for variant in variants[1:]),
     )
 
 

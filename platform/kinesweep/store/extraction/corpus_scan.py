@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import PartialStoreConfig
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.paths import make_source_paths_absolute
@@ -48,6 +49,7 @@ class ExtractionSpec:
             the selected person.
         videos: Configuration of the source with absolute paths, if the store holds no frames but
             decodes them from its videos; otherwise None.
+        splits: Splits to extract; None extracts all.
         depends_on_ids: Whether the features of a clip also depend on its id, as random augmentation
             does.
     """
@@ -60,6 +62,7 @@ class ExtractionSpec:
     required_splits: tuple[str, ...] = ()
     read_options: dict[str, Any] = field(default_factory=dict)
     videos: SourceConfig | None = None
+    splits: tuple[str, ...] | None = None
     depends_on_ids: bool = False
 
     @classmethod
@@ -88,8 +91,13 @@ class ExtractionSpec:
             required_splits=recipe.required_splits,
             read_options=source.get_read_options(),
             videos=find_video_source(recipe.effective_source, recipe.single_features),
+            splits=recipe.store.splits if isinstance(recipe.store, PartialStoreConfig) else None,
             depends_on_ids=isinstance(recipe.single_features, VideoEpochConfig),
         )
+
+    def includes(self, split: str) -> bool:
+        """Return whether the clips of a split are extracted."""
+        return self.splits is None or split in self.splits
 
     def compute_key(self, clip: Clip, media_sha256: str, key_settings: Mapping[str, Any]) -> str:
         """Compute the key of a clip's features.
@@ -181,7 +189,11 @@ def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:
         SourceError: If the corpus as a whole cannot be read.
     """
     source = extraction.source
-    clips_by_split = {split: source.list_clips(split) for split in source.list_splits()}
+    clips_by_split = {
+        split: source.list_clips(split)
+        for split in source.list_splits()
+        if extraction.includes(split)
+    }
     # For clips that share a file with others, the source computes the digest of each clip's part.
     shared_file_digests = source.compute_digests(
         [clip for clips in clips_by_split.values() for clip in clips]
@@ -200,7 +212,10 @@ def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:
         for path in paths
     )
     key_settings = extraction.get_clip_key_settings()
-    invalid_rows = list(source.list_invalid_rows())
+    # A row without a split may belong to any, so it is reported whichever splits are extracted.
+    invalid_rows = [
+        row for row in source.list_invalid_rows() if not row.split or extraction.includes(row.split)
+    ]
     keyed_clips: dict[str, tuple[tuple[Clip, str, int], ...]] = {}
     for split, clips in clips_by_split.items():
         usable_clips = []

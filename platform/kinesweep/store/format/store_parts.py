@@ -84,10 +84,10 @@ class StorePart:
     store: PartStore
 
     @cached_property
-    def records_by_id(self) -> dict[str, ClipRecord]:
-        """Return clip id → record in the store of the part."""
+    def records(self) -> dict[tuple[str, str], ClipRecord]:
+        """Return split and clip id → record in the store of the part."""
         return {
-            record.clip.id: record
+            (split, record.clip.id): record
             for split in self.store.splits
             for record in self.store.get_records(split)
         }
@@ -147,7 +147,7 @@ class StoreParts:
             return None
         if part.reference.epoch not in (None, record.epoch):
             return None
-        return part.records_by_id.get(record.clip.id)
+        return part.records.get((record.clip.split, record.clip.id))
 
 
 def parse_part_references(manifest: Mapping[str, Any]) -> list[PartReference]:

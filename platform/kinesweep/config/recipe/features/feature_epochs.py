@@ -6,22 +6,20 @@ epoch that is complete. Splits other than train have one variant, which is not a
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import PartialStoreConfig, StoreConfig
 from kinesweep.config.recipe.source import (
     CorporaConfig,
     FeatureManifestConfig,
     ManifestEpochConfig,
     SingleSourceConfig,
-    SourceConfig,
 )
 from kinesweep.config.recipe.video import VideoEpochConfig, VideoFeaturesConfig
 from kinesweep.core.clip import SPLITS
-
-_TRAIN = ("train",)
-_HELD_OUT = tuple(split for split in SPLITS if split not in _TRAIN)
 
 
 @dataclass(frozen=True)
@@ -49,14 +47,9 @@ def list_epoch_recipes(recipe: Recipe) -> tuple[EpochRecipe, ...]:
     num_epochs = math.lcm(*(_count_variants(corpus) for corpus in recipe.corpora))
     if num_epochs == 1:
         return ()
-    sources = [_select_variants(recipe.source, epoch) for epoch in range(num_epochs)]
-    return (
-        *_make_held_out(recipe, {}),
-        *(
-            EpochRecipe(epoch, _change(recipe, _select_splits(source, _TRAIN), {}))
-            for epoch, source in enumerate(sources)
-        ),
-    )
+    held_out = {"source": _select_variants(recipe.source, 0)}
+    updates = [{"source": _select_variants(recipe.source, epoch)} for epoch in range(num_epochs)]
+    return _make_parts(recipe, held_out, updates)
 
 
 def list_part_recipes(recipe: Recipe) -> tuple[Recipe, ...]:
@@ -70,53 +63,47 @@ def list_part_recipes(recipe: Recipe) -> tuple[Recipe, ...]:
 
 
 def _list_video_epochs(recipe: Recipe, features: VideoFeaturesConfig) -> tuple[EpochRecipe, ...]:
-    """List the parts of a corpus of videos; empty without augmentation."""
-    train = _select_splits(recipe.source, _TRAIN)
-    # Features of one epoch are those of a single extraction, also of their own.
-    if features.augmentation is None or isinstance(features, VideoEpochConfig) or train is None:
+    """List the parts of a corpus of videos; empty without augmentation or a split to augment."""
+    is_single = features.augmentation is None or isinstance(features, VideoEpochConfig)
+    if is_single or not any("train" in corpus.splits for corpus in recipe.corpora):
         return ()
     values = {name: getattr(features, name) for name in VideoFeaturesConfig.model_fields}
     plain = VideoFeaturesConfig.model_construct(**{**values, "augmentation": None, "epochs": 1})
-    return (
-        *_make_held_out(recipe, {"features": plain}),
-        *(
-            EpochRecipe(
-                epoch,
-                _change(
-                    recipe,
-                    train,
-                    {"features": VideoEpochConfig.model_construct(**values, epoch=epoch)},
-                ),
-            )
-            for epoch in range(features.epochs)
-        ),
-    )
+    updates = [
+        {"features": VideoEpochConfig.model_construct(**values, epoch=epoch)}
+        for epoch in range(features.epochs)
+    ]
+    return _make_parts(recipe, {"features": plain}, updates)
 
 
-def _make_held_out(recipe: Recipe, update: dict[str, Any]) -> tuple[EpochRecipe, ...]:
-    """Make the part of the splits other than train; there is none without such splits."""
-    source = _select_splits(recipe.source, _HELD_OUT)
-    if source is None:
-        return ()
-    return (EpochRecipe(None, _change(recipe, _select_variants(source, 0), update)),)
+def _make_parts(
+    recipe: Recipe, held_out: Mapping[str, Any], updates: Sequence[Mapping[str, Any]]
+) -> tuple[EpochRecipe, ...]:
+    """Make the recipes of all parts, which are not validated again.
+
+    Args:
+        recipe: Recipe with all variants.
+        held_out: Sections of the recipe of the splits that do not vary.
+        updates: Sections of the recipe of each variant of the training clips.
+    """
+    splits = {split for corpus in recipe.corpora for split in corpus.splits}
+    others = tuple(split for split in SPLITS if split in splits - {"train"})
+    # The whole source stays, because the id of a clip may depend on the clips of other splits.
+    parts = [EpochRecipe(None, _change(recipe, others, held_out))] if others else []
+    parts += [
+        EpochRecipe(epoch, _change(recipe, ("train",), update))
+        for epoch, update in enumerate(updates)
+    ]
+    return tuple(parts)
 
 
-def _change(recipe: Recipe, source: SourceConfig | None, update: dict[str, Any]) -> Recipe:
-    """Return a recipe with another source and other values, without validating it again."""
-    assert source is not None
+def _change(recipe: Recipe, splits: tuple[str, ...], update: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with changed sections whose store has only some splits."""
+    values = {name: getattr(recipe.store, name) for name in StoreConfig.model_fields}
     # The limits apply to all splits together, so they are checked where the parts are joined.
-    store = recipe.store.model_copy(update={"max_dropped_share": 1.0, "required_splits": ()})
-    return recipe.model_copy(update={"source": source, "store": store, **update})
-
-
-def _select_splits(source: SourceConfig, splits: tuple[str, ...]) -> SourceConfig | None:
-    """Return a source with some of its splits; None if it has none of them."""
-    if not isinstance(source, CorporaConfig):
-        others: dict[str, Any] = {split: None for split in SPLITS if split not in splits}
-        return source.model_copy(update=others) if set(splits) & source.splits.keys() else None
-    corpora = [_select_splits(corpus, splits) for corpus in source.corpora]
-    kept = tuple(corpus for corpus in corpora if corpus is not None)
-    return source.model_copy(update={"corpora": kept}) if kept else None
+    values |= {"max_dropped_share": 1.0, "required_splits": (), "splits": splits}
+    store = PartialStoreConfig.model_construct(**values)
+    return recipe.model_copy(update={"store": store, **update})
 
 
 def _count_variants(corpus: SingleSourceConfig) -> int:
