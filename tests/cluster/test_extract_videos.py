@@ -154,3 +154,26 @@ def test_face_and_hands_are_as_alone(tmp_path: Path, cluster: None) -> None:
     for record in stores[1].get_records("train"):
         found, wanted = (store.get_features(record)["video"] for store in stores)
         np.testing.assert_allclose(found, wanted, atol=2e-3)
+
+
+def test_augmented_epochs_are_those_of_one_process(  # type: ignore[no-untyped-def]
+    tmp_path: Path, cluster: None
+) -> None:
+    model = vision_model(tmp_path / "dinov2", "dinov2")
+    corpus = film_corpus(tmp_path / "corpus", train=5, validation=2)
+    augmentation = {"random_resized_crop": {"scale": [0.3, 0.6]}}
+    features = {"augmentation": augmentation, "epochs": 2, "actors": 2}
+    recipes = [
+        film_recipe(corpus, model, tmp_path / name, features=features, store={"dtype": "float32"})
+        for name in ("ray", "here")
+    ]
+    store, here = extract_on_ray(recipes[0]), extract_locally(recipes[1])
+    assert store.fingerprint == here.fingerprint
+    assert store.extraction is not None and store.extraction.computed == 2 + 2 * 5
+    for split in store.splits:
+        for record, same in zip(store.get_records(split), here.get_records(split), strict=True):
+            for epoch in range(len(record.all_lengths)):
+                found = store.get_features(record.at_epoch(epoch))["video"]
+                wanted = here.get_features(same.at_epoch(epoch))["video"]
+                # Windows shared their batches with others here.
+                np.testing.assert_allclose(found, wanted, atol=1e-5)

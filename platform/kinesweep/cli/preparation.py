@@ -26,7 +26,7 @@ _IMPORT_OPTIONS = (
     "language",
 )
 _OPTIONS_BY_ORIGIN: Mapping[str, Sequence[str]] = {
-    "files": ("languages",),
+    "files": ("languages", "media"),
     "tfds": (
         *_IMPORT_OPTIONS,
         *("pose_type", "attributes", "builder_options", "data_dir", "python", "text_column"),
@@ -42,8 +42,8 @@ def prepare(  # noqa: PLR0913 (options of a command)
     corpus: Annotated[
         str,
         typer.Argument(
-            help="Corpus: how2sign, phoenix, csl_daily, openasl, youtube_asl or generic; with"
-            " `--from tfds` one of sign-language-datasets, such as phoenix or dgs_corpus; with"
+            help="Corpus: how2sign, phoenix, csl_daily, openasl, youtube_asl, dailymoth or generic;"
+            " with `--from tfds` one of sign-language-datasets, such as phoenix or dgs_corpus; with"
             " `--from hf` a name on the Hub, a folder of Parquet files or a saved folder.",
             show_default=False,
         ),
@@ -52,8 +52,8 @@ def prepare(  # noqa: PLR0913 (options of a command)
         list[Path],
         typer.Argument(
             metavar="[ANNOTATIONS POSES] OUT",
-            help="Folder of the published tables, folder of the `.pose` files, output folder; with"
-            " `--from tfds` and `--from hf`, only the output folder.",
+            help="Folder of the published tables, folder of the `.pose` files or videos, output"
+            " folder; with `--from tfds` and `--from hf`, only the output folder.",
             show_default=False,
         ),
     ],
@@ -76,7 +76,7 @@ def prepare(  # noqa: PLR0913 (options of a command)
     ] = None,
     media: Annotated[
         Literal["poses", "videos", "features"] | None,
-        typer.Option(help="tfds, hf: media to write. Default: poses, or what the columns have."),
+        typer.Option(help="Media to find or write. Default: poses, or what the corpus has."),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -157,15 +157,15 @@ def prepare(  # noqa: PLR0913 (options of a command)
 ) -> None:
     """Convert a published corpus to TSVs.
 
-    From files, pose files are neither moved nor copied; if the videos of missing clips exist, the
-    command that estimates their poses is printed. Captions of youtube_asl may be VTT, SRT,
+    From files, media are neither moved nor copied; if the videos of clips without poses exist, the
+    command that estimates them is printed. Captions of youtube_asl may be VTT, SRT,
     YouTube's JSON or XML; rolling automatic captions are joined, and marks such as [Music] are
     removed and counted.
 
     `prepare phoenix OUT --from tfds` and `prepare DATASET OUT --from hf --column text=translation`
     write or link the media files into OUT too; the same command continues after an interruption.
 
-    Every row is written or counted: clips without a pose file are listed in missing.tsv, rows
+    Every row is written or counted: clips without a media file are listed in missing.tsv, rows
     without a text, media or a span in dropped.tsv.
 
     Example: kinesweep prepare generic .kinesweep/sample .kinesweep/sample /tmp/tsv --overwrite
@@ -177,7 +177,7 @@ def prepare(  # noqa: PLR0913 (options of a command)
         raise InputError(f"`--from {origin}` takes {expected} after the corpus; got {len(paths)}")
     values = context.params
     if origin == "files":
-        result, root = _prepare_files(corpus, folders, out, overwrite, languages), folders[1]
+        result, root = _prepare_files(corpus, paths, values), folders[1]
     else:
         from kinesweep.sources.prepare.media.prompts import Prompts
 
@@ -210,7 +210,7 @@ def _check_options(context: typer.Context, origin: str) -> None:
 
 
 def _prepare_files(
-    corpus: str, folders: Sequence[Path], out: Path, overwrite: bool, languages: str | None
+    corpus: str, paths: Sequence[Path], values: Mapping[str, Any]
 ) -> "PreparationResult":
     """Prepare a corpus from its published files.
 
@@ -227,9 +227,10 @@ def _prepare_files(
             f" {', '.join(ANNOTATION_READERS)}; others may be in `--from tfds`"
         )
     # Codes are compared in lower case, and `de, en` may contain spaces.
-    codes = [code.strip().lower() for code in (languages or "").split(",") if code.strip()]
-    annotations, poses = folders
-    return prepare_corpus(corpus, annotations, poses, out, overwrite, codes)
+    codes = [
+        code.strip().lower() for code in (values["languages"] or "").split(",") if code.strip()
+    ]
+    return prepare_corpus(corpus, *paths, values["overwrite"], codes, values["media"])
 
 
 def _prepare_tfds(

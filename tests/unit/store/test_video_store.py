@@ -115,7 +115,8 @@ def test_frames_as_they_are_keep_their_fingerprint(models: Path, tmp_path: Path)
     recipe = film_recipe(tmp_path, models / "dinov2", tmp_path)
     config = recipe.features
     assert isinstance(config, VideoFeaturesConfig)
-    own = config.model_dump(mode="json", exclude={"stream", "gpus", "actors", "encoder", "crops"})
+    later = {"crops", "augmentation", "epochs"}
+    own = config.model_dump(mode="json", exclude={"stream", "gpus", "actors", "encoder"} | later)
     parts = {
         "config": own,
         "encoder": compute_encoder_fingerprint(config.encoder),
@@ -197,9 +198,10 @@ def test_what_decides_over_the_numbers_is_in_their_name(tmp_path: Path) -> None:
     assert name(gpus=1, actors=3, stream="film") == plain
     windows = {"num_frames": 16, "stride": 8, "overlap": "average"}
     others = [name(of={"pool": "first"}), name(precision="bf16"), name(windows=windows)]
+    others.append(name(precision="fp16"))
     said = model / "preprocessor_config.json"
     said.write_text(said.read_text().replace("0.5", "0.6"))
-    assert len({plain, *others, name()}) == 5
+    assert len({plain, *others, name()}) == 6
 
 
 def test_a_folder_of_pictures_is_its_pictures_and_their_order(tmp_path: Path) -> None:
@@ -265,12 +267,16 @@ def test_published_manifests(models: Path, tmp_path: Path) -> None:
     assert (record.clip.texts, record.clip.media) == (("Hello train.",), "a.mp4")
 
 
-def test_bf16_is_near(models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.02), ("fp16", 0.003)])
+def test_half_precision_is_near(
+    models: Path, tmp_path: Path, precision: str, tolerance: float
+) -> None:
     film = VideoSegment(write_video(tmp_path / "a.mp4", 20), Span())
     recipe = film_recipe(tmp_path, models / "videomae", tmp_path)
-    half = film_recipe(tmp_path, models / "videomae", tmp_path, features={"precision": "bf16"})
+    half = film_recipe(tmp_path, models / "videomae", tmp_path, features={"precision": precision})
     exact, near = (
         VideoFeatures(own.features).compute_features(film)["video"].x_TD  # type: ignore[arg-type]
         for own in (recipe, half)
     )
-    assert 0 < np.abs(exact - near).max() < 0.02 * np.abs(exact).max()
+    assert near.dtype == np.float32
+    assert 0 < np.abs(exact - near).max() < tolerance * np.abs(exact).max()

@@ -6,15 +6,20 @@ counted with a reason. Existing tables are replaced only on request.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import InputError
 from kinesweep.core.tables.table_writing import format_table
-from kinesweep.sources.prepare.clip_annotation import ClipAnnotation
+from kinesweep.sources.prepare.clip_annotation import ClipAnnotation, PoseFile
 from kinesweep.sources.prepare.file_search import find_unestimated_video
-from kinesweep.sources.prepare.preparation_result import PreparationResult, format_counts
+from kinesweep.sources.prepare.preparation_result import (
+    SOURCE_KIND_BY_MEDIA,
+    PreparationResult,
+    format_counts,
+)
 from kinesweep.sources.prepare.split_annotations import DroppedRow, SplitAnnotations
 from kinesweep.sources.tsv.tsv_columns import WRITTEN_COLUMNS
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
@@ -55,7 +60,10 @@ def check_no_tables(out: Path) -> None:
 
 
 def write_corpus_tables(
-    annotations_by_split: dict[str, SplitAnnotations], media_root: Path, out: Path
+    annotations_by_split: dict[str, SplitAnnotations],
+    media_root: Path,
+    out: Path,
+    media: str = "poses",
 ) -> PreparationResult:
     """Write the tables of a corpus into a folder, and remove those of an earlier preparation.
 
@@ -63,6 +71,8 @@ def write_corpus_tables(
         annotations_by_split: Annotations by split.
         media_root: Folder that contains the media files.
         out: Folder for the tables; other files in it are kept.
+        media: Media to look up: `poses`, or `videos` with the names of the candidate files. A data
+            set that wrote its own media names them as they are.
 
     Raises:
         InputError: If no clip can be written.
@@ -71,9 +81,9 @@ def write_corpus_tables(
     annotations_by_split = {
         split: _drop_unusable(part) for split, part in annotations_by_split.items()
     }
-    lines_by_split, missing_clips = _locate_clips(annotations_by_split, media_root)
+    lines_by_split, missing_clips = _locate_clips(annotations_by_split, media_root, media)
     if not lines_by_split:
-        raise _make_empty_error(annotations_by_split, missing_clips, media_root)
+        raise _make_empty_error(annotations_by_split, missing_clips, media_root, media)
     # Nothing is written before all files were read, so an error leaves `out` unchanged.
     # All old tables are removed, because a split of an earlier call may have no rows now.
     out.mkdir(parents=True, exist_ok=True)
@@ -95,6 +105,7 @@ def write_corpus_tables(
         removed_marks=dict(sum((part.removed_marks for part in parts), Counter())),
         unused_files=dict(sum((part.unused_files for part in parts), Counter())),
         warnings=[warning for part in parts for warning in part.warnings],
+        source_kind=SOURCE_KIND_BY_MEDIA[media],
     )
 
 
@@ -131,8 +142,22 @@ def _drop_unusable(part: SplitAnnotations) -> SplitAnnotations:
     return replace(part, annotations=list(kept.values()), dropped=[*part.dropped, *dropped])
 
 
+def _find_media_file(root: Path, files: Sequence[PoseFile], media: str) -> PoseFile | None:
+    """Return the first of the possible locations of a clip that exists; None if there is none.
+
+    Args:
+        root: Folder of the media files.
+        files: Possible locations, as pose files.
+        media: `poses`, or `videos` to look for a video or folder of frames beside them.
+    """
+    if media == "poses":
+        return next((file for file in files if (root / file.path).is_file()), None)
+    videos = ((file, find_unestimated_video(root, [file])) for file in files)
+    return next((replace(file, path=path.rstrip("/")) for file, path in videos if path), None)
+
+
 def _locate_clips(
-    annotations_by_split: dict[str, SplitAnnotations], poses: Path
+    annotations_by_split: dict[str, SplitAnnotations], root: Path, media: str
 ) -> tuple[dict[str, list[str]], list[_MissingClip]]:
     """Look up the pose file of each clip, and separate clips with one from those without.
 
@@ -141,7 +166,8 @@ def _locate_clips(
 
     Args:
         annotations_by_split: Annotations by split.
-        poses: Folder of the `.pose` files.
+        root: Folder of the media files.
+        media: Media to look up, `poses` or `videos`.
 
     Returns:
         The lines of the table of each split that has clips with a pose file, and the other clips.
@@ -156,7 +182,7 @@ def _locate_clips(
         # The readers list the preferred location first. Times matter only for a file that is not
         # cut to the clip, so they are judged where that file is chosen.
         pose_files = annotation.candidate_files
-        pose_file = next((file for file in pose_files if (poses / file.path).is_file()), None)
+        pose_file = _find_media_file(root, pose_files, media)
         if pose_file is not None:
             fault = pose_file.find_fault()
             if fault:
@@ -165,8 +191,10 @@ def _locate_clips(
             else:
                 lines_by_split.setdefault(split, []).append(annotation.format_tsv_line(pose_file))
             continue
-        video = find_unestimated_video(poses, pose_files)
+        video = find_unestimated_video(root, pose_files)
         searched_item = f"poses of {video}" if video else annotation.missing_description
+        if media == "videos":
+            searched_item = searched_item.replace(".pose", ".mp4")
         missing_clips.append(_MissingClip(split, annotation.id, searched_item, video is not None))
     return lines_by_split, missing_clips
 
@@ -174,40 +202,44 @@ def _locate_clips(
 def _make_empty_error(
     annotations_by_split: dict[str, SplitAnnotations],
     missing_clips: list[_MissingClip],
-    poses: Path,
+    root: Path,
+    media: str,
 ) -> InputError:
     """Build the error for annotations of which no clip can be written.
 
     Args:
         annotations_by_split: Annotations by split, with the dropped rows.
-        missing_clips: Clips without a pose file.
-        poses: Folder in which the pose files were looked for.
+        missing_clips: Clips without a media file.
+        root: Folder in which the media files were looked for.
+        media: Media that were looked for, `poses` or `videos`.
     """
     parts = annotations_by_split.values()
     reasons = Counter(row.reason for part in parts for row in part.dropped)
     if missing_clips:
-        return _make_no_poses_error(missing_clips, poses)
+        return _make_no_media_error(missing_clips, root, media)
     problems = [row.problem for part in parts for row in part.dropped if row.problem]
     example = f"; the first one: {problems[0]}" if problems else ""
     return InputError(f"no row can be written; all were dropped: {format_counts(reasons)}{example}")
 
 
-def _make_no_poses_error(missing_clips: list[_MissingClip], poses: Path) -> InputError:
-    """Build the error for a folder that contains none of the pose files.
+def _make_no_media_error(missing_clips: list[_MissingClip], root: Path, media: str) -> InputError:
+    """Build the error for a folder that contains none of the media files.
 
     Args:
         missing_clips: All clips of the corpus, at least one.
-        poses: Folder in which the pose files were looked for.
+        root: Folder in which the files were looked for.
+        media: Media that were looked for, `poses` or `videos`.
     """
+    kind = "pose files" if media == "poses" else "videos"
     text = (
-        f"none of {len(missing_clips)} pose files is in `{poses}`; looked for"
+        f"none of {len(missing_clips)} {kind} is in `{root}`; looked for"
         f" `{missing_clips[0].searched_item}` …"
     )
     num_unestimated = sum(clip.has_video for clip in missing_clips)
     if num_unestimated:
         text += (
             f" {num_unestimated} of the clips exist as videos or frames; estimate their poses first"
-            f" with `kinesweep estimate-poses {poses} --out {poses}`"
+            f" with `kinesweep estimate-poses {root} --out {root}`, or use `--media videos`"
         )
     return InputError(text)
 

@@ -17,7 +17,7 @@ class PreparationResult:
     Attributes:
         files: Path of the TSV by split.
         clips: Number of clips in the TSV by split.
-        missing: Number of clips without a pose file or annotations by split, listed in
+        missing: Number of clips without a media file or annotations by split, listed in
             `missing.tsv`.
         unestimated: Number of missing clips whose video or folder of frames exists.
         dropped: Number of rows and captions that cannot be clips, by split and reason, listed in
@@ -57,7 +57,8 @@ class PreparationResult:
             yield f"{file}  {self.clips[split]} clips, {num_missing} without a {kind} file"
         for split in sorted(self.missing.keys() - self.files.keys()):
             num_missing = self.missing[split]
-            yield f"{split}: none of {num_missing} clips has a pose file; no TSV was written"
+            kind = _FILE_BY_SOURCE_KIND[self.source_kind]
+            yield f"{split}: none of {num_missing} clips has a {kind} file; no TSV was written"
         for split, reasons in self.dropped.items():
             yield f"{split}: dropped {sum(reasons.values())} rows: {format_counts(reasons)}"
         if self.removed_marks:

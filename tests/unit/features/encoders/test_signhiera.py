@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,12 +128,13 @@ def test_time_and_place_matter() -> None:
     assert (given - encoder(pixels.flip(3), (8,))).abs().max() > 1e-3
 
 
-def test_bfloat16_is_near_float32_and_not_it() -> None:
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.1), ("fp16", 0.02)])
+def test_half_precision_is_near_float32_and_not_it(precision: Any, tolerance: float) -> None:
     pixels = windows(2)
     full = SignHieraEncoder(tiny())(pixels, (8, 3))
-    half = SignHieraEncoder(tiny(), "bf16")(pixels, (8, 3))
+    half = SignHieraEncoder(tiny(), precision)(pixels, (8, 3))
     assert half.dtype == torch.float32
-    assert 0 < (full - half).abs().max() < 0.1 * full.abs().max()
+    assert 0 < (full - half).abs().max() < tolerance * full.abs().max()
 
 
 def test_windows_it_does_not_take() -> None:
