@@ -127,9 +127,9 @@ class TrainDataset(Dataset[Batch]):
             batches.append(collate(items, self._tokenizer.vocabulary.pad_id))
         return batches
 
-    def build_loader(self, start: int, stop: int) -> BatchLoader:
+    def build_loader(self, start: int, stop: int) -> BatchLoader[Batch]:
         """Build a loader of the batches at the positions from `start` to before `stop`."""
-        return BatchLoader(self, start, stop, self._config.loader_workers)
+        return BatchLoader(self, range(start, stop), self._config.loader_workers)
 
     def iter_tokens(self) -> Iterator[tuple[ClipRecord, ClipTokens]]:
         """Iterate over the clips with their translation tokens, once for each possible target.
