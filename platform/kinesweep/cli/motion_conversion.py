@@ -31,26 +31,36 @@ def is_motion_input(path: Path) -> bool:
     return is_motion_file(path)
 
 
-def check_motion_options(options: MotionOptions, path: Path, to: str | None) -> None:
-    """Check that the options of motions are given for motions only, and fit together.
+def create_motion_options(
+    third: Third | None,
+    setting: Setting | None,
+    standards: Path | None,
+    path: Path,
+    to: str | None,
+) -> MotionOptions:
+    """Create the options of motions; check that they are given for motions, and fit together.
 
     Args:
-        options: Options of motions.
+        third: Meaning of the third value of a point.
+        setting: Setting of CoachMe's data.
+        standards: Pickle of the standard motions.
         path: Input of the command.
         to: Layout in which features are written; None for other conversions.
 
     Raises:
         InputError: If the input does not contain motions, or an option excludes another.
     """
+    options = MotionOptions(third, setting, standards)
     given = [name for name, value in options._asdict().items() if value is not None]
     if given and (to is not None or not is_motion_input(path)):
         raise InputError(f"`--{given[0]}` is an option for motions, but `{path}` has none")
-    if options.standards is not None and options.setting is None:
+    if standards is not None and setting is None:
         raise InputError("`--standards` belongs to CoachMe's data; pass `--setting` too")
-    if options.third not in (None, "z") and options.setting is not None:
+    if third not in (None, "z") and setting is not None:
         raise InputError(
-            f"`--third {options.third}`: CoachMe's joints have three coordinates; leave it out"
+            f"`--third {third}`: CoachMe's joints have three coordinates; leave it out"
         )
+    return options
 
 
 def convert_motions(

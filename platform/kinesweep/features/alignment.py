@@ -280,7 +280,9 @@ def _align_by_position(
         return np.zeros(num_clip_frames, np.intp)
     if num_clip_frames != num_reference_frames:
         text = f"it has {num_reference_frames} frames, but the clip has {num_clip_frames}"
-        advice = "correct its span (`reference_start`), or align by `features.reference.method: dtw`"
+        advice = (
+            "correct its span (`reference_start`), or align by `features.reference.method: dtw`"
+        )
         raise ClipError(f"{text}; `method: given` needs equal numbers: {advice}", "length")
     return np.arange(num_clip_frames)
 
