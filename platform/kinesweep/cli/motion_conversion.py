@@ -96,7 +96,7 @@ def convert_motions(
     for key, count in result.left.items():
         print_line(f"left out  {key} of {count} records")
     if "augmented_labels" in result.left:
-        print_line("note      CoachMe's segments and augmented labels are converted by `--setting`")
+        print_line("note      pass `--setting` to convert CoachMe's segments and augmented labels")
     statement = "" if result.third == "z" else f" source.third={result.third}"
     print_line(
         f"to read the motions: source.kind=skeletons source.train={result.table}{statement}"
