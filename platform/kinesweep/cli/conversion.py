@@ -11,10 +11,9 @@ import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
 from kinesweep.cli.motion_conversion import (
-    MotionOptions,
-    check_motion_options,
     check_not_existing,
     convert_motions,
+    create_motion_options,
     is_motion_input,
 )
 from kinesweep.core.errors import InputError
@@ -115,8 +114,7 @@ def convert(  # noqa: PLR0913 (options of a command)
 
     Example: kinesweep convert jobs/interop/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
-    motion_options = MotionOptions(third, setting, standards)
-    check_motion_options(motion_options, settings, to)
+    motion_options = create_motion_options(third, setting, standards, settings, to)
     has_model_options = any(option is not None for option in (model, tokenizer, into, texts))
     # The first match wins. `--to` comes first, because its input is a store and has no suffix.
     if to is not None:

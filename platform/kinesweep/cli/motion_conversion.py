@@ -31,26 +31,36 @@ def is_motion_input(path: Path) -> bool:
     return is_motion_file(path)
 
 
-def check_motion_options(options: MotionOptions, path: Path, to: str | None) -> None:
-    """Check that the options of motions are given for motions only, and fit together.
+def create_motion_options(
+    third: Third | None,
+    setting: Setting | None,
+    standards: Path | None,
+    path: Path,
+    to: str | None,
+) -> MotionOptions:
+    """Create the options of motions; check that they are given for motions, and fit together.
 
     Args:
-        options: Options of motions.
+        third: Meaning of the third value of a point.
+        setting: Setting of CoachMe's data.
+        standards: Pickle of the standard motions.
         path: Input of the command.
         to: Layout in which features are written; None for other conversions.
 
     Raises:
         InputError: If the input does not contain motions, or an option excludes another.
     """
+    options = MotionOptions(third, setting, standards)
     given = [name for name, value in options._asdict().items() if value is not None]
     if given and (to is not None or not is_motion_input(path)):
         raise InputError(f"`--{given[0]}` is an option for motions, but `{path}` has none")
-    if options.standards is not None and options.setting is None:
+    if standards is not None and setting is None:
         raise InputError("`--standards` belongs to CoachMe's data; pass `--setting` too")
-    if options.third not in (None, "z") and options.setting is not None:
+    if third not in (None, "z") and setting is not None:
         raise InputError(
-            f"`--third {options.third}`: CoachMe's joints have three coordinates; leave it out"
+            f"`--third {third}`: CoachMe's joints have three coordinates; leave it out"
         )
+    return options
 
 
 def convert_motions(
@@ -86,7 +96,7 @@ def convert_motions(
     for key, count in result.left.items():
         print_line(f"left out  {key} of {count} records")
     if "augmented_labels" in result.left:
-        print_line("note      CoachMe's segments and augmented labels are converted by `--setting`")
+        print_line("note      pass `--setting` to convert CoachMe's segments and augmented labels")
     statement = "" if result.third == "z" else f" source.third={result.third}"
     print_line(
         f"to read the motions: source.kind=skeletons source.train={result.table}{statement}"

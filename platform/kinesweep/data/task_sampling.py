@@ -49,7 +49,7 @@ class ExampleSampler:
         records_and_targets = [
             (record, target)
             for record in records
-            for target in _get_target_texts(record.clip, config.reference_choice)
+            for target in _get_target_texts(record.clip, config, seed)
         ]
         self.records = [record for record, _ in records_and_targets]
         self._targets = [target for _, target in records_and_targets]
@@ -159,14 +159,20 @@ def collect_prompt_texts(
     return texts
 
 
-def _get_target_texts(clip: Clip, reference_choice: str) -> tuple[str, ...]:
+def _get_target_texts(clip: Clip, config: BatchConfig, seed: int) -> tuple[str, ...]:
     """Return the target texts of a clip, one for each of its examples in an epoch.
 
-    They are all references with `each`, else the first reference; empty for a clip without any.
+    They are all texts with `reference_choice: each`, or some that are drawn by the seed, else the
+    first reference; empty for a clip without any.
     """
-    if reference_choice == "each" and clip.training_texts:
-        return clip.training_texts
-    return (clip.texts[0] if clip.texts else "",)
+    texts, limit = clip.training_texts, config.references_per_clip
+    if config.reference_choice != "each" or not texts:
+        return (clip.texts[0] if clip.texts else "",)
+    if limit is None or limit >= len(texts):
+        return texts
+    # Drawn once, like CoachMe's loss `Mix`, so the length of an epoch is fixed.
+    rng = create_generator(seed, "references", clip.id)
+    return tuple(texts[index] for index in sorted(rng.permutation(len(texts))[:limit]))
 
 
 def _shuffle_targets(texts: Sequence[str], seed: int) -> list[str]:

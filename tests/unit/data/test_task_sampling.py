@@ -270,3 +270,20 @@ def test_augmented_texts_are_further_targets_but_never_the_first() -> None:
         wrong = examples(records=records, reference_choice=how, ablation="shuffled")
         for index, its in enumerate(wrong.records):
             assert its.clip.id != "a" or wrong.get_example(index, 0).answer not in every
+
+
+def test_some_texts_of_each_clip_are_drawn_once() -> None:
+    records = [record(n, texts=6) for n in range(40)] + [record(40, texts=2)]
+    made = [
+        examples(seed, records, reference_choice="each", references_per_clip=3)
+        for seed in (1, 1, 2)
+    ]
+    first, again, other = ([e.get_example(i, 5).answer for i in range(122)] for e in made)
+    assert first == again == [made[0].get_example(i, 0).answer for i in range(122)] != other
+    counts = Counter(r.clip.id for r in made[0].records)
+    assert counts == {f"c{n}": 3 for n in range(40)} | {"c40": 2}
+    assert len(set(first)) == 122
+    drawn = Counter(text[-1] for text in first)
+    assert set(drawn) == set("012345") and min(drawn.values()) > 8
+    with pytest.raises(ValueError, match="belongs to `reference_choice: each`"):
+        BatchConfig(reference_choice="random", references_per_clip=3)

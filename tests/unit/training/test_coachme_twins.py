@@ -144,3 +144,17 @@ def test_a_run_is_scored_and_its_bundle_translates_the_table(twin: Twin, store: 
     texts = bundle.translate([item for _, item in inputs])
     assert [name for name, _ in inputs] == list(entries) and len(texts) == len(entries)
     assert texts == [{p.clip_id: p.hypothesis for p in scored.predictions}[n] for n, _ in inputs]
+
+
+def test_weights_of_captions_learn_from_standards(tmp_path: Path) -> None:
+    """As published: first against the held first frame, then with adapters against standards."""
+    twin = Twin(tmp_path, "skating", "error")
+    store = extract_locally(twin.recipe())
+    brief = ["training.max_steps=1", "training.eval_steps=1", "training.warmup_steps=0"]
+    captions = twin.recipe("features.reference.method=first_frame", *brief)
+    first, second = twin.folder / "captions", twin.folder / "coached"
+    spec = RunSpec(captions, extract_locally(captions).folder, first)
+    train_run(spec, NullRunLogger(), lambda _: True)
+    coached = twin.recipe(f"model.init_from={first / 'best'}", "model.encoder.lora.rank=2", *brief)
+    result = train_run(RunSpec(coached, store.folder, second), NullRunLogger(), lambda _: True)
+    assert result.status == "finished"

@@ -92,6 +92,12 @@ class BatchConfig(StrictConfig):
         " of a clip follow its references here, except with `first`; metrics use all references"
         " and never augmented texts.",
     )
+    references_per_clip: int | None = Field(
+        None,
+        ge=1,
+        description="With `reference_choice: each`: number of texts of a clip that are targets,"
+        " drawn once by the seed; default: all.",
+    )
     ablation: Literal["none", "zeros", "shuffled"] = Field(
         "none",
         description="Sanity baseline: `zeros` sets all features to zero, `shuffled` pairs the"
@@ -102,12 +108,15 @@ class BatchConfig(StrictConfig):
     def _check_batch_limits(self) -> "BatchConfig":
         """Check that `max_frames` and `batch_size` are not both set, and that clips fit in a batch.
 
-        A clip of `max_clip_frames` must not exceed `max_frames`.
+        A clip of `max_clip_frames` must not exceed `max_frames`. Settings that belong to others
+        must not be set without them.
         """
         if self.max_frames is not None and self.batch_size is not None:
             raise ValueError("give `max_frames` or `batch_size`, not both")
         if self.drop_last and self.batch_size is None:
             raise ValueError("`drop_last` needs `batch_size`: a budget of frames has no full batch")
+        if self.references_per_clip is not None and self.reference_choice != "each":
+            raise ValueError("`references_per_clip` belongs to `reference_choice: each`")
         # The default of `max_frames` is applied later, so that None tells an unset value apart.
         max_clip_frames = self.max_clip_frames
         if (

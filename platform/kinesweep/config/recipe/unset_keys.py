@@ -26,6 +26,8 @@ def remove_unset_keys(recipe: dict[str, Any]) -> None:
             del training[key]
     if not batch["drop_last"]:
         del batch["drop_last"]
+    if batch["references_per_clip"] is None:
+        del batch["references_per_clip"]
     for key in ("lora", "revision"):
         if backbone[key] is None:
             del backbone[key]

@@ -24,7 +24,6 @@ from kinesweep.interop.coachme.segments import (
     SEGMENT_SETTINGS,
     Setting,
     is_in_setting,
-    parse_segment,
     slice_frames,
 )
 from kinesweep.interop.coachme.standards import Standards, read_standards
@@ -126,7 +125,7 @@ def _format_no_clips_error(
     """Format the error of a file without a clip of a setting, with the settings that it has."""
     counts = {
         other: sum(
-            is_in_setting(record, other) and parse_segment(record, other) is not None
+            is_in_setting(record, other) and record.get(f"{other}_seq_len") is not None
             for record in raw_records
         )
         for other in SEGMENT_SETTINGS

@@ -172,8 +172,8 @@ def _compute_overlap(
 
 # Kind of overlap → values of a clip; each reference text of a clip counts.
 _VALUE_GETTERS: dict[str, Callable[[Clip], Iterable[str]]] = {
-    "sentence": lambda clip: clip.texts,
-    "normalized sentence": lambda clip: map(normalize_sentence, clip.texts),
+    "sentence": lambda clip: clip.training_texts,
+    "normalized sentence": lambda clip: map(normalize_sentence, clip.training_texts),
     "document": lambda clip: (clip.document,),
     "signer": lambda clip: (clip.signer,),
 }

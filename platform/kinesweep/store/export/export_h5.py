@@ -3,7 +3,8 @@
 The export consists of `annotation.{train,dev,test}.json` and, for each stream, of
 `{stream}/{stream}.{split}.N.h5` and `{stream}/metadata_{stream}.{split}.json`. An `h5_shards`
 source reads it back bit-identical, with all texts and keywords. The layout cannot hold prompts,
-glosses, signers, languages and frame rates: omitted values are counted, and the rates are reported.
+glosses, signers, languages, augmented texts and frame rates: omitted values are counted, and the
+rates are reported.
 """
 
 import json
@@ -35,7 +36,9 @@ from kinesweep.store.format.writer import write_bytes_durably
 LAYOUT_NAME = "h5_shards"
 _SPLIT_NAMES = {"train": "train", "validation": "dev", "test": "test"}
 _DEFAULT_SHARD_BYTES = 1_000_000_000
-_UNSUPPORTED_FIELDS = ("encoder_prompt", "decoder_prompt", "gloss", "signer", "language")
+_UNSUPPORTED_FIELDS = (
+    *("encoder_prompt", "decoder_prompt", "gloss", "signer", "language", "augmented_texts"),
+)
 
 
 @dataclass(frozen=True)

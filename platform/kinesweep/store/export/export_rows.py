@@ -41,7 +41,7 @@ class ManifestRow:
 
     Attributes:
         name: Name of the clip in the manifest.
-        texts: Reference texts.
+        texts: Reference texts, followed by augmented texts.
         files: Feature files of the row, at least one; the manifest gives the length of the first.
     """
 
@@ -66,7 +66,7 @@ def build_manifest_rows(records: Sequence[ClipRecord], split: str, epoch: int) -
     Returns:
         One row per original clip, in the order in which the clip or its first copy is listed.
     """
-    texts_by_id = {record.clip.id: record.clip.texts for record in records}
+    texts_by_id = {record.clip.id: record.clip.training_texts for record in records}
     origins = _find_epoch_copies(texts_by_id) if split == "train" else {}
     files_by_id: dict[str, list[FeatureFile]] = {}
     for record in records:

@@ -173,7 +173,7 @@ def test_command(tmp_path: Path) -> None:
     assert "4 clips, 4 with a reference motion" in asked.output.replace("\n", " ")
     assert "left out  fps of 4 records" in asked.output and '"standards": ["Jab"' in asked.output
     plain = run(app, ["convert", data, out, "--overwrite"])
-    assert "converted by `--setting`" in plain.output.replace("\n", " ")
+    assert "pass `--setting` to convert" in plain.output.replace("\n", " ")
     for options, said in (
         (["--standards", standard], "pass `--setting` too"),
         (["--setting", "gt", "--third", "none"], "three coordinates"),
