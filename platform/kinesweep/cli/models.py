@@ -3,8 +3,9 @@
 Arguments are checked before PyTorch is imported, which takes seconds; hence the late imports.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,10 @@ from kinesweep.cli.console import (
 )
 from kinesweep.cli.model_argument import ModelArgument
 from kinesweep.core.scores import format_score, format_scores, order_scores
+
+if TYPE_CHECKING:
+    from kinesweep.evaluation.evaluate import Evaluation
+    from kinesweep.evaluation.train_overlap import TrainOverlapScores
 
 
 @wrap_command
@@ -42,6 +47,9 @@ def evaluate(
 ) -> None:
     """Score a model, or another system's texts, on a split of the model's corpus.
 
+    Texts that were decoded before are scored again, for example by a judge, with
+    `--predictions RUN/predictions/validation.tsv`.
+
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation --out /tmp/scored
     """
     from kinesweep.checkpoints.model_dir_files import check_model_folder
@@ -60,13 +68,24 @@ def evaluate(
         print_json_result({"expected_s": vars(estimate)}, json_line)
         return
     evaluation, parts = evaluate_model_dir(model, split, overrides or [], output_paths, predictions)
+    _print_evaluation(evaluation, parts)
+    result: dict[str, Any] = {"scores": evaluation.scores, "signatures": evaluation.signatures}
+    if evaluation.counts:
+        result["counts"] = evaluation.counts
+    print_json_result({**result, "parts": [vars(part) for part in parts]}, json_line)
+
+
+def _print_evaluation(evaluation: "Evaluation", parts: Sequence["TrainOverlapScores"]) -> None:
+    """Print the scores with their signatures, the counts of judges, and scores of parts."""
+    from kinesweep.evaluation.judges.summary import format_judge_counts
+
     for metric in order_scores(evaluation.scores):
         score_text = format_score(metric, evaluation.scores[metric])
         print_line(f"{score_text}  {evaluation.signatures.get(metric, '')}".rstrip())
+    for name, counts in evaluation.counts.items():
+        print_line(format_judge_counts(name, counts))
     for part in parts:
         print_line(f"{part.clips} {part.what}: {format_scores(part.scores)}")
-    result = {"scores": evaluation.scores, "signatures": evaluation.signatures}
-    print_json_result({**result, "parts": [vars(part) for part in parts]}, json_line)
 
 
 @wrap_command
