@@ -36,6 +36,8 @@ from kinesweep.evaluation.judges.request_pacing import (
 
 logger = logging.getLogger(__name__)
 
+_PROGRESS_STEP = 100
+"""Answers between two lines of progress; these take about a minute at four requests at a time."""
 _CHECK_TIMEOUT_S = 10.0
 _REFUSED_STATUSES = (401, 403)
 _MAX_RESPONSE_BYTES = 32 * 2**20
@@ -125,7 +127,7 @@ class ChatServiceJudge:
             try:
                 for number, future in enumerate(as_completed(futures), start=1):
                     future.result()
-                    if number * 10 // len(futures) > (number - 1) * 10 // len(futures):
+                    if number % _PROGRESS_STEP == 0:
                         logger.info(f"judge       {number} of {len(futures)} answers")
             except BaseException:
                 # The others would go on spending; those that wait end at once.
