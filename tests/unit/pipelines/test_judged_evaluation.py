@@ -58,7 +58,7 @@ def test_predictions_are_judged_and_replayed_from_the_command_line(
     live = judge({"kind": "openai", "base_url": server.url, "record": str(recording)})
     words = (str(whole.folder), "--predictions", str(texts))
     out = tmp_path / "live"
-    shown, _ = evaluate(
+    _, shown = evaluate(
         capsys, *words, "--out", str(out), f"evaluation.judges={json.dumps([live])}"
     )
     assert "judge_error 100.00" in shown and "0 invalid answers" in shown
