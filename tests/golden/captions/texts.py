@@ -20,5 +20,7 @@ REFERENCES = {
     "g": ("Your back heel isn't lifted.", "Lift the heel - the right one - it's too low."),
     "h": ("The body isn't turning, you're only using arm-strength.", "Turn the hips"),
 }
-"""One to three references, contractions, several sentences, brackets, dashes; texts are short, so that
-the rules of reference lengths count."""
+"""One to three references, contractions, several sentences, brackets, dashes.
+
+The texts are short, so that the rules of reference lengths count.
+"""
