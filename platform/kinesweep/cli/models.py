@@ -59,6 +59,9 @@ def evaluate(  # noqa: PLR0913 (one argument for each option)
 ) -> None:
     """Score a model, or another system's texts, on a split of the model's corpus.
 
+    Texts that were decoded before are scored again, for example by a judge, with
+    `--predictions RUN/predictions/validation.tsv`.
+
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation --out /tmp/scored
     """
     if tasks:
@@ -89,21 +92,27 @@ def evaluate(  # noqa: PLR0913 (one argument for each option)
 def _print_evaluation(
     evaluation: "Evaluation", parts: "Sequence[TrainOverlapScores]", json_line: bool
 ) -> None:
-    """Print the scores of an evaluation.
+    """Print the scores with their signatures, the counts of judges, scores of parts, and tasks.
 
     Args:
         evaluation: Scores of the split.
         parts: Scores by whether a sentence occurs in train.
         json_line: Whether to print the scores as a line of JSON too.
     """
+    from kinesweep.evaluation.judges.summary import format_judge_counts
+
     for metric in order_scores(evaluation.scores):
         score_text = format_score(metric, evaluation.scores[metric])
         print_line(f"{score_text}  {evaluation.signatures.get(metric, '')}".rstrip())
+    for name, counts in evaluation.counts.items():
+        print_line(format_judge_counts(name, counts))
     for part in parts:
         print_line(f"{part.clips} {part.what}: {format_scores(part.scores)}")
     tasks = {task: each.scores for task, each in evaluation.tasks.items()}
     print_task_scores(tasks)
     result: dict[str, Any] = {"scores": evaluation.scores, "signatures": evaluation.signatures}
+    if evaluation.counts:
+        result["counts"] = evaluation.counts
     result |= {"parts": [vars(part) for part in parts]}
     if tasks:
         result["tasks"] = {task: scores.to_json() for task, scores in tasks.items()}

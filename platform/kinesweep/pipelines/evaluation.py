@@ -11,11 +11,9 @@ from kinesweep.config.recipe.prompt import SideTaskName, TaskEvaluationConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.io import write_json
 from kinesweep.core.scores import check_finite_scores
-from kinesweep.evaluation.evaluate import (
-    Evaluation,
-    evaluate_model,
-    evaluate_texts,
-)
+from kinesweep.evaluation.evaluate import Evaluation, evaluate_model, evaluate_texts
+from kinesweep.evaluation.judges.preflight import check_judges
+from kinesweep.evaluation.judges.summary import summarize_judges
 from kinesweep.evaluation.predictions import read_predictions, write_predictions
 from kinesweep.evaluation.scoring import compute_sentence_chrf
 from kinesweep.evaluation.tasks.answer_files import write_answers
@@ -100,12 +98,15 @@ def evaluate_model_dir(
         ConfigError: If an override is invalid.
         InputError: If the predictions cannot be read or belong to other clips, or if a file or a
             model of a metric is missing.
+        JudgeError: If a key, a server or a recording of a judge is missing, or a judge fails.
         StoreError: If the features that the model was trained on are missing or have no such split.
         TrainingError: If a score is not finite, because the model has diverged.
     """
     weights_dir = resolve_model_dir(model_dir)
     store = find_training_store(model_dir, overrides)
     recipe = load_config(Recipe, weights_dir / "recipe.yaml", overrides)
+    # Before minutes of decoding: a key or a server may be missing.
+    check_judges(recipe.evaluation, store, [split])
     if predictions_path is not None:
         hypotheses = {row.clip_id: row.hypothesis for row in read_predictions(predictions_path)}
         evaluation = evaluate_texts(
@@ -254,6 +255,12 @@ def _write_outputs(
         "text_coverage": None if evaluation.coverage is None else evaluation.coverage.shares,
         "parts": [asdict(scores) for scores in overlap_scores],
     }
+    if recipe.evaluation.judges:
+        records = store.get_records(str(metadata["split"]))
+        documents = {record.clip.id: record.clip.document or record.clip.id for record in records}
+        results["judges"] = summarize_judges(
+            recipe.evaluation, evaluation.clip_scores, evaluation.counts, documents
+        )
     write_json(out.results_path, results)
     logger.info(f"results     {out.results_path}")
 

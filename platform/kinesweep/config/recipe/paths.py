@@ -285,6 +285,4 @@ def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
             resource_keys.append((extra_metric, "name"))
         if "model_name_or_path" in extra_metric.get("arguments", ()):
             resource_keys.append((extra_metric["arguments"], "model_name_or_path"))
-    services = [judge["service"] for judge in evaluation.get("judges", ())]
-    resource_keys += [(s, key) for s in services for key in ("record", "recording") if key in s]
     return [(section, key) for section, key in resource_keys if section[key]]

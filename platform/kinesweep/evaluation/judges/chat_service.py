@@ -8,11 +8,12 @@ to another host.
 
 import http.client
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -33,6 +34,10 @@ from kinesweep.evaluation.judges.request_pacing import (
     compute_retry_delay,
 )
 
+logger = logging.getLogger(__name__)
+
+_PROGRESS_STEP = 100
+"""Answers between two lines of progress; these take about a minute at four requests at a time."""
 _CHECK_TIMEOUT_S = 10.0
 _REFUSED_STATUSES = (401, 403)
 _MAX_RESPONSE_BYTES = 32 * 2**20
@@ -58,6 +63,10 @@ class _RetryableError(Exception):
         self.reason, self.retry_after = reason, retry_after
 
 
+class _StoppedError(Exception):
+    """Another request has failed, so this one is not sent."""
+
+
 class ChatServiceJudge:
     """A judge on a server, which records its answers if the recipe names a file.
 
@@ -70,6 +79,7 @@ class ChatServiceJudge:
 
     def __init__(self, config: ChatServiceConfig) -> None:
         self._config = config
+        self._base_url = config.base_url.rstrip("/")
         self._recording = None if config.record is None else Recording(Path(config.record))
         self._opener = build_opener(_NoRedirects)
         self._pacer = RequestPacer(config.requests_per_minute)
@@ -81,7 +91,7 @@ class ChatServiceJudge:
             JudgeError: If one of these is not the case.
         """
         key = self._read_key()
-        request = Request(f"{self._config.base_url}/models", headers=self._build_headers(key))
+        request = Request(f"{self._base_url}/models", headers=self._build_headers(key))
         try:
             timeout_s = min(self._config.timeout_s, _CHECK_TIMEOUT_S)
             with self._opener.open(request, timeout=timeout_s):
@@ -93,7 +103,7 @@ class ChatServiceJudge:
                 raise self._build_refusal(error.code) from None
         except (URLError, OSError, http.client.HTTPException, ValueError) as error:
             raise JudgeError(
-                f"`evaluation.judges`: no server answers at `{self._config.base_url}`"
+                f"`evaluation.judges`: no server answers at `{self._base_url}`"
                 f" ({format_one_line(error)}). Start it, correct `base_url`, or replay answers with"
                 " `service: {kind: replay, recording: FILE}`"
             ) from None
@@ -113,14 +123,34 @@ class ChatServiceJudge:
             return [answer for r in requests if (answer := self._find_recorded(r)) is not None]
         key, stop = self._read_key(), threading.Event()
         with ThreadPoolExecutor(self._config.concurrency) as executor:
-            futures = [executor.submit(self._answer_one, r, key, stop) for r in requests]
+            futures = [executor.submit(self._answer_unless, stop, r, key) for r in requests]
             try:
-                return [future.result() for future in futures]
+                for number, future in enumerate(as_completed(futures), start=1):
+                    future.result()
+                    if number % _PROGRESS_STEP == 0:
+                        logger.info(f"judge       {number} of {len(futures)} answers")
             except BaseException:
                 # The others would go on spending; those that wait end at once.
                 stop.set()
                 executor.shutdown(wait=False, cancel_futures=True)
                 raise
+        return [answer for f in futures if (answer := f.result()) is not None]
+
+    def _answer_unless(
+        self, stop: threading.Event, request: JudgeRequest, key: str | None
+    ) -> JudgeAnswer | None:
+        """Answer one request; None if another one has failed, which ends all of them.
+
+        Raises:
+            JudgeError: See `answer`.
+        """
+        try:
+            return self._answer_one(request, key, stop)
+        except _StoppedError:
+            return None
+        except BaseException:
+            stop.set()
+            raise
 
     def _find_recorded(self, request: JudgeRequest) -> JudgeAnswer | None:
         """Return the recorded answer to a request, if any."""
@@ -133,19 +163,22 @@ class ChatServiceJudge:
 
         Raises:
             JudgeError: See `answer`.
+            _StoppedError: If another request has failed.
         """
         recorded = self._find_recorded(request)
         if recorded is not None:
             return recorded
         for attempt in range(self._config.max_retries + 1):
             stop.wait(self._pacer.reserve(time.monotonic()))
+            if stop.is_set():
+                raise _StoppedError
             try:
                 response = self._send(request.body, key)
                 break
             except _RetryableError as failure:
-                if stop.is_set() or attempt == self._config.max_retries:
+                if attempt == self._config.max_retries:
                     raise JudgeError(
-                        f"the judge at `{self._config.base_url}` failed {attempt + 1} times:"
+                        f"the judge at `{self._base_url}` failed {attempt + 1} times:"
                         f" {failure.reason}. Run the command again; recorded answers are kept"
                     ) from None
                 stop.wait(compute_retry_delay(attempt, failure.retry_after))
@@ -161,7 +194,7 @@ class ChatServiceJudge:
             JudgeError: If the server refuses the request.
             _RetryableError: If the request should be repeated.
         """
-        url = f"{self._config.base_url}/chat/completions"
+        url = f"{self._base_url}/chat/completions"
         data = json.dumps(body, ensure_ascii=False).encode("utf-8")
         request = Request(url, data=data, headers=self._build_headers(key), method="POST")
         try:
@@ -190,7 +223,7 @@ class ChatServiceJudge:
                 f"status {error.code}: {message}", error.headers.get("Retry-After")
             )
         return JudgeError(
-            f"the judge at `{self._config.base_url}` refused a request with status {error.code}:"
+            f"the judge at `{self._base_url}` refused a request with status {error.code}:"
             f" {message}. Check `model`, `samples`, `token_limit_key` and the other settings of"
             " `evaluation.judges`"
         )
@@ -205,11 +238,11 @@ class ChatServiceJudge:
             answer = parse_response(response)
         except ValueError as error:
             raise JudgeError(
-                f"the response of `{self._config.base_url}` is not a chat completion: {error}"
+                f"the response of `{self._base_url}` is not a chat completion: {error}"
             ) from None
         if len(answer.choices) != num_choices:
             raise JudgeError(
-                f"the judge at `{self._config.base_url}` gave {len(answer.choices)} answers instead"
+                f"the judge at `{self._base_url}` gave {len(answer.choices)} answers instead"
                 f" of {num_choices}; set `samples_per_request: 1` in `evaluation.judges`"
             )
         return answer
@@ -225,7 +258,7 @@ class ChatServiceJudge:
         if key == "":
             raise JudgeError(
                 f"`evaluation.judges`: the environment variable `{name}` with the key of"
-                f" `{self._config.base_url}` is not set; set it, or replay answers with"
+                f" `{self._base_url}` is not set; set it, or replay answers with"
                 " `service: {kind: replay, recording: FILE}`"
             )
         return key
@@ -240,6 +273,5 @@ class ChatServiceJudge:
         name = self._config.api_key_variable
         cause = "needs a key; set `api_key_variable`" if name is None else f"refused `{name}`"
         return JudgeError(
-            f"`evaluation.judges`: the server at `{self._config.base_url}` {cause}"
-            f" (status {status})"
+            f"`evaluation.judges`: the server at `{self._base_url}` {cause} (status {status})"
         )

@@ -16,11 +16,13 @@ from kinesweep.checkpoints.model_dir import read_model_folder, write_model_folde
 from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.collectives import is_rank_zero, run_on_rank_zero
+from kinesweep.core.io import write_json
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.scores import check_finite_scores
 from kinesweep.data.length_limits import compute_truncation_stats, filter_clips_by_length
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.evaluation.evaluate import Evaluation, evaluate_loaded_model
+from kinesweep.evaluation.judges.summary import summarize_judges
 from kinesweep.evaluation.model_cost import (
     count_trainable_parameters,
     measure_decode_ms_per_sentence,
@@ -231,6 +233,12 @@ def _write_split_outputs(
         answers_path = predictions_path.with_name(f"{split}_{task}.tsv")
         write_answers(answers_path, task_evaluation)
         context.log.log_artifact(answers_path)
+    if evaluation.counts:
+        clips = [record.clip for record in context.store.get_records(split)]
+        documents = {clip.id: clip.document or clip.id for clip in clips}
+        config = context.spec.recipe.evaluation
+        summary = summarize_judges(config, evaluation.clip_scores, evaluation.counts, documents)
+        write_json(predictions_path.with_name(f"{split}_judges.json"), summary)
     # The prefix keeps final scores apart from the evaluations during training, which may use fewer
     # beams and clips.
     metrics = {f"final_{split}_{name}": score for name, score in evaluation.scores.items()}

@@ -4,16 +4,18 @@ A judge costs money and needs a server, so it grades final results only, unless 
 more. Keys of services never stand in a recipe: it names the environment variable that holds one.
 """
 
+import re
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
 
 SPORT_INDICATORS = ("error", "time", "body_part", "causation", "method", "coordination")
 """Criteria on an instruction alone, graded 0 or 1: what it tells the athlete."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 BuiltInCriterion = Literal[
     "consistency", "error", "time", "body_part", "causation", "method", "coordination"
 ]
@@ -49,7 +51,6 @@ class ChatServiceConfig(StrictConfig):
     )
     api_key_variable: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
         description="Name of the environment variable that holds the key; none: no key is sent.",
     )
     record: str | None = Field(
@@ -69,16 +70,27 @@ class ChatServiceConfig(StrictConfig):
     )
     concurrency: int = Field(4, ge=1, le=256, description="Requests at the same time.")
 
-    @field_validator("base_url")
-    @classmethod
-    def _check_base_url(cls, value: str) -> str:
-        """Check the scheme, and that no key or password is part of the address."""
-        parts = urlsplit(value)
+    @model_validator(mode="after")
+    def _check_address(self) -> Self:
+        """Check the address and the name of the variable, and that neither holds a secret.
+
+        Raises:
+            ValueError: If one of them is not of its form.
+        """
+        # Not validators of the fields: their errors repeat the value, which may be a key.
+        parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must begin with `http://` or `https://` and name a host")
+            raise ValueError("`base_url` must begin with `http://` or `https://` and name a host")
         if parts.username or parts.password or parts.query:
-            raise ValueError("must contain no user, password or query; use `api_key_variable`")
-        return value.rstrip("/")
+            raise ValueError(
+                "`base_url` must contain no user, password or query; use `api_key_variable`"
+            )
+        if self.api_key_variable is not None and not _VARIABLE.fullmatch(self.api_key_variable):
+            raise ValueError(
+                "`api_key_variable` must be the name of an environment variable, such as"
+                " `OPENAI_API_KEY`, not the key itself"
+            )
+        return self
 
 
 class ReplayServiceConfig(StrictConfig):
