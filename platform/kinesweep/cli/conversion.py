@@ -11,6 +11,7 @@ import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
 from kinesweep.cli.motion_conversion import (
+    Joints,
     check_not_existing,
     check_third_option,
     convert_motions,
@@ -79,6 +80,13 @@ def convert(  # noqa: PLR0913 (options of a command)
             " 24 joints of SMPL. `none` leaves it out."
         ),
     ] = None,
+    joints: Annotated[
+        Joints | None,
+        typer.Option(
+            help="Joints of HybrIK's output that are converted; `pred_xyz_24_struct` is what"
+            " CoachMe's data consist of. Default: the first that a file has."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json_line: JsonOption = False,
 ) -> None:
@@ -99,6 +107,8 @@ def convert(  # noqa: PLR0913 (options of a command)
     Example: kinesweep convert jobs/interop/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
     check_third_option(third, settings, to)
+    if joints is not None and (to is not None or not is_motion_input(settings)):
+        raise InputError(f"`--joints` selects joints of HybrIK's output, but `{settings}` is none")
     has_model_options = any(option is not None for option in (model, tokenizer, into, texts))
     # The first match wins. `--to` comes first, because its input is a store and has no suffix.
     if to is not None:
@@ -109,7 +119,7 @@ def convert(  # noqa: PLR0913 (options of a command)
     if is_motion_input(settings):
         if has_model_options:
             raise InputError(f"`{settings}` contains motions; see `--third` and `--overwrite`")
-        convert_motions(settings, out, third, overwrite, json_line)
+        convert_motions(settings, out, third, overwrite, json_line, joints)
         return
     if settings.suffix in _CHECKPOINT_SUFFIXES:
         if into is None or model is not None:

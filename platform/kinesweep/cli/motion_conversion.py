@@ -7,6 +7,7 @@ from kinesweep.cli.console import print_json_result, print_line
 from kinesweep.core.errors import InputError
 
 Third = Literal["z", "confidence", "none"]
+Joints = Literal["pred_xyz_29", "pred_xyz_24", "pred_xyz_24_struct"]
 
 
 def is_motion_input(path: Path) -> bool:
@@ -37,6 +38,7 @@ def convert_motions(
     third: Third | None,
     overwrite: bool,
     json_line: bool,
+    joints: Joints | None = None,
 ) -> None:
     """Convert pickled motions to a table and an `.npz` beside it, and print what was converted.
 
@@ -46,6 +48,7 @@ def convert_motions(
         third: Meaning of the third value of a point; None if the format defines it.
         overwrite: Whether existing files are replaced.
         json_line: Whether the result is also printed as JSON.
+        joints: Array of HybrIK's output to convert; None for the first that a file has.
 
     Raises:
         InputError: If an output file exists and may not be replaced, or if `out` is not a `.tsv`.
@@ -55,7 +58,7 @@ def convert_motions(
     from kinesweep.interop.motion_pickle import convert_pickled_motions
 
     check_not_existing(overwrite, out, out.with_suffix(".npz"))
-    result = convert_pickled_motions(path, out, third)
+    result = convert_pickled_motions(path, out, third, joints)
     print_line(f"{result.table}: {result.clips} clips; {result.pack}: {result.points} points")
     for key, count in result.left.items():
         print_line(f"left out  {key} of {count} records")

@@ -15,6 +15,7 @@ import numpy as np
 from kinesweep.config.recipe.skeletons import ThirdCoordinate
 from kinesweep.core.errors import InputError, SourceError
 from kinesweep.core.pickle_policy import is_pickle
+from kinesweep.interop.hybrik_output import HybrikJoints, select_hybrik_joints
 from kinesweep.interop.motion_record import (
     MotionRecord,
     convert_record,
@@ -59,7 +60,10 @@ def is_motion_file(path: Path) -> bool:
 
 
 def convert_pickled_motions(
-    path: Path, table_path: Path, third: ThirdCoordinate | None = None
+    path: Path,
+    table_path: Path,
+    third: ThirdCoordinate | None = None,
+    joints: HybrikJoints | None = None,
 ) -> ConvertedMotions:
     """Convert a file of pickled motions into a table and an `.npz` of the same name next to it.
 
@@ -70,13 +74,14 @@ def convert_pickled_motions(
         table_path: Path of the `.tsv` to write; the folder is created if it is missing.
         third: Meaning of the third value of a point; None if the format defines it. The `.npz`
             states it, so that a recipe that says otherwise is refused.
+        joints: Array of HybrIK's output to convert, if a file holds several.
 
     Returns:
         Paths and counts of the result.
 
     Raises:
         InputError: If the table has another suffix, its `.npz` is the input file, or the input file
-            cannot be read.
+            cannot be read or lacks `joints`.
         SourceError: If the file contains anything but plain values, records are invalid, or
             `third` is needed.
     """
@@ -87,7 +92,7 @@ def convert_pickled_motions(
         )
     if pack_path.absolute() == path.absolute():
         raise InputError(f"`{pack_path}` would overwrite the input; give the table another name")
-    raw_records = extract_records(read_plain_values(path))
+    raw_records = select_hybrik_joints(extract_records(read_plain_values(path)), joints)
     unconverted_counts = Counter(
         key for raw_record in raw_records for key in find_unconverted_keys(raw_record)
     )

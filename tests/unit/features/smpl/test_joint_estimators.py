@@ -85,8 +85,9 @@ def test_hybrik_in_camera_space(tmp_path: Path) -> None:
 
 def test_hybrik_s_other_joints_and_the_root(tmp_path: Path) -> None:
     section = {**write_hybrik(tmp_path), "joints": "regressed", "position": "root"}
+    section |= {"unit": "hybrik"}
     (person,) = run(section, tmp_path, blocks([4, 30]))
-    wanted = (BASE[:22] - BASE[0]) * WEIGHT * UNIT_M
+    wanted = (BASE[:22] - BASE[0]) * WEIGHT
     np.testing.assert_allclose(person.points_TPJC[:, 0], [wanted, wanted], rtol=1e-5, atol=1e-5)
 
 
