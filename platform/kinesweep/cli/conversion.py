@@ -106,9 +106,7 @@ def convert(  # noqa: PLR0913 (options of a command)
 
     Example: kinesweep convert jobs/interop/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
-    check_third_option(third, settings, to)
-    if joints is not None and (to is not None or not is_motion_input(settings)):
-        raise InputError(f"`--joints` selects joints of HybrIK's output, but `{settings}` is none")
+    check_third_option(third, settings, to, joints)
     has_model_options = any(option is not None for option in (model, tokenizer, into, texts))
     # The first match wins. `--to` comes first, because its input is a store and has no suffix.
     if to is not None:

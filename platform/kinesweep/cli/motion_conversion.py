@@ -17,17 +17,22 @@ def is_motion_input(path: Path) -> bool:
     return is_motion_file(path)
 
 
-def check_third_option(third: Third | None, path: Path, to: str | None) -> None:
-    """Check that `--third` is given for motions only.
+def check_third_option(
+    third: Third | None, path: Path, to: str | None, joints: Joints | None = None
+) -> None:
+    """Check that `--third` and `--joints` are given for motions only.
 
     Args:
         third: Value of the option.
         path: Input of the command.
         to: Layout in which features are written; None for other conversions.
+        joints: Value of the option `--joints`.
 
     Raises:
         InputError: If the input does not contain motions.
     """
+    if joints is not None and (to is not None or not is_motion_input(path)):
+        raise InputError(f"`--joints` selects joints of HybrIK's output, but `{path}` is none")
     if third is not None and (to is not None or not is_motion_input(path)):
         raise InputError(f"`--third` is the meaning of values in motions, but `{path}` has none")
 

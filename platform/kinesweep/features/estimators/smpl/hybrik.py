@@ -53,6 +53,7 @@ class Hybrik:
 
     def __init__(  # noqa: PLR0913 (the keys of its section)
         self,
+        *,
         folder: str,
         config: str,
         checkpoint: str,
