@@ -16,8 +16,8 @@ from kinesweep.features.keypoint_selection import find_upper_body_points
 from kinesweep.features.signer_crop.body_parts import find_part_points
 from kinesweep.features.signer_crop.segment_poses import SegmentPoses
 from kinesweep.features.signer_crop.squares import (
-    FoundBoxes,
     CropSquares,
+    FoundBoxes,
     compute_center_square,
     compute_squares,
 )
