@@ -230,7 +230,7 @@ def _prepare_files(
     codes = [
         code.strip().lower() for code in (values["languages"] or "").split(",") if code.strip()
     ]
-    return prepare_corpus(corpus, *paths, values["overwrite"], codes, values["media"])
+    return prepare_corpus(corpus, *paths, values["overwrite"], codes, media=values["media"])
 
 
 def _prepare_tfds(

@@ -326,6 +326,8 @@ def test_variants_are_read_in_turn_and_handed_over_again(tmp_path: Path) -> None
         recipe_of(tmp_path / "ours", tmp_path / "more", epochs=[0, 1, 2], epochs_as="variants")
     )
     assert content(again) == content(store)
+    # The other layout has one array per clip, and says so.
+    assert export_h5_shards(store, tmp_path / "h5").left == {"further epochs": 3}
     kept = [epoch.at_epoch(1).lengths for epoch in again.get_records("train")]
     assert kept == [epoch.at_epoch(1).lengths for epoch in store.get_records("train")]
 
