@@ -93,18 +93,19 @@ class PretrainingRecipe(StrictConfig):
         """Compute a 12-digit hexadecimal hash of the configuration and the data, without the seed.
 
         Sections that do not affect the result are left out, the store's fingerprint replaces those
-        of the data, and the hash of the weights the path `model.init_from`.
+        of the data, and the hash of the weights the paths `init_from`.
 
         Args:
             store_fingerprint: Fingerprint of the feature store, which represents the data.
         """
         values = self.model_dump(mode="json", exclude=set(_UNHASHED_SECTIONS))
-        del values["training"]["seed"], values["model"]["init_from"]
-        del values["batch"]["loader_workers"]
+        del values["training"]["seed"], values["batch"]["loader_workers"]
+        for section in (values["model"], values["objective"]):
+            section.pop("init_from", None)
         return compute_fingerprint({"pretraining": values, "store": store_fingerprint})[:12]
 
     def resolve_paths(self, base_dir: Path) -> "PretrainingRecipe":
-        """Return the recipe with absolute local paths and the hash of the file `model.init_from`.
+        """Return the recipe with absolute local paths and the hashes of the files `init_from`.
 
         Args:
             base_dir: Folder that relative paths start from.
@@ -113,10 +114,12 @@ class PretrainingRecipe(StrictConfig):
             mode="json", include=set(_CORPUS_SECTIONS)
         )
         values: dict[str, Any] = {**self.model_dump(mode="json"), **corpus_sections}
-        if self.model.init_from is not None:
-            path = base_dir / Path(self.model.init_from).expanduser()
-            values["model"]["init_from"] = str(path)
+        for section in (values["model"], values["objective"]):
+            if section.get("init_from") is None:
+                continue
+            path = base_dir / Path(section["init_from"]).expanduser()
+            section["init_from"] = str(path)
             # A missing file has no hash; loading reports it with the key to change.
-            if values["model"]["sha256"] is None and path.is_file():
-                values["model"]["sha256"] = compute_cached_sha256(path)
+            if section["sha256"] is None and path.is_file():
+                section["sha256"] = compute_cached_sha256(path)
         return PretrainingRecipe.model_validate(values)
