@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -27,7 +26,6 @@ from kinesweep.checkpoints.progress import TrainingProgress, update_progress
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
 from kinesweep.core.collectives import (
     all_gather,
-    get_rank_and_world_size,
     run_on_rank_zero,
 )
 from kinesweep.core.errors import TrainingError
@@ -38,6 +36,7 @@ from kinesweep.models.pretraining.objective import PretrainingObjective
 from kinesweep.training.pretraining.evaluation import PretrainingEvaluator
 from kinesweep.training.pretraining.gradients import (
     add_gradients_of_workers,
+    add_over_workers,
     split_by_weight_decay,
 )
 from kinesweep.training.pretraining.precision import Precision
@@ -193,7 +192,7 @@ class PretrainingTrainer:
             scaler.scale(share.loss).backward()
             for name, value in {"loss": share.loss.detach(), **share.parts}.items():
                 shares[name] = shares.get(name, 0) + value.float()
-        losses = _add_over_workers(shares)
+        losses = add_over_workers(shares)
         # Stop before the update: a NaN would otherwise reach every weight and the next checkpoint.
         if not math.isfinite(losses["loss"]):
             raise TrainingError(
@@ -291,11 +290,3 @@ class PretrainingTrainer:
         publish_checkpoint(staging_dir, progress.step, progress)
         # Prune only after publishing, so that one complete checkpoint exists at any time.
         prune_checkpoints(root, keep, progress.step, progress.best_step)
-
-
-def _add_over_workers(shares: dict[str, Tensor]) -> dict[str, float]:
-    """Add the shares of the losses of all workers; return name → value, the same on all."""
-    totals = torch.stack(list(shares.values()))
-    if get_rank_and_world_size()[1] > 1:
-        dist.all_reduce(totals)
-    return dict(zip(shares, totals.tolist(), strict=True))
