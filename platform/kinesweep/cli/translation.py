@@ -16,6 +16,15 @@ from kinesweep.cli.console import (
     print_line,
     wrap_command,
 )
+from kinesweep.cli.inference.options import (
+    InferenceOptions,
+    PromptOption,
+    QuestionOption,
+    SampleOption,
+    SeedOption,
+    SystemOption,
+    TemperatureOption,
+)
 from kinesweep.cli.model_argument import ModelArgument
 from kinesweep.core.errors import InputError, KinesweepError
 from kinesweep.pipelines.progress import show_progress_bar
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @wrap_command
-def translate(
+def translate(  # noqa: PLR0913 (options of a command)
     bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
     inputs: Annotated[
         list[Path] | None,
@@ -67,6 +76,12 @@ def translate(
             "--accept-rate", help="Accept files with another frame rate than the training data."
         ),
     ] = False,
+    prompt: PromptOption = None,
+    question: QuestionOption = None,
+    system: SystemOption = None,
+    sample: SampleOption = False,
+    seed: SeedOption = None,
+    temperature: TemperatureOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Translate raw files to text and print one line per clip: its name, a tab, the text.
@@ -84,13 +99,15 @@ def translate(
 
     failures: list[InputFailure] = []
     recipe = read_bundle_recipe(bundle)
+    options = InferenceOptions(prompt, question, system, sample, seed, temperature)
+    options.check(recipe.generation)
     parts = list_raw_parts(recipe)
     named_clips = parse_stream_files(stream_files or (), parts, has_paths=bool(inputs))
     named_clips += find_inputs(inputs or (), recipe.corpora[0], document, failures, parts)
     num_inputs = len(named_clips) + len(failures)
     # A bundle takes seconds to load, which is no use if no input can be translated.
     results = (
-        _translate_clips(bundle, named_clips, document, reference, accept_rate)
+        _translate_clips(bundle, named_clips, document, reference, accept_rate, options)
         if named_clips
         else []
     )
@@ -146,6 +163,7 @@ def _translate_clips(
     document: bool,
     reference: Path | None,
     accept_rate: bool,
+    options: InferenceOptions,
 ) -> list[str | KinesweepError]:
     """Translate clips with a bundle and return the text or the error of each.
 
@@ -155,11 +173,13 @@ def _translate_clips(
         document: Whether the clips are consecutive clips of one document.
         reference: Reference motion for all clips; None: the clips keep theirs.
         accept_rate: Whether to accept files with another frame rate than the training data.
+        options: Own prompts and sampling.
     """
     from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
 
     clips = [clip for _, clip in named_clips]
     loaded_bundle = replace(Bundle.load(bundle, skip_file_check=True), accept_rate=accept_rate)
+    loaded_bundle = options.apply(loaded_bundle)
     _check_options(loaded_bundle, clips, document, reference)
     if reference is not None:
         clips = [replace(clip, auxiliary_file=reference) for clip in clips]
