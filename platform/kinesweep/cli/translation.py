@@ -106,11 +106,9 @@ def translate(  # noqa: PLR0913 (options of a command)
     named_clips += find_inputs(inputs or (), recipe.corpora[0], document, failures, parts)
     num_inputs = len(named_clips) + len(failures)
     # A bundle takes seconds to load, which is no use if no input can be translated.
-    results = (
-        _translate_clips(bundle, named_clips, document, reference, accept_rate, options)
-        if named_clips
-        else []
-    )
+    results: list[str | KinesweepError] = []
+    if named_clips:
+        results = _translate_clips(bundle, named_clips, document, reference, accept_rate, options)
     texts = _print_translations([name for name, _ in named_clips], results, failures)
     if failures:
         texts[FAILED_KEY] = [failure.to_json() for failure in failures]
