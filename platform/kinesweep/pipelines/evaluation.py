@@ -223,7 +223,7 @@ def _log_scoring_of_test(
     Args:
         store: Store of the scored clips.
         split: Name of the split.
-        system_name: What was scored.
+        system_name: Name of the model or of the table that was scored.
         scores: Metric → score.
     """
     if split == "test":
