@@ -101,6 +101,26 @@ class Seq2SeqBackbone(BaseBackbone):
             )
         return stack_attention_weights(model, output.cross_attentions, x_BNE.shape[1])
 
+    def compute_hidden_states(
+        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
+    ) -> Tensor:
+        """Compute the decoder's last hidden states, from which the labels are predicted, (B, L, E).
+
+        Args:
+            model: Hugging Face encoder-decoder.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+            labels_BL: Labels; `IGNORE` where padded.
+
+        Raises:
+            InputError: If there are more vectors or labels than the backbone has positions.
+        """
+        output = self._run_teacher_forcing(
+            model, x_BNE, mask_BN, labels_BL, output_hidden_states=True
+        )
+        hidden_BLE: Tensor = output.decoder_hidden_states[-1]
+        return hidden_BLE
+
     def generate(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: DecodingSettings
     ) -> Tensor:
