@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
+from kinesweep.checkpoints.run_objective import attach_run_objective
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.generation import GenerationConfig
@@ -21,6 +22,7 @@ from kinesweep.core.errors import StoreError
 from kinesweep.core.html_table import format_html_table
 from kinesweep.core.scores import GOLD_CONTEXT, format_score_value, order_scores
 from kinesweep.data.length_limits import filter_clips_by_length
+from kinesweep.evaluation.alignment.evaluate import compute_alignment_scores
 from kinesweep.evaluation.decoding import compute_token_scores, decode_batches
 from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.metrics import compute_extra_scores
@@ -49,6 +51,7 @@ class Evaluation:
             of the clips' scores.
         coverage: Shares of the references that the model's tokenizer cannot write; None for texts
             from another source and during training.
+        is_retrieval: Whether the predictions are retrieved texts of the stage `align`.
     """
 
     scores: dict[str, float]
@@ -57,6 +60,7 @@ class Evaluation:
     truncation_counts: dict[str, int] = field(default_factory=dict)
     clip_scores: dict[str, dict[str, float]] = field(default_factory=dict)
     coverage: TextCoverage | None = None
+    is_retrieval: bool = False
 
     def _repr_html_(self) -> str:
         """Return the scores and their signatures as HTML, which notebooks show."""
@@ -84,6 +88,12 @@ def evaluate_batches(
         Scores and predictions over the batches of all ranks, without neural and extra metrics.
     """
     model.eval()
+    if model.objective is not None and model.objective.replaces_translation:
+        aligned = compute_alignment_scores(model, eval_set)
+        counts = _sum_truncation_stats(model)
+        return Evaluation(
+            aligned.values, {}, aligned.predictions, counts, aligned.clip_scores, is_retrieval=True
+        )
     token_scores = compute_token_scores(model, eval_set.batches)
     beams = generation.num_beams if num_beams is None else num_beams
     # `compute_token_scores` truncates the same clips; reset the statistics to count each clip
@@ -144,6 +154,7 @@ def evaluate_model(
         StoreError: If the store has no such split.
     """
     loaded_model = read_model_folder(folder, device)
+    attach_run_objective(loaded_model, folder)
     return evaluate_loaded_model(loaded_model, store, split, generation, evaluation)
 
 
@@ -266,7 +277,8 @@ def add_extra_scores(
         InputError: If a metric cannot be computed, see `compute_extra_scores`.
         ResourceError: If the environment of COMET cannot be created.
     """
-    if not config.neural_metrics.names and not config.extra_metrics:
+    # Retrieved texts are other clips' references, which metrics of translations do not suit.
+    if evaluation.is_retrieval or not (config.neural_metrics.names or config.extra_metrics):
         return evaluation
     predictions = evaluation.predictions
     hypotheses = {prediction.clip_id: prediction.hypothesis for prediction in predictions}

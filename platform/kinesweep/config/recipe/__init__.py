@@ -21,6 +21,7 @@ from kinesweep.config.recipe.features.combined import (
 from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.config.recipe.h5_shards import fill_in_stream_names
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.objectives.stage_checks import check_training_stage
 from kinesweep.config.recipe.paths import (
     make_paths_absolute,
     make_paths_portable,
@@ -87,7 +88,7 @@ class Recipe(StrictConfig):
         training, generation = self.training, self.generation
         cross_checks.check_best_metric(training, self.evaluation)
         cross_checks.check_truecasing(generation, model)
-        cross_checks.check_training_stage(training, model)
+        check_training_stage(training, model, self.batch)
         cross_checks.check_reserved_text_tokens(generation, model)
         cross_checks.check_sharded_training(training, self.resources, model)
         cross_checks.check_source_and_features(self.source, features, self.batch.augmentation)

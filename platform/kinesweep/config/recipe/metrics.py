@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.objectives.text_alignment import RETRIEVAL_METRICS
 from kinesweep.config.suggestions import suggest_closest_word
-from kinesweep.core.scores import COSTS
+from kinesweep.core.scores import ALIGNMENT_LOSSES, COSTS
 
 MetricMode = Literal["max", "min"]
 ScoreName = Literal[
@@ -32,6 +33,7 @@ TOKEN_METRICS = ("token_loss", "token_accuracy")
 # Logs and result files already use these names.
 _RESERVED_LABELS = frozenset(
     {*get_args(ScoreName), *NEURAL_METRICS, *TOKEN_METRICS, *COSTS}
+    | {*ALIGNMENT_LOSSES, *RETRIEVAL_METRICS}
     | {"step", "samples", "loss", "epoch", "evaluation_s"}
 )
 

@@ -20,6 +20,9 @@ def remove_unset_keys(recipe: dict[str, Any]) -> None:
     for key in (key for pair in ALTERNATIVE_KEYS for key in pair):
         if training[key] is None:
             del training[key]
+    for key in ("alignment", "sign_contrastive"):
+        if training[key] is None:
+            del training[key]
     if not batch["drop_last"]:
         del batch["drop_last"]
     for key in ("lora", "revision"):

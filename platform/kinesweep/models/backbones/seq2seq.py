@@ -38,6 +38,23 @@ class Seq2SeqBackbone(BaseBackbone):
         scale = getattr(encoder, "embed_scale", None)
         return embedded_BPE if scale is None else embedded_BPE * scale
 
+    def encode(self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor) -> Tensor:
+        """Run the encoder alone; returns its output (B, N, E).
+
+        Args:
+            model: Hugging Face encoder-decoder.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+
+        Raises:
+            InputError: If there are more vectors than the encoder has positions.
+        """
+        self._check_length(model, x_BNE.shape[1], 0)
+        encoded_BNE: Tensor = model.get_encoder()(
+            inputs_embeds=x_BNE, attention_mask=mask_BN.long()
+        )[0]
+        return encoded_BNE
+
     def compute_logits(
         self,
         model: PreTrainedModel,
@@ -131,8 +148,7 @@ class Seq2SeqBackbone(BaseBackbone):
         encoder_inputs: dict[str, Any] = {"inputs_embeds": x_BNE}
         if clip_R is not None:
             # Run the encoder on the clips, then repeat its output for each of a clip's texts.
-            encoder = model.get_encoder()
-            encoded_BNE = encoder(inputs_embeds=x_BNE, attention_mask=mask_BN.long())[0]
+            encoded_BNE = self.encode(model, x_BNE, mask_BN)
             encoder_inputs = {"encoder_outputs": BaseModelOutput(encoded_BNE[clip_R])}
             mask_BN = mask_BN[clip_R]
         return model(
