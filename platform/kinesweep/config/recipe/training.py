@@ -244,7 +244,7 @@ class TrainingConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check_alignment_stage(self) -> "TrainingConfig":
-        """Check that `alignment` has an effect, and that checkpoints of its stage are not averaged."""
+        """Check that `alignment` has an effect, and that its checkpoints are not averaged."""
         if self.stage != "align":
             if self.alignment is not None:
                 raise ValueError(

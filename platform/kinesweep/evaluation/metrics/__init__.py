@@ -12,9 +12,12 @@ import torch
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.metrics import EvaluateMetricConfig, TorchmetricsConfig
+from kinesweep.config.recipe.objectives.text_alignment import RETRIEVAL_METRICS
+from kinesweep.core.scores import ALIGNMENT_LOSSES
 from kinesweep.evaluation.metrics.base import (
     ConfiguredMetric,
     References,
+    StoredMetric,
     TextMetric,
     Texts,
     isolate_scoring,
@@ -94,6 +97,9 @@ def build_metric(
         InputError: If a metric's script cannot be loaded.
     """
     factory = _list_factories(config, device, sources or {}).get(name)
+    # Scores of the stage `align` are computed by its runs, which leave them beside the predictions.
+    if name in (*ALIGNMENT_LOSSES, *RETRIEVAL_METRICS):
+        return StoredMetric(name, config.protocol_config)
     if factory is None:
         return CorpusMetric(name, config.protocol_config, config.wordnet)
     return factory()
