@@ -17,11 +17,11 @@ from kinesweep.core.scores import ALIGNMENT_LOSSES
 from kinesweep.evaluation.metrics.base import (
     ConfiguredMetric,
     References,
-    StoredMetric,
     TextMetric,
     Texts,
     isolate_scoring,
 )
+from kinesweep.evaluation.metrics.stored import StoredMetric
 from kinesweep.evaluation.scoring import CorpusMetric
 
 

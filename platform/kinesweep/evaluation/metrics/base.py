@@ -236,28 +236,6 @@ class ClipMeanMetric(ConfiguredMetric):
         return float(summed_statistics[0] / summed_statistics[1])
 
 
-class StoredMetric(ClipMeanMetric):
-    """A score of clips that a run computes and leaves beside its predictions.
-
-    Texts alone do not give it: it is a property of the model, such as a recall of retrieval.
-    """
-
-    def score_pairs(self, pairs: Sequence[TextPair]) -> list[float]:
-        """Raise an error, because the score does not follow from texts.
-
-        Raises:
-            InputError: Always.
-        """
-        raise InputError(
-            f"`{self.metric}` is computed by the runs that have it and not from texts; the file"
-            " `predictions/validation_clip_scores.json` of a run is missing or incomplete"
-        )
-
-    def format_settings(self) -> str:
-        """Return that the score has no settings."""
-        return "stored"
-
-
 def build_mean_statistics(clip_scores: Mapping[str, float]) -> NDArray[np.float64]:
     """Return the statistics of a `ClipMeanMetric` for clip scores, in the order of sorted ids."""
     return np.array([[clip_scores[clip_id], 1.0] for clip_id in sorted(clip_scores)])
