@@ -1,8 +1,7 @@
 """Translation of raw files with a bundle, with features, dtype and decoding as in training.
 
-A file passes through the same functions as during extraction (reader, feature step, dtype of the
-store), so the model receives exactly the values that a store would contain. `input_translation` is
-the loop over many files.
+Files pass through the functions of the extraction (reader, feature step, dtype of the store), so
+the model gets exactly the values of a store. `input_translation` is the loop over many files.
 
 Shapes: T frames, D width.
 """
@@ -69,8 +68,7 @@ class Bundle:
             estimator: Estimator of joints that may run, for a model of estimated motions.
 
         Raises:
-            BundleError: If the folder is not a bundle or is damaged, or if this version computes
-                its features differently.
+            BundleError: If the folder is no bundle, is damaged, or has features of another version.
             InputError: If the estimator is not that of the training data.
         """
         if not skip_file_check:
@@ -94,7 +92,9 @@ class Bundle:
             inputs: Clips to translate; a path stands for a whole file with the default prompts.
             progress: Callback that receives the numbers of finished and of all clips, after at most
                 256 clips each time.
-            prompt, question, system: Text in front of the frames; see `with_prompts`.
+            prompt: Prompt of each clip in front of the frames; see `with_prompts`.
+            question: Question in front of the frames; see `with_prompts`.
+            system: Text at the start; see `with_prompts`.
 
         Raises:
             ClipError: If a file cannot be used; the message names it.

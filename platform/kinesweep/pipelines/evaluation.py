@@ -91,7 +91,7 @@ def evaluate_model_dir(
 
     Returns:
         The scores of the split, and separate scores of the sentences that occur in train and of
-        those that do not.
+        those that do not; none for a model of the stage `align`, whose texts are retrieved.
 
     Raises:
         CheckpointError: If there is no model in the folder.
@@ -122,11 +122,13 @@ def evaluate_model_dir(
     system_name = str(predictions_path or model_dir)
     # Counted even if nothing is written: the ledger records every scoring of test.
     _log_scoring_of_test(store, split, system_name, evaluation.scores)
-    overlap_scores = score_by_train_overlap(
-        evaluation.predictions,
-        get_train_sentences(store),
-        resolve_evaluation(recipe.evaluation, store),
-    )
+    overlap_scores = []
+    if not evaluation.is_retrieval:
+        overlap_scores = score_by_train_overlap(
+            evaluation.predictions,
+            get_train_sentences(store),
+            resolve_evaluation(recipe.evaluation, store),
+        )
     if output_paths is not None:
         # Another system's decoding settings are unknown; the recipe's must not be reported for it.
         generation = (
