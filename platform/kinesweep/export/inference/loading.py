@@ -49,4 +49,5 @@ def load_bundled_model(
             f"the bundle `{bundle_dir}` was trained on features that this version of Kinesweep"
             " computes differently; use the version that the model card names"
         )
-    return replace(loaded, recipe=choose_estimator(loaded.recipe, estimator))
+    source = choose_estimator(loaded.recipe.source, estimator)
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"source": source}))
