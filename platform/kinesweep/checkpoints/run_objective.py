@@ -33,6 +33,8 @@ def copy_objective(checkpoint_dir: Path, model_dir: Path) -> None:
         """Copy the weights into a temporary folder."""
         shutil.copyfile(path, temporary_dir / OBJECTIVE_FILENAME)
 
+    # Beside the model folder, which must remain loadable by Hugging Face and holds no other
+    # weights.
     write_folder(model_dir.parent / _OBJECTIVE_DIR, write_weights)
 
 
@@ -57,6 +59,7 @@ def attach_run_objective(loaded: LoadedModel, model_dir: Path) -> None:
             " folder, or train a translation with this model in `model.init_from`."
         )
     device = loaded.model.device
+    # The modules come first: they have random weights, which loading replaces.
     attach_objective(loaded.model, training)
     load_objective(loaded.model, folder)
     # Not the whole model: weights in 4 bits cannot be moved.

@@ -53,11 +53,13 @@ def convert_settings(
     from kinesweep.checkpoints.model_dir_files import format_recipe_yaml
     from kinesweep.interop import convert_multimodalhugs_settings
 
+    # Fails before anything is written if the settings have a part without an equivalent.
     conversion = convert_multimodalhugs_settings(settings_path, modality)
     for key, reason in conversion.unconverted.items():
         print_line(f"left out  {key}: {reason}")
     for note in conversion.notes:
         print_line(f"note      {note}")
+    # The recipe is written before the model is imported, so it can be inspected if that fails.
     recipe_path.parent.mkdir(parents=True, exist_ok=True)
     recipe_path.write_text(format_recipe_yaml(conversion.recipe), encoding="utf-8")
     print_line(f"recipe    {recipe_path}")
@@ -113,6 +115,7 @@ def import_checkpoint(
 
     loaded_recipe = load_config(Recipe, recipe)
     lines = () if texts is None else texts.read_text(encoding="utf-8").splitlines()
+    # Only the recipe tells the two kinds of checkpoints apart without loading gigabytes.
     if loaded_recipe.model.backbone.kind == "causal":
         if lines:
             raise InputError(

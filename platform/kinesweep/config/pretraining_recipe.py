@@ -59,6 +59,7 @@ class PretrainingRecipe(StrictConfig):
     def _check_corpus_recipe(self) -> "PretrainingRecipe":
         """Check the sections of the corpus against each other, by the rules of a run's recipe."""
         try:
+            # Building it runs all checks of a recipe; the result itself is not needed here.
             _ = self.corpus_recipe
         except ValidationError as error:
             message = str(error.errors()[0]["msg"])
@@ -82,6 +83,7 @@ class PretrainingRecipe(StrictConfig):
                 "windows": {"target_fps": self.features.target_fps},
             },
         }
+        # Validated and not copied, so that the rules of a run hold for this corpus too.
         return Recipe.model_validate({**sections, "model": model})
 
     @property
@@ -99,7 +101,9 @@ class PretrainingRecipe(StrictConfig):
         Args:
             store_fingerprint: Fingerprint of the feature store, which represents the data.
         """
+        # The fingerprint stands for the data; the number of workers is in the identity of a run.
         values = self.model_dump(mode="json", exclude=set(_UNHASHED_SECTIONS))
+        # Runs that differ in the seed only share a hash, as runs of a recipe do.
         del values["training"]["seed"], values["batch"]["loader_workers"]
         for section in (values["model"], values["objective"]):
             section.pop("init_from", None)

@@ -136,6 +136,7 @@ def _estimate_joints(source: SkeletonsConfig, video: Path) -> Path:
     assert estimator is not None
     path = video.absolute()
     stat = path.stat()
+    # Size and time are part of the name, so a changed video is estimated again.
     name = hashlib.sha256(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()
     process, folder = _start_estimator(estimator.model_dump_json())
     output = folder / f"{name}.pose"
@@ -145,6 +146,7 @@ def _estimate_joints(source: SkeletonsConfig, video: Path) -> Path:
     return output
 
 
+# Loading HybrIK takes seconds; a process serves all videos of a call.
 @lru_cache(maxsize=4)
 def _start_estimator(section: str) -> tuple[EstimatorProcess, Path]:
     """Start the process of an estimator, which ends with this one, and a folder for its joints.
@@ -172,6 +174,7 @@ def _check_same_estimator(corpus: SingleSourceConfig, given: JointEstimatorConfi
     assert isinstance(corpus, SkeletonsConfig) and corpus.estimator is not None
     trained = compute_estimator_fingerprint(corpus.estimator)
     spec = build_estimator_spec(given)
+    # Joints of another estimator have other offsets and noise, which the model has not learned.
     if spec.fingerprint != trained:
         raise InputError(
             f"`--estimator` is {spec.name} {spec.version} ({spec.fingerprint}), but the model was"

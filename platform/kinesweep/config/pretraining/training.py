@@ -102,4 +102,5 @@ class PretrainingLoopConfig(StrictConfig):
         if self.learning_rate is not None:
             return self.learning_rate
         assert self.base_learning_rate is not None
+        # The linear scaling rule of He et al.: twice the windows, twice the rate.
         return self.base_learning_rate * windows_per_step / BASE_BATCH_SIZE

@@ -21,6 +21,7 @@ def compute_ranks(similarity_GG: Matrix, correct_GG: BoolMatrix) -> NDArray[np.i
         similarity_GG: Similarity of each query (rows) to each item.
         correct_GG: True where an item is correct for a query; at least one is.
     """
+    # Of several correct items, the one that is found first counts.
     best_G = np.where(correct_GG, similarity_GG, -np.inf).max(axis=1)
     num_ahead_G = ((similarity_GG >= best_G[:, None]) & ~correct_GG).sum(axis=1)
     return 1 + num_ahead_G

@@ -54,6 +54,7 @@ def evaluate_model_tasks(
     )
     task_set = TaskSet(evaluation.tasks, eval_set.task_data)
     translations = {}
+    # Decoding a split takes minutes, which questions without context do not need.
     if eval_set.task_data.needs_translations:
         translations = decode_batches(
             model, loaded.tokenizer, eval_set.batches, generation.num_beams, generation

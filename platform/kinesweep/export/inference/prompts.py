@@ -85,6 +85,7 @@ def is_side_task_question(prompt: PromptConfig, question: str) -> bool:
     if question == prompt.reversed:
         return True
     for template, placeholder in ((prompt.word_present, "{word}"), (prompt.which_words, "{words}")):
+        # Only the words vary; what surrounds them identifies the task.
         before, _, after = template.partition(placeholder)
         if question.startswith(before) and question.endswith(after):
             return True

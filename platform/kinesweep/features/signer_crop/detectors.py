@@ -51,6 +51,7 @@ def compute_detector_fingerprint(config: DetectorConfig) -> str:
     Raises:
         InputError: If its files do not exist, or there is no such plug-in.
     """
+    # A model that was moved or downloaded elsewhere gives the same detections.
     settings = config.model_dump(mode="json", exclude={"pretrained"})
     if isinstance(config, HfDetectorConfig):
         from kinesweep.features.signer_crop.hf_detector import compute_files_hash
@@ -101,6 +102,7 @@ def _find_plugin_class(config: PluginDetectorConfig) -> Any:
         )
     try:
         detector_class: Any = points[config.name].load()
+        # Read here, so that a plug-in without a version is refused before the first video.
         str(detector_class.version)
     except (ImportError, AttributeError) as error:
         raise InputError(f"the detector `{config.name}` cannot be used: {error}") from None

@@ -37,6 +37,7 @@ def compute_text_video_losses(
         equal_text_GG: True where two clips have the same text.
         scale: Inverse temperature.
     """
+    # Logits reach 100 times a similarity, which half precision resolves to 0.06 at best.
     dtype = torch.promote_types(sign_GP.dtype, torch.float32)
     sign_GP = functional.normalize(sign_GP.to(dtype), dim=1)
     text_GP = functional.normalize(text_GP.to(dtype), dim=1)
@@ -44,6 +45,7 @@ def compute_text_video_losses(
     own_pair_GG = torch.eye(len(logits_GG), dtype=torch.bool, device=logits_GG.device)
     # Excluded from the softmax: another clip with this text is not wrong.
     logits_GG = logits_GG.masked_fill(equal_text_GG & ~own_pair_GG, float("-inf"))
+    # Own pairs lie on the diagonal; they are never masked, so the loss is finite.
     text_loss_G = -logits_GG.log_softmax(dim=1).diagonal()
     sign_loss_G = -logits_GG.log_softmax(dim=0).diagonal()
     return (text_loss_G + sign_loss_G) / 2

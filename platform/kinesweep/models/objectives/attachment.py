@@ -25,6 +25,7 @@ OBJECTIVE_FILENAME = "objective.safetensors"
 def detach_objective(model: nn.Module) -> Iterator[None]:
     """Hide the objective of a model, if it has one, so that only the model's weights remain."""
     objective = model._modules.get("objective")
+    # None instead of a deletion, which would change the order of the modules.
     model._modules["objective"] = None
     try:
         yield
@@ -37,6 +38,7 @@ def save_objective(model: nn.Module, folder: Path) -> None:
     objective = model._modules.get("objective")
     weights = {} if objective is None else objective.state_dict()
     if weights:
+        # safetensors stores contiguous tensors only.
         tensors = {name: x.detach().cpu().contiguous() for name, x in weights.items()}
         safetensors.torch.save_file(tensors, folder / OBJECTIVE_FILENAME)
 
@@ -52,6 +54,7 @@ def load_objective(model: nn.Module, folder: Path) -> None:
         CheckpointError: If the file is missing or does not hold exactly these weights.
     """
     objective = model._modules.get("objective")
+    # An objective without weights wrote no file.
     if objective is None or not objective.state_dict():
         return
     path = folder / OBJECTIVE_FILENAME

@@ -60,6 +60,7 @@ class MaskedAutoencoder(PretrainingObjective):
             batch: Training windows of this worker.
             num_windows: Number of windows of the whole step, of all workers.
         """
+        # A share of the step, so that batches and workers add up to the mean over all windows.
         loss = self._compute_losses(batch).sum() / num_windows
         return LossShare(loss, {})
 
@@ -97,6 +98,7 @@ class MaskedAutoencoder(PretrainingObjective):
     def _compute_losses(self, batch: WindowBatch) -> Tensor:
         """Compute the loss of each window, float32 (B,)."""
         device = self.decoder.mask_token.device
+        # Rounded up: the last time step may be half real.
         steps_B = [-(-number // FRAMES_PER_TIME_STEP) for number in batch.num_real_frames_B]
         units_per_step = self.encoder.geometry.units_per_side**2
         masks = draw_unit_masks(batch.seeds_B, steps_B, units_per_step, self.config.mask_ratio)
@@ -110,12 +112,14 @@ class MaskedAutoencoder(PretrainingObjective):
         # Time steps after the end of all windows of the batch are not even embedded.
         num_frames = max(steps_B) * FRAMES_PER_TIME_STEP
         pixels_BCFHW = normalize_pixels(batch.pixels_BFHWC[:, :num_frames].to(device))
+        # In float32: errors are squared and averaged over thousands of values.
         predicted_BUP = self.predict_units(pixels_BCFHW, masks, factors_BL2).float()
         targets_BUP = compute_targets(
             pixels_BCFHW, self.encoder.geometry.unit_pixels, self.config.normalize_targets
         )
         error_BU = (predicted_BUP - targets_BUP).square().mean(dim=2)
         hidden_BU = masks.is_hidden_BU.to(error_BU.dtype)
+        # Visible units are not scored: copying them would be rewarded.
         return (error_BU * hidden_BU).sum(dim=1) / hidden_BU.sum(dim=1)
 
 
@@ -127,6 +131,7 @@ def compute_targets(pixels_BCFHW: Tensor, unit_pixels: int, normalize: bool) -> 
         unit_pixels: Side of a mask unit in pixels.
         normalize: Whether the values of each unit are brought to mean 0 and variance 1.
     """
+    # The second frame of a time step is nearly equal, so it is not predicted (as published).
     x_BCTHW = pixels_BCFHW[:, :, ::FRAMES_PER_TIME_STEP]
     x_BCTHRWS = x_BCTHW.unflatten(4, (-1, unit_pixels)).unflatten(3, (-1, unit_pixels))
     # The colors vary fastest, as in the published decoder of videos.

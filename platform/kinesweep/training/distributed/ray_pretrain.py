@@ -55,6 +55,7 @@ def _pretrain_on_worker(config: dict[str, Any]) -> None:
     values |= {name: Path(values[name]) for name in ("store", "folder")}
     spec = PretrainingSpec(**values)
     log: RunLogger = NullRunLogger()
+    # One log per run: the metrics are the same on all ranks.
     if is_rank_zero():
         log = PrometheusRunLogger(config["open_log"](), spec.folder, "")
     pretrain_run(spec, log, report_metrics)

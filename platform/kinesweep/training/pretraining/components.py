@@ -67,6 +67,7 @@ def build_pretraining_components(recipe: PretrainingRecipe, store: Store) -> Pre
     objective = build_objective(recipe.objective, recipe.model)
     geometry = objective.encoder.geometry
     check_window_size(geometry, batch.num_frames, recipe.features.size)
+    # Moved after its weights are drawn: the generator of a GPU would give others.
     objective = objective.to(device)
     records = select_records(store, "train", stream, batch)
     plan = TrainingWindowPlan(records, stream, batch, recipe.training.seed)
@@ -89,6 +90,7 @@ def build_pretraining_components(recipe: PretrainingRecipe, store: Store) -> Pre
         validation_windows[first : first + batch.windows]
         for first in range(0, len(validation_windows), batch.windows)
     ]
+    # Without augmentation, so that scores of different steps can be compared.
     validation_dataset = WindowDataset(store, stream, geometry.size, chunks.__getitem__, None)
     return PretrainingComponents(
         objective,

@@ -46,6 +46,7 @@ def write_best_encoder(
     """
     assert progress.best_step is not None
     checkpoint_dir = get_checkpoint_folder(checkpoints_dir, progress.best_step)
+    # On the CPU, so that files do not depend on the device of the run.
     objective.cpu().load_state_dict(load_file(checkpoint_dir / WEIGHTS_FILENAME))
     metadata = {
         "objective": recipe.objective.kind,
@@ -68,4 +69,5 @@ def write_best_encoder(
         write_json(staging_dir / _PRETRAINING_FILENAME, metadata)
 
     write_folder(folder, write_files)
+    # Of the published file, after the folder was moved into place.
     return compute_file_sha256(folder / WEIGHTS_FILENAME)

@@ -55,6 +55,7 @@ def check_schedule_arguments(schedule: ScheduleName, arguments: Mapping[str, flo
         raise ValueError(
             f"`lr_scheduler_kwargs` has `{unknown_keys[0]}`, but `{schedule}` takes {key_list}"
         )
+    # One of them suffices: `min_lr` and `min_lr_rate` say the same in two ways.
     required_keys = _REQUIRED_SCHEDULE_ARGUMENTS.get(schedule)
     if required_keys and not required_keys & arguments.keys():
         key_list = " or ".join(f"`{key}`" for key in sorted(required_keys))
