@@ -1,0 +1,1 @@
+"""Sections of a pretraining recipe that no other recipe has: windows, model, objective, loop."""

@@ -1,0 +1,1 @@
+"""Windows of decoded frames for pretraining: sampling, augmentation and batches."""

@@ -1,0 +1,310 @@
+"""Language supervision of SignHiera: CLIP on visible mask units, with masked autoencoding.
+
+SSVP-SLT-LSP (Rust et al. 2024, arXiv:2402.09611). The visible units of a window pass through the
+encoder once. Their mean is the embedding of the video, as in FLIP (2212.00794), and the decoder of
+`masked_autoencoder` predicts the hidden ones. The texts pass through a Hugging Face encoder. Two
+losses of very different size meet in the encoder, so GradNorm learns their weights.
+
+In validation the embedding is that of all units, which is what extraction gives to a translator; a
+clip of several windows gets the mean of their embeddings.
+
+Shapes: B windows, N visible units, D width of the encoder, E width of the embedding.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import fsum
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kinesweep.config.pretraining.clip import ClipConfig
+from kinesweep.config.pretraining.objectives import PretrainedModelConfig
+from kinesweep.core.collectives import get_rank_and_world_size
+from kinesweep.core.seeds import create_generator, derive_seed
+from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.core.windows.window_batch import WindowBatch
+from kinesweep.features.encoders.signhiera import SignHiera
+from kinesweep.models.pretraining.contrastive_loss import (
+    LearnedTemperature,
+    compute_contrastive_loss,
+)
+from kinesweep.models.pretraining.gradnorm import GradNorm
+from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
+from kinesweep.models.pretraining.masked_encoder import EncodedWindows, encode_windows
+from kinesweep.models.pretraining.objective import ClipSums, LossShare, PretrainingObjective
+from kinesweep.models.pretraining.projection import build_projection
+from kinesweep.models.pretraining.retrieval import RECALL_CUTOFFS, RetrievalRanks, rank_pairs
+from kinesweep.models.pretraining.text_tower import TextTower
+
+# A text's number has 63 bits, but values of validation are float32, exact up to 24 bits.
+_ID_BITS, _NUM_ID_PARTS = 21, 3
+_DECODER_PREFIX = "autoencoder.encoder."
+
+
+@dataclass(frozen=True)
+class CaptionInput:
+    """How texts reach the text tower.
+
+    Attributes:
+        encode: Function from texts to their ids, int64 (B, L), and the mask of the tokens, bool.
+        vocabulary: Vocabulary of the ids.
+    """
+
+    encode: Callable[[Sequence[str]], tuple[Tensor, Tensor]]
+    vocabulary: Vocabulary
+
+
+class LanguageSupervision(PretrainingObjective):
+    """The objective `clip`.
+
+    Args:
+        encoder: The video model, whose weights are kept.
+        config: The recipe's `objective` section.
+        model_config: The recipe's `model` section: stochastic depth, gradient checkpointing.
+        captions: Tokenizer of the texts.
+        max_steps: Number of steps of the run, for GradNorm's learning rate.
+    """
+
+    def __init__(
+        self,
+        encoder: SignHiera,
+        config: ClipConfig,
+        model_config: PretrainedModelConfig,
+        captions: CaptionInput,
+        max_steps: int,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.config, self.model_config = encoder, config, model_config
+        self.metric = config.metric
+        self.lower_is_better = config.metric.endswith(("_loss", "_rank"))
+        self._captions, self._max_steps = captions, max_steps
+        self.autoencoder = config.mae and MaskedAutoencoder(encoder, config.mae, model_config)
+        self.projection = build_projection(
+            config.projection, encoder.geometry.output_width, config.width, "objective.projection"
+        )
+        self.text = TextTower(config.text, captions.vocabulary, config.width)
+        self.temperature = LearnedTemperature(config.temperature, config.max_scale)
+        self.gradnorm = config.gradnorm and GradNorm(config.gradnorm, 2)
+        self.register_state_dict_post_hook(_drop_second_encoder)
+        self.register_load_state_dict_pre_hook(_restore_second_encoder)
+
+    def forward(self, batch: WindowBatch, num_windows: int) -> LossShare:
+        """Compute the weighted shares of both losses; updates the weights of GradNorm in training.
+
+        The contrastive loss compares the windows of all workers, so a step must be one batch of
+        each worker; the recipe allows no accumulation.
+
+        Args:
+            batch: Training windows of this worker.
+            num_windows: Number of windows of the whole step, of all workers.
+        """
+        encoded = self._encode(batch, self.config.mask_ratio)
+        texts = [_choose_text(*pair) for pair in zip(batch.texts_B, batch.seeds_B, strict=True)]
+        contrastive = compute_contrastive_loss(
+            self._embed_video(encoded),
+            self._embed_texts(texts, batch.seeds_B),
+            _number_texts(texts).to(encoded.pixels_BCFHW.device),
+            self.temperature(),
+        )
+        _, world_size = get_rank_and_world_size()
+        # Parts are added over workers, and the factor is the same on all of them.
+        parts = {
+            "contrastive_loss": contrastive.detach(),
+            "similarity_scale": self.temperature().detach() / world_size,
+        }
+        if self.autoencoder is None:
+            return LossShare(contrastive, parts)
+        if self.autoencoder.config.mask_ratio != self.config.mask_ratio:
+            encoded = self._encode(batch, self.autoencoder.config.mask_ratio)
+        masked = self.autoencoder.compute_losses(encoded).sum() / num_windows
+        loss = self._combine(contrastive, masked)
+        parts["masked_loss"] = masked.detach()
+        parts["mae_weight"] = self._get_mae_weight(contrastive.device) / world_size
+        return LossShare(loss, parts)
+
+    @torch.no_grad()
+    def compute_values(self, batch: WindowBatch) -> dict[str, Tensor]:
+        """Compute embeddings of whole windows and of their texts, and the loss of `mae`.
+
+        Returns:
+            `video` and `text` (B, E), `text_id` (B, 3), and `masked_loss` (B,) with `mae`.
+        """
+        # A clip is compared with its first text, as in translation.
+        texts = [texts[0] for texts in batch.texts_B]
+        values = {
+            "video": self._embed_video(self._encode(batch, 0.0)),
+            "text": self._embed_texts(texts, batch.seeds_B),
+            "text_id": _split_numbers(_number_texts(texts)),
+        }
+        if self.autoencoder is not None:
+            encoded = self._encode(batch, self.autoencoder.config.mask_ratio)
+            values["masked_loss"] = self.autoencoder.compute_losses(encoded)
+        return values
+
+    def compute_scores(
+        self, values: Mapping[str, Tensor], clip_ids: Sequence[str]
+    ) -> dict[str, float]:
+        """Compute retrieval scores, the contrastive loss of all clips, and the loss of `mae`."""
+        clips = _pool_clips(values, clip_ids)
+        with torch.no_grad():
+            pairs = (torch.from_numpy(x) for x in (clips.video_NE, clips.text_NE))
+            # Each worker has all clips here, so nothing is gathered.
+            loss = compute_contrastive_loss(
+                *pairs, torch.from_numpy(clips.text_ids_N), self.temperature().cpu(), local=True
+            )
+        scores = {**clips.rank().compute_scores(), "contrastive_loss": float(loss)}
+        if self.autoencoder is not None:
+            losses = values["masked_loss"].tolist()
+            scores["masked_loss"] = fsum(losses) / len(losses)
+        return scores
+
+    def compute_clip_sums(
+        self, values: Mapping[str, Tensor], clip_ids: Sequence[str]
+    ) -> dict[str, ClipSums]:
+        """Compute the recalls of each clip, and the sum of its windows' losses of `mae`."""
+        clips = _pool_clips(values, clip_ids)
+        ranks = clips.rank()
+        sums: dict[str, ClipSums] = {
+            f"recall_{k}": {
+                clip_id: (float(value), 1.0)
+                for clip_id, value in zip(clips.clip_ids, ranks.list_recalls(k), strict=True)
+            }
+            for k in RECALL_CUTOFFS
+        }
+        if self.autoencoder is not None:
+            sums |= self.autoencoder.compute_clip_sums(values, clip_ids)
+        return sums
+
+    def _encode(self, batch: WindowBatch, mask_ratio: float) -> EncodedWindows:
+        """Encode the visible mask units of windows under the mask of their seeds."""
+        return encode_windows(self.encoder, batch, mask_ratio, self.model_config, self.training)
+
+    def _embed_video(self, encoded: EncodedWindows) -> Tensor:
+        """Embed windows as unit vectors: the mean of their visible units, projected, (B, E)."""
+        x_BND = encoded.stages[-1][:, :, 0, 0]
+        mask_BN1 = encoded.masks.is_visible_BN[:, :, None]
+        mean_BD = x_BND.masked_fill(~mask_BN1, 0).sum(dim=1) / mask_BN1.sum(dim=1)
+        return functional.normalize(self.projection(mean_BD).float(), dim=1)
+
+    def _embed_texts(self, texts: Sequence[str], seeds_B: Sequence[int]) -> Tensor:
+        """Embed texts as unit vectors, (B, E); dropout depends on the seeds of the windows."""
+        device = self.temperature.log_scale.device
+        ids_BL, mask_BL = self._captions.encode(texts)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(derive_seed("text dropout", *seeds_B))
+            embedded: Tensor = self.text(ids_BL.to(device), mask_BL.to(device))
+        return embedded
+
+    def _combine(self, contrastive: Tensor, masked: Tensor) -> Tensor:
+        """Return the weighted sum of the shares of both losses; GradNorm learns in training."""
+        if self.gradnorm is None:
+            return contrastive + self._get_mae_weight(contrastive.device) * masked
+        loss = self.gradnorm.combine([contrastive, masked])
+        if self.training and torch.is_grad_enabled():
+            self.gradnorm.update([contrastive, masked], self._list_shared(), self._max_steps)
+        return loss
+
+    def _list_shared(self) -> list[nn.Parameter]:
+        """List the weights whose gradients GradNorm compares."""
+        assert self.config.gradnorm is not None
+        whole = self.config.gradnorm.shared == "encoder"
+        module: nn.Module = self.encoder if whole else self.encoder.blocks[-1]
+        return list(module.parameters())
+
+    def _get_mae_weight(self, device: torch.device) -> Tensor:
+        """Return the weight of the loss of `mae`, a scalar."""
+        if self.gradnorm is not None:
+            return self.gradnorm.weights[1].clone()
+        fixed = 1.0 if self.config.mae_weight is None else self.config.mae_weight
+        return torch.tensor(fixed, device=device)
+
+
+@dataclass(frozen=True)
+class _PooledClips:
+    """Embeddings of clips and of their texts.
+
+    Attributes:
+        clip_ids: Clip of each row.
+        video_NE: Unit vectors of the clips.
+        text_NE: Unit vectors of their texts.
+        text_ids_N: Number of each text.
+    """
+
+    clip_ids: list[str]
+    video_NE: NDArray[np.float32]
+    text_NE: NDArray[np.float32]
+    text_ids_N: NDArray[np.int64]
+
+    def rank(self) -> RetrievalRanks:
+        """Rank the texts for each clip and the clips for each text."""
+        return rank_pairs(self.video_NE, self.text_NE, self.text_ids_N)
+
+
+def _pool_clips(values: Mapping[str, Tensor], clip_ids: Sequence[str]) -> _PooledClips:
+    """Average the embeddings of each clip's windows and scale them to unit length.
+
+    Args:
+        values: Values of all windows; see `LanguageSupervision.compute_values`.
+        clip_ids: Clip of each window.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, clip_id in enumerate(clip_ids):
+        rows.setdefault(clip_id, []).append(row)
+    video_NE = torch.stack([values["video"][indices].mean(dim=0) for indices in rows.values()])
+    firsts = [indices[0] for indices in rows.values()]
+    parts = values["text_id"][firsts].to(torch.int64)
+    text_ids_N = sum(parts[:, place] << (_ID_BITS * place) for place in range(_NUM_ID_PARTS))
+    assert isinstance(text_ids_N, Tensor)
+    # Two windows may hold a text beside others of other lengths, which changes its last bits.
+    _, first_of_text, inverse_N = np.unique(
+        text_ids_N.numpy(), return_index=True, return_inverse=True
+    )
+    text_NE = values["text"][firsts][first_of_text[inverse_N]]
+    return _PooledClips(
+        list(rows),
+        functional.normalize(video_NE, dim=1).numpy(),
+        text_NE.numpy(),
+        text_ids_N.numpy(),
+    )
+
+
+def _choose_text(texts: Sequence[str], seed: int) -> str:
+    """Choose one of a clip's texts from the seed of its window."""
+    if len(texts) == 1:
+        return texts[0]
+    return texts[int(create_generator(seed, "text").integers(len(texts)))]
+
+
+def _number_texts(texts: Sequence[str]) -> Tensor:
+    """Return a number for each text, int64 (B,), the same for equal texts in any process."""
+    return torch.tensor([derive_seed("text", text) for text in texts])
+
+
+def _split_numbers(numbers_B: Tensor) -> Tensor:
+    """Split numbers of 63 bits into parts that float32 holds exactly, (B, 3)."""
+    shifts = _ID_BITS * torch.arange(_NUM_ID_PARTS)
+    return ((numbers_B[:, None] >> shifts) & (2**_ID_BITS - 1)).float()
+
+
+def _drop_second_encoder(
+    module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: Any
+) -> None:
+    """Drop the weights of the encoder under its second name: files cannot hold shared tensors."""
+    for name in [name for name in state if name.startswith(prefix + _DECODER_PREFIX)]:
+        del state[name]
+
+
+def _restore_second_encoder(
+    module: nn.Module, state: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    """Add the weights of the encoder under its second name, which loading expects."""
+    if getattr(module, "autoencoder", None) is None:
+        return
+    first = prefix + "encoder."
+    for name in [name for name in state if name.startswith(first)]:
+        state[prefix + _DECODER_PREFIX + name.removeprefix(first)] = state[name]
