@@ -19,6 +19,7 @@ from kinesweep.cli import (
     models,
     pose_estimation,
     preparation,
+    pretraining,
     services,
     sweeps,
     training,
@@ -60,6 +61,7 @@ _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
     "Models": (
         ("run", training.run, "Estimate poses, extract, train and evaluate a recipe."),
         ("train-embedder", frame_embedding.train_embedder, "Train a frame embedder."),
+        ("pretrain", pretraining.pretrain, "Pretrain a video model on frames."),
         ("repeat", training.repeat, "Train a recipe several times and compare the bits."),
         ("evaluate", models.evaluate, "Score a model, or given texts, on a split."),
         ("attention", translation.attention, "Write a page that shows a model's attention."),

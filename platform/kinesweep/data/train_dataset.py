@@ -119,7 +119,7 @@ class TrainDataset(Dataset[Batch]):
 
     def build_loader(self, start: int, stop: int) -> BatchLoader:
         """Build a loader of the batches at the positions from `start` to before `stop`."""
-        return BatchLoader(self, start, stop, self._config.loader_workers)
+        return BatchLoader(self, range(start, stop), self._config.loader_workers)
 
     def iter_tokens(self) -> Iterator[tuple[ClipRecord, ClipTokens]]:
         """Iterate over the clips with their translation tokens, once for each possible target.

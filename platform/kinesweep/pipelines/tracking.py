@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
+from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.tracking import TrackingChoice
 from kinesweep.core.hashing import flatten_mapping
@@ -73,7 +74,7 @@ class RunLogOpener:
     """
 
     tracker: Tracker
-    recipe: Recipe | EmbeddingRecipe
+    recipe: Recipe | EmbeddingRecipe | PretrainingRecipe
     parent: str | None = None
 
     def __call__(

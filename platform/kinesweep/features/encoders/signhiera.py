@@ -69,6 +69,16 @@ class HieraGeometry:
         return self.size // _STRIDE[1]
 
     @property
+    def units_per_side(self) -> int:
+        """Return the number of mask units along a side of a frame."""
+        return self.grid_side // self.mask_unit_size
+
+    @property
+    def unit_pixels(self) -> int:
+        """Return the side of a mask unit in pixels."""
+        return self.mask_unit_size * _STRIDE[1]
+
+    @property
     def output_width(self) -> int:
         """Return the width of the last stage, D."""
         return self.first_stage_width * 2 ** (len(self.stage_depths) - 1)
@@ -168,20 +178,29 @@ class HieraLayer(nn.Module):
         if pooled:
             self.proj = nn.Linear(width, output_width)
 
-    def forward(self, x_BTHWD: Tensor, real_BT: Tensor | None) -> Tensor:
+    def forward(
+        self, x_BTHWD: Tensor, real_BT: Tensor | None, factors_B2: Tensor | None = None
+    ) -> Tensor:
         """Apply the layer to tokens, (B, T, H, W, D); pooling halves H and W.
 
         Args:
             x_BTHWD: Tokens.
             real_BT: Mask of the real time steps; None if all time steps are real.
+            factors_B2: Factors of the attention and of the MLP of each window (stochastic depth);
+                None: 1.
         """
         normed_BTHWD = self.norm1(x_BTHWD)
         # The residual must have the pooled shape too; as in Hiera it starts from the normed input.
         if self.attn.pooled:
             x_BTHWD = _max_pool_tokens(self.proj(normed_BTHWD))
-        x_BTHWD = x_BTHWD + self.attn(normed_BTHWD, real_BT)
-        hidden_BTHWD = gelu(self.mlp["fc1"](self.norm2(x_BTHWD)))
-        return x_BTHWD + self.mlp["fc2"](hidden_BTHWD)
+        attended_BTHWD = self.attn(normed_BTHWD, real_BT)
+        if factors_B2 is not None:
+            attended_BTHWD = attended_BTHWD * factors_B2[:, 0, None, None, None, None]
+        x_BTHWD = x_BTHWD + attended_BTHWD
+        hidden_BTHWD = self.mlp["fc2"](gelu(self.mlp["fc1"](self.norm2(x_BTHWD))))
+        if factors_B2 is not None:
+            hidden_BTHWD = hidden_BTHWD * factors_B2[:, 1, None, None, None, None]
+        return x_BTHWD + hidden_BTHWD
 
 
 class SignHiera(nn.Module):
@@ -218,14 +237,22 @@ class SignHiera(nn.Module):
             real_BT: Mask of the real time steps, which do not attend to padding; None if all time
                 steps are real.
         """
+        x_BTHWD = self.embed_patches(pixels_BCFHW)
+        for layer in self.blocks:
+            x_BTHWD = layer(x_BTHWD, real_BT)
+        return x_BTHWD.mean(dim=(2, 3))
+
+    def embed_patches(self, pixels_BCFHW: Tensor) -> Tensor:
+        """Embed the patches of windows and add their positions, (B, T, H, W, D).
+
+        Args:
+            pixels_BCFHW: Normalized pixels, float; see `forward`.
+        """
         x_BTHWD = self.patch_embed["proj"](pixels_BCFHW).permute(0, 2, 3, 4, 1)
         grid, num_time_steps = self.geometry.grid_side, x_BTHWD.shape[1]
         spatial_1HWD = self.pos_embed_spatial.unflatten(1, (grid, grid))
         temporal_T11D = self.pos_embed_temporal[0, :num_time_steps, None, None]
-        x_BTHWD = x_BTHWD + (spatial_1HWD + temporal_T11D)
-        for layer in self.blocks:
-            x_BTHWD = layer(x_BTHWD, real_BT)
-        return x_BTHWD.mean(dim=(2, 3))
+        return x_BTHWD + (spatial_1HWD + temporal_T11D)
 
 
 def _build_stage(geometry: HieraGeometry, stage: int) -> list[HieraLayer]:

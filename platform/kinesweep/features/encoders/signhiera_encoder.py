@@ -49,7 +49,7 @@ class SignHieraEncoder:
         config: SignHieraEncoderConfig,
         precision: Precision,
         device: torch.device | str,
-        geometry: HieraGeometry = HieraGeometry(),
+        geometry: HieraGeometry | None = None,
     ) -> "SignHieraEncoder":
         """Create the encoder that a recipe defines and load its weights from the checkpoint.
 
@@ -57,7 +57,7 @@ class SignHieraEncoder:
             config: Path and type of the checkpoint.
             precision: Arithmetic precision.
             device: Device of the model.
-            geometry: Size of the network.
+            geometry: Size of the network; None: see `load_signhiera`.
 
         Raises:
             CheckpointError: If the checkpoint cannot be read or has another geometry.

@@ -8,19 +8,25 @@ Shapes: B windows, F frames of a window, C colors, H = W pixels, K = F / 2 time 
 time steps of the longest window of a batch without its padding (T ≤ K), D width.
 """
 
+import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import CheckpointError, InputError, format_one_line
 from kinesweep.features.encoders.signhiera import FRAMES_PER_TIME_STEP, HieraGeometry, SignHiera
 from kinesweep.features.encoders.strict_loading import CheckpointLayout, load_checkpoint
 
 # Pixel normalization of Hiera's pretraining on Kinetics, which SSVP-SLT uses too.
 _MEAN, _STD = 0.45, 0.225
+# Metadata of a safetensors file under which `write_signhiera` states the geometry.
+_GEOMETRY_KEY = "signhiera_geometry"
 
 # Prefixes of tensors that the features do not depend on.
 _UNUSED_PREFIXES = (
@@ -45,22 +51,50 @@ _CLIP_LAYOUT = CheckpointLayout(
 )
 
 
-def load_signhiera(
-    path: Path, from_clip: bool, geometry: HieraGeometry = HieraGeometry()
-) -> SignHiera:
+def load_signhiera(path: Path, from_clip: bool, geometry: HieraGeometry | None = None) -> SignHiera:
     """Load a SignHiera from a checkpoint.
 
     Args:
         path: Checkpoint of masked pretraining, of a classifier or of CLIP.
         from_clip: Whether it is a checkpoint of CLIP.
-        geometry: Size of the network.
+        geometry: Size of the network; None: the one that the checkpoint states, as those of
+            `kinesweep pretrain` do, otherwise that of Hiera-Base on 128 frames.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read or has another geometry.
     """
-    model = SignHiera(geometry)
+    model = SignHiera(geometry or read_stated_geometry(path) or HieraGeometry())
     load_checkpoint(model, path, _CLIP_LAYOUT if from_clip else _DEFAULT_LAYOUT)
     return model
+
+
+def write_signhiera(model: SignHiera, path: Path) -> None:
+    """Write the weights of a SignHiera as safetensors, with its geometry as metadata."""
+    geometry = json.dumps(dataclasses.asdict(model.geometry))
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, path, {_GEOMETRY_KEY: geometry})
+
+
+def read_stated_geometry(path: Path) -> HieraGeometry | None:
+    """Read the geometry that a checkpoint states; None if it states none.
+
+    Args:
+        path: Checkpoint; a file that does not exist states nothing.
+
+    Raises:
+        CheckpointError: If the file is not readable as safetensors, or the geometry is damaged.
+    """
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(_GEOMETRY_KEY)
+        if text is None:
+            return None
+        values = json.loads(text)
+        return HieraGeometry(**{**values, "stage_depths": tuple(values["stage_depths"])})
+    except (OSError, ValueError, TypeError, KeyError, AssertionError, SafetensorError) as error:
+        raise CheckpointError(f"`{path}` cannot be read: {format_one_line(error)}") from None
 
 
 class SignHieraNetwork(nn.Module):
@@ -146,5 +180,15 @@ class SignHieraNetwork(nn.Module):
         last_frame_B1 = torch.tensor(num_real_frames_B)[:, None] - 1
         frame_BF = torch.arange(num_frames).minimum(last_frame_B1).to(pixels_BFHWC.device)
         window_B1 = torch.arange(len(num_real_frames_B), device=pixels_BFHWC.device)[:, None]
-        pixels_BFHWC = pixels_BFHWC[window_B1, frame_BF].to(self.model.pos_embed_spatial.device)
-        return pixels_BFHWC.permute(0, 4, 1, 2, 3).float().div_(255).sub_(_MEAN).div_(_STD)
+        return normalize_pixels(
+            pixels_BFHWC[window_B1, frame_BF].to(self.model.pos_embed_spatial.device)
+        )
+
+
+def normalize_pixels(pixels_BFHWC: Tensor) -> Tensor:
+    """Normalize pixels as SignHiera reads them, float32 (B, C, F, H, W).
+
+    Args:
+        pixels_BFHWC: Pixels, uint8 RGB.
+    """
+    return pixels_BFHWC.permute(0, 4, 1, 2, 3).float().div_(255).sub_(_MEAN).div_(_STD)

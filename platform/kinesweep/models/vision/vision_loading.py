@@ -27,7 +27,11 @@ from kinesweep.features.encoders.image_normalization import (
 )
 from kinesweep.features.encoders.pretrained_vision import load_vision_config, load_vision_model
 from kinesweep.features.encoders.signhiera import SignHiera
-from kinesweep.features.encoders.signhiera_network import SignHieraNetwork, load_signhiera
+from kinesweep.features.encoders.signhiera_network import (
+    SignHieraNetwork,
+    load_signhiera,
+    read_stated_geometry,
+)
 from kinesweep.features.encoders.token_pooling import find_video_model_spec
 from kinesweep.models.vision.tower import VisionTower
 from kinesweep.models.vision.vision_scratch import build_geometry, build_hf_config
@@ -194,6 +198,12 @@ def _create_hf_network(config: HfVisionConfig, frame_size: int) -> nn.Module:
 def _create_signhiera(config: SignHieraVisionConfig, frame_size: int) -> nn.Module:
     """Create the network of a SignHiera; see `create_vision_network`."""
     geometry = build_geometry(config.scratch or {})
+    if config.pretrained is not None:
+        path = Path(config.pretrained)
+        if not path.is_file():
+            raise InputError(f"`model.vision.pretrained` is `{path}`, but there is no such file")
+        geometry = read_stated_geometry(path) or geometry
+    # Before loading, which takes seconds for a model of full size.
     if geometry.size != frame_size:
         raise InputError(_format_size_problem("signhiera", geometry.size, frame_size))
     if config.pretrained is None:
@@ -201,10 +211,7 @@ def _create_signhiera(config: SignHieraVisionConfig, frame_size: int) -> nn.Modu
         for positions in (model.pos_embed_spatial, model.pos_embed_temporal):
             nn.init.trunc_normal_(positions, std=_POSITION_STD)
     else:
-        path = Path(config.pretrained)
-        if not path.is_file():
-            raise InputError(f"`model.vision.pretrained` is `{path}`, but there is no such file")
-        model = load_signhiera(path, config.from_clip)
+        model = load_signhiera(Path(config.pretrained), config.from_clip, geometry)
     for module in model.modules():
         # Keep Hugging Face from drawing new weights.
         module._is_hf_initialized = True  # type: ignore[assignment]

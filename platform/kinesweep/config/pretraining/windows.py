@@ -1,0 +1,80 @@
+"""Section `batch` of a pretraining recipe: the windows that are cut from clips, and their pixels."""
+
+from pydantic import Field, field_validator, model_validator
+
+from kinesweep.config.loading import StrictConfig
+
+
+class PixelAugmentationConfig(StrictConfig):
+    """Augmentation of the pixels of training windows, equal for all frames of a window."""
+
+    min_crop: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Smallest share of a frame's area that a random crop covers, which is then"
+        " scaled to the size of the model; 1: random crops of the size of the model, as in SSVP-SLT"
+        " (no crop if the frames have that size).",
+    )
+    aspect_ratio: tuple[float, float] = Field(
+        (3 / 4, 4 / 3),
+        description="Smallest and largest ratio of width to height of a scaled crop; unused with"
+        " `min_crop: 1`.",
+    )
+    flip: float = Field(0.5, ge=0, le=1, description="Probability of a horizontal flip.")
+
+    @field_validator("aspect_ratio")
+    @classmethod
+    def _check_aspect_ratio(cls, value: tuple[float, float]) -> tuple[float, float]:
+        """Check that the range of aspect ratios is positive and in order."""
+        if not 0 < value[0] <= value[1] < float("inf"):
+            raise ValueError(f"must be two positive numbers in order, but is {list(value)}")
+        return value
+
+
+class PretrainingBatchConfig(StrictConfig):
+    """Windows of a training step and of evaluations."""
+
+    windows: int = Field(
+        2,
+        ge=1,
+        description="Windows that a worker passes through the model at once. A step has this number"
+        " times `training.gradient_accumulation_steps` times `resources.workers`.",
+    )
+    repeats: int = Field(
+        2,
+        ge=1,
+        description="Windows drawn from a clip each time it is read (repeated sampling); an epoch"
+        " has this number of windows of every clip.",
+    )
+    num_frames: int = Field(128, ge=2, multiple_of=2, description="Number of frames of a window.")
+    sampling_rate: int = Field(2, ge=1, description="Use every n-th stored frame in a window.")
+    min_clip_frames: int = Field(
+        1, ge=1, description="Shorter clips are excluded from train and validation, and reported."
+    )
+    max_clip_frames: int | None = Field(
+        None,
+        ge=1,
+        description="Frames of a clip after this number are never read; default: all are.",
+    )
+    augmentation: PixelAugmentationConfig = Field(
+        PixelAugmentationConfig(), description="Augmentation of the pixels of training windows."
+    )
+    max_validation_windows: int | None = Field(
+        None,
+        ge=1,
+        description="Largest number of validation windows, evenly spaced; default: all.",
+    )
+    loader_workers: int = Field(
+        0, ge=0, description="Processes per worker that prepare batches; 0: the worker itself."
+    )
+
+    @model_validator(mode="after")
+    def _check_repeats(self) -> "PretrainingBatchConfig":
+        """Check that a worker's windows hold whole repetitions, so that clips are read once."""
+        if self.windows % self.repeats:
+            raise ValueError(
+                f"`windows` ({self.windows}) must be a multiple of `repeats` ({self.repeats}), so"
+                " that one worker draws all windows of a clip"
+            )
+        return self

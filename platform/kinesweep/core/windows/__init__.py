@@ -1,0 +1,1 @@
+"""Windows of frames, which pass between `data` and `models` in pretraining."""

@@ -1,0 +1,104 @@
+"""Builds the encoder and the objective of a pretraining recipe."""
+
+from pathlib import Path
+
+from kinesweep.config.pretraining.objectives import ObjectiveConfig, PretrainedModelConfig
+from kinesweep.core.checkpoint_files import compute_cached_sha256
+from kinesweep.core.errors import CheckpointError, ConfigError, InputError
+from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
+from kinesweep.features.encoders.signhiera_network import load_signhiera, read_stated_geometry
+from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder, initialize_encoder
+from kinesweep.models.pretraining.objective import PretrainingObjective
+from kinesweep.models.vision.vision_scratch import build_geometry
+
+
+def build_objective(
+    config: ObjectiveConfig, model_config: PretrainedModelConfig
+) -> PretrainingObjective:
+    """Build the objective of a recipe on the CPU, with its encoder.
+
+    Set the random seed before calling this function, because weights are drawn at random.
+
+    Args:
+        config: The recipe's `objective` section.
+        model_config: The recipe's `model` section.
+
+    Raises:
+        CheckpointError: If `model.init_from` cannot be used, or has changed since the run started.
+        ConfigError: If the sizes of the model or the decoder cannot be used.
+    """
+    return MaskedAutoencoder(_build_encoder(model_config), config, model_config)
+
+
+def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
+    """Find the size of the model of a recipe without building it.
+
+    Args:
+        model_config: The recipe's `model` section.
+
+    Raises:
+        CheckpointError: If the file `model.init_from` is missing or damaged.
+        ConfigError: If a key of `scratch` is unknown or a value cannot be used.
+    """
+    if model_config.init_from is None:
+        try:
+            geometry = build_geometry(model_config.scratch or {})
+        except ConfigError as error:
+            problems = [
+                (path.replace("model.vision", "model"), text) for path, text in error.problems
+            ]
+            raise ConfigError("the model", problems) from None
+    else:
+        path = Path(model_config.init_from)
+        if not path.is_file():
+            raise CheckpointError(
+                f"`model.init_from` is `{path}`, but there is no such file; give a `.pth` or"
+                " `.safetensors` file, such as `best/model.safetensors` of a pretraining run"
+            )
+        geometry = read_stated_geometry(path) or HieraGeometry()
+    if geometry.units_per_side < 2:
+        text = (
+            f"is {geometry.size}, one mask unit of {geometry.unit_pixels} pixels per frame; use at"
+            f" least {2 * geometry.unit_pixels}, so that a unit can be visible and another hidden"
+        )
+        raise ConfigError("the model", [("model.scratch.size", text)])
+    return geometry
+
+
+def check_window_size(geometry: HieraGeometry, num_frames: int, frame_size: int) -> None:
+    """Check that windows fit the model.
+
+    Args:
+        geometry: Size of the model.
+        num_frames: Frames of a window, `batch.num_frames`.
+        frame_size: Height and width of the stored frames, `features.size`.
+
+    Raises:
+        InputError: If windows are longer, or frames smaller, than the model reads.
+    """
+    if num_frames > geometry.max_frames:
+        raise InputError(
+            f"`batch.num_frames` is {num_frames}, but the model reads at most"
+            f" {geometry.max_frames} frames (`model.scratch.max_frames`)"
+        )
+    if frame_size < geometry.size:
+        raise InputError(
+            f"`features.size` is {frame_size}, but the model reads frames of {geometry.size}"
+            " pixels; store frames of at least that size"
+        )
+
+
+def _build_encoder(config: PretrainedModelConfig) -> SignHiera:
+    """Build the encoder with random weights, or those of `model.init_from`."""
+    geometry = find_geometry(config)
+    if config.init_from is None:
+        model = SignHiera(geometry)
+        initialize_encoder(model)
+        return model
+    path = Path(config.init_from)
+    if config.sha256 is not None and compute_cached_sha256(path) != config.sha256:
+        raise CheckpointError(
+            f"`model.init_from` is `{path}`, whose weights have changed since this run was created."
+            " Restore them, or start a new run in another folder."
+        )
+    return load_signhiera(path, config.from_clip, geometry)

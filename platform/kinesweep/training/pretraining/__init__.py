@@ -1,0 +1,1 @@
+"""Pretraining of video models: schedule, loop, checkpoints and export."""
