@@ -2,18 +2,27 @@
 
 from pathlib import Path
 
-from kinesweep.config.pretraining.objectives import ObjectiveConfig, PretrainedModelConfig
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from kinesweep.config.pretraining.clip import ClipConfig
+from kinesweep.config.pretraining.objective_kinds import AnyObjective
+from kinesweep.config.pretraining.objectives import PretrainedModelConfig
 from kinesweep.core.checkpoint_files import compute_cached_sha256
-from kinesweep.core.errors import CheckpointError, ConfigError, InputError
+from kinesweep.core.errors import CheckpointError, ConfigError, InputError, format_one_line
 from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_network import load_signhiera, read_stated_geometry
+from kinesweep.models.pretraining.language_supervision import CaptionInput, LanguageSupervision
 from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder, initialize_encoder
 from kinesweep.models.pretraining.objective import PretrainingObjective
 from kinesweep.models.vision.vision_scratch import build_geometry
 
 
 def build_objective(
-    config: ObjectiveConfig, model_config: PretrainedModelConfig
+    config: AnyObjective,
+    model_config: PretrainedModelConfig,
+    max_steps: int,
+    captions: CaptionInput | None = None,
 ) -> PretrainingObjective:
     """Build the objective of a recipe on the CPU, with its encoder.
 
@@ -22,12 +31,24 @@ def build_objective(
     Args:
         config: The recipe's `objective` section.
         model_config: The recipe's `model` section.
+        max_steps: Number of steps of the run.
+        captions: Tokenizer of the texts; only `clip` needs one.
 
     Raises:
-        CheckpointError: If `model.init_from` cannot be used, or has changed since the run started.
-        ConfigError: If the sizes of the model or the decoder cannot be used.
+        CheckpointError: If weights to start from cannot be used, or have changed since the run
+            started.
+        ConfigError: If the sizes of the model, the decoder or the text encoder cannot be used.
+        InputError: If the pretrained text encoder cannot be used.
     """
-    return MaskedAutoencoder(_build_encoder(model_config), config, model_config)
+    encoder = _build_encoder(model_config)
+    if not isinstance(config, ClipConfig):
+        return MaskedAutoencoder(encoder, config, model_config)
+    assert captions is not None
+    objective = LanguageSupervision(encoder, config, model_config, captions, max_steps)
+    if config.decoder_from is not None:
+        assert objective.autoencoder is not None
+        _load_decoder(objective.autoencoder, Path(config.decoder_from), config.decoder_sha256)
+    return objective
 
 
 def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
@@ -102,3 +123,42 @@ def _build_encoder(config: PretrainedModelConfig) -> SignHiera:
             " Restore them, or start a new run in another folder."
         )
     return load_signhiera(path, config.from_clip, geometry)
+
+
+def _load_decoder(autoencoder: MaskedAutoencoder, path: Path, sha256: str | None) -> None:
+    """Load the weights outside of the encoder from a run of kind `mae`.
+
+    Args:
+        autoencoder: Objective that gets the weights.
+        path: File `best/objective.safetensors` of that run.
+        sha256: Recorded hash of the file; None if there is none.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, has changed, or has other sizes.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"`objective.decoder_from` is `{path}`, but there is no such file; give"
+            " `best/objective.safetensors` of a run with `objective.kind: mae`"
+        )
+    if sha256 is not None and compute_cached_sha256(path) != sha256:
+        raise CheckpointError(
+            f"`objective.decoder_from` is `{path}`, whose weights have changed since this run was"
+            " created. Restore them, or start a new run in another folder."
+        )
+    expected = autoencoder.get_other_weights()
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"`{path}` cannot be read: {format_one_line(error)}") from None
+    wrong = [
+        name
+        for name in sorted({*expected, *weights})
+        if getattr(expected.get(name), "shape", None) != getattr(weights.get(name), "shape", None)
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"`objective.decoder_from` is `{path}`, whose weights do not fit `objective.mae` and"
+            f" the model, for example `{wrong[0]}`; use the sizes of the run that wrote it"
+        )
+    autoencoder.load_state_dict(weights, strict=False)

@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from math import fsum
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,21 +27,21 @@ from kinesweep.core.seeds import create_generator, derive_seed
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.features.encoders.signhiera import SignHiera
+from kinesweep.models.pretraining.clip_pooling import number_texts, pool_clips, split_numbers
 from kinesweep.models.pretraining.contrastive_loss import (
     LearnedTemperature,
     compute_contrastive_loss,
 )
 from kinesweep.models.pretraining.gradnorm import GradNorm
 from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
-from kinesweep.models.pretraining.masked_encoder import EncodedWindows, encode_windows
+from kinesweep.models.pretraining.encoded_windows import EncodedWindows, encode_windows
 from kinesweep.models.pretraining.objective import ClipSums, LossShare, PretrainingObjective
 from kinesweep.models.pretraining.projection import build_projection
-from kinesweep.models.pretraining.retrieval import RECALL_CUTOFFS, RetrievalRanks, rank_pairs
+from kinesweep.models.pretraining.retrieval import RECALL_CUTOFFS
 from kinesweep.models.pretraining.text_tower import TextTower
 
-# A text's number has 63 bits, but values of validation are float32, exact up to 24 bits.
-_ID_BITS, _NUM_ID_PARTS = 21, 3
-_DECODER_PREFIX = "autoencoder.encoder."
+# The second name of the encoder's weights, inside of the objective `mae`.
+_SECOND_NAME = "autoencoder.encoder."
 
 
 @dataclass(frozen=True)
@@ -83,13 +81,15 @@ class LanguageSupervision(PretrainingObjective):
         self.metric = config.metric
         self.lower_is_better = config.metric.endswith(("_loss", "_rank"))
         self._captions, self._max_steps = captions, max_steps
-        self.autoencoder = config.mae and MaskedAutoencoder(encoder, config.mae, model_config)
+        self.autoencoder = None
+        if config.mae is not None:
+            self.autoencoder = MaskedAutoencoder(encoder, config.mae, model_config)
         self.projection = build_projection(
             config.projection, encoder.geometry.output_width, config.width, "objective.projection"
         )
         self.text = TextTower(config.text, captions.vocabulary, config.width)
         self.temperature = LearnedTemperature(config.temperature, config.max_scale)
-        self.gradnorm = config.gradnorm and GradNorm(config.gradnorm, 2)
+        self.gradnorm = None if config.gradnorm is None else GradNorm(config.gradnorm, 2)
         self.register_state_dict_post_hook(_drop_second_encoder)
         self.register_load_state_dict_pre_hook(_restore_second_encoder)
 
@@ -108,7 +108,7 @@ class LanguageSupervision(PretrainingObjective):
         contrastive = compute_contrastive_loss(
             self._embed_video(encoded),
             self._embed_texts(texts, batch.seeds_B),
-            _number_texts(texts).to(encoded.pixels_BCFHW.device),
+            number_texts(texts).to(encoded.pixels_BCFHW.device),
             self.temperature(),
         )
         _, world_size = get_rank_and_world_size()
@@ -139,7 +139,7 @@ class LanguageSupervision(PretrainingObjective):
         values = {
             "video": self._embed_video(self._encode(batch, 0.0)),
             "text": self._embed_texts(texts, batch.seeds_B),
-            "text_id": _split_numbers(_number_texts(texts)),
+            "text_id": split_numbers(number_texts(texts)),
         }
         if self.autoencoder is not None:
             encoded = self._encode(batch, self.autoencoder.config.mask_ratio)
@@ -150,7 +150,7 @@ class LanguageSupervision(PretrainingObjective):
         self, values: Mapping[str, Tensor], clip_ids: Sequence[str]
     ) -> dict[str, float]:
         """Compute retrieval scores, the contrastive loss of all clips, and the loss of `mae`."""
-        clips = _pool_clips(values, clip_ids)
+        clips = pool_clips(values, clip_ids)
         with torch.no_grad():
             pairs = (torch.from_numpy(x) for x in (clips.video_NE, clips.text_NE))
             # Each worker has all clips here, so nothing is gathered.
@@ -167,7 +167,7 @@ class LanguageSupervision(PretrainingObjective):
         self, values: Mapping[str, Tensor], clip_ids: Sequence[str]
     ) -> dict[str, ClipSums]:
         """Compute the recalls of each clip, and the sum of its windows' losses of `mae`."""
-        clips = _pool_clips(values, clip_ids)
+        clips = pool_clips(values, clip_ids)
         ranks = clips.rank()
         sums: dict[str, ClipSums] = {
             f"recall_{k}": {
@@ -186,10 +186,7 @@ class LanguageSupervision(PretrainingObjective):
 
     def _embed_video(self, encoded: EncodedWindows) -> Tensor:
         """Embed windows as unit vectors: the mean of their visible units, projected, (B, E)."""
-        x_BND = encoded.stages[-1][:, :, 0, 0]
-        mask_BN1 = encoded.masks.is_visible_BN[:, :, None]
-        mean_BD = x_BND.masked_fill(~mask_BN1, 0).sum(dim=1) / mask_BN1.sum(dim=1)
-        return functional.normalize(self.projection(mean_BD).float(), dim=1)
+        return functional.normalize(self.projection(encoded.mean_BD).float(), dim=1)
 
     def _embed_texts(self, texts: Sequence[str], seeds_B: Sequence[int]) -> Tensor:
         """Embed texts as unit vectors, (B, E); dropout depends on the seeds of the windows."""
@@ -224,55 +221,6 @@ class LanguageSupervision(PretrainingObjective):
         return torch.tensor(fixed, device=device)
 
 
-@dataclass(frozen=True)
-class _PooledClips:
-    """Embeddings of clips and of their texts.
-
-    Attributes:
-        clip_ids: Clip of each row.
-        video_NE: Unit vectors of the clips.
-        text_NE: Unit vectors of their texts.
-        text_ids_N: Number of each text.
-    """
-
-    clip_ids: list[str]
-    video_NE: NDArray[np.float32]
-    text_NE: NDArray[np.float32]
-    text_ids_N: NDArray[np.int64]
-
-    def rank(self) -> RetrievalRanks:
-        """Rank the texts for each clip and the clips for each text."""
-        return rank_pairs(self.video_NE, self.text_NE, self.text_ids_N)
-
-
-def _pool_clips(values: Mapping[str, Tensor], clip_ids: Sequence[str]) -> _PooledClips:
-    """Average the embeddings of each clip's windows and scale them to unit length.
-
-    Args:
-        values: Values of all windows; see `LanguageSupervision.compute_values`.
-        clip_ids: Clip of each window.
-    """
-    rows: dict[str, list[int]] = {}
-    for row, clip_id in enumerate(clip_ids):
-        rows.setdefault(clip_id, []).append(row)
-    video_NE = torch.stack([values["video"][indices].mean(dim=0) for indices in rows.values()])
-    firsts = [indices[0] for indices in rows.values()]
-    parts = values["text_id"][firsts].to(torch.int64)
-    text_ids_N = sum(parts[:, place] << (_ID_BITS * place) for place in range(_NUM_ID_PARTS))
-    assert isinstance(text_ids_N, Tensor)
-    # Two windows may hold a text beside others of other lengths, which changes its last bits.
-    _, first_of_text, inverse_N = np.unique(
-        text_ids_N.numpy(), return_index=True, return_inverse=True
-    )
-    text_NE = values["text"][firsts][first_of_text[inverse_N]]
-    return _PooledClips(
-        list(rows),
-        functional.normalize(video_NE, dim=1).numpy(),
-        text_NE.numpy(),
-        text_ids_N.numpy(),
-    )
-
-
 def _choose_text(texts: Sequence[str], seed: int) -> str:
     """Choose one of a clip's texts from the seed of its window."""
     if len(texts) == 1:
@@ -280,22 +228,11 @@ def _choose_text(texts: Sequence[str], seed: int) -> str:
     return texts[int(create_generator(seed, "text").integers(len(texts)))]
 
 
-def _number_texts(texts: Sequence[str]) -> Tensor:
-    """Return a number for each text, int64 (B,), the same for equal texts in any process."""
-    return torch.tensor([derive_seed("text", text) for text in texts])
-
-
-def _split_numbers(numbers_B: Tensor) -> Tensor:
-    """Split numbers of 63 bits into parts that float32 holds exactly, (B, 3)."""
-    shifts = _ID_BITS * torch.arange(_NUM_ID_PARTS)
-    return ((numbers_B[:, None] >> shifts) & (2**_ID_BITS - 1)).float()
-
-
 def _drop_second_encoder(
     module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: Any
 ) -> None:
     """Drop the weights of the encoder under its second name: files cannot hold shared tensors."""
-    for name in [name for name in state if name.startswith(prefix + _DECODER_PREFIX)]:
+    for name in [name for name in state if name.startswith(prefix + _SECOND_NAME)]:
         del state[name]
 
 
@@ -307,4 +244,4 @@ def _restore_second_encoder(
         return
     first = prefix + "encoder."
     for name in [name for name in state if name.startswith(first)]:
-        state[prefix + _DECODER_PREFIX + name.removeprefix(first)] = state[name]
+        state[prefix + _SECOND_NAME + name.removeprefix(first)] = state[name]

@@ -24,14 +24,10 @@ from kinesweep.features.encoders.signhiera import (
     HieraLayer,
     SignHiera,
 )
-from kinesweep.features.encoders.signhiera_network import normalize_pixels
-from kinesweep.models.pretraining.masked_encoder import encode_visible_units, run_layer
-from kinesweep.models.pretraining.objective import LossShare, PretrainingObjective
-from kinesweep.models.pretraining.unit_masks import (
-    UnitMasks,
-    draw_branch_factors,
-    draw_unit_masks,
-)
+from kinesweep.models.pretraining.encoded_windows import EncodedWindows, encode_windows
+from kinesweep.models.pretraining.masked_encoder import run_layer
+from kinesweep.models.pretraining.objective import ClipSums, LossShare, PretrainingObjective
+from kinesweep.models.pretraining.unit_masks import UnitMasks
 
 _EPS = 1e-6
 _POSITION_STD = 0.02
@@ -81,13 +77,13 @@ class MaskedAutoencoder(PretrainingObjective):
             batch: Training windows of this worker.
             num_windows: Number of windows of the whole step, of all workers.
         """
-        loss = self._compute_losses(batch).sum() / num_windows
+        loss = self.compute_losses(self._encode(batch)).sum() / num_windows
         return LossShare(loss, {})
 
     @torch.no_grad()
     def compute_values(self, batch: WindowBatch) -> dict[str, Tensor]:
         """Compute the loss of each window under its fixed mask: `masked_loss` → (B,)."""
-        return {self.metric: self._compute_losses(batch)}
+        return {self.metric: self.compute_losses(self._encode(batch))}
 
     def compute_scores(
         self, values: Mapping[str, Tensor], clip_ids: Sequence[str]
@@ -97,50 +93,53 @@ class MaskedAutoencoder(PretrainingObjective):
         # `fsum` rounds once, so the mean does not depend on the order of the additions.
         return {self.metric: fsum(losses) / len(losses)}
 
-    def predict_units(
-        self, pixels_BCFHW: Tensor, masks: UnitMasks, factors_BL2: Tensor | None = None
-    ) -> Tensor:
+    def compute_clip_sums(
+        self, values: Mapping[str, Tensor], clip_ids: Sequence[str]
+    ) -> dict[str, ClipSums]:
+        """Compute the sum of the losses of each clip's windows, and their number."""
+        losses: dict[str, list[float]] = {}
+        for clip_id, loss in zip(clip_ids, values["masked_loss"].tolist(), strict=True):
+            losses.setdefault(clip_id, []).append(loss)
+        sums = {clip_id: (fsum(each), float(len(each))) for clip_id, each in losses.items()}
+        return {"masked_loss": sums}
+
+    def decode_units(self, encoded: EncodedWindows) -> Tensor:
         """Predict the pixels of all mask units, (B, U, P).
 
         Args:
-            pixels_BCFHW: Normalized pixels, of which only the visible units are read.
-            masks: Visible and real mask units.
-            factors_BL2: Factors of stochastic depth in the encoder; None: no branch is dropped.
+            encoded: Windows after the encoder, of which only the visible units are read.
         """
+        masks = encoded.masks
         recompute = self.model_config.gradient_checkpointing and torch.is_grad_enabled()
-        stages = encode_visible_units(self.encoder, pixels_BCFHW, masks, factors_BL2, recompute)
-        x_BND = self.encoder_norm(self._fuse_stages(stages))
+        x_BND = self.encoder_norm(self._fuse_stages(encoded.stages))
         x_BUD = self._place_units(self.decoder_embed(x_BND), masks)
         # Layers take time steps, rows and columns; attention over the whole window ignores them.
         x_BU11D = (x_BUD + self.decoder_pos_embed[:, : x_BUD.shape[1]])[:, :, None, None]
         is_real_BU = None if bool(masks.is_real_BU.all()) else masks.is_real_BU
         for layer in self.decoder_blocks:
             x_BU11D = run_layer(layer, recompute, x_BU11D, is_real_BU)
-        return self.decoder_pred(self.decoder_norm(x_BU11D[:, :, 0, 0]))
+        predicted_BUP: Tensor = self.decoder_pred(self.decoder_norm(x_BU11D[:, :, 0, 0]))
+        return predicted_BUP
 
-    def _compute_losses(self, batch: WindowBatch) -> Tensor:
-        """Compute the loss of each window, float32 (B,)."""
-        device = self.mask_token.device
-        steps_B = [-(-number // FRAMES_PER_TIME_STEP) for number in batch.num_real_frames_B]
-        units_per_step = self.encoder.geometry.units_per_side**2
-        masks = draw_unit_masks(batch.seeds_B, steps_B, units_per_step, self.config.mask_ratio)
-        masks = masks.to(device)
-        factors_BL2 = None
-        if self.training and self.model_config.drop_path:
-            num_layers = len(self.encoder.blocks)
-            factors_BL2 = draw_branch_factors(
-                batch.seeds_B, num_layers, self.model_config.drop_path
-            ).to(device)
-        # Time steps after the end of all windows of the batch are not even embedded.
-        num_frames = max(steps_B) * FRAMES_PER_TIME_STEP
-        pixels_BCFHW = normalize_pixels(batch.pixels_BFHWC[:, :num_frames].to(device))
-        predicted_BUP = self.predict_units(pixels_BCFHW, masks, factors_BL2).float()
+    def compute_losses(self, encoded: EncodedWindows) -> Tensor:
+        """Compute the loss of each window, float32 (B,).
+
+        Args:
+            encoded: Windows after the encoder; each has a hidden unit.
+        """
+        predicted_BUP = self.decode_units(encoded).float()
         targets_BUP = compute_targets(
-            pixels_BCFHW, self.encoder.geometry.unit_pixels, self.config.normalize_targets
+            encoded.pixels_BCFHW, self.encoder.geometry.unit_pixels, self.config.normalize_targets
         )
         error_BU = (predicted_BUP - targets_BUP).square().mean(dim=2)
-        hidden_BU = masks.is_hidden_BU.to(error_BU.dtype)
+        hidden_BU = encoded.masks.is_hidden_BU.to(error_BU.dtype)
         return (error_BU * hidden_BU).sum(dim=1) / hidden_BU.sum(dim=1)
+
+    def _encode(self, batch: WindowBatch) -> EncodedWindows:
+        """Encode the visible mask units of windows."""
+        return encode_windows(
+            self.encoder, batch, self.config.mask_ratio, self.model_config, self.training
+        )
 
     def _fuse_stages(self, stages: Sequence[Tensor]) -> Tensor:
         """Add the outputs of all stages, each brought to one token per mask unit, (B, N, D)."""
