@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kinesweep.config.embedding_recipe import EmbeddingRecipe
+    from kinesweep.config.pretraining_recipe import PretrainingRecipe
     from kinesweep.config.recipe import Recipe
     from kinesweep.evaluation.evaluate import Evaluation
     from kinesweep.export import Bundle
@@ -105,6 +106,17 @@ def load_embedding_recipe(
     from kinesweep.config.loading import load_config
 
     return load_config(EmbeddingRecipe, Path(path), overrides).resolve_paths(Path(base).absolute())
+
+
+def load_pretraining_recipe(
+    path: PathLike, overrides: Sequence[str] = (), base: PathLike = "."
+) -> "PretrainingRecipe":
+    """Read the recipe of a pretraining run; see `load_recipe`."""
+    from kinesweep.config.loading import load_config
+    from kinesweep.config.pretraining_recipe import PretrainingRecipe
+
+    recipe = load_config(PretrainingRecipe, Path(path), overrides)
+    return recipe.resolve_paths(Path(base).absolute())
 
 
 def load_space(
@@ -232,6 +244,20 @@ def train_embedder(
 
     run_dir = None if folder is None else Path(folder)
     return train_embedding_recipe(recipe, run_dir, overwrite, on_ray)
+
+
+def pretrain(
+    recipe: "PretrainingRecipe",
+    folder: PathLike | None = None,
+    overwrite: bool = False,
+    on_ray: bool = True,
+) -> "RunResult":
+    """Pretrain a video model on the frames of clips; see `train` for the arguments."""
+    _set_ray_env()
+    from kinesweep.pipelines.pretraining import pretrain_recipe
+
+    run_dir = None if folder is None else Path(folder)
+    return pretrain_recipe(recipe, run_dir, overwrite, on_ray)
 
 
 def export_bundle(model: PathLike, folder: PathLike, overwrite: bool = False) -> "ExportedBundle":

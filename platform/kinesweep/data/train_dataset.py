@@ -117,7 +117,7 @@ class TrainDataset(Dataset[Batch]):
             for sizes in (longest, padded)
         ]
 
-    def build_loader(self, start: int, stop: int) -> BatchLoader:
+    def build_loader(self, start: int, stop: int) -> BatchLoader[Batch]:
         """Build a loader of the batches at the positions from `start` to before `stop`."""
         return BatchLoader(self, range(start, stop), self._config.loader_workers)
 

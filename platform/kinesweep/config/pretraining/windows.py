@@ -1,4 +1,4 @@
-"""Section `batch` of a pretraining recipe: the windows that are cut from clips, and their pixels."""
+"""Section `batch` of a pretraining recipe: windows that are cut from clips, and their pixels."""
 
 from pydantic import Field, field_validator, model_validator
 

@@ -12,6 +12,7 @@ Shapes: B windows, C colors, F frames, H = W pixels, T time steps, U mask units,
 
 from collections.abc import Mapping, Sequence
 from math import fsum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -193,8 +194,9 @@ def initialize_encoder(model: SignHiera) -> None:
         nn.init.trunc_normal_(positions, std=_POSITION_STD)
     for module in model.modules():
         initialize_linear(module)
+    projection: Any = model.patch_embed["proj"]
     # Like a linear layer over the pixels of a patch instead of a convolution.
-    nn.init.xavier_uniform_(model.patch_embed["proj"].weight.data.flatten(1))
+    nn.init.xavier_uniform_(projection.weight.data.flatten(1))
 
 
 def initialize_linear(module: nn.Module) -> None:

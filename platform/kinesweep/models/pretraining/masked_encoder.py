@@ -64,7 +64,7 @@ def _embed_units(model: SignHiera, pixels_BCFHW: Tensor, masks: UnitMasks) -> Te
     """Embed the patches of the visible mask units, (B, N, R, S, D)."""
     geometry = model.geometry
     side, unit = geometry.units_per_side, geometry.mask_unit_size
-    shown_BTHW = masks.is_shown_BU.unflatten(1, (-1, side, side))
+    shown_BTHW = masks.is_shown.unflatten(1, (-1, side, side))
     for axis, length in ((1, FRAMES_PER_TIME_STEP), *((a, geometry.unit_pixels) for a in (2, 3))):
         shown_BTHW = shown_BTHW.repeat_interleave(length, dim=axis)
     x_BTHWD = model.embed_patches(pixels_BCFHW * shown_BTHW[:, None])

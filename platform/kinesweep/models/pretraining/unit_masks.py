@@ -37,8 +37,8 @@ class UnitMasks:
         return UnitMasks(*(value.to(device) for value in vars(self).values()))
 
     @property
-    def is_shown_BU(self) -> Tensor:
-        """Return whether a unit is visible."""
+    def is_shown(self) -> Tensor:
+        """Return whether a unit is visible, (B, U)."""
         return self.is_real_BU & ~self.is_hidden_BU
 
 

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -134,14 +135,39 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogge
             of its machine or GPU.
         TrainingError: If the workers were killed twice.
     """
-    check_cluster_resources(spec.recipe.resources)
+    task = TrainingTask.from_spec(spec, open_log)
+    return run_on_workers(_train_on_worker, {"task": task}, spec.recipe.resources, spec.folder)
+
+
+def run_on_workers(
+    train: Callable[[dict[str, Any]], None],
+    config: dict[str, Any],
+    resources: ResourcesConfig,
+    folder: Path,
+) -> RunResult:
+    """Run a training function on worker processes and return the result in its run folder.
+
+    Args:
+        train: Picklable function that each worker calls.
+        config: Argument of the function; it must be picklable.
+        resources: Number of workers, with the CPUs and GPUs of each.
+        folder: Run folder, to which rank 0 writes the result.
+
+    Raises:
+        CheckpointError: If the workers end without a result, because they see another folder.
+        KinesweepError: If the function raises it in a worker.
+        ResourceError: If the cluster can never hold the workers, or if a worker exhausts the memory
+            of its machine or GPU.
+        TrainingError: If the workers were killed twice.
+    """
+    check_cluster_resources(resources)
     trainer = SingleRunTrainer(
-        _train_on_worker,
-        train_loop_config={"task": TrainingTask.from_spec(spec, open_log)},
-        **build_worker_group_arguments(spec.recipe.resources),
+        train,
+        train_loop_config=config,
+        **build_worker_group_arguments(resources),
         run_config=ray.train.RunConfig(
-            name=spec.folder.name,
-            storage_path=str(spec.folder / _RAY_STORAGE_DIR),
+            name=folder.name,
+            storage_path=str(folder / _RAY_STORAGE_DIR),
             # New workers resume from the last complete checkpoint. A second failure is not retried,
             # because the cause is then unlikely to be chance.
             failure_config=ray.train.FailureConfig(max_failures=1),
@@ -157,10 +183,10 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogge
         if user_error is not None:
             raise user_error from None
         raise
-    result = read_run_result(spec.folder)
+    result = read_run_result(folder)
     if result is None:
         raise CheckpointError(
-            f"the workers ended, but `{spec.folder}` contains no result; check that all nodes see"
+            f"the workers ended, but `{folder}` contains no result; check that all nodes see"
             " this folder, then run the command again to resume"
         )
     return result
@@ -216,10 +242,10 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     from kinesweep.training.loop.run import train_run
 
     task: TrainingTask = config["task"]
-    train_run(task.unpack_spec(), task.open_run_logger(), _report_metrics)
+    train_run(task.unpack_spec(), task.open_run_logger(), report_metrics)
 
 
-def _report_metrics(metrics: dict[str, float]) -> bool:
+def report_metrics(metrics: dict[str, float]) -> bool:
     """Report the metrics of an evaluation to Ray Train, which requires the call on every rank.
 
     Returns:

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 import transformers
@@ -196,11 +197,14 @@ def _build_result(
         components: Parts of the run.
         weights_digest: SHA-256 of the exported encoder; empty unless training has ended.
     """
-    status = "stopped" if progress.stop == "reported" else "finished"
+    statuses: dict[str | None, Literal["stopped", "failed"]] = {
+        "reported": "stopped",
+        "diverged": "failed",
+    }
     schedule = components.schedule
     short_clips = components.num_short_clips
     return RunResult(
-        status="failed" if progress.stop == "diverged" else status,
+        status=statuses.get(progress.stop, "finished"),
         reason=progress.stop or "",
         best_step=progress.best_step,
         step=progress.step,

@@ -7,7 +7,7 @@ state, and neither resumption nor the number of workers changes them.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,7 +150,7 @@ class PretrainingTrainer:
                     start_time = time.perf_counter()
         return progress
 
-    def _iterate_batches(self, step: int) -> Iterator[WindowBatch]:
+    def _iterate_batches(self, step: int) -> Generator[WindowBatch]:
         """Iterate over the batches of this worker from a step to the end of the run."""
         accumulated = self._schedule.config.gradient_accumulation_steps
         positions = range(step * accumulated, self._schedule.max_steps * accumulated)
