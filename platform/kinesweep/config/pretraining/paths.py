@@ -45,9 +45,7 @@ def strip_paths(recipe: dict[str, Any]) -> None:
         # A hub id has no hash; its name identifies the weights.
         section[key] = section[hash_key] or section[key]
     for keys, _, hash_key in _WEIGHTS:
-        section = _find_section(recipe, keys)
-        if section is not None:
-            del section[hash_key]
+        (_find_section(recipe, keys) or {}).pop(hash_key, None)
     tokenizer = recipe["objective"].get("text", {}).get("tokenizer", {})
     if tokenizer.get("kind") == "folder":
         tokenizer["path"] = Path(tokenizer["path"]).name

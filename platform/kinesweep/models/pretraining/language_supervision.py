@@ -32,9 +32,9 @@ from kinesweep.models.pretraining.contrastive_loss import (
     LearnedTemperature,
     compute_contrastive_loss,
 )
+from kinesweep.models.pretraining.encoded_windows import EncodedWindows, encode_windows
 from kinesweep.models.pretraining.gradnorm import GradNorm
 from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
-from kinesweep.models.pretraining.encoded_windows import EncodedWindows, encode_windows
 from kinesweep.models.pretraining.objective import ClipSums, LossShare, PretrainingObjective
 from kinesweep.models.pretraining.projection import build_projection
 from kinesweep.models.pretraining.retrieval import RECALL_CUTOFFS
@@ -152,10 +152,13 @@ class LanguageSupervision(PretrainingObjective):
         """Compute retrieval scores, the contrastive loss of all clips, and the loss of `mae`."""
         clips = pool_clips(values, clip_ids)
         with torch.no_grad():
-            pairs = (torch.from_numpy(x) for x in (clips.video_NE, clips.text_NE))
             # Each worker has all clips here, so nothing is gathered.
             loss = compute_contrastive_loss(
-                *pairs, torch.from_numpy(clips.text_ids_N), self.temperature().cpu(), local=True
+                torch.from_numpy(clips.video_NE),
+                torch.from_numpy(clips.text_NE),
+                torch.from_numpy(clips.text_ids_N),
+                self.temperature().cpu(),
+                local=True,
             )
         scores = {**clips.rank().compute_scores(), "contrastive_loss": float(loss)}
         if self.autoencoder is not None:
@@ -236,9 +239,7 @@ def _drop_second_encoder(
         del state[name]
 
 
-def _restore_second_encoder(
-    module: nn.Module, state: dict[str, Any], prefix: str, *_: Any
-) -> None:
+def _restore_second_encoder(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Add the weights of the encoder under its second name, which loading expects."""
     if getattr(module, "autoencoder", None) is None:
         return

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.features.encoders.signhiera import SignHiera
 
-
 ClipSums = Mapping[str, tuple[float, float]]
 """Clip → sum of a score over its windows or queries, and their number; the ratio of both totals is
 the score of validation."""

@@ -202,7 +202,6 @@ def _build_result(
         "diverged": "failed",
     }
     schedule = components.schedule
-    short_clips = components.num_short_clips
     return RunResult(
         status=statuses.get(progress.stop, "finished"),
         reason=progress.stop or "",
@@ -216,7 +215,7 @@ def _build_result(
         folder=folder,
         costs={"parameters": float(count_parameters(components.objective))},
         epochs=progress.step / schedule.steps_per_epoch,
-        limited={"too_short": short_clips} if short_clips else {},
+        limited=components.limited,
         resolved_steps=schedule.step_counts,
     )
 
