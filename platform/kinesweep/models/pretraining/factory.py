@@ -21,8 +21,8 @@ from kinesweep.models.vision.vision_scratch import build_geometry
 def build_objective(
     config: AnyObjective,
     model_config: PretrainedModelConfig,
-    max_steps: int,
     captions: CaptionInput | None = None,
+    max_steps: int = 1,
 ) -> PretrainingObjective:
     """Build the objective of a recipe on the CPU, with its encoder.
 
@@ -31,8 +31,8 @@ def build_objective(
     Args:
         config: The recipe's `objective` section.
         model_config: The recipe's `model` section.
-        max_steps: Number of steps of the run.
         captions: Tokenizer of the texts; only `clip` needs one.
+        max_steps: Number of steps of the run; `mae` does not depend on it.
 
     Raises:
         CheckpointError: If weights to start from cannot be used, or have changed since the run

@@ -26,7 +26,7 @@ from kinesweep.features.encoders.signhiera import (
     SignHiera,
 )
 from kinesweep.models.pretraining.encoded_windows import EncodedWindows, encode_windows
-from kinesweep.models.pretraining.masked_encoder import run_layer
+from kinesweep.models.pretraining.masked_encoder import encode_visible_units, run_layer
 from kinesweep.models.pretraining.objective import ClipSums, LossShare, PretrainingObjective
 from kinesweep.models.pretraining.unit_masks import UnitMasks
 
@@ -103,6 +103,20 @@ class MaskedAutoencoder(PretrainingObjective):
             losses.setdefault(clip_id, []).append(loss)
         sums = {clip_id: (fsum(each), float(len(each))) for clip_id, each in losses.items()}
         return {"masked_loss": sums}
+
+    def predict_units(
+        self, pixels_BCFHW: Tensor, masks: UnitMasks, factors_BL2: Tensor | None = None
+    ) -> Tensor:
+        """Predict the pixels of all mask units, (B, U, P).
+
+        Args:
+            pixels_BCFHW: Normalized pixels, of which only the visible units are read.
+            masks: Visible and real mask units.
+            factors_BL2: Factors of stochastic depth in the encoder; None: no branch is dropped.
+        """
+        recompute = self.model_config.gradient_checkpointing and torch.is_grad_enabled()
+        stages = encode_visible_units(self.encoder, pixels_BCFHW, masks, factors_BL2, recompute)
+        return self.decode_units(EncodedWindows(pixels_BCFHW, masks, stages))
 
     def decode_units(self, encoded: EncodedWindows) -> Tensor:
         """Predict the pixels of all mask units, (B, U, P).

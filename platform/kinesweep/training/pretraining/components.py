@@ -90,8 +90,8 @@ def build_pretraining_components(recipe: PretrainingRecipe, store: Store) -> Pre
     objective = build_objective(
         recipe.objective,
         recipe.model,
-        schedule.max_steps,
         None if captions is None else CaptionInput(captions, captions.vocabulary),
+        schedule.max_steps,
     ).to(device)
     train_dataset = WindowDataset(
         store,

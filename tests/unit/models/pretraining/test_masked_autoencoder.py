@@ -202,9 +202,7 @@ def test_dropped_branches_depend_on_the_window_and_end_with_training() -> None:
     dropped = objective.train().compute_values(batch)["masked_loss"]
     assert (kept - dropped).abs().min() > 1e-4
     torch.testing.assert_close(objective.compute_values(batch)["masked_loss"], dropped)
-    swapped = replace(
-        batch, pixels_BFHWC=batch.pixels_BFHWC.flip(0), seeds_B=batch.seeds_B[::-1]
-    )
+    swapped = replace(batch, pixels_BFHWC=batch.pixels_BFHWC.flip(0), seeds_B=batch.seeds_B[::-1])
     torch.testing.assert_close(objective.compute_values(swapped)["masked_loss"], dropped.flip(0))
 
 
