@@ -55,7 +55,8 @@ class GradNorm(nn.Module):
 
     def combine(self, losses: Sequence[Tensor]) -> Tensor:
         """Return the weighted sum of the losses; the weights are constants in the graph."""
-        return (self.weights * torch.stack(list(losses))).sum()
+        # A copy: `update` changes the weights before the graph of this sum is used.
+        return (self.weights.clone() * torch.stack(list(losses))).sum()
 
     def update(
         self, losses: Sequence[Tensor], shared: Sequence[nn.Parameter], max_steps: int

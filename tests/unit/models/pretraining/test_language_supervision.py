@@ -107,8 +107,11 @@ def test_gradnorm_learns_in_training_only(shared: str) -> None:
         objective.train()(batch_of(_TEXTS), 3)
     objective.eval()(batch_of(_TEXTS), 3)
     assert weights.tolist() == [1, 1]
-    objective.train()(batch_of(_TEXTS), 3)
+    share = objective.train()(batch_of(_TEXTS), 3)
     assert weights.tolist() != [1, 1] and float(weights.sum()) == pytest.approx(2)
+    share.loss.backward()  # the graph keeps the weights from before
+    parts = {name: float(value) for name, value in share.parts.items()}
+    assert share.loss.item() == pytest.approx(parts["contrastive_loss"] + parts["masked_loss"])
 
 
 def test_texts_are_chosen_by_the_seed_of_the_window() -> None:
