@@ -28,9 +28,12 @@ class VideoSegment:
         fps: Frame rate in frames per second: that of a folder of images, or the rate at which the
             frames of a video file are chosen by their time stamps; None for the file's own.
         pose_path: `.pose` file of the whole video, if body parts are cropped from its frames.
+        clip_id: Id of the clip, from which the random augmentation of its pixels follows; empty if
+            none is computed.
     """
 
     path: Path
     span: Span = field(default_factory=Span)
     fps: float | None = None
     pose_path: Path | None = None
+    clip_id: str = ""

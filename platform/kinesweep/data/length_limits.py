@@ -80,6 +80,8 @@ def truncate_streams(
 def count_clip_frames(record: ClipRecord, config: BatchConfig | None = None) -> int:
     """Count the frames of a clip after truncation, summed over its streams as in `count_frames`.
 
+    Only the variant of the clip that the record describes counts.
+
     Args:
         record: Clip.
         config: Batch config with `truncate_frames`; None: nothing is truncated, and all streams are
@@ -93,12 +95,15 @@ def compute_truncation_stats(
 ) -> dict[str, StreamTruncationStats]:
     """Compute how many clips and frames `batch.truncate_frames` affects in each stream.
 
-    Streams that lose no frames are left out.
+    Of a clip with several variants, the longest counts. Streams that lose no frames are left out.
     """
     stats: dict[str, StreamTruncationStats] = {}
     for name, max_frames in config.truncate_frames.items():
         # A clip may lack the stream; it then counts as not truncated.
-        excesses = [record.lengths.get(name, 0) - max_frames for record in records]
+        excesses = [
+            max(lengths.get(name, 0) for lengths in record.all_lengths) - max_frames
+            for record in records
+        ]
         num_removed = [excess for excess in excesses if excess > 0]
         if num_removed:
             stats[name] = StreamTruncationStats(len(num_removed), sum(num_removed))
@@ -111,7 +116,8 @@ def filter_clips_by_length(
     """Filter the clips of a split by `batch.min_clip_frames` and `batch.max_clip_frames`.
 
     A clip's frames are counted before truncation, without reference motions (see `count_frames`).
-    Clips of the test split are never dropped. Without a config, no clip is dropped.
+    Every variant of a clip must be within the limits, so that all epochs have the same clips. Clips
+    of the test split are never dropped. Without a config, no clip is dropped.
 
     Returns:
         The remaining clips in the given order, and reason (`too_short` or `too_long`) → number of
@@ -131,10 +137,10 @@ def filter_clips_by_length(
     reasons: list[str] = []
     remaining = []
     for record in records:
-        frames = count_frames(record.lengths, config)
-        if frames < config.min_clip_frames:
+        frames = [count_frames(lengths, config) for lengths in record.all_lengths]
+        if min(frames) < config.min_clip_frames:
             reasons.append("too_short")
-        elif max_frames is not None and frames > max_frames:
+        elif max_frames is not None and max(frames) > max_frames:
             reasons.append("too_long")
         else:
             remaining.append(record)

@@ -198,7 +198,8 @@ class PairBatches:
             record = self._records[pair[side]]
             # The side is part of the key, so two views of one clip differ.
             view = f"{record.clip.id}/{side}"
-            x_TD = np.asarray(self._store.get_features(record)[self._stream], np.float32)
+            streams = self._store.get_features(record.at_epoch(epoch))
+            x_TD = np.asarray(streams[self._stream], np.float32)
             rng = create_generator(self._seed, "view", epoch, view)
             indices_T = draw_frame_indices(len(x_TD), self._batch.frames, min_fraction, rng)
             x_TD = x_TD[indices_T]

@@ -171,7 +171,9 @@ class TrainDataset(Dataset[Batch]):
 
     def _load_features(self, record: ClipRecord, epoch: int) -> Mapping[str, NDArray[np.floating]]:
         """Load the features of a clip, stream → (T, D), and truncate and augment them."""
-        streams = truncate_streams(self._store.get_features(record), self._config)
+        # The epoch alone selects a variant, so a resumed run and every worker read the same one.
+        features = self._store.get_features(record.at_epoch(epoch))
+        streams = truncate_streams(features, self._config)
         augmentation = self._planner.augmentation
         if augmentation is None:
             return streams

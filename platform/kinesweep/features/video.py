@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinesweep.config.recipe.video import VideoFeaturesConfig
+from kinesweep.config.recipe.video import VideoEpochConfig, VideoFeaturesConfig
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.body_crops import CROPS_VERSION
@@ -30,6 +30,11 @@ from kinesweep.features.encoders import (
     VideoEncoder,
     build_video_encoder,
     compute_encoder_fingerprint,
+)
+from kinesweep.features.pixels.transform import (
+    AUGMENTATION_VERSION,
+    PixelTransform,
+    draw_transform,
 )
 from kinesweep.features.video_frames import open_frames
 from kinesweep.features.video_windows import (
@@ -44,14 +49,18 @@ from kinesweep.sources.video.frame_reader import get_duration_s
 # Increase this when the values for an unchanged configuration change. 2: frames of videos with a
 # variable frame rate are chosen by their time stamps.
 CODE_VERSION = 2
-# Settings that do not change feature values; `encoder` has a fingerprint of its own.
-_IRRELEVANT_SETTINGS = {"stream", "gpus", "actors", "encoder"}
+# Settings that do not change feature values; `encoder` has a fingerprint of its own. How many
+# epochs a recipe has does not change the values of one.
+_IRRELEVANT_SETTINGS = {"stream", "gpus", "actors", "encoder", "epochs"}
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class VideoFeatures:
     """A feature step that computes one stream of video features.
+
+    Pixels are augmented only for a `VideoEpochConfig`, that is, for one epoch of train; whatever a
+    recipe's `augmentation` is, the features of other splits and of new videos are not augmented.
 
     Attributes:
         config: Video encoder, windows and crops.
@@ -79,6 +88,10 @@ class VideoFeatures:
         else:
             # Features without crops stay valid when the crop code changes.
             del settings["crops"]
+        if isinstance(self.config, VideoEpochConfig):
+            settings["augmentation_code"] = AUGMENTATION_VERSION
+        else:
+            del settings["augmentation"]
         encoder_fingerprint = compute_encoder_fingerprint(self.config.encoder)
         return compute_fingerprint(
             {"config": settings, "encoder": encoder_fingerprint, "code": CODE_VERSION}
@@ -112,10 +125,10 @@ class VideoFeatures:
     ) -> tuple[float, Iterator[Window]]:
         """Open a segment, and return its frame rate and a lazy iterator over its windows.
 
-        With crops, frames are cropped before they form windows.
+        Frames are cropped and augmented, if the configuration says so, before they form windows.
 
         Args:
-            segment: Video file, time span and, with crops, pose file.
+            segment: Video file, time span, id of the clip and, with crops, pose file.
             size: Height of the frames and width of each crop in pixels.
 
         Returns:
@@ -125,9 +138,24 @@ class VideoFeatures:
             ClipError: If the video or its poses cannot be opened. Iterating over the windows raises
                 it if they cannot be read to the end of the span.
         """
-        frames = open_frames(segment, self.config, size)
-        return frames.fps, iter_windows(
-            frames, build_window_positions(self.config.windows, frames.fps)
+        transform = self._draw_transform(segment, size)
+        frames = open_frames(segment, self.config, transform.decoded_size if transform else size)
+        positions = build_window_positions(self.config.windows, frames.fps)
+        changed_frames = map(transform, frames) if transform else frames
+        return frames.fps, iter_windows(changed_frames, positions)
+
+    def _draw_transform(self, segment: VideoSegment, size: int) -> PixelTransform | None:
+        """Draw the random transform of a clip's frames; None if they are not augmented.
+
+        Args:
+            segment: Segment with the id of its clip.
+            size: Height and width of a frame that the model takes, in pixels.
+        """
+        config = self.config
+        if not isinstance(config, VideoEpochConfig) or config.augmentation is None:
+            return None
+        return draw_transform(
+            config.augmentation, size, config.crops, segment.clip_id, config.epoch
         )
 
     def compute_features(self, media: VideoSegment) -> dict[str, Features]:

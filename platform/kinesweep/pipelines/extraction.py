@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kinesweep.checkpoints.model_dir_files import read_feature_description
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.feature_epochs import list_part_recipes
 from kinesweep.core.clip import CorpusWarning
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.paths import get_state_dir
@@ -169,7 +170,7 @@ def open_existing_store(recipe: Recipe) -> Store:
     videos = find_video_source(recipe.effective_source, recipe.features)
     if videos is not None:
         record_video_source(summary.folder, videos)
-    if recipe.part_recipes:
+    if list_part_recipes(recipe):
         # Every part exists, so this only joins their clips.
         from kinesweep.store.extraction.build import extract_locally
 

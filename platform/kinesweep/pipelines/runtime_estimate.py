@@ -13,6 +13,7 @@ from itertools import islice
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import EffectiveBatchConfig
+from kinesweep.config.recipe.features.feature_epochs import list_part_recipes
 from kinesweep.core.errors import ClipError
 from kinesweep.core.units import format_duration
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
@@ -99,10 +100,8 @@ def estimate_extraction_seconds(recipe: Recipe) -> float:
     Raises:
         SourceError: If the corpus as a whole is invalid.
     """
-    if recipe.part_recipes:
-        return sum(
-            estimate_extraction_seconds(part_recipe) for _, part_recipe in recipe.part_recipes
-        )
+    if part_recipes := list_part_recipes(recipe):
+        return sum(estimate_extraction_seconds(part_recipe) for part_recipe in part_recipes)
     summary = summarize_extraction_plan(recipe)
     if summary.exists or not summary.num_to_compute:
         return 0.0

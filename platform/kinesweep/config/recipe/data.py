@@ -29,6 +29,16 @@ class StoreConfig(StrictConfig):
     )
 
 
+class PartialStoreConfig(StoreConfig):
+    """The store of some splits of a corpus, as `feature_epochs` derives it; not part of recipes.
+
+    Clips that are dropped are counted where the stores of all splits are joined.
+    """
+
+    max_dropped_share: float = Field(1.0, description="Share of dropped clips; not limited.")
+    splits: tuple[str, ...] = Field(description="Splits whose clips the store has.")
+
+
 class BatchConfig(StrictConfig):
     """Batching of training clips, by a budget of frames or a fixed number of clips."""
 

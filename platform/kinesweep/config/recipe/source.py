@@ -120,7 +120,12 @@ class FeatureManifestConfig(CorpusConfig):
         (0,),
         min_length=1,
         description="Folder names of the augmented copies used for training; each copy is a"
-        " separate clip. Validation and test use only the first.",
+        " separate clip, or a variant (`epochs_as`). Validation and test use only the first.",
+    )
+    epochs_as: Literal["clips", "variants"] = Field(
+        "clips",
+        description="`clips`: an epoch of training reads every copy. `variants`: training epoch e"
+        " reads one copy of each clip, that of `epochs[e mod n]`, as in SSVP-SLT.",
     )
     fps: float = Field(
         25 / 2, gt=0, description="Features per second of the extraction; 12.5 in SSVP-SLT."
@@ -132,6 +137,13 @@ class FeatureManifestConfig(CorpusConfig):
         if len(set(self.epochs)) < len(self.epochs):
             raise ValueError(f"`epochs` lists an epoch twice: {', '.join(map(str, self.epochs))}")
         return self
+
+
+class ManifestEpochConfig(FeatureManifestConfig):
+    """The copies of one epoch of train, as `feature_epochs` derives them; not part of recipes.
+
+    The lengths in a manifest are those of the first epoch, so they are not checked here.
+    """
 
 
 class PoseFeaturesConfig(PointFeaturesConfig):

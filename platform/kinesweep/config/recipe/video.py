@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.features.pixel_augmentation import PixelAugmentationConfig
 
 
 class VideoWindowsConfig(StrictConfig):
@@ -115,7 +116,20 @@ class VideoFeaturesConfig(StrictConfig):
         " except `whole` need `source.poses`.",
     )
     batch: int = Field(2, ge=1, description="Number of windows per batch of the model.")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="Numeric precision.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Numeric precision of the video model; its weights stay fp32."
+    )
+    augmentation: PixelAugmentationConfig | None = Field(
+        None,
+        description="Random augmentation of the pixels of training clips; `{}` is SSVP-SLT's."
+        " Other splits are not augmented. Default: none.",
+    )
+    epochs: int = Field(
+        1,
+        ge=1,
+        description="Number of times that each training clip is extracted, with another random"
+        " augmentation each time. Training reads them in turn, one per epoch.",
+    )
     gpus: float = Field(
         0, ge=0, description="GPUs per process that runs the model; 0 runs it on the CPU."
     )
@@ -133,7 +147,26 @@ class VideoFeaturesConfig(StrictConfig):
             raise ValueError(f"`crops` lists a crop twice: {', '.join(self.crops)}")
         return self
 
+    @model_validator(mode="after")
+    def _check_epochs_differ(self) -> "VideoFeaturesConfig":
+        """Check that several epochs are augmented, because they would be equal otherwise."""
+        if self.epochs > 1 and self.augmentation is None:
+            raise ValueError(
+                f"`epochs` is {self.epochs}, but without `augmentation` all epochs would be equal;"
+                " set `augmentation: {}` for SSVP-SLT's augmentation"
+            )
+        return self
+
     @property
     def has_body_crops(self) -> bool:
         """Return whether the model reads anything but whole frames, such as crops of the hands."""
         return self.crops != WHOLE_FRAME_CROP
+
+
+class VideoEpochConfig(VideoFeaturesConfig):
+    """Augmented video features of one epoch of train, as `feature_epochs` derives them.
+
+    Recipes cannot contain it: `VideoFeaturesConfig` describes all epochs.
+    """
+
+    epoch: int = Field(ge=0, description="Index of the epoch, which selects the random numbers.")

@@ -46,7 +46,7 @@ class EpochPlanner:
         augmentation_pairs: Stream → stream whose random augmentation it shares.
 
     Attributes:
-        lengths: Number of frames of each clip without augmentation.
+        lengths: Number of frames of each clip without augmentation; that of its longest variant.
         augmentation: Augmentation of training clips; None if it would change nothing.
 
     Raises:
@@ -63,7 +63,11 @@ class EpochPlanner:
         augmentation_pairs: Mapping[str, str] | None = None,
     ) -> None:
         self._records, self._config, self._seed = records, config, seed
-        self.lengths = [count_clip_frames(record, config) for record in records]
+        self.lengths = [
+            max(count_frames(truncate_lengths(item, config), config) for item in record.all_lengths)
+            for record in records
+        ]
+        self._has_variants = any(record.epoch_lengths for record in records)
         self._weights = _compute_clip_weights(records, weights or {})
         self.augmentation: Augmentation | None = build_augmentation(
             config.augmentation, schema, seed, max(self.lengths), augmentation_pairs
@@ -75,12 +79,11 @@ class EpochPlanner:
         """Return the plan of an epoch, counted from 0; a pure function of the arguments."""
         if self._cached_plan is None or self._cached_plan.epoch != epoch:
             lengths: Sequence[int] = self.lengths
-            # Batches must fit the budget after augmentation has changed the lengths.
-            if (
-                self.augmentation is not None
-                and self._config.augmentation.has_temporal_augmentation
-            ):
-                lengths = [self._count_augmented_frames(record, epoch) for record in self._records]
+            # Batches must fit the budget with the variants of this epoch, and after augmentation
+            # has changed their lengths.
+            is_temporal = self._config.augmentation.has_temporal_augmentation
+            if self._has_variants or (self.augmentation is not None and is_temporal):
+                lengths = [self._count_epoch_frames(record, epoch) for record in self._records]
             batches = plan_epoch(lengths, self._config, self._seed, epoch, self._weights)
             self._cached_plan = EpochPlan(epoch, lengths, batches)
         return self._cached_plan
@@ -97,12 +100,14 @@ class EpochPlanner:
         num_full_batches, num_left = divmod(len(self._records), size)
         return num_full_batches + (num_left > 0 and not self._config.drop_last)
 
-    def _count_augmented_frames(self, record: ClipRecord, epoch: int) -> int:
-        """Count the frames of a clip after truncation and augmentation, without loading them.
+    def _count_epoch_frames(self, record: ClipRecord, epoch: int) -> int:
+        """Count the frames of a clip in an epoch after truncation and augmentation.
 
-        Frames are summed over streams, without those of reference motions.
+        No features are loaded. Frames are summed over streams, without those of reference motions.
         """
-        assert self.augmentation is not None
+        record = record.at_epoch(epoch)
+        if self.augmentation is None:
+            return count_clip_frames(record, self._config)
         lengths = truncate_lengths(record.lengths, self._config)
         augmented_lengths = self.augmentation.compute_lengths(lengths, record.clip.id, epoch)
         return count_frames(truncate_lengths(augmented_lengths, self._config), self._config)

@@ -41,7 +41,7 @@ def build_video_encoder(config: VideoEncoderConfig, precision: str, device: str)
 
     Args:
         config: Config of the encoder.
-        precision: Arithmetic precision, `fp32` or `bf16`.
+        precision: Arithmetic precision, `fp32`, `bf16` or `fp16`.
         device: Name of a torch device, for example `cuda`.
 
     Raises:

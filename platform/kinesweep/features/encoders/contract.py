@@ -7,10 +7,33 @@ no mask for padding, do not guarantee that.
 Shapes: B windows, F frames of a window, H = W pixels, C colors, K time steps of a window, D width.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
+
+Precision = Literal["fp32", "bf16", "fp16"]
+"""Arithmetic precision of an encoder, whose weights stay float32."""
+_AUTOCAST_DTYPES: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@contextmanager
+def run_inference(device: torch.device, precision: str) -> Iterator[None]:
+    """Switch off gradients and autocast to the precision in the context.
+
+    Features are float32 in the end whatever the precision is. Values beyond 65,504 become infinite
+    in `fp16`; the extraction then drops the clip and counts it.
+
+    Args:
+        device: Device of the model; the CPU computes all precisions too.
+        precision: `fp32`, `bf16` or `fp16`.
+    """
+    dtype = _AUTOCAST_DTYPES.get(precision)
+    autocast = torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+    with torch.inference_mode(), autocast:
+        yield
 
 
 class VideoEncoder(Protocol):

@@ -8,14 +8,14 @@ Shapes: B windows, F frames of a window, H = W pixels, C = 3 colors, K time step
 width.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from kinesweep.config.recipe.video import HfVisionEncoderConfig
+from kinesweep.features.encoders.contract import run_inference
 from kinesweep.features.encoders.hf_vision_network import HfVisionNetwork
 from kinesweep.features.encoders.image_normalization import (
     ImageNormalization,
@@ -35,7 +35,7 @@ class HfVisionEncoder:
         model: Model with loaded weights, which is moved to the device and set to evaluation mode.
         normalization: Image normalization that the model was trained with.
         pool: Pooling of the tokens, `mean` over patches or `first` (class token).
-        precision: Arithmetic precision, `fp32` or `bf16` (autocast).
+        precision: Arithmetic precision, `fp32`, `bf16` or `fp16` (autocast).
         device: Device of the model.
 
     Attributes:
@@ -56,8 +56,8 @@ class HfVisionEncoder:
         device: torch.device | str,
     ) -> None:
         self._device = torch.device(device)
-        self._bf16 = precision == "bf16"
-        with self._inference():
+        self._precision = precision
+        with run_inference(self._device, self._precision):
             self._network = HfVisionNetwork(model.to(self._device).eval(), normalization, pool)
         self.size, self.width = self._network.size, self._network.width
 
@@ -71,7 +71,7 @@ class HfVisionEncoder:
 
         Args:
             config: Hub id or folder of the model, and pooling.
-            precision: Arithmetic precision, `fp32` or `bf16`.
+            precision: Arithmetic precision, `fp32`, `bf16` or `fp16`.
             device: Device of the model.
 
         Raises:
@@ -107,12 +107,5 @@ class HfVisionEncoder:
         Raises:
             InputError: If a video model processes another number of frames.
         """
-        with self._inference():
+        with run_inference(self._device, self._precision):
             return self._network(pixels_BFHWC, num_real_frames_B).cpu()
-
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        """Switch off gradients, and autocast to bfloat16 if that is the precision."""
-        autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16)
-        with torch.inference_mode(), autocast:
-            yield

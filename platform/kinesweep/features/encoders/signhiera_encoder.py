@@ -8,16 +8,14 @@ width.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from kinesweep.config.recipe.video import SignHieraEncoderConfig
+from kinesweep.features.encoders.contract import Precision, run_inference
 from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_network import SignHieraNetwork, load_signhiera
-
-Precision = Literal["fp32", "bf16"]
 
 
 class SignHieraEncoder:
@@ -40,7 +38,7 @@ class SignHieraEncoder:
         self.size = model.geometry.size
         self.width = model.geometry.output_width
         self._network = SignHieraNetwork(model.eval().requires_grad_(False).to(device))
-        self._bf16 = precision == "bf16"
+        self._precision = precision
         self._device = torch.device(device)
 
     @classmethod
@@ -73,7 +71,6 @@ class SignHieraEncoder:
         """
         return self._network.count_time_steps(num_frames)
 
-    @torch.inference_mode()
     def __call__(self, pixels_BFHWC: Tensor, num_real_frames_B: Sequence[int]) -> Tensor:
         """Encode windows to features, float32 (B, K, D) on the CPU.
 
@@ -87,5 +84,5 @@ class SignHieraEncoder:
         Raises:
             InputError: If the model does not support windows of this length.
         """
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+        with run_inference(self._device, self._precision):
             return self._network(pixels_BFHWC, num_real_frames_B).cpu()

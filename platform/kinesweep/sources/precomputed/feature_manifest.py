@@ -5,7 +5,8 @@ recognized by the names of its columns; with a header, `length` may be omitted. 
 row are at `{features}/{epoch}/{name[:5]}/{name}.pt`, where `name` lacks the suffix of a video.
 
 Train may have several augmented copies of each clip with the same text: `name` is the copy of the
-first of `source.epochs`, `name@3` the copy of epoch 3. `length` applies to the first epoch only,
+first of `source.epochs`, `name@3` the copy of epoch 3. With `source.epochs_as: variants`, each
+epoch is read as a source of its own (`feature_epochs`). `length` applies to the first epoch only,
 because an augmented copy may be longer or shorter; a file with another length is an error. Missing
 or damaged files are reported and never replaced.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from kinesweep.config.recipe.source import FeatureManifestConfig
+from kinesweep.config.recipe.source import FeatureManifestConfig, ManifestEpochConfig
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
@@ -81,7 +82,8 @@ class FeatureManifestSource(TableSource):
         """
         table = read_table(path, self.get_table_name(split), _assume_columns)
         epochs = self.config.epochs if split == "train" else self.config.epochs[:1]
-        return _ManifestReader(table, split, epochs).read()
+        has_lengths = not isinstance(self.config, ManifestEpochConfig)
+        return _ManifestReader(table, split, epochs, has_lengths).read()
 
 
 def _assume_columns(fields: Sequence[str]) -> tuple[str, ...]:
@@ -120,11 +122,13 @@ class _ManifestReader:
         table: Table to convert.
         split: Split that the clips belong to.
         epochs: Epochs whose copies become clips.
+        has_lengths: Whether the manifest has the lengths of the first of these epochs.
     """
 
     table: Table
     split: str
     epochs: tuple[int, ...]
+    has_lengths: bool
 
     def read(self) -> ParsedRows:
         """Convert all rows of the manifest, and return its clips, invalid rows and errors."""
@@ -169,7 +173,9 @@ class _ManifestReader:
                 id=name if epoch == first_epoch else make_epoch_id(name, epoch),
                 split=self.split,
                 media=get_feature_path(epoch, name),
-                span=Span.from_frames(0, length) if epoch == first_epoch else Span(),
+                span=Span.from_frames(0, length)
+                if epoch == first_epoch and self.has_lengths
+                else Span(),
                 texts=(label,),
                 row=location,
             )

@@ -80,7 +80,8 @@ class VideoTsvSource(MediaTsvSource):
             ClipError: With reason `outside_root`, `missing_file`, `not_a_file` or `missing_pose`.
         """
         path = self.resolve_media_path(clip)
-        return VideoSegment(path, clip.span, self.config.fps, *self.list_auxiliary_files(clip))
+        pose_path = next(iter(self.list_auxiliary_files(clip)), None)
+        return VideoSegment(path, clip.span, self.config.fps, pose_path)
 
     def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the path of the video's `.pose` file if `source.poses` is set, or else no path.

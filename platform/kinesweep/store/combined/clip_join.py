@@ -50,12 +50,15 @@ class JoinPart:
         corpora: Names of the corpora whose clips have the stream; None: all clips have it.
         defines_corpus: Whether the part reads the tables of the recipe's source rather than an own
             source.
+        epoch: Index of the variant of the training clips that the store holds; None if it holds all
+            variants that its clips have.
     """
 
     stream: str
     store: Store
     corpora: tuple[str, ...] | None = None
     defines_corpus: bool = True
+    epoch: int | None = None
 
     @property
     def stored_stream(self) -> str:

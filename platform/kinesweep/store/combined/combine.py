@@ -7,6 +7,7 @@ clips, not the parts that are left out. If the clips of a single selected part a
 join, its store is the result itself, and runs on it are those of a recipe with only this part.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from kinesweep.config.recipe.sources.part_sources import find_part_corpora
 from kinesweep.core.clip import Clip
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.store.combined.clip_join import ClipJoin, JoinedClip, JoinPart, join_clips
-from kinesweep.store.combined.combined_manifest import build_combined_manifest
+from kinesweep.store.combined.combined_manifest import write_combined_store
 from kinesweep.store.extraction.drop_policy import (
     check_dropped_share,
     check_required_splits,
@@ -28,10 +29,8 @@ from kinesweep.store.format.fingerprint import (
     compute_invalid_rows_fingerprint,
     compute_split_fingerprint,
 )
-from kinesweep.store.format.index import ClipRecord, build_index_table
+from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import ExtractionCounts, Store, open_store
-from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
-from kinesweep.store.format.writer import INDEX, write_arrow_table, write_store_manifest
 
 
 def combine_part_stores(
@@ -69,14 +68,14 @@ def combine_part_stores(
     if on_join is not None:
         on_join(join)
     # After the callback, which reports the dropped rows even if there are too many.
-    _check_limits(join, recipe.required_splits, recipe.store.max_dropped_share)
+    check_limits(join, recipe.required_splits, recipe.store.max_dropped_share)
     selected = [part for name in features.streams for part in parts if part.stream == name]
     store = _find_equal_part(join, selected) or _build_combined_store(join, selected)
-    store.extraction = _sum_extraction_counts(parts, join)
+    store.extraction = sum_extraction_counts(parts, join)
     return store
 
 
-def _check_limits(join: ClipJoin, required_splits: Sequence[str], max_share: float) -> None:
+def check_limits(join: ClipJoin, required_splits: Sequence[str], max_share: float) -> None:
     """Check the limits of a combined store with the rows that the join dropped.
 
     Args:
@@ -106,18 +105,18 @@ def _find_equal_part(join: ClipJoin, selected: Sequence[JoinPart]) -> Store | No
         return None
     for split, clips in join.clips.items():
         part_clips = [record.clip for record in part.store.get_records(split)]
-        if [_strip_location(item.clip) for item in clips] != list(map(_strip_location, part_clips)):
+        if [strip_location(item.clip) for item in clips] != list(map(strip_location, part_clips)):
             return None
     # Opened again, because the counts of the whole join are set on the result.
     return open_store(part.store.folder)
 
 
-def _strip_location(clip: Clip) -> Clip:
+def strip_location(clip: Clip) -> Clip:
     """Return a clip without its media and row, which differ between parts."""
     return replace(clip, media="", row="", span=type(clip.span)())
 
 
-def _sum_extraction_counts(parts: Sequence[JoinPart], join: ClipJoin) -> ExtractionCounts:
+def sum_extraction_counts(parts: Sequence[JoinPart], join: ClipJoin) -> ExtractionCounts:
     """Sum the numbers of clips that the extraction of the parts computed and reused.
 
     Args:
@@ -149,24 +148,7 @@ def _build_combined_store(join: ClipJoin, selected: Sequence[JoinPart]) -> Store
         for split, clips in join.clips.items()
     }
     tree = _build_fingerprint_parts(join, records, streams)
-    fingerprint = compute_fingerprint(tree)
-    root = selected[0].store.folder.parent
-    # 16 digits, as in the names of other stores.
-    folder = root / fingerprint[:16]
-    if not folder.is_dir():
-        with create_staging_dir(root) as staging_dir:
-            manifest = build_combined_manifest(join, selected, records)
-            all_records = [record for split in records.values() for record in split]
-            checksum = write_arrow_table(
-                staging_dir / INDEX, build_index_table(all_records, streams)
-            )
-            manifest["bytes"] += checksum.num_bytes
-            manifest["files"] = {INDEX: {"bytes": checksum.num_bytes, "sha256": checksum.sha256}}
-            write_store_manifest(
-                staging_dir, {**manifest, "fingerprint": fingerprint, "tree": tree}
-            )
-            commit_store_dir(staging_dir, folder)
-    return open_store(folder)
+    return write_combined_store(join, selected, records, tree)
 
 
 def _make_record(item: JoinedClip, streams: Sequence[str], row: int) -> ClipRecord:
@@ -178,6 +160,8 @@ def _make_record(item: JoinedClip, streams: Sequence[str], row: int) -> ClipReco
         row: Position of the clip in its split.
     """
     parts = {name: item.records[name] for name in streams if name in item.records}
+    # Streams with different numbers of variants repeat them until all start again together.
+    num_variants = math.lcm(*(len(record.all_lengths) for record in parts.values()))
     # No other store has such keys, so nothing is ever copied from a combined store.
     return ClipRecord(
         clip=item.clip,
@@ -186,6 +170,10 @@ def _make_record(item: JoinedClip, streams: Sequence[str], row: int) -> ClipReco
         shard_row=row,
         key=compute_fingerprint({name: record.key for name, record in parts.items()}),
         digest=compute_fingerprint({name: record.digest for name, record in parts.items()}),
+        epoch_lengths=tuple(
+            {name: _get_only(record.at_epoch(epoch).lengths) for name, record in parts.items()}
+            for epoch in range(1, num_variants)
+        ),
     )
 
 
@@ -213,7 +201,7 @@ def _build_fingerprint_parts(
             [
                 split,
                 compute_split_fingerprint(
-                    [(_strip_location(record.clip), record.key) for record in split_records]
+                    [(strip_location(record.clip), record.key) for record in split_records]
                 ),
             ]
             for split, split_records in records.items()

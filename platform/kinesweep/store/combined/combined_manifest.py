@@ -1,17 +1,60 @@
-"""The manifest of a combined store: its parts, and the schemas and counts of the joined clips."""
+"""The files of a combined store: an index of the joined clips, and a manifest that names its parts.
+
+The manifest holds the schemas and counts of the joined clips. No features are copied.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from kinesweep.core.errors import StoreError
+from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.schema import StreamSchema, count_rates
 from kinesweep.features.quality.split_quality import compute_quality
 from kinesweep.store.combined.clip_join import ClipJoin, JoinPart
 from kinesweep.store.extraction.drop_policy import build_dropped_section
 from kinesweep.store.format.fingerprint import STORE_FORMAT
-from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord, build_index_table
+from kinesweep.store.format.reader import Store, open_store
+from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
 from kinesweep.store.format.store_parts import PARTS, PartReference
+from kinesweep.store.format.writer import INDEX, write_arrow_table, write_store_manifest
+
+
+def write_combined_store(
+    join: ClipJoin,
+    selected: Sequence[JoinPart],
+    records: Mapping[str, Sequence[ClipRecord]],
+    tree: Mapping[str, Any],
+) -> Store:
+    """Write a combined store beside the stores of its parts, or open it if it exists.
+
+    Args:
+        join: Joined clips.
+        selected: Selected parts, in the order of the streams.
+        records: Split → records of the combined store.
+        tree: Values that determine the content of the store.
+
+    Raises:
+        StoreError: If parts of one stream have other widths, points or types.
+    """
+    fingerprint = compute_fingerprint(tree)
+    root = selected[0].store.folder.parent
+    # 16 digits, as in the names of other stores.
+    folder = root / fingerprint[:16]
+    if not folder.is_dir():
+        with create_staging_dir(root) as staging_dir:
+            manifest = build_combined_manifest(join, selected, records)
+            all_records = [record for split in records.values() for record in split]
+            index = build_index_table(all_records, list(manifest["streams"]))
+            checksum = write_arrow_table(staging_dir / INDEX, index)
+            manifest["bytes"] += checksum.num_bytes
+            manifest["files"] = {INDEX: {"bytes": checksum.num_bytes, "sha256": checksum.sha256}}
+            write_store_manifest(
+                staging_dir, {**manifest, "fingerprint": fingerprint, "tree": tree}
+            )
+            commit_store_dir(staging_dir, folder)
+    return open_store(folder)
 
 
 def build_combined_manifest(
@@ -35,13 +78,14 @@ def build_combined_manifest(
             # Relative, so that the folder of all stores can be moved.
             f"../{part.store.folder.name}",
             part.store.fingerprint,
+            part.epoch,
         )
         for part in selected
     ]
     stores = {part.store.folder: part.store for part in selected}
     return {
         "format": STORE_FORMAT,
-        PARTS: [asdict(reference) for reference in references],
+        PARTS: [reference.to_json() for reference in references],
         "streams": {
             name: _build_stream_schema(
                 name, [part for part in selected if part.stream == name], records

@@ -2,7 +2,8 @@
 
 The name of a clip is its ID, with `_` in place of slashes, backslashes, control characters and a
 leading dot; two clips that would get the same name are an error. A clip of train with the ID
-`name@3` beside a clip `name` with the same texts is that clip's copy of epoch 3.
+`name@3` beside a clip `name` with the same texts is that clip's copy of epoch 3. The variants of a
+clip, which epochs of training read in turn, are its copies too.
 """
 
 import itertools
@@ -76,7 +77,11 @@ def build_manifest_rows(records: Sequence[ClipRecord], split: str, epoch: int) -
         else:
             # The original comes first even if its copies were listed before it: the manifest has
             # its length.
-            files_by_id.setdefault(clip_id, []).insert(0, FeatureFile(epoch, record))
+            variants = [
+                FeatureFile(epoch + variant, record.at_epoch(variant))
+                for variant in range(len(record.all_lengths))
+            ]
+            files_by_id[clip_id] = [*variants, *files_by_id.get(clip_id, [])]
     return [
         ManifestRow(sanitize_file_name(clip_id), texts_by_id[clip_id], tuple(files))
         for clip_id, files in files_by_id.items()
@@ -114,7 +119,7 @@ def make_augmented_row(row: ManifestRow, epoch: int, num_copies: int) -> Manifes
         InputError: If the row already has copies.
     """
     if len(row.files) > 1:
-        ids_text = " and ".join(f"`{file.record.clip.id}`" for file in row.files[:2])
+        ids_text = " and ".join(dict.fromkeys(f"`{file.record.clip.id}`" for file in row.files[:2]))
         raise InputError(f"train already contains copies ({ids_text}); omit `--augment`")
     record = row.files[0].record
     # The augmentation counts from epoch 0, like a run, whatever the number of the first folder.

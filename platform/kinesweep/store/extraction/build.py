@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.feature_epochs import list_epoch_recipes
 from kinesweep.core.clip import InvalidRow
 from kinesweep.store.combined.combine import combine_part_stores
+from kinesweep.store.combined.epoch_store import combine_epoch_stores
 from kinesweep.store.extraction.chunk_processor import ChunkProcessor, ChunkResult
 from kinesweep.store.extraction.corpus_scan import CorpusScan, ExtractionSpec, scan_corpus
 from kinesweep.store.extraction.drop_policy import (
@@ -63,8 +65,8 @@ def extract_locally(
     """Extract the corpus of a recipe in this process, one clip after another.
 
     An entry point, so it takes the whole recipe: source, features and store determine the store
-    together (see `ExtractionSpec.from_recipe`). Several parts of features are extracted one after
-    the other and combined.
+    together (see `ExtractionSpec.from_recipe`). Several parts of features, and variants of training
+    clips, are extracted one after the other and combined.
 
     Args:
         recipe: Recipe that defines the corpus, the features and the store.
@@ -82,9 +84,11 @@ def extract_locally(
         StoreError: If too many clips are dropped, a split is incomplete or empty, disk space is too
             low, or the existing store is damaged.
     """
+    extract_part = partial(extract_locally, root=root, progress=progress, on_plan=on_plan)
     if recipe.part_recipes:
-        extract_part = partial(extract_locally, root=root, progress=progress, on_plan=on_plan)
         return combine_part_stores(recipe, extract_part)
+    if list_epoch_recipes(recipe):
+        return combine_epoch_stores(recipe, extract_part)
     extraction = ExtractionSpec.from_recipe(recipe, root)
     return build_store(extraction, compute_chunks_locally, progress, on_plan)
 

@@ -5,7 +5,7 @@ the check can be extracted. A clip that cannot be used raises a `ClipError`, who
 under which it is counted. Shapes: T frames, D width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.core.vocabulary import TokenVocabulary
 from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.features.quality.media_statistics import MediaStatistics, compute_media_statistics
@@ -105,10 +106,20 @@ class ClipProcessor:
             ClipError: If the clip cannot be used; its reason is the key under which the clip is
                 counted.
         """
-        media = self.source.read(clip)
+        media = self.read_media(clip)
         # Before the features, which may change the arrays of the media in place.
         statistics = compute_media_statistics(media)
         return ComputedFeatures(self.step.compute_features(media), statistics)
+
+    def read_media(self, clip: Clip) -> Any:
+        """Read the media of a clip; a video, which is not opened yet, is told the clip's id.
+
+        Raises:
+            ClipError: If they cannot be read.
+        """
+        media = self.source.read(clip)
+        # Here and not in the source, which may be one of several and then has shorter ids.
+        return replace(media, clip_id=clip.id) if isinstance(media, VideoSegment) else media
 
     def round_features(self, computed: ComputedFeatures) -> ProcessedClip:
         """Round the features of a clip to the stored dtype.

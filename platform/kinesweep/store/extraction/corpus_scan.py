@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import PartialStoreConfig
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.paths import make_source_paths_absolute
 from kinesweep.config.recipe.source import FeaturesConfig, SourceConfig
+from kinesweep.config.recipe.video import VideoEpochConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import compute_fingerprint
@@ -47,6 +49,9 @@ class ExtractionSpec:
             the selected person.
         videos: Configuration of the source with absolute paths, if the store holds no frames but
             decodes them from its videos; otherwise None.
+        splits: Splits to extract; None extracts all.
+        depends_on_ids: Whether the features of a clip also depend on its id, as random augmentation
+            does.
     """
 
     source: Source
@@ -57,6 +62,8 @@ class ExtractionSpec:
     required_splits: tuple[str, ...] = ()
     read_options: dict[str, Any] = field(default_factory=dict)
     videos: SourceConfig | None = None
+    splits: tuple[str, ...] | None = None
+    depends_on_ids: bool = False
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, root: Path | None = None) -> "ExtractionSpec":
@@ -84,7 +91,24 @@ class ExtractionSpec:
             required_splits=recipe.required_splits,
             read_options=source.get_read_options(),
             videos=find_video_source(recipe.effective_source, recipe.single_features),
+            splits=recipe.store.splits if isinstance(recipe.store, PartialStoreConfig) else None,
+            depends_on_ids=isinstance(recipe.single_features, VideoEpochConfig),
         )
+
+    def includes(self, split: str) -> bool:
+        """Return whether the clips of a split are extracted."""
+        return self.splits is None or split in self.splits
+
+    def compute_key(self, clip: Clip, media_sha256: str, key_settings: Mapping[str, Any]) -> str:
+        """Compute the key of a clip's features.
+
+        Args:
+            clip: Clip.
+            media_sha256: SHA-256 of the content of the clip's files.
+            key_settings: Result of `get_clip_key_settings`, which reads the weights of encoders.
+        """
+        own_settings = {"clip": clip.id} if self.depends_on_ids else {}
+        return compute_clip_key(clip, media_sha256, {**key_settings, **own_settings})
 
     def get_clip_key_settings(self) -> dict[str, Any]:
         """Return the settings that a clip's key covers in addition to its media and span.
@@ -165,7 +189,11 @@ def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:
         SourceError: If the corpus as a whole cannot be read.
     """
     source = extraction.source
-    clips_by_split = {split: source.list_clips(split) for split in source.list_splits()}
+    clips_by_split = {
+        split: source.list_clips(split)
+        for split in source.list_splits()
+        if extraction.includes(split)
+    }
     # For clips that share a file with others, the source computes the digest of each clip's part.
     shared_file_digests = source.compute_digests(
         [clip for clips in clips_by_split.values() for clip in clips]
@@ -184,7 +212,10 @@ def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:
         for path in paths
     )
     key_settings = extraction.get_clip_key_settings()
-    invalid_rows = list(source.list_invalid_rows())
+    # A row without a split may belong to any, so it is reported whichever splits are extracted.
+    invalid_rows = [
+        row for row in source.list_invalid_rows() if not row.split or extraction.includes(row.split)
+    ]
     keyed_clips: dict[str, tuple[tuple[Clip, str, int], ...]] = {}
     for split, clips in clips_by_split.items():
         usable_clips = []
@@ -192,7 +223,11 @@ def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:
             media = shared_file_digests.get(clip) or _get_clip_digest(files_by_clip[clip], digests)
             if isinstance(media, MediaDigest):
                 usable_clips.append(
-                    (clip, compute_clip_key(clip, media.sha256, key_settings), media.num_bytes)
+                    (
+                        clip,
+                        extraction.compute_key(clip, media.sha256, key_settings),
+                        media.num_bytes,
+                    )
                 )
             else:
                 invalid_rows.append(InvalidRow(clip.row, clip.id, media.reason, str(media), split))

@@ -24,11 +24,13 @@ import ray
 import ray.data
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.feature_epochs import list_epoch_recipes
 from kinesweep.core.errors import ResourceError, StoreError
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.vocabulary import TokenVocabulary
 from kinesweep.features.quality.media_statistics import MediaStatistics
 from kinesweep.store.combined.combine import combine_part_stores
+from kinesweep.store.combined.epoch_store import combine_epoch_stores
 from kinesweep.store.extraction.build import (
     ChunkExecutor,
     ClipProgressCallback,
@@ -61,8 +63,8 @@ def extract_on_ray(
     """Extract the corpus of a recipe on the running Ray cluster.
 
     An entry point, so it takes the whole recipe: source, features and store determine the store
-    together (see `ExtractionSpec.from_recipe`). Several parts of features are extracted one after
-    the other, each by the executor of its kind, and combined.
+    together (see `ExtractionSpec.from_recipe`). Several parts of features, and variants of training
+    clips, are extracted one after the other, each by the executor of its kind, and combined.
 
     Args:
         recipe: Recipe that defines the corpus, the features and the store.
@@ -83,9 +85,11 @@ def extract_on_ray(
             store is damaged.
         ResourceError: If the cluster lacks the resources that the recipe needs.
     """
+    extract_part = partial(extract_on_ray, root=root, progress=progress, on_plan=on_plan)
     if recipe.part_recipes:
-        extract_part = partial(extract_on_ray, root=root, progress=progress, on_plan=on_plan)
         return combine_part_stores(recipe, extract_part)
+    if list_epoch_recipes(recipe):
+        return combine_epoch_stores(recipe, extract_part)
     extraction = ExtractionSpec.from_recipe(recipe, root)
     executor: ChunkExecutor = compute_chunks_on_ray
     if recipe.features.kind == "video":

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.feature_epochs import list_part_recipes
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, StoreError
 from kinesweep.core.units import format_bytes
@@ -102,9 +103,9 @@ def summarize_extraction_plan(recipe: Recipe, root: Path | None = None) -> Extra
     Raises:
         SourceError: If the corpus as a whole cannot be read.
     """
-    if recipe.part_recipes:
+    if part_recipes := list_part_recipes(recipe):
         return sum_plan_summaries(
-            [summarize_extraction_plan(part_recipe, root) for _, part_recipe in recipe.part_recipes]
+            [summarize_extraction_plan(part_recipe, root) for part_recipe in part_recipes]
         )
     extraction = ExtractionSpec.from_recipe(recipe, root)
     scan = scan_corpus(extraction)

@@ -94,8 +94,8 @@ class VideoDecoder:
         """
         for position, task in enumerate(piece.tasks):
             try:
-                media = self._processor.source.read(task.clip)
-                fps, windows = self._step.iter_segment_windows(media, self._frame_size)  # type: ignore[arg-type]
+                media = self._processor.clip_processor.read_media(task.clip)
+                fps, windows = self._step.iter_segment_windows(media, self._frame_size)
                 for window in windows:
                     yield position, window
                 clip_outcomes[position] = fps

@@ -6,7 +6,7 @@ are not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +31,9 @@ class ClipRecord:
         shard_row: Row of the clip in the shard.
         key: Key of the features (`fingerprint.compute_clip_key`).
         digest: Hash of the stored features; equal features have equal digests.
+        epoch_lengths: Lengths of the variants of the clip after the first, which training epochs
+            read in turn; empty if the clip has one variant.
+        epoch: Index of the variant that this record describes.
     """
 
     clip: Clip
@@ -40,6 +43,24 @@ class ClipRecord:
     shard_row: int = 0
     key: str = ""
     digest: str = ""
+    epoch_lengths: tuple[dict[str, int], ...] = ()
+    epoch: int = 0
+
+    @property
+    def all_lengths(self) -> tuple[dict[str, int], ...]:
+        """Return stream → number of frames, for each variant of the clip."""
+        return (self.lengths, *self.epoch_lengths)
+
+    def at_epoch(self, epoch: int) -> "ClipRecord":
+        """Return the record of the variant that training reads in an epoch, counted from 0.
+
+        `Store.get_features` returns the features of this variant. The record must be that of the
+        first variant, as `Store.get_records` returns it.
+        """
+        if not self.epoch_lengths:
+            return self
+        variant = epoch % len(self.all_lengths)
+        return replace(self, lengths=self.all_lengths[variant], epoch=variant)
 
 
 def build_index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> pa.Table:
@@ -81,6 +102,11 @@ def build_index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> 
         columns[f"rate_hz.{stream}"] = pa.array(
             [record.rates_hz.get(stream) for record in records], float_type
         )
+        if any(record.epoch_lengths for record in records):
+            columns[f"epoch_frames.{stream}"] = pa.array(
+                [[lengths.get(stream) for lengths in record.epoch_lengths] for record in records],
+                pa.list_(int_type),
+            )
     return pa.table(columns)
 
 
@@ -124,4 +150,19 @@ def _parse_record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
         shard_row=row["place"],
         key=row["key"],
         digest=row["digest"],
+        epoch_lengths=_parse_epoch_lengths(row, streams),
+    )
+
+
+def _parse_epoch_lengths(row: dict[str, Any], streams: Sequence[str]) -> tuple[dict[str, int], ...]:
+    """Parse the lengths of the variants of a clip after the first.
+
+    Args:
+        row: Column → value.
+        streams: Streams that the clip has.
+    """
+    values = {stream: row.get(f"epoch_frames.{stream}") or () for stream in streams}
+    num_variants = max(map(len, values.values()), default=0)
+    return tuple(
+        {stream: values[stream][index] for stream in streams} for index in range(num_variants)
     )

@@ -2,11 +2,12 @@
 
 A combined store holds no features. Its manifest names a store for each stream, by a path relative
 to its own folder, and its index has the clips that all parts have. A stream may have several parts,
-one for each corpus that provides it; a clip of another corpus lacks the stream.
+one for each corpus that provides it; a clip of another corpus lacks the stream. It may also have a
+part for each variant of the training clips, which epochs read in turn.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,12 +32,22 @@ class PartReference:
         stored_stream: Name of the stream in the store of the part.
         folder: Folder of the store, relative to that of the combined store.
         fingerprint: Fingerprint of the store.
+        epoch: Index of the variant of the training clips that the store holds; None if it holds
+            all variants that its clips have.
     """
 
     stream: str
     stored_stream: str
     folder: str
     fingerprint: str
+    epoch: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain values of the manifest; those of most parts have no epoch."""
+        values = asdict(self)
+        if self.epoch is None:
+            del values["epoch"]
+        return values
 
 
 class PartStore(Protocol):
@@ -73,10 +84,10 @@ class StorePart:
     store: PartStore
 
     @cached_property
-    def records_by_id(self) -> dict[str, ClipRecord]:
-        """Return clip id → record in the store of the part."""
+    def records(self) -> dict[tuple[str, str], ClipRecord]:
+        """Return split and clip id → record in the store of the part."""
         return {
-            record.clip.id: record
+            (split, record.clip.id): record
             for split in self.store.splits
             for record in self.store.get_records(split)
         }
@@ -105,7 +116,7 @@ class StoreParts:
         for part in self.parts:
             part_record = self._find_record(part, record)
             if part_record is not None:
-                stored = part.store.get_features(part_record)
+                stored = part.store.get_features(part_record.at_epoch(record.epoch))
                 features[part.reference.stream] = stored[part.reference.stored_stream]
         return features
 
@@ -134,7 +145,9 @@ class StoreParts:
         # The clip of another corpus may have the same id in this store, but without the stream.
         if part.reference.stream not in record.lengths:
             return None
-        return part.records_by_id.get(record.clip.id)
+        if part.reference.epoch not in (None, record.epoch):
+            return None
+        return part.records.get((record.clip.split, record.clip.id))
 
 
 def parse_part_references(manifest: Mapping[str, Any]) -> list[PartReference]:

@@ -129,7 +129,7 @@ def _get_device_memory_bytes(device: torch.device) -> int:
 
 def _pad_lengths(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, int]:
     """Return stream → number of frames to which the clips of a batch are padded."""
-    lengths = [truncate_lengths(record.lengths, config) for record in records]
+    lengths = [truncate_lengths(item, config) for record in records for item in record.all_lengths]
     names = dict.fromkeys(name for clip_lengths in lengths for name in clip_lengths)
     return {name: max(clip_lengths.get(name, 0) for clip_lengths in lengths) for name in names}
 

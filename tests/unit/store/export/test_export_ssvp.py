@@ -13,9 +13,12 @@ from corpus import tiny_recipe
 from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.augmentation import AugmentationConfig
+from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.source import FeatureManifestConfig
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.data.length_limits import filter_clips_by_length
+from kinesweep.data.run_length.epoch_planner import EpochPlanner
 from kinesweep.features.augmentation import Augmentation
 from kinesweep.sources.precomputed.feature_manifest import FeatureManifestSource
 from kinesweep.store import Store
@@ -295,3 +298,54 @@ def test_texts_that_begin_with_a_quotation_mark_are_read_back(tmp_path: Path) ->
     manifest = str(tmp_path / "out/manifests/train_features.tsv")
     config = FeatureManifestConfig(kind="feature_manifest", train=manifest)
     assert FeatureManifestSource(config).list_clips("train")[0].texts == texts
+
+
+def test_variants_are_read_in_turn_and_handed_over_again(tmp_path: Path) -> None:
+    folder = given(tmp_path / "theirs", (4, 2, 7))
+    rng = np.random.default_rng(1)
+    for epoch, length in ((2, 9), (7, 2)):  # copies of other lengths than the first
+        path = folder / "features" / str(epoch) / "bb" / "bb.pt"
+        torch.save(torch.from_numpy(rng.normal(size=(length, WIDTH)).astype(np.float32)), path)
+    values = tensors(folder)
+    recipe = recipe_of(folder, tmp_path / "stores", epochs=[4, 2, 7], epochs_as="variants")
+    store = extract_locally(recipe)
+    assert [len(store.get_records(split)) for split in store.splits] == [3, 1, 1]
+    record = store.get_records("train")[1]
+    assert [lengths["video"] for lengths in record.all_lengths] == [4, 9, 2]
+    for epoch, name in enumerate((4, 2, 7, 4)):
+        found = store.get_features(record.at_epoch(epoch))["video"]
+        assert found.tolist() == values[f"{name}/bb/bb.pt"]
+    result = export_ssvp_features(store, tmp_path / "ours")
+    assert result.epochs == {0: 3, 1: 3, 2: 3}
+    ours = tensors(tmp_path / "ours")
+    assert len(ours) == 3 * 3 + 2
+    for new, old in ((0, 4), (1, 2), (2, 7)):
+        for name in ("-aYou/-aYouTube_0", "bb/bb", "bbbbb/bbbbbbb"):
+            assert ours[f"{new}/{name}.pt"] == values[f"{old}/{name}.pt"]
+    again = extract_locally(
+        recipe_of(tmp_path / "ours", tmp_path / "more", epochs=[0, 1, 2], epochs_as="variants")
+    )
+    assert content(again) == content(store)
+    kept = [epoch.at_epoch(1).lengths for epoch in again.get_records("train")]
+    assert kept == [epoch.at_epoch(1).lengths for epoch in store.get_records("train")]
+
+
+def test_batches_of_variants_fit_the_budget_of_their_epoch(tmp_path: Path) -> None:
+    folder = given(tmp_path / "theirs")
+    path = folder / "features" / "1" / "bb" / "bb.pt"
+    torch.save(torch.ones((9, WIDTH)), path)
+    recipe = recipe_of(folder, tmp_path / "stores", epochs_as="variants")
+    store = extract_locally(recipe)
+    records = store.get_records("train")
+    planner = EpochPlanner(records, BatchConfig(max_frames=9), store.schema, seed=0)
+    assert planner.lengths == [3, 9, 2]
+    assert [list(planner.plan(epoch).lengths) for epoch in range(3)] == [
+        [3, 4, 2],
+        [3, 9, 2],
+        [3, 4, 2],
+    ]
+    assert len(planner.plan(0).batches) == 2 and (1,) in planner.plan(1).batches
+    # A clip that is too long in one epoch is in none, so that all epochs have the same clips.
+    kept, dropped = filter_clips_by_length(records, BatchConfig(max_clip_frames=8), "train")
+    assert [record.clip.id for record in kept] == ["-aYouTube_0", "bbbbbbb"]
+    assert dropped == {"too_long": 1}
