@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.any_recipe import AnyRecipe
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
+from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.scores import format_scores
 from kinesweep.data.run_length.step_counts import resolve_steps
 from kinesweep.sweeps.journal.journal import Journal, Trial
@@ -25,6 +26,12 @@ _MAX_DUPLICATES = 50
 """Number of consecutive duplicate configurations after which an arm counts as exhausted."""
 
 
+def _resolve_counted_steps(recipe: AnyRecipe) -> ResolvedTrainingConfig:
+    """Return the training settings of a translation recipe that counts no epochs, in steps."""
+    assert isinstance(recipe.training, TrainingConfig)
+    return resolve_steps(recipe.training)
+
+
 @dataclass(frozen=True)
 class SearchContext:
     """The context of a search: recipe, budget, measurements and callbacks.
@@ -35,20 +42,18 @@ class SearchContext:
         samples_per_eval: Number of clips that a run sees between two evaluations.
         budget: Budget rules.
         resolve_training: Function from a recipe to its training settings, resolved to steps; the
-            default is for recipes that count no epochs.
+            default is for recipes of translation that count no epochs.
         compute_disk_bytes: Function that returns the current size of the run folders in bytes.
         compute_model_bytes: Function that returns the number of bytes that one run leaves on disk.
         on_message: Function that receives progress messages, one line each.
         on_trial_end: Callback after each trial that ended, except duplicates.
     """
 
-    recipe: Recipe
-    compute_config_hash: Callable[[Recipe], str]
+    recipe: AnyRecipe
+    compute_config_hash: Callable[[AnyRecipe], str]
     samples_per_eval: float
     budget: Budget
-    resolve_training: Callable[[Recipe], ResolvedTrainingConfig] = lambda recipe: resolve_steps(
-        recipe.training
-    )
+    resolve_training: Callable[[AnyRecipe], ResolvedTrainingConfig] = _resolve_counted_steps
     compute_disk_bytes: Callable[[], int] = lambda: 0
     compute_model_bytes: Callable[[], int] = lambda: 0
     on_message: Callable[[str], None] = lambda _: None
@@ -272,6 +277,6 @@ class SearchPolicy:
             num_running=len(self._running),
         )
 
-    def _build_recipe(self, values: Values) -> Recipe:
+    def _build_recipe(self, values: Values) -> AnyRecipe:
         """Return the recipe with the fixed values and a trial's swept values applied."""
         return apply_overrides(self.context.recipe, {**self.space.fixed_values, **values})
