@@ -13,6 +13,8 @@ import yaml
 
 from corpus import tiny_corpus, tiny_recipe
 from movements import movements_recipe, write_movements
+from pretraining import pretraining_recipe
+from vision import film_corpus
 
 pytestmark = pytest.mark.integration
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
@@ -28,6 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_movements(folder / "movements")
     embedding = movements_recipe(Path("movements"), Path("stores")).model_dump(mode="json")
     (folder / "embedding.yaml").write_text(yaml.safe_dump(embedding))
+    film_corpus(folder / "films", train=2, validation=1)
+    films = pretraining_recipe(Path("films"), Path("stores")).model_dump(mode="json")
+    (folder / "pretraining.yaml").write_text(yaml.safe_dump(films))
     return folder
 
 
@@ -65,6 +70,8 @@ def test_jobs_from_features_to_a_bundle(
     embedding = ("embedding.yaml", "--folder", "embedder", "--no-ray")
     assert run_job("train_embedder", *embedding) == 0
     assert f"embedder: {folder / 'embedder/best'}" in capsys.readouterr().out
+    assert run_job("pretrain", "pretraining.yaml", "--folder", "encoder", "--no-ray") == 0
+    assert f"encoder: {folder / 'encoder/best/model.safetensors'}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", sorted(JOBS.glob("*.py")), ids=lambda path: path.name)

@@ -27,17 +27,20 @@ _MIN_FREE_BYTES = 2 * 10**9
 
 @wrap_command
 def schema(
-    what: Annotated[Literal["recipe", "space"], typer.Argument(help="Kind of file.")] = "recipe",
+    what: Annotated[
+        Literal["recipe", "space", "pretraining"], typer.Argument(help="Kind of file.")
+    ] = "recipe",
     out: Annotated[Path | None, typer.Option(help="Output file. Default: stdout.")] = None,
 ) -> None:
-    """Print the JSON schema of a recipe or a search space, for use in an editor.
+    """Print the JSON schema of a recipe, search space or pretraining recipe, for use in an editor.
 
     Example: kinesweep schema recipe --out /tmp/kinesweep-recipe.schema.json
     """
+    from kinesweep.config.pretraining_recipe import PretrainingRecipe
     from kinesweep.sweeps.space.space import SearchSpace
 
-    model = Recipe if what == "recipe" else SearchSpace
-    text = json.dumps(model.model_json_schema(), indent=2) + "\n"
+    models = {"recipe": Recipe, "space": SearchSpace, "pretraining": PretrainingRecipe}
+    text = json.dumps(models[what].model_json_schema(), indent=2) + "\n"
     if out is None:
         sys.stdout.write(text)
     else:

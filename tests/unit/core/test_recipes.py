@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from corpus import tiny_recipe
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.config.loading import load_config
+from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import TokenizerConfig
 
@@ -16,7 +17,8 @@ FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_one_and_has_its_files_name(path: Path) -> None:
-    kind = EmbeddingRecipe if path.stem.endswith("_align") else Recipe
+    kinds = {"_align": EmbeddingRecipe, "_mae": PretrainingRecipe, "_mae_tiny": PretrainingRecipe}
+    kind = next((kind for end, kind in kinds.items() if path.stem.endswith(end)), Recipe)
     assert load_config(kind, path).name == path.stem
 
 

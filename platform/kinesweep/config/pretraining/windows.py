@@ -1,35 +1,9 @@
 """Section `batch` of a pretraining recipe: windows that are cut from clips, and their pixels."""
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
-
-
-class PixelAugmentationConfig(StrictConfig):
-    """Augmentation of the pixels of training windows, equal for all frames of a window."""
-
-    min_crop: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="Smallest share of a frame's area that a random crop covers, which is then"
-        " scaled to the size of the model; 1: random crops of the size of the model, as in SSVP-SLT"
-        " (no crop if the frames have that size).",
-    )
-    aspect_ratio: tuple[float, float] = Field(
-        (3 / 4, 4 / 3),
-        description="Smallest and largest ratio of width to height of a scaled crop; unused with"
-        " `min_crop: 1`.",
-    )
-    flip: float = Field(0.5, ge=0, le=1, description="Probability of a horizontal flip.")
-
-    @field_validator("aspect_ratio")
-    @classmethod
-    def _check_aspect_ratio(cls, value: tuple[float, float]) -> tuple[float, float]:
-        """Check that the range of aspect ratios is positive and in order."""
-        if not 0 < value[0] <= value[1] < float("inf"):
-            raise ValueError(f"must be two positive numbers in order, but is {list(value)}")
-        return value
+from kinesweep.config.recipe.features.pixel_augmentation import PixelAugmentationConfig
 
 
 class PretrainingBatchConfig(StrictConfig):
@@ -57,8 +31,11 @@ class PretrainingBatchConfig(StrictConfig):
         ge=1,
         description="Frames of a clip after this number are never read; default: all are.",
     )
-    augmentation: PixelAugmentationConfig = Field(
-        PixelAugmentationConfig(), description="Augmentation of the pixels of training windows."
+    augmentation: PixelAugmentationConfig | None = Field(
+        PixelAugmentationConfig(),
+        description="Augmentation of the pixels of training windows, drawn for each window; null:"
+        " none. Larger frames than the model reads (`features.size`) are scaled, or cut out with"
+        " `random_crop_from` and `random_resized_crop`.",
     )
     max_validation_windows: int | None = Field(
         None,

@@ -104,6 +104,9 @@ class VideoTsvConfig(TsvConfig):
         description="Folder of the videos' poses as written by `kinesweep estimate-poses`, for"
         " `features.crops`; each has the path of its video with the suffix `.pose`.",
     )
+    allow_empty_texts: bool = Field(
+        False, description="Read rows and tables without texts too; for `kinesweep pretrain`."
+    )
 
 
 class FeatureManifestConfig(CorpusConfig):

@@ -1,6 +1,8 @@
-"""Random crops and flips of the frames of a window, the same for all of them.
+"""The pixels of a window: scaled to the size of the model, and augmented for training.
 
-Shapes: F frames of a window, H = W pixels, C colors.
+The augmentation is that of extraction (`features.pixels`), drawn once for a window.
+
+Shapes: F frames of a window, H × W pixels, C colors.
 """
 
 from typing import Any
@@ -10,35 +12,28 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from kinesweep.config.pretraining.windows import PixelAugmentationConfig
+from kinesweep.config.recipe.features.pixel_augmentation import PixelAugmentationConfig
+from kinesweep.features.pixels.transform import draw_transform
 
 Pixels = NDArray[np.uint8]
-# Attempts to draw a crop that fits into the frame, as in torchvision's `RandomResizedCrop`.
-_MAX_ATTEMPTS = 10
 
 
 def augment_window(
-    pixels_FHWC: Pixels, size: int, config: PixelAugmentationConfig, rng: np.random.Generator
+    pixels_FHWC: NDArray[Any], size: int, config: PixelAugmentationConfig, seed: int
 ) -> Pixels:
-    """Crop the frames of a window at random, scale them to a size and flip them at random.
+    """Augment the frames of a window, all alike, (F, size, size, C).
 
     Args:
-        pixels_FHWC: Square frames, at least `size` pixels wide, uint8.
+        pixels_FHWC: Square frames as stored, uint8.
         size: Height and width of the result in pixels.
         config: The recipe's `batch.augmentation` section.
-        rng: Random generator of the window.
+        seed: Seed of the window, in place of a clip and an epoch.
     """
-    side = pixels_FHWC.shape[1]
-    if config.min_crop == 1:
-        height = width = size
-    else:
-        height, width = _draw_crop_shape(side, config, rng)
-    top, left = (int(rng.integers(0, side - length + 1)) for length in (height, width))
-    pixels_FHWC = resize_frames(pixels_FHWC[:, top : top + height, left : left + width], size)
-    # Drawn always, so that the crop of a window does not depend on the probability of a flip.
-    if rng.random() < config.flip:
-        pixels_FHWC = pixels_FHWC[:, :, ::-1]
-    return np.ascontiguousarray(pixels_FHWC)
+    transform = draw_transform(config, size, ("whole",), f"window {seed}", epoch=0)
+    if transform.box is None:
+        # Nothing is cut out, and the transform scales only what it cuts out.
+        pixels_FHWC = resize_frames(pixels_FHWC, size)
+    return np.stack([transform(frame_HWC) for frame_HWC in pixels_FHWC])
 
 
 def resize_frames(pixels_FHWC: NDArray[Any], size: int) -> Pixels:
@@ -54,23 +49,3 @@ def resize_frames(pixels_FHWC: NDArray[Any], size: int) -> Pixels:
     # The kernel for bytes rounds by itself and takes a fraction of the time of that for floats.
     x_FCHW = interpolate(x_FCHW, (size, size), mode="bilinear", antialias=True)
     return np.asarray(x_FCHW.permute(0, 2, 3, 1).numpy())
-
-
-def _draw_crop_shape(
-    side: int, config: PixelAugmentationConfig, rng: np.random.Generator
-) -> tuple[int, int]:
-    """Draw the height and width of a crop; the whole frame if no attempt fits.
-
-    Args:
-        side: Height and width of a frame in pixels.
-        config: Smallest area and ratios of the crop.
-        rng: Random generator of the window.
-    """
-    for _ in range(_MAX_ATTEMPTS):
-        area = side**2 * rng.uniform(config.min_crop, 1)
-        # Uniform in the logarithm, so that 3:4 is as likely as 4:3.
-        ratio = np.exp(rng.uniform(*np.log(config.aspect_ratio)))
-        height, width = round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)
-        if 0 < height <= side and 0 < width <= side:
-            return height, width
-    return side, side

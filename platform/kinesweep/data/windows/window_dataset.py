@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from kinesweep.config.pretraining.windows import PixelAugmentationConfig
-from kinesweep.core.seeds import create_generator
+from kinesweep.config.recipe.features.pixel_augmentation import PixelAugmentationConfig
 from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.data.windows.pixel_augmentation import augment_window, resize_frames
 from kinesweep.data.windows.window_plan import PlannedWindow
@@ -61,7 +60,7 @@ class WindowDataset(Dataset[WindowBatch]):
             tuple(window.num_real_frames for window in windows),
             tuple(window.seed for window in windows),
             tuple(window.record.clip.id for window in windows),
-            tuple(window.record.clip.texts for window in windows),
+            tuple(tuple(filter(None, window.record.clip.texts)) for window in windows),
         )
 
     def _read_pixels(self, window: PlannedWindow, x_TD: NDArray[Any]) -> NDArray[np.uint8]:
@@ -75,5 +74,4 @@ class WindowDataset(Dataset[WindowBatch]):
         pixels_FHWC = x_TD[list(window.frames)].reshape(len(window.frames), side, side, 3)
         if self._augmentation is None:
             return resize_frames(pixels_FHWC, self._size)
-        rng = create_generator(window.seed, "pixels")
-        return augment_window(pixels_FHWC, self._size, self._augmentation, rng)
+        return augment_window(pixels_FHWC, self._size, self._augmentation, window.seed)

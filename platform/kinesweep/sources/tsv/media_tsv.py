@@ -58,6 +58,7 @@ class MediaTsvSource(TableSource):
         self._root = Path(root).absolute() if root is not None else None
         self._column: str | None = getattr(config, "column", None)
         self._id_column: str | None = getattr(config, "id_column", None)
+        self._needs_text = not getattr(config, "allow_empty_texts", False)
         # Row → media path and span by which its clip is named, if `source.column` is set.
         self._id_media: dict[str, IdMedia] = {}
 
@@ -120,7 +121,7 @@ class MediaTsvSource(TableSource):
         kind = self.media_kind
         ignored = (*self._ignored_columns, *unused_columns)
         if self._column is None:
-            return RowReader(table, split, time_unit, ignored, media_kind=kind).read()
+            return RowReader(table, split, time_unit, ignored, self._needs_text, kind).read()
         selected = MediaColumn.select(
             table,
             self._column,
@@ -132,7 +133,7 @@ class MediaTsvSource(TableSource):
             return ParsedRows(errors=[*table.errors, *selected.errors])
         self._id_media |= selected.id_media
         ignored = (*ignored, *selected.ignored_columns)
-        rows = RowReader(selected.table, split, time_unit, ignored, media_kind=kind).read()
+        rows = RowReader(selected.table, split, time_unit, ignored, self._needs_text, kind).read()
         return selected.restore_ids(rows, split)
 
     def _find_duration_s(self, clip: Clip) -> float | None:

@@ -40,7 +40,7 @@ from kinesweep.training.loop.finalization import (
 from kinesweep.training.loop.length_checks import check_clips_fit_model, iter_tokenized_clips
 from kinesweep.training.loop.resource_checks import check_batches_fit_memory, check_disk_space
 from kinesweep.training.loop.run_callbacks import ReportCallback, RunCallbacks
-from kinesweep.training.loop.text_checks import check_texts
+from kinesweep.training.loop.text_checks import check_texts, check_texts_are_required
 from kinesweep.training.reproducibility.determinism import seed_dropout
 from kinesweep.training.reproducibility.step_trace import write_start_trace
 from kinesweep.training.run_records.metrics import MetricsRecorder, MetricsWriter
@@ -152,6 +152,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
         remove_run_checkpoints(spec.folder)
         return previous_result
     # Fail before hours of training rather than at the first evaluation.
+    check_texts_are_required(spec.recipe.corpora)
     check_wordnet_folder(spec.recipe.evaluation)
     scored_splits = ("validation", "test") if spec.score_test else ("validation",)
     run_on_rank_zero(partial(check_metrics, spec.recipe.evaluation, store, scored_splits))
