@@ -113,6 +113,12 @@ class PretrainingRecipe(StrictConfig):
         del values["training"]["seed"], values["batch"]["loader_workers"]
         return compute_fingerprint({"pretraining": values, "store": store_fingerprint})[:12]
 
+    def with_seed(self, seed: int) -> "PretrainingRecipe":
+        """Return the recipe with another `training.seed`."""
+        # `model_copy` does not validate again, and no rule depends on the seed.
+        training = self.training.model_copy(update={"seed": seed})
+        return self.model_copy(update={"training": training})
+
     def resolve_paths(self, base_dir: Path) -> "PretrainingRecipe":
         """Return the recipe with absolute local paths and the hashes of all weights to start from.
 

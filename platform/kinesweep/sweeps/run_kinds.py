@@ -104,7 +104,5 @@ def list_scored_clips(store: Store, split: str, recipe: AnyRecipe) -> set[str]:
     if isinstance(recipe, PretrainingRecipe):
         records = select_records(store, split, recipe.features.stream, recipe.batch)
     else:
-        records, _ = filter_clips_by_length(
-            store.get_records(split), recipe.effective_batch, split
-        )
+        records, _ = filter_clips_by_length(store.get_records(split), recipe.effective_batch, split)
     return {record.clip.id for record in records}

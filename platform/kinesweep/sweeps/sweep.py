@@ -21,8 +21,8 @@ from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, write_sweep_m
 from kinesweep.sweeps.policy_runner import MessageCallback, PolicyRunner, RunnerFactory
 from kinesweep.sweeps.results.failures import explain_failed_finals, explain_missing_finalists
 from kinesweep.sweeps.results.rounds import ProvisionalRankingPublisher, publish_search_ranking
-from kinesweep.sweeps.results.sweep_outcome import SweepOutcome, summarize_sweep
 from kinesweep.sweeps.results.scorer import Scorer
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome, summarize_sweep
 from kinesweep.sweeps.run_kinds import (
     build_scorer,
     build_training_resolver,
@@ -241,9 +241,7 @@ def _run_finals(
     missing_runs = [
         run for run in runs if read_finished_result(sweep.folder / RUNS / run.name) is None
     ]
-    check_disk_space(
-        sweep.folder, len(missing_runs), get_checkpoint_settings(sweep.recipe)
-    )
+    check_disk_space(sweep.folder, len(missing_runs), get_checkpoint_settings(sweep.recipe))
     publisher = _build_publisher(sweep, journal, finalists)
     if missing_runs:
         publisher.publish_if_round_complete()

@@ -112,9 +112,10 @@ class LanguageSupervision(PretrainingObjective):
             self.temperature(),
         )
         _, world_size = get_rank_and_world_size()
-        # Parts are added over workers, and the factor is the same on all of them.
+        # Parts are added over workers, and the factor is the same on all of them. Losses are told
+        # apart by name from those of validation, which trackers record beside them.
         parts = {
-            "contrastive_loss": contrastive.detach(),
+            "train_contrastive_loss": contrastive.detach(),
             "similarity_scale": self.temperature().detach() / world_size,
         }
         if self.autoencoder is None:
@@ -123,7 +124,7 @@ class LanguageSupervision(PretrainingObjective):
             encoded = self._encode(batch, self.autoencoder.config.mask_ratio)
         masked = self.autoencoder.compute_losses(encoded).sum() / num_windows
         loss = self._combine(contrastive, masked)
-        parts["masked_loss"] = masked.detach()
+        parts["train_masked_loss"] = masked.detach()
         parts["mae_weight"] = self._get_mae_weight(contrastive.device) / world_size
         return LossShare(loss, parts)
 

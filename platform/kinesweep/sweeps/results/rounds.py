@@ -29,6 +29,7 @@ from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.training.run_records.result import RunResult, read_finished_result
 
+
 @dataclass
 class ProvisionalRankingPublisher:
     """Publisher of a sweep's provisional rankings during the finals.

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kinesweep.config.any_recipe import AnyRecipe, get_recipe_class
 from kinesweep.config.loading import (
     find_replaced_keys,
     read_yaml,
     set_by_path,
     validate_config,
 )
-from kinesweep.config.any_recipe import AnyRecipe, get_recipe_class
 from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.suggestions import format_unknown_key_hint
@@ -36,7 +36,9 @@ _SCRATCH_CONFIG_PREFIXES = ("model.backbone.scratch.", "model.scratch.", "object
 R = TypeVar("R", Recipe, PretrainingRecipe, AnyRecipe)
 
 
-def load_space(path: Path, overrides: Sequence[str], base_dir: Path) -> tuple[SearchSpace, AnyRecipe]:
+def load_space(
+    path: Path, overrides: Sequence[str], base_dir: Path
+) -> tuple[SearchSpace, AnyRecipe]:
     """Load a search space and its recipe, and check each of them and one against the other.
 
     Args:

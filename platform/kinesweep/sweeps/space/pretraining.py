@@ -50,9 +50,7 @@ def fill_in_pretraining(space: SearchSpace) -> SearchSpace:
     return space.model_copy(update=updated)
 
 
-def find_pretraining_problems(
-    space: SearchSpace, objective: AnyObjective
-) -> list[tuple[str, str]]:
+def find_pretraining_problems(space: SearchSpace, objective: AnyObjective) -> list[tuple[str, str]]:
     """Return (key, message) of each setting that does not suit a sweep over pretraining.
 
     Args:

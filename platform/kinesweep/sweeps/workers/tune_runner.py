@@ -68,9 +68,7 @@ class TrainingJob:
         if isinstance(self.recipe, PretrainingRecipe):
             spec = PretrainingSpec(self.recipe, self.store, self.folder)
         else:
-            spec = RunSpec(
-                self.recipe, self.store, self.folder, full_decoding=self.full_decoding
-            )
+            spec = RunSpec(self.recipe, self.store, self.folder, full_decoding=self.full_decoding)
         return TrainingTask.from_spec(spec, self.open_log, self.sweep)
 
 

@@ -8,7 +8,7 @@ checkpoint and produces the same bits; a call on a finished folder returns the r
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -22,14 +22,16 @@ from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.core.collectives import get_rank_and_world_size, is_rank_zero, run_on_rank_zero
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.store.format.reader import Store, open_store
+from kinesweep.training.loop.run_callbacks import ReportCallback, RunCallbacks
 from kinesweep.training.pretraining.components import (
     PretrainingComponents,
     build_pretraining_components,
     count_parameters,
 )
 from kinesweep.training.pretraining.export import write_best_encoder
-from kinesweep.training.pretraining.trainer import PretrainingTrainer, ReportCallback
+from kinesweep.training.pretraining.trainer import PretrainingTrainer
 from kinesweep.training.run_records.metrics import MetricsRecorder, MetricsWriter
+from kinesweep.training.run_records.pretraining_spec import PretrainingSpec
 from kinesweep.training.run_records.result import RunResult, read_run_result
 from kinesweep.training.run_records.run_identity import (
     METRICS_FILE,
@@ -40,25 +42,20 @@ from kinesweep.training.run_records.run_identity import (
     lock_run_dir,
 )
 
-
-@dataclass(frozen=True)
-class PretrainingSpec:
-    """The specification of one pretraining run.
-
-    Attributes:
-        recipe: Configuration, including `training.seed`.
-        store: Folder of the feature store.
-        folder: Run folder; its `best` subfolder holds the encoder.
-        overwrite: First remove the files of any earlier run from the folder.
-    """
-
-    recipe: PretrainingRecipe
-    store: Path
-    folder: Path
-    overwrite: bool = False
+__all__ = ["PretrainingSpec", "pretrain_run"]
 
 
-def pretrain_run(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) -> RunResult:
+def _never_stop() -> bool:
+    """Return False, so that the run is never stopped; the default of `should_stop`."""
+    return False
+
+
+def pretrain_run(
+    spec: PretrainingSpec,
+    log: RunLogger,
+    report: ReportCallback,
+    should_stop: Callable[[], bool] = _never_stop,
+) -> RunResult:
     """Pretrain a model, resume its pretraining, or return the result of a finished run.
 
     Args:
@@ -67,6 +64,7 @@ def pretrain_run(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) 
         report: Called with `{"step", "samples", "masked_loss", …}` after each evaluation, on every
             rank, before the checkpoint is written. Its result on rank 0 decides: True continues
             training, False stops the run after its checkpoint.
+        should_stop: Called between steps; True on rank 0 stops the run without a checkpoint.
 
     Returns:
         Result of the run.
@@ -83,7 +81,7 @@ def pretrain_run(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) 
     try:
         # The lock of rank 0 protects the folder for all ranks of the run.
         with lock_run_dir(spec.folder) if is_rank_zero() else nullcontext():
-            result = _pretrain_with_lock(spec, log, report)
+            result = _pretrain_with_lock(spec, log, RunCallbacks(report, should_stop))
     except Exception:
         if is_rank_zero():
             log.finish("failed")
@@ -93,13 +91,15 @@ def pretrain_run(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) 
     return result
 
 
-def _pretrain_with_lock(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) -> RunResult:
+def _pretrain_with_lock(
+    spec: PretrainingSpec, log: RunLogger, callbacks: RunCallbacks
+) -> RunResult:
     """Train or resume a run whose folder rank 0 has locked, or return the result it already has.
 
     Args:
         spec: Specification of the run.
         log: Run logger.
-        report: Called with the metrics of each evaluation; False on rank 0 stops the run.
+        callbacks: Callbacks that receive evaluations and may stop the run.
 
     Returns:
         Result of the run, which has been written to `result.json`.
@@ -116,7 +116,7 @@ def _pretrain_with_lock(spec: PretrainingSpec, log: RunLogger, report: ReportCal
     components = build_pretraining_components(recipe, store)
     # A stopped run continues; until it ends again, the folder must not look finished.
     run_on_rank_zero(partial((spec.folder / RESULT_FILE).unlink, missing_ok=True))
-    progress = _train(spec, components, store, log, report)
+    progress = _train(spec, components, store, log, callbacks)
     weights_digest = ""
     if progress.stop in ("max_steps", "patience"):
         write_best: Callable[[], str] = partial(
@@ -124,6 +124,7 @@ def _pretrain_with_lock(spec: PretrainingSpec, log: RunLogger, report: ReportCal
             spec.folder / "best",
             recipe,
             components.objective,
+            components.captions,
             spec.folder / "checkpoints",
             progress,
             store.fingerprint,
@@ -143,7 +144,7 @@ def _train(
     components: PretrainingComponents,
     store: Store,
     log: RunLogger,
-    report: ReportCallback,
+    callbacks: RunCallbacks,
 ) -> TrainingProgress:
     """Resume from the newest checkpoint, if any, and train to the end or until it is stopped.
 
@@ -152,7 +153,7 @@ def _train(
         components: Parts of the run; the objective is trained in place.
         store: Feature store.
         log: Run logger.
-        report: Called with the metrics of each evaluation.
+        callbacks: Callbacks that receive evaluations and may stop the run.
     """
     checkpoints_dir = spec.folder / "checkpoints"
     trainer = PretrainingTrainer(
@@ -177,7 +178,7 @@ def _train(
         # Opening the file removes lines after the checkpoint; those steps are trained again.
         recorder = MetricsRecorder(MetricsWriter(spec.folder / METRICS_FILE, progress.step), log)
     try:
-        return trainer.train(progress, components.evaluator, recorder, report)
+        return trainer.train(progress, components.evaluator, recorder, callbacks)
     finally:
         if recorder is not None:
             recorder.close()

@@ -7,7 +7,7 @@ state, and neither resumption nor the number of workers changes them.
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,10 +30,12 @@ from kinesweep.core.collectives import (
     run_on_rank_zero,
 )
 from kinesweep.core.errors import TrainingError
+from kinesweep.core.io import write_json
 from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.data.batch_loader import BatchLoader
 from kinesweep.data.windows.window_dataset import WindowDataset
-from kinesweep.models.pretraining.objective import PretrainingObjective
+from kinesweep.models.pretraining.objective import ClipSums, PretrainingObjective
+from kinesweep.training.loop.run_callbacks import RunCallbacks
 from kinesweep.training.pretraining.evaluation import PretrainingEvaluator
 from kinesweep.training.pretraining.gradients import (
     add_gradients_of_workers,
@@ -41,11 +43,12 @@ from kinesweep.training.pretraining.gradients import (
 )
 from kinesweep.training.pretraining.precision import Precision
 from kinesweep.training.pretraining.schedule import PretrainingSchedule
+from kinesweep.training.run_records.clip_sums import CLIP_SUMS_FILENAME
 from kinesweep.training.run_records.metrics import MetricsRecorder
 
-ReportCallback = Callable[[dict[str, float]], bool]
-"""Function that receives the metrics of an evaluation; True continues training, False stops it."""
 _OPTIMIZER_FILE = "optimizer.pt"
+_STOP_CHECK_INTERVAL = 8
+"""Steps between questions whether to stop, with several workers."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,9 @@ class PretrainingTrainer:
         progress: TrainingProgress,
         evaluator: PretrainingEvaluator,
         recorder: MetricsRecorder | None,
-        report: ReportCallback,
+        callbacks: RunCallbacks,
     ) -> TrainingProgress:
-        """Train until the last step, until patience is exhausted or until `report` returns False.
+        """Train until the last step, until patience is exhausted or until a callback stops it.
 
         After every `training.eval_steps` steps and after the last one, the objective is evaluated,
         the metrics are recorded and reported, and a checkpoint is written.
@@ -121,8 +124,9 @@ class PretrainingTrainer:
             progress: State from which to continue.
             evaluator: Evaluator on the validation windows.
             recorder: Recorder of metrics, on rank 0 only.
-            report: Called with the metrics of each evaluation, on every rank; its result on rank 0
-                decides. True continues training, False stops it after the checkpoint.
+            callbacks: `report` gets the metrics of each evaluation, on every rank, and may stop the
+                run after its checkpoint; `should_stop` is asked between steps and stops it without
+                one. Their results on rank 0 decide.
 
         Returns:
             State after the last step; its `stop` says why training ended.
@@ -145,7 +149,8 @@ class PretrainingTrainer:
                     self._record_losses(progress, logged, recorder, start_time)
                     logged = []
                 if evaluates:
-                    progress = self._evaluate(progress, evaluator, recorder, report)
+                    progress = self._evaluate(progress, evaluator, recorder, callbacks)
+                progress = self._ask_to_stop(progress, callbacks)
                 if not logged:
                     start_time = time.perf_counter()
         return progress
@@ -235,11 +240,11 @@ class PretrainingTrainer:
         progress: TrainingProgress,
         evaluator: PretrainingEvaluator,
         recorder: MetricsRecorder | None,
-        report: ReportCallback,
+        callbacks: RunCallbacks,
     ) -> TrainingProgress:
         """Evaluate, record, report and write a checkpoint; return the progress with the scores."""
         start_time = time.perf_counter()
-        scores = evaluator.compute_scores(self.objective)
+        scores, clip_sums = evaluator.evaluate(self.objective)
         objective = self.objective
         progress = update_progress(
             progress,
@@ -255,14 +260,29 @@ class PretrainingTrainer:
             # The metrics must reach the disk before the checkpoint: on resuming, those up to it are
             # kept.
             recorder.sync()
-        goes_on = report({"step": progress.step, "samples": progress.samples, **scores})
+        goes_on = callbacks.report({"step": progress.step, "samples": progress.samples, **scores})
         if not all_gather(goes_on)[0] and progress.stop is None:
             progress = replace(progress, stop="reported")
-        run_on_rank_zero(lambda: self._save_checkpoint(progress))
+        run_on_rank_zero(lambda: self._save_checkpoint(progress, clip_sums))
         return progress
 
-    def _save_checkpoint(self, progress: TrainingProgress) -> None:
-        """Write a checkpoint of the current step, then remove all but the best and the last one."""
+    def _ask_to_stop(self, progress: TrainingProgress, callbacks: RunCallbacks) -> TrainingProgress:
+        """Return the progress, with a stop request if `should_stop` makes one; a collective."""
+        # With several workers the question costs a broadcast, so not every step asks.
+        is_skipped = get_rank_and_world_size()[1] > 1 and progress.step % _STOP_CHECK_INTERVAL
+        if progress.stop is None and not is_skipped and run_on_rank_zero(callbacks.should_stop):
+            return replace(progress, stop="reported")
+        return progress
+
+    def _save_checkpoint(
+        self, progress: TrainingProgress, clip_sums: Mapping[str, ClipSums]
+    ) -> None:
+        """Write a checkpoint of the current step, then remove all but the best and the last one.
+
+        Args:
+            progress: State of the run.
+            clip_sums: Scores of the validation clips, which belong to the weights.
+        """
         staging_dir = create_checkpoint_folder(self.checkpoints_dir, progress.step)
         tensors = {name: value.contiguous() for name, value in self.objective.state_dict().items()}
         save_file(tensors, staging_dir / WEIGHTS_FILENAME)
@@ -271,6 +291,7 @@ class PretrainingTrainer:
             "scaler": self._precision.scaler.state_dict(),
         }
         torch.save(state, staging_dir / _OPTIMIZER_FILE)
+        write_json(staging_dir / CLIP_SUMS_FILENAME, clip_sums)
         publish_checkpoint(staging_dir, progress.step, progress)
         # Prune only after publishing, so that one complete checkpoint exists at any time.
         prune_checkpoints(self.checkpoints_dir, "best+last", progress.step, progress.best_step)

@@ -70,11 +70,11 @@ def test_both_losses_come_from_one_pass_and_their_sum_is_weighted() -> None:
     assert len(calls) == 1  # the mask ratios are equal
     parts = {name: float(value) for name, value in share.parts.items()}
     assert float(share.loss.detach()) == pytest.approx(
-        parts["contrastive_loss"] + 0.25 * parts["masked_loss"]
+        parts["train_contrastive_loss"] + 0.25 * parts["train_masked_loss"]
     )
     assert objective.autoencoder is not None
     alone = objective.autoencoder(batch, 3)
-    assert parts["masked_loss"] == pytest.approx(float(alone.loss.detach()), abs=1e-6)
+    assert parts["train_masked_loss"] == pytest.approx(float(alone.loss.detach()), abs=1e-6)
     share.loss.backward()
     unused = [name for name, p in objective.named_parameters() if p.grad is None]
     assert unused == []
@@ -92,8 +92,8 @@ def test_without_mae_only_the_contrastive_loss_is_left() -> None:
     objective = objective_of(mae=None)
     share = objective(batch_of(_TEXTS), 3)
     assert objective.gradnorm is None and objective.autoencoder is None
-    assert torch.equal(share.loss, share.parts["contrastive_loss"])
-    assert "masked_loss" not in share.parts
+    assert torch.equal(share.loss, share.parts["train_contrastive_loss"])
+    assert "train_masked_loss" not in share.parts
     scores = objective.compute_scores(objective.compute_values(batch_of(_TEXTS)), ["a", "b", "c"])
     assert "masked_loss" not in scores
 
@@ -111,7 +111,9 @@ def test_gradnorm_learns_in_training_only(shared: str) -> None:
     assert weights.tolist() != [1, 1] and float(weights.sum()) == pytest.approx(2)
     share.loss.backward()  # the graph keeps the weights from before
     parts = {name: float(value) for name, value in share.parts.items()}
-    assert share.loss.item() == pytest.approx(parts["contrastive_loss"] + parts["masked_loss"])
+    assert share.loss.item() == pytest.approx(
+        parts["train_contrastive_loss"] + parts["train_masked_loss"]
+    )
 
 
 def test_texts_are_chosen_by_the_seed_of_the_window() -> None:
@@ -127,9 +129,9 @@ def test_texts_are_chosen_by_the_seed_of_the_window() -> None:
 def test_dropout_depends_on_the_windows_alone() -> None:
     objective = objective_of(drop_path=0.3).train()
     torch.manual_seed(5)
-    first = objective(batch_of(_TEXTS), 3).parts["contrastive_loss"]
+    first = objective(batch_of(_TEXTS), 3).parts["train_contrastive_loss"]
     torch.manual_seed(6)
-    second = objective(batch_of(_TEXTS), 3).parts["contrastive_loss"]
+    second = objective(batch_of(_TEXTS), 3).parts["train_contrastive_loss"]
     assert torch.equal(first, second)
 
 
