@@ -56,16 +56,6 @@ class ClipConfig(StrictConfig):
         description="Fixed weight of the loss of `mae`, beside a contrastive loss of weight 1;"
         " only with `gradnorm: null`, where the default is 1.",
     )
-    decoder_from: str | None = Field(
-        None,
-        description="File `best/objective.safetensors` of a run of kind `mae`: the weights of the"
-        " decoder to start from; default: random. The encoder starts from `model.init_from`.",
-    )
-    decoder_sha256: str | None = Field(
-        None,
-        pattern=r"^[0-9a-f]{64}$",
-        description="SHA-256 of the file `decoder_from`; recorded when a run starts.",
-    )
     metric: Literal[_RETRIEVAL_METRICS, "contrastive_loss", "masked_loss"] = Field(
         "recall_1",
         description="Validation score that selects the best checkpoint. Recalls are in percent, the"
@@ -86,7 +76,6 @@ class ClipConfig(StrictConfig):
         if self.mae is None:
             given = {
                 "metric: masked_loss": self.metric == "masked_loss",
-                "decoder_from": self.decoder_from is not None,
                 "gradnorm": self.gradnorm is not None,
                 "mae_weight": self.mae_weight is not None,
             }

@@ -12,7 +12,8 @@ from kinesweep.core.checkpoint_files import compute_pretrained_digest
 # Sections with weights: path to the section, key of the weights, key of their hash.
 _WEIGHTS = (
     (("model",), "init_from", "sha256"),
-    (("objective",), "decoder_from", "decoder_sha256"),
+    (("objective",), "init_from", "sha256"),
+    (("objective", "mae"), "init_from", "sha256"),
     (("objective", "text"), "pretrained", "sha256"),
 )
 
@@ -75,5 +76,5 @@ def _find_section(recipe: dict[str, Any], keys: tuple[str, ...]) -> dict[str, An
         section = section.get(key)
         if section is None:
             return None
-    # The objective `mae` has no weights of its own.
-    return section if keys != ("objective",) or "decoder_from" in section else None
+    # The objective `clip` has weights in its sections only.
+    return section if keys != ("objective",) or "init_from" in section else None

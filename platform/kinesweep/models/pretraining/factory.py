@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from kinesweep.config.pretraining.clip import ClipConfig
 from kinesweep.config.pretraining.objective_kinds import AnyObjective
-from kinesweep.config.pretraining.objectives import PretrainedModelConfig
+from kinesweep.config.pretraining.objectives import MaskedAutoencodingConfig, PretrainedModelConfig
 from kinesweep.core.checkpoint_files import compute_cached_sha256
-from kinesweep.core.errors import CheckpointError, ConfigError, InputError, format_one_line
+from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_network import load_signhiera, read_stated_geometry
+from kinesweep.models.pretraining.initialization import initialize_encoder
 from kinesweep.models.pretraining.language_supervision import CaptionInput, LanguageSupervision
-from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder, initialize_encoder
+from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
+from kinesweep.models.pretraining.masked_decoder import MaskedDecoder, load_decoder
 from kinesweep.models.pretraining.objective import PretrainingObjective
 from kinesweep.models.vision.vision_scratch import build_geometry
 
@@ -41,14 +40,32 @@ def build_objective(
         InputError: If the pretrained text encoder cannot be used.
     """
     encoder = _build_encoder(model_config)
-    if not isinstance(config, ClipConfig):
-        return MaskedAutoencoder(encoder, config, model_config)
-    assert captions is not None
-    objective = LanguageSupervision(encoder, config, model_config, captions, max_steps)
-    if config.decoder_from is not None:
-        assert objective.autoencoder is not None
-        _load_decoder(objective.autoencoder, Path(config.decoder_from), config.decoder_sha256)
+    if isinstance(config, ClipConfig):
+        assert captions is not None
+        joint = LanguageSupervision(encoder, config, model_config, captions, max_steps)
+        if joint.decoder is not None and config.mae is not None:
+            _start_decoder("objective.mae.init_from", joint.decoder, config.mae)
+        return joint
+    objective = MaskedAutoencoder(encoder, config, model_config)
+    _start_decoder("objective.init_from", objective.decoder, config)
     return objective
+
+
+def _start_decoder(key: str, decoder: MaskedDecoder, config: MaskedAutoencodingConfig) -> None:
+    """Load the weights that a decoder starts from, if any.
+
+    Args:
+        key: Key of the recipe that names the file.
+        decoder: Decoder that gets the weights.
+        config: Section of the objective `mae`.
+
+    Raises:
+        CheckpointError: If the file cannot be used, or has changed since the run started.
+    """
+    if config.init_from is not None:
+        path = Path(config.init_from)
+        check_weights_file(key, path, config.sha256)
+        load_decoder(decoder, path)
 
 
 def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
@@ -71,11 +88,7 @@ def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
             raise ConfigError("the model", problems) from None
     else:
         path = Path(model_config.init_from)
-        if not path.is_file():
-            raise CheckpointError(
-                f"`model.init_from` is `{path}`, but there is no such file; give a `.pth` or"
-                " `.safetensors` file, such as `best/model.safetensors` of a pretraining run"
-            )
+        check_weights_file("model.init_from", path, model_config.sha256)
         geometry = read_stated_geometry(path) or HieraGeometry()
     if geometry.units_per_side < 2:
         text = (
@@ -84,6 +97,29 @@ def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
         )
         raise ConfigError("the model", [("model.scratch.size", text)])
     return geometry
+
+
+def check_weights_file(key: str, path: Path, sha256: str | None) -> None:
+    """Check that a file of weights exists and has not changed.
+
+    Args:
+        key: Key of the recipe that names the file.
+        path: The file.
+        sha256: Hash of the file when the run was created; None if it was not recorded.
+
+    Raises:
+        CheckpointError: If the file is missing or has another hash.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"`{key}` is `{path}`, but there is no such file; give a `.pth` or `.safetensors` file,"
+            " such as those in the folder `best` of a pretraining run"
+        )
+    if sha256 is not None and compute_cached_sha256(path) != sha256:
+        raise CheckpointError(
+            f"`{key}` is `{path}`, whose weights have changed since this run was created. Restore"
+            " them, or start a new run in another folder."
+        )
 
 
 def check_window_size(geometry: HieraGeometry, num_frames: int, frame_size: int) -> None:
@@ -116,49 +152,4 @@ def _build_encoder(config: PretrainedModelConfig) -> SignHiera:
         model = SignHiera(geometry)
         initialize_encoder(model)
         return model
-    path = Path(config.init_from)
-    if config.sha256 is not None and compute_cached_sha256(path) != config.sha256:
-        raise CheckpointError(
-            f"`model.init_from` is `{path}`, whose weights have changed since this run was created."
-            " Restore them, or start a new run in another folder."
-        )
-    return load_signhiera(path, config.from_clip, geometry)
-
-
-def _load_decoder(autoencoder: MaskedAutoencoder, path: Path, sha256: str | None) -> None:
-    """Load the weights outside of the encoder from a run of kind `mae`.
-
-    Args:
-        autoencoder: Objective that gets the weights.
-        path: File `best/objective.safetensors` of that run.
-        sha256: Recorded hash of the file; None if there is none.
-
-    Raises:
-        CheckpointError: If the file is missing, damaged, has changed, or has other sizes.
-    """
-    if not path.is_file():
-        raise CheckpointError(
-            f"`objective.decoder_from` is `{path}`, but there is no such file; give"
-            " `best/objective.safetensors` of a run with `objective.kind: mae`"
-        )
-    if sha256 is not None and compute_cached_sha256(path) != sha256:
-        raise CheckpointError(
-            f"`objective.decoder_from` is `{path}`, whose weights have changed since this run was"
-            " created. Restore them, or start a new run in another folder."
-        )
-    expected = autoencoder.get_other_weights()
-    try:
-        weights = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"`{path}` cannot be read: {format_one_line(error)}") from None
-    wrong = [
-        name
-        for name in sorted({*expected, *weights})
-        if getattr(expected.get(name), "shape", None) != getattr(weights.get(name), "shape", None)
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"`objective.decoder_from` is `{path}`, whose weights do not fit `objective.mae` and"
-            f" the model, for example `{wrong[0]}`; use the sizes of the run that wrote it"
-        )
-    autoencoder.load_state_dict(weights, strict=False)
+    return load_signhiera(Path(config.init_from), config.from_clip, geometry)

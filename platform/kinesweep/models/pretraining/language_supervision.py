@@ -2,7 +2,7 @@
 
 SSVP-SLT-LSP (Rust et al. 2024, arXiv:2402.09611). The visible units of a window pass through the
 encoder once. Their mean is the embedding of the video, as in FLIP (2212.00794), and the decoder of
-`masked_autoencoder` predicts the hidden ones. The texts pass through a Hugging Face encoder. Two
+`masked_decoder` predicts the hidden ones. The texts pass through a Hugging Face encoder. Two
 losses of very different size meet in the encoder, so GradNorm learns their weights.
 
 In validation the embedding is that of all units, which is what extraction gives to a translator; a
@@ -14,14 +14,13 @@ Shapes: B windows, N visible units, D width of the encoder, E width of the embed
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from kinesweep.config.pretraining.clip import ClipConfig
-from kinesweep.config.pretraining.objectives import PretrainedModelConfig
+from kinesweep.config.pretraining.objectives import MaskedAutoencodingConfig, PretrainedModelConfig
 from kinesweep.core.collectives import get_rank_and_world_size
 from kinesweep.core.seeds import create_generator, derive_seed
 from kinesweep.core.vocabulary import Vocabulary
@@ -34,14 +33,15 @@ from kinesweep.models.pretraining.contrastive_loss import (
 )
 from kinesweep.models.pretraining.encoded_windows import EncodedWindows, encode_windows
 from kinesweep.models.pretraining.gradnorm import GradNorm
-from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
+from kinesweep.models.pretraining.masked_autoencoder import (
+    compute_masked_losses,
+    sum_masked_losses,
+)
+from kinesweep.models.pretraining.masked_decoder import MaskedDecoder
 from kinesweep.models.pretraining.objective import ClipSums, LossShare, PretrainingObjective
 from kinesweep.models.pretraining.projection import build_projection
 from kinesweep.models.pretraining.retrieval import RECALL_CUTOFFS
 from kinesweep.models.pretraining.text_tower import TextTower
-
-# The second name of the encoder's weights, inside of the objective `mae`.
-_SECOND_NAME = "autoencoder.encoder."
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,13 @@ class LanguageSupervision(PretrainingObjective):
         self.metric = config.metric
         self.lower_is_better = config.metric.endswith(("_loss", "_rank"))
         self._captions, self._max_steps = captions, max_steps
-        self.autoencoder = None
-        if config.mae is not None:
-            self.autoencoder = MaskedAutoencoder(encoder, config.mae, model_config)
+        self.decoder = None if config.mae is None else MaskedDecoder(encoder.geometry, config.mae)
         self.projection = build_projection(
             config.projection, encoder.geometry.output_width, config.width, "objective.projection"
         )
         self.text = TextTower(config.text, captions.vocabulary, config.width)
         self.temperature = LearnedTemperature(config.temperature, config.max_scale)
         self.gradnorm = None if config.gradnorm is None else GradNorm(config.gradnorm, 2)
-        self.register_state_dict_post_hook(_drop_second_encoder)
-        self.register_load_state_dict_pre_hook(_restore_second_encoder)
 
     def forward(self, batch: WindowBatch, num_windows: int) -> LossShare:
         """Compute the weighted shares of both losses; updates the weights of GradNorm in training.
@@ -118,11 +114,11 @@ class LanguageSupervision(PretrainingObjective):
             "train_contrastive_loss": contrastive.detach(),
             "similarity_scale": self.temperature().detach() / world_size,
         }
-        if self.autoencoder is None:
+        if self.config.mae is None:
             return LossShare(contrastive, parts)
-        if self.autoencoder.config.mask_ratio != self.config.mask_ratio:
-            encoded = self._encode(batch, self.autoencoder.config.mask_ratio)
-        masked = self.autoencoder.compute_losses(encoded).sum() / num_windows
+        if self.config.mae.mask_ratio != self.config.mask_ratio:
+            encoded = self._encode(batch, self.config.mae.mask_ratio)
+        masked = self._compute_masked_losses(encoded, self.config.mae).sum() / num_windows
         loss = self._combine(contrastive, masked)
         parts["train_masked_loss"] = masked.detach()
         parts["mae_weight"] = self._get_mae_weight(contrastive.device) / world_size
@@ -142,9 +138,9 @@ class LanguageSupervision(PretrainingObjective):
             "text": self._embed_texts(texts, batch.seeds_B),
             "text_id": split_numbers(number_texts(texts)),
         }
-        if self.autoencoder is not None:
-            encoded = self._encode(batch, self.autoencoder.config.mask_ratio)
-            values["masked_loss"] = self.autoencoder.compute_losses(encoded)
+        if self.config.mae is not None:
+            encoded = self._encode(batch, self.config.mae.mask_ratio)
+            values["masked_loss"] = self._compute_masked_losses(encoded, self.config.mae)
         return values
 
     def compute_scores(
@@ -162,7 +158,7 @@ class LanguageSupervision(PretrainingObjective):
                 local=True,
             )
         scores = {**clips.rank().compute_scores(), "contrastive_loss": float(loss)}
-        if self.autoencoder is not None:
+        if self.decoder is not None:
             losses = values["masked_loss"].tolist()
             scores["masked_loss"] = fsum(losses) / len(losses)
         return scores
@@ -180,13 +176,20 @@ class LanguageSupervision(PretrainingObjective):
             }
             for k in RECALL_CUTOFFS
         }
-        if self.autoencoder is not None:
-            sums |= self.autoencoder.compute_clip_sums(values, clip_ids)
+        if self.decoder is not None:
+            sums["masked_loss"] = sum_masked_losses(values["masked_loss"], clip_ids)
         return sums
 
     def _encode(self, batch: WindowBatch, mask_ratio: float) -> EncodedWindows:
         """Encode the visible mask units of windows under the mask of their seeds."""
         return encode_windows(self.encoder, batch, mask_ratio, self.model_config, self.training)
+
+    def _compute_masked_losses(
+        self, encoded: EncodedWindows, config: MaskedAutoencodingConfig
+    ) -> Tensor:
+        """Compute the loss of `mae` of each window, float32 (B,)."""
+        assert self.decoder is not None
+        return compute_masked_losses(self.decoder, encoded, config, self.model_config)
 
     def _embed_video(self, encoded: EncodedWindows) -> Tensor:
         """Embed windows as unit vectors: the mean of their visible units, projected, (B, E)."""
@@ -230,20 +233,3 @@ def _choose_text(texts: Sequence[str], seed: int) -> str:
     if len(texts) == 1:
         return texts[0]
     return texts[int(create_generator(seed, "text").integers(len(texts)))]
-
-
-def _drop_second_encoder(
-    module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: Any
-) -> None:
-    """Drop the weights of the encoder under its second name: files cannot hold shared tensors."""
-    for name in [name for name in state if name.startswith(prefix + _SECOND_NAME)]:
-        del state[name]
-
-
-def _restore_second_encoder(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Add the weights of the encoder under its second name, which loading expects."""
-    if getattr(module, "autoencoder", None) is None:
-        return
-    first = prefix + "encoder."
-    for name in [name for name in state if name.startswith(first)]:
-        state[prefix + _SECOND_NAME + name.removeprefix(first)] = state[name]

@@ -4,7 +4,6 @@ The encoder sees one tenth of the mask units. The outputs of its stages are brou
 unit by convolutions and added (multi-scale fusion). A decoder of plain transformer layers, in which
 hidden units are a learned token, predicts the pixels of the first frame of each hidden unit. The
 loss of a window is the mean over its hidden units; the loss of a step is the mean over its windows.
-Weights have the names that the published checkpoints use for them.
 
 Shapes: B windows, C colors, F frames, H = W pixels, T time steps, U mask units, N visible units, R
 = S rows and columns of a unit in tokens, D width, P = 32 · 32 · 3 pixel values of a unit.
@@ -12,26 +11,20 @@ Shapes: B windows, C colors, F frames, H = W pixels, T time steps, U mask units,
 
 from collections.abc import Mapping, Sequence
 from math import fsum
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kinesweep.config.pretraining.objectives import MaskedAutoencodingConfig, PretrainedModelConfig
 from kinesweep.core.windows.window_batch import WindowBatch
-from kinesweep.features.encoders.signhiera import (
-    FRAMES_PER_TIME_STEP,
-    HieraGeometry,
-    HieraLayer,
-    SignHiera,
-)
+from kinesweep.features.encoders.signhiera import FRAMES_PER_TIME_STEP, SignHiera
 from kinesweep.models.pretraining.encoded_windows import EncodedWindows, encode_windows
-from kinesweep.models.pretraining.masked_encoder import encode_visible_units, run_layer
+from kinesweep.models.pretraining.masked_decoder import MaskedDecoder
+from kinesweep.models.pretraining.masked_encoder import encode_visible_units
 from kinesweep.models.pretraining.objective import ClipSums, LossShare, PretrainingObjective
 from kinesweep.models.pretraining.unit_masks import UnitMasks
 
 _EPS = 1e-6
-_POSITION_STD = 0.02
 _NUM_COLORS = 3
 
 
@@ -54,22 +47,8 @@ class MaskedAutoencoder(PretrainingObjective):
         model_config: PretrainedModelConfig,
     ) -> None:
         super().__init__()
-        geometry, width = encoder.geometry, config.decoder_width
         self.encoder, self.config, self.model_config = encoder, config, model_config
-        self.multi_scale_fusion_heads = _build_fusion_heads(geometry)
-        self.encoder_norm = nn.LayerNorm(geometry.output_width, eps=_EPS)
-        self.decoder_embed = nn.Linear(geometry.output_width, width)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        num_steps = geometry.max_frames // FRAMES_PER_TIME_STEP
-        num_units = num_steps * geometry.units_per_side**2
-        self.decoder_pos_embed = nn.Parameter(torch.zeros(1, num_units, width))
-        self.decoder_blocks = nn.ModuleList(
-            HieraLayer(width, width, config.decoder_heads, pooled=False, unit=None)
-            for _ in range(config.decoder_depth)
-        )
-        self.decoder_norm = nn.LayerNorm(width, eps=_EPS)
-        self.decoder_pred = nn.Linear(width, geometry.unit_pixels**2 * _NUM_COLORS)
-        self._initialize()
+        self.decoder = MaskedDecoder(encoder.geometry, config)
 
     def forward(self, batch: WindowBatch, num_windows: int) -> LossShare:
         """Compute the sum of the windows' losses, divided by the number of windows of the step.
@@ -78,13 +57,13 @@ class MaskedAutoencoder(PretrainingObjective):
             batch: Training windows of this worker.
             num_windows: Number of windows of the whole step, of all workers.
         """
-        loss = self.compute_losses(self._encode(batch)).sum() / num_windows
+        loss = self._compute_losses(batch).sum() / num_windows
         return LossShare(loss, {})
 
     @torch.no_grad()
     def compute_values(self, batch: WindowBatch) -> dict[str, Tensor]:
         """Compute the loss of each window under its fixed mask: `masked_loss` → (B,)."""
-        return {self.metric: self.compute_losses(self._encode(batch))}
+        return {self.metric: self._compute_losses(batch)}
 
     def compute_scores(
         self, values: Mapping[str, Tensor], clip_ids: Sequence[str]
@@ -98,11 +77,7 @@ class MaskedAutoencoder(PretrainingObjective):
         self, values: Mapping[str, Tensor], clip_ids: Sequence[str]
     ) -> dict[str, ClipSums]:
         """Compute the sum of the losses of each clip's windows, and their number."""
-        losses: dict[str, list[float]] = {}
-        for clip_id, loss in zip(clip_ids, values["masked_loss"].tolist(), strict=True):
-            losses.setdefault(clip_id, []).append(loss)
-        sums = {clip_id: (fsum(each), float(len(each))) for clip_id, each in losses.items()}
-        return {"masked_loss": sums}
+        return {self.metric: sum_masked_losses(values[self.metric], clip_ids)}
 
     def predict_units(
         self, pixels_BCFHW: Tensor, masks: UnitMasks, factors_BL2: Tensor | None = None
@@ -116,72 +91,55 @@ class MaskedAutoencoder(PretrainingObjective):
         """
         recompute = self.model_config.gradient_checkpointing and torch.is_grad_enabled()
         stages = encode_visible_units(self.encoder, pixels_BCFHW, masks, factors_BL2, recompute)
-        return self.decode_units(EncodedWindows(pixels_BCFHW, masks, stages))
+        return self.decoder(stages, masks, recompute)
 
-    def decode_units(self, encoded: EncodedWindows) -> Tensor:
-        """Predict the pixels of all mask units, (B, U, P).
+    def get_other_weights(self) -> dict[str, Tensor]:
+        """Return the weights of the decoder by their published names."""
+        return self.decoder.state_dict()
 
-        Args:
-            encoded: Windows after the encoder, of which only the visible units are read.
-        """
-        masks = encoded.masks
-        recompute = self.model_config.gradient_checkpointing and torch.is_grad_enabled()
-        x_BND = self.encoder_norm(self._fuse_stages(encoded.stages))
-        x_BUD = self._place_units(self.decoder_embed(x_BND), masks)
-        # Layers take time steps, rows and columns; attention over the whole window ignores them.
-        x_BU11D = (x_BUD + self.decoder_pos_embed[:, : x_BUD.shape[1]])[:, :, None, None]
-        is_real_BU = None if bool(masks.is_real_BU.all()) else masks.is_real_BU
-        for layer in self.decoder_blocks:
-            x_BU11D = run_layer(layer, recompute, x_BU11D, is_real_BU)
-        predicted_BUP: Tensor = self.decoder_pred(self.decoder_norm(x_BU11D[:, :, 0, 0]))
-        return predicted_BUP
-
-    def compute_losses(self, encoded: EncodedWindows) -> Tensor:
-        """Compute the loss of each window, float32 (B,).
-
-        Args:
-            encoded: Windows after the encoder; each has a hidden unit.
-        """
-        predicted_BUP = self.decode_units(encoded).float()
-        targets_BUP = compute_targets(
-            encoded.pixels_BCFHW, self.encoder.geometry.unit_pixels, self.config.normalize_targets
-        )
-        error_BU = (predicted_BUP - targets_BUP).square().mean(dim=2)
-        hidden_BU = encoded.masks.is_hidden_BU.to(error_BU.dtype)
-        return (error_BU * hidden_BU).sum(dim=1) / hidden_BU.sum(dim=1)
-
-    def _encode(self, batch: WindowBatch) -> EncodedWindows:
-        """Encode the visible mask units of windows."""
-        return encode_windows(
+    def _compute_losses(self, batch: WindowBatch) -> Tensor:
+        """Compute the loss of each window, float32 (B,)."""
+        encoded = encode_windows(
             self.encoder, batch, self.config.mask_ratio, self.model_config, self.training
         )
+        return compute_masked_losses(self.decoder, encoded, self.config, self.model_config)
 
-    def _fuse_stages(self, stages: Sequence[Tensor]) -> Tensor:
-        """Add the outputs of all stages, each brought to one token per mask unit, (B, N, D)."""
-        fused_BND = stages[-1][:, :, 0, 0]
-        for head, x_BNRSD in zip(self.multi_scale_fusion_heads, stages[:-1], strict=False):
-            # The kernel covers a unit, so a convolution over the units of a batch gives one token.
-            x_MD1RS = x_BNRSD.flatten(0, 1).permute(0, 3, 1, 2)[:, :, None]
-            fused_BND = fused_BND + head(x_MD1RS).flatten(1).unflatten(0, x_BNRSD.shape[:2])
-        return fused_BND
 
-    def _place_units(self, x_BND: Tensor, masks: UnitMasks) -> Tensor:
-        """Put the visible units at their places among mask tokens, (B, U, D)."""
-        num_windows, num_units = masks.is_real_BU.shape
-        mask_token_BUD = self.mask_token.to(x_BND.dtype).expand(num_windows, num_units, -1)
-        window_BN = torch.arange(num_windows, device=x_BND.device)[:, None].expand_as(
-            masks.visible_BN
-        )
-        is_visible_BN = masks.is_visible_BN
-        places = (window_BN[is_visible_BN], masks.visible_BN[is_visible_BN])
-        return mask_token_BUD.index_put(places, x_BND[is_visible_BN])
+def compute_masked_losses(
+    decoder: MaskedDecoder,
+    encoded: EncodedWindows,
+    config: MaskedAutoencodingConfig,
+    model_config: PretrainedModelConfig,
+) -> Tensor:
+    """Compute the loss of each window: the mean error of its hidden units, float32 (B,).
 
-    def _initialize(self) -> None:
-        """Draw the weights outside of the encoder, as published."""
-        for parameter in (self.mask_token, self.decoder_pos_embed):
-            nn.init.trunc_normal_(parameter, std=_POSITION_STD)
-        for module in (self.decoder_embed, self.decoder_pred, *self.decoder_blocks.modules()):
-            initialize_linear(module)
+    Args:
+        decoder: Decoder of the units.
+        encoded: Windows after the encoder; each has a hidden unit.
+        config: Section of the objective `mae`.
+        model_config: The recipe's `model` section, for gradient checkpointing.
+    """
+    recompute = model_config.gradient_checkpointing and torch.is_grad_enabled()
+    predicted_BUP = decoder(encoded.stages, encoded.masks, recompute).float()
+    # All pixels of a unit are predicted, so their number gives its side.
+    unit_pixels = round((predicted_BUP.shape[2] / _NUM_COLORS) ** 0.5)
+    targets_BUP = compute_targets(encoded.pixels_BCFHW, unit_pixels, config.normalize_targets)
+    error_BU = (predicted_BUP - targets_BUP).square().mean(dim=2)
+    hidden_BU = encoded.masks.is_hidden_BU.to(error_BU.dtype)
+    return (error_BU * hidden_BU).sum(dim=1) / hidden_BU.sum(dim=1)
+
+
+def sum_masked_losses(losses_W: Tensor, clip_ids: Sequence[str]) -> ClipSums:
+    """Sum the losses of each clip's windows, and count them.
+
+    Args:
+        losses_W: Loss of each window.
+        clip_ids: Clip of each window.
+    """
+    by_clip: dict[str, list[float]] = {}
+    for clip_id, loss in zip(clip_ids, losses_W.tolist(), strict=True):
+        by_clip.setdefault(clip_id, []).append(loss)
+    return {clip_id: (fsum(each), float(len(each))) for clip_id, each in by_clip.items()}
 
 
 def compute_targets(pixels_BCFHW: Tensor, unit_pixels: int, normalize: bool) -> Tensor:
@@ -200,31 +158,3 @@ def compute_targets(pixels_BCFHW: Tensor, unit_pixels: int, normalize: bool) -> 
         return x_BUP
     mean_BU1, variance_BU1 = x_BUP.mean(dim=2, keepdim=True), x_BUP.var(dim=2, keepdim=True)
     return (x_BUP - mean_BU1) / (variance_BU1 + _EPS) ** 0.5
-
-
-def initialize_encoder(model: SignHiera) -> None:
-    """Draw the weights of an encoder from scratch, as published for masked autoencoding."""
-    for positions in (model.pos_embed_spatial, model.pos_embed_temporal):
-        nn.init.trunc_normal_(positions, std=_POSITION_STD)
-    for module in model.modules():
-        initialize_linear(module)
-    projection: Any = model.patch_embed["proj"]
-    # Like a linear layer over the pixels of a patch instead of a convolution.
-    nn.init.xavier_uniform_(projection.weight.data.flatten(1))
-
-
-def initialize_linear(module: nn.Module) -> None:
-    """Draw the weights of a linear layer, with zero biases; leave any other module unchanged."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
-
-
-def _build_fusion_heads(geometry: HieraGeometry) -> nn.ModuleList:
-    """Build the convolutions that bring the output of each stage to one token per mask unit."""
-    heads = nn.ModuleList()
-    for stage in range(len(geometry.stage_depths) - 1):
-        kernel = (1, *[geometry.mask_unit_size // 2**stage] * 2)
-        width = geometry.first_stage_width * 2**stage
-        heads.append(nn.Conv3d(width, geometry.output_width, kernel, kernel))
-    return heads

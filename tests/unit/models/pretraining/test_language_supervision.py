@@ -18,6 +18,7 @@ from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.models.pretraining.contrastive_loss import compute_contrastive_loss
 from kinesweep.models.pretraining.factory import build_objective
 from kinesweep.models.pretraining.language_supervision import CaptionInput, LanguageSupervision
+from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
 
 _HIERA = {"max_frames": 8, "size": 64, "first_stage_width": 4, "stage_depths": [1, 1, 2, 1]}
 _DECODER = {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2, "mask_ratio": 0.5}
@@ -72,8 +73,10 @@ def test_both_losses_come_from_one_pass_and_their_sum_is_weighted() -> None:
     assert float(share.loss.detach()) == pytest.approx(
         parts["train_contrastive_loss"] + 0.25 * parts["train_masked_loss"]
     )
-    assert objective.autoencoder is not None
-    alone = objective.autoencoder(batch, 3)
+    assert objective.decoder is not None and objective.config.mae is not None
+    alone = MaskedAutoencoder(objective.encoder, objective.config.mae, objective.model_config)
+    alone.decoder = objective.decoder
+    alone = alone.eval()(batch, 3)
     assert parts["train_masked_loss"] == pytest.approx(float(alone.loss.detach()), abs=1e-6)
     share.loss.backward()
     unused = [name for name, p in objective.named_parameters() if p.grad is None]
@@ -91,7 +94,7 @@ def test_another_mask_ratio_takes_another_pass() -> None:
 def test_without_mae_only_the_contrastive_loss_is_left() -> None:
     objective = objective_of(mae=None)
     share = objective(batch_of(_TEXTS), 3)
-    assert objective.gradnorm is None and objective.autoencoder is None
+    assert objective.gradnorm is None and objective.decoder is None
     assert torch.equal(share.loss, share.parts["train_contrastive_loss"])
     assert "train_masked_loss" not in share.parts
     scores = objective.compute_scores(objective.compute_values(batch_of(_TEXTS)), ["a", "b", "c"])
@@ -149,26 +152,21 @@ def test_weights_are_saved_once_and_loaded_to_the_bit(tmp_path: Path) -> None:
     others = first.get_other_weights()
     assert not any("encoder.blocks" in name for name in others)
     assert {"gradnorm.weights", "temperature.log_scale", "projection.0.weight"} <= set(others)
-    assert second.autoencoder is not None and second.autoencoder.encoder is second.encoder
 
 
 def test_the_decoder_starts_from_a_run_of_masked_autoencoding(tmp_path: Path) -> None:
     whole = objective_of()
-    assert whole.autoencoder is not None
+    assert whole.decoder is not None
     with torch.no_grad():
-        for parameter in whole.autoencoder.parameters():
+        for parameter in whole.decoder.parameters():
             parameter.add_(1)
     path = tmp_path / "objective.safetensors"
-    save_file(whole.autoencoder.get_other_weights(), path)
-    started = objective_of(decoder_from=str(path))
-    assert started.autoencoder is not None
-    assert torch.equal(started.autoencoder.mask_token, whole.autoencoder.mask_token)
-    with pytest.raises(CheckpointError, match=r"do not fit `objective\.mae`"):
-        objective_of(decoder_from=str(path), mae={**_DECODER, "decoder_width": 32})
-    with pytest.raises(CheckpointError, match="have changed"):
-        objective_of(decoder_from=str(path), decoder_sha256="0" * 64)
-    with pytest.raises(CheckpointError, match="no such file"):
-        objective_of(decoder_from=str(tmp_path / "nowhere"))
+    save_file(whole.decoder.state_dict(), path)
+    started = objective_of(mae={**_DECODER, "init_from": str(path)})
+    assert started.decoder is not None
+    assert torch.equal(started.decoder.mask_token, whole.decoder.mask_token)
+    with pytest.raises(CheckpointError, match=r"`objective\.mae\.init_from`.*have changed"):
+        objective_of(mae={**_DECODER, "init_from": str(path), "sha256": "0" * 64})
 
 
 def test_windows_of_a_clip_are_one_candidate_and_equal_texts_one_text() -> None:
@@ -205,7 +203,6 @@ def test_values_of_validation_are_of_whole_windows() -> None:
     [
         ({"mae": None, "metric": "masked_loss"}, "`metric: masked_loss` needs the second loss"),
         ({"mae": None, "gradnorm": {}}, "`gradnorm` needs the second loss"),
-        ({"mae": None, "decoder_from": "x"}, "`decoder_from` needs the second loss"),
         ({"mae_weight": 0.5}, "`gradnorm` learns it"),
     ],
 )
