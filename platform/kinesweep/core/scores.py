@@ -13,12 +13,16 @@ GOLD_CONTEXT = "context:gold"
 
 COSTS = ("parameters", "decode_ms")
 """Costs of a model, where less is better; shown after the scores."""
-LOWER_IS_BETTER = frozenset({"token_loss", "masked_loss", "ter", *COSTS})
+LOWER_IS_BETTER = frozenset(
+    {"token_loss", "masked_loss", "contrastive_loss", "median_rank", "ter", *COSTS}
+)
 """Scores and costs that are better the lower they are."""
 _DEFAULT_SCORE_ORDER = ("bleu", "chrf", "rouge", "cider")
 """Scores that are shown first if no objective is named."""
 _LAST_SCORES = ("token_loss", "token_accuracy", *COSTS)
-_FOUR_DECIMAL_SCORES = frozenset({"token_loss", "masked_loss", "loss", "tau", "tau_frames"})
+_FOUR_DECIMAL_SCORES = frozenset(
+    {"token_loss", "masked_loss", "contrastive_loss", "loss", "tau", "tau_frames"}
+)
 """Values shown with four decimals, because they range from 0 to a few units instead of 100."""
 _SEPARATOR = " · "
 

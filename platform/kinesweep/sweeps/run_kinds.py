@@ -61,7 +61,7 @@ def build_training_resolver(
         schedule = resolve_schedule(
             recipe.training, per_worker * num_workers, len(records) * batch.repeats
         )
-        return schedule.as_run_config("")
+        return schedule.as_run_config("masked_loss")
 
     return resolve
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from kinesweep.config.any_recipe import AnyRecipe
+from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
-from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.scores import format_scores
 from kinesweep.data.run_length.step_counts import resolve_steps
 from kinesweep.sweeps.journal.journal import Journal, Trial
@@ -21,14 +21,17 @@ from kinesweep.sweeps.search.search_arms import SearchArm, SearchArms, build_sea
 from kinesweep.sweeps.space.loading import apply_overrides, compute_base_values
 from kinesweep.sweeps.space.parameter import Values, format_values
 from kinesweep.sweeps.space.space import SearchSpace
+from kinesweep.training.pretraining.schedule import resolve_schedule
 
 _MAX_DUPLICATES = 50
 """Number of consecutive duplicate configurations after which an arm counts as exhausted."""
 
 
 def _resolve_counted_steps(recipe: AnyRecipe) -> ResolvedTrainingConfig:
-    """Return the training settings of a translation recipe that counts no epochs, in steps."""
-    assert isinstance(recipe.training, TrainingConfig)
+    """Return the training settings of a recipe that counts no epochs, in steps."""
+    if isinstance(recipe, PretrainingRecipe):
+        num_windows = recipe.windows_per_step
+        return resolve_schedule(recipe.training, num_windows, num_windows).as_run_config("masked_loss")
     return resolve_steps(recipe.training)
 
 
@@ -42,7 +45,7 @@ class SearchContext:
         samples_per_eval: Number of clips that a run sees between two evaluations.
         budget: Budget rules.
         resolve_training: Function from a recipe to its training settings, resolved to steps; the
-            default is for recipes of translation that count no epochs.
+            default is for recipes that count no epochs.
         compute_disk_bytes: Function that returns the current size of the run folders in bytes.
         compute_model_bytes: Function that returns the number of bytes that one run leaves on disk.
         on_message: Function that receives progress messages, one line each.

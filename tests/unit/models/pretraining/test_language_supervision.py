@@ -125,7 +125,7 @@ def test_texts_are_chosen_by_the_seed_of_the_window() -> None:
     for chosen in ("cd", "ce"):
         batch = batch_of([["ab"], [chosen], ["ef"]])
         losses[chosen] = float(objective(batch, 3).loss.detach())
-    drawn = {float(objective(batch_of(_TEXTS[:1] + [["cd", "ce"]] + _TEXTS[2:]), 3).loss.detach())}
+    drawn = {float(objective(batch_of(_TEXTS), 3).loss.detach())}
     assert drawn < set(losses.values())
 
 
