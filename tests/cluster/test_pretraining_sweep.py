@@ -1,4 +1,4 @@
-"""A sweep over pretraining on a real cluster: search, pruning, finals over seeds, report, resume."""
+"""A sweep over pretraining on a real cluster: search, finals over seeds, report, and again."""
 
 import json
 from pathlib import Path

@@ -19,13 +19,13 @@ from kinesweep.config.pretraining.windows import PretrainingBatchConfig
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import StoreConfig
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
-from kinesweep.config.recipe.resources import ResourcesConfig
+from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
 from kinesweep.config.recipe.source import AnySource
 from kinesweep.config.tracking import TrackingChoice
 from kinesweep.core.hashing import compute_fingerprint
 
 _CORPUS_SECTIONS = ("name", "source", "features", "store", "tracking")
-_UNHASHED_SECTIONS = ("name", "source", "features", "store", "tracking", "resources")
+_UNHASHED_SECTIONS = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
 
 
 class PretrainingRecipe(StrictConfig):
@@ -49,6 +49,7 @@ class PretrainingRecipe(StrictConfig):
     training: PretrainingLoopConfig = Field(
         PretrainingLoopConfig(), description="Training of the weights."
     )
+    checkpoints: CheckpointsConfig = Field(CheckpointsConfig(), description="Checkpoints on disk.")
     resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of a run.")
     tracking: TrackingChoice = "auto"
 

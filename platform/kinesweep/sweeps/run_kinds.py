@@ -8,7 +8,6 @@ from collections.abc import Callable
 from kinesweep.config.any_recipe import AnyRecipe
 from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
-from kinesweep.config.recipe.resources import CheckpointsConfig
 from kinesweep.data.length_limits import filter_clips_by_length
 from kinesweep.data.run_length.step_counts import TrainingResolver
 from kinesweep.data.windows.window_plan import select_records
@@ -81,11 +80,6 @@ def count_samples_per_eval(
         accumulated = recipe.training.gradient_accumulation_steps
         return float(recipe.batch.windows * accumulated * num_workers * training.eval_steps)
     return compute_samples_per_eval(recipe.effective_batch, training, store, recipe.resources)
-
-
-def get_checkpoint_settings(recipe: AnyRecipe) -> CheckpointsConfig:
-    """Return the limits of the run folders; pretraining has the default ones."""
-    return CheckpointsConfig() if isinstance(recipe, PretrainingRecipe) else recipe.checkpoints
 
 
 def list_scored_clips(store: Store, split: str, recipe: AnyRecipe) -> set[str]:

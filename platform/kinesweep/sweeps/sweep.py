@@ -27,7 +27,6 @@ from kinesweep.sweeps.run_kinds import (
     build_scorer,
     build_training_resolver,
     count_samples_per_eval,
-    get_checkpoint_settings,
 )
 from kinesweep.sweeps.run_storage import (
     check_disk_space,
@@ -241,7 +240,7 @@ def _run_finals(
     missing_runs = [
         run for run in runs if read_finished_result(sweep.folder / RUNS / run.name) is None
     ]
-    check_disk_space(sweep.folder, len(missing_runs), get_checkpoint_settings(sweep.recipe))
+    check_disk_space(sweep.folder, len(missing_runs), sweep.recipe.checkpoints)
     publisher = _build_publisher(sweep, journal, finalists)
     if missing_runs:
         publisher.publish_if_round_complete()

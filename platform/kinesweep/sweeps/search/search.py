@@ -31,7 +31,9 @@ def _resolve_counted_steps(recipe: AnyRecipe) -> ResolvedTrainingConfig:
     """Return the training settings of a recipe that counts no epochs, in steps."""
     if isinstance(recipe, PretrainingRecipe):
         num_windows = recipe.windows_per_step
-        return resolve_schedule(recipe.training, num_windows, num_windows).as_run_config("masked_loss")
+        return resolve_schedule(recipe.training, num_windows, num_windows).as_run_config(
+            "masked_loss"
+        )
     return resolve_steps(recipe.training)
 
 

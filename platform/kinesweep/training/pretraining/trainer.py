@@ -21,6 +21,7 @@ from kinesweep.checkpoints.checkpoints import (
     create_checkpoint_folder,
     prune_checkpoints,
     publish_checkpoint,
+    should_write_checkpoint,
 )
 from kinesweep.checkpoints.progress import TrainingProgress, update_progress
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
@@ -65,6 +66,19 @@ class TrainingData:
     num_loader_workers: int
 
 
+@dataclass(frozen=True)
+class CheckpointStore:
+    """Where the checkpoints of a run lie, and which are kept.
+
+    Attributes:
+        folder: Folder of all checkpoints of the run.
+        keep: Policy for old checkpoints, from `checkpoints.keep`.
+    """
+
+    folder: Path
+    keep: str
+
+
 class PretrainingTrainer:
     """A trainer that runs the training loop of one objective.
 
@@ -73,7 +87,7 @@ class PretrainingTrainer:
         schedule: Numbers of steps and learning rates.
         data: Training windows.
         precision: Numeric precision, with the device.
-        checkpoints_dir: Folder of all checkpoints of the run.
+        checkpoints: Where checkpoints lie, and which are kept.
     """
 
     def __init__(
@@ -82,10 +96,10 @@ class PretrainingTrainer:
         schedule: PretrainingSchedule,
         data: TrainingData,
         precision: Precision,
-        checkpoints_dir: Path,
+        checkpoints: CheckpointStore,
     ) -> None:
         self.objective, self._schedule, self._data = objective, schedule, data
-        self._precision, self.checkpoints_dir = precision, checkpoints_dir
+        self._precision, self._checkpoints = precision, checkpoints
         config = schedule.config
         decayed, not_decayed = split_by_weight_decay(objective, config.decay_biases)
         self._parameters = [*decayed, *not_decayed]
@@ -277,13 +291,16 @@ class PretrainingTrainer:
     def _save_checkpoint(
         self, progress: TrainingProgress, clip_sums: Mapping[str, ClipSums]
     ) -> None:
-        """Write a checkpoint of the current step, then remove all but the best and the last one.
+        """Write a checkpoint of the current step, then remove those that are not kept.
 
         Args:
             progress: State of the run.
             clip_sums: Scores of the validation clips, which belong to the weights.
         """
-        staging_dir = create_checkpoint_folder(self.checkpoints_dir, progress.step)
+        root, keep = self._checkpoints.folder, self._checkpoints.keep
+        if not should_write_checkpoint(keep, progress.best_step == progress.step):
+            return
+        staging_dir = create_checkpoint_folder(root, progress.step)
         tensors = {name: value.contiguous() for name, value in self.objective.state_dict().items()}
         save_file(tensors, staging_dir / WEIGHTS_FILENAME)
         state = {
@@ -294,7 +311,7 @@ class PretrainingTrainer:
         write_json(staging_dir / CLIP_SUMS_FILENAME, clip_sums)
         publish_checkpoint(staging_dir, progress.step, progress)
         # Prune only after publishing, so that one complete checkpoint exists at any time.
-        prune_checkpoints(self.checkpoints_dir, "best+last", progress.step, progress.best_step)
+        prune_checkpoints(root, keep, progress.step, progress.best_step)
 
 
 def _add_over_workers(shares: dict[str, Tensor]) -> dict[str, float]:

@@ -264,3 +264,22 @@ def test_short_clips_are_counted(films: Films, tmp_path: Path) -> None:
     result = films.run(tmp_path / "run", batch={"min_clip_frames": 20}, training={"max_steps": 1})
     lengths = [record.lengths["video"] for record in films.store.get_records("train")]
     assert result.limited == {"too_short": sum(length < 20 for length in lengths)} != {}
+
+
+@pytest.mark.parametrize("keep", ["last", "best", "all"])
+def test_policies_of_checkpoints(
+    films: Films, finished: RunResult, tmp_path: Path, keep: str
+) -> None:
+    """Stopped after step 4, resumed, and in the end the step that the policy keeps."""
+    changes = {"checkpoints": {"keep": keep}}
+    films.run(tmp_path / "run", lambda measured: measured["step"] != 4, **changes)
+    kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert len(kept) == (2 if keep == "all" else 1)
+    result = films.run(tmp_path / "run", **changes)
+    assert json.loads((result.folder / "best" / "pretraining.json").read_text())["step"] == (
+        6 if keep == "last" else finished.best_step
+    )
+    if keep == "all":
+        assert_same_run(result.folder, finished.folder)
+    with pytest.raises(ResourceError, match=r"`checkpoints\.max_disk` allows 1 KB"):
+        films.run(tmp_path / "full", checkpoints={"max_disk": "1 KB"})
