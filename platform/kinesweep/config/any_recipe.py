@@ -15,6 +15,7 @@ AnyRecipe = Recipe | PretrainingRecipe
 
 def get_recipe_class(values: Mapping[str, Any]) -> type[AnyRecipe]:
     """Return the class of a recipe by its plain values."""
+    # Not by `model.kind`, which both kinds of recipes may leave out.
     return PretrainingRecipe if "objective" in values else Recipe
 
 

@@ -54,6 +54,7 @@ def build_training_resolver(
         """Resolve the epochs and ratios of a recipe to steps."""
         if not isinstance(recipe, PretrainingRecipe):
             return resolve_translation(recipe)
+        # Trials may differ in the length limits, and so in the number of clips of an epoch.
         batch = recipe.batch
         records = select_records(get_store(recipe), "train", recipe.features.stream, batch)
         per_worker = batch.windows * recipe.training.gradient_accumulation_steps

@@ -29,6 +29,7 @@ def resolve_weights(recipe: dict[str, Any], base_dir: Path) -> None:
     """
     for section, key, hash_key in _list_weights(recipe):
         _make_absolute(section, key, base_dir)
+        # A recipe from a run folder has a hash, with which the files must still agree.
         if section[hash_key] is None:
             section[hash_key] = compute_pretrained_digest(section[key])
     tokenizer = recipe["objective"].get("text", {}).get("tokenizer", {})

@@ -48,6 +48,7 @@ class CaptionTokenizer:
         """Encode texts to ids, int64 (B, L), and the mask of the tokens, bool (B, L)."""
         rows = [self._encode(text, self.max_tokens) for text in texts]
         longest = max(map(len, rows))
+        # As short as the batch allows; the encoder's cost grows with the padding too.
         ids_BL = torch.full((len(rows), longest), self.vocabulary.pad_id)
         for ids_L, row in zip(ids_BL, rows, strict=True):
             ids_L[: len(row)] = torch.tensor(row)
@@ -101,6 +102,7 @@ def build_caption_tokenizer(
     Raises:
         InputError: If there are no texts to train on, or the tokenizer cannot be loaded.
     """
+    # A tokenizer of our own has no template of special tokens, so they are added here.
     if config.kind != "pretrained":
         built = build_tokenizer(config, records, None, use_all_references=True)
         return CaptionTokenizer(

@@ -51,6 +51,7 @@ def pool_clips(values: Mapping[str, Tensor], clip_ids: Sequence[str]) -> PooledC
     for row, clip_id in enumerate(clip_ids):
         rows.setdefault(clip_id, []).append(row)
     video_NE = torch.stack([values["video"][indices].mean(dim=0) for indices in rows.values()])
+    # All windows of a clip have the same text.
     firsts = [indices[0] for indices in rows.values()]
     text_ids_N = _join_numbers(values["text_id"][firsts]).numpy()
     # Beside texts of other lengths the last bits of an embedding differ; one is used for all.

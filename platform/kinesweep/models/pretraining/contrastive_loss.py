@@ -67,6 +67,8 @@ class _GatherWithGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """Return the rows of this rank of the gradient that is summed over ranks."""
+        # Every rank has used all rows, so each row has a gradient on every rank. The copy keeps
+        # the sum out of a tensor that autograd may hand to others.
         gradient_GE = gradients[0].contiguous().clone()
         dist.all_reduce(gradient_GE)
         rank = dist.get_rank()
@@ -86,6 +88,7 @@ def gather_with_gradient(x_BE: Tensor) -> Tensor:
     _, world_size = get_rank_and_world_size()
     if world_size == 1:
         return x_BE
+    # The last batch of a worker may be shorter, and shapes must be known before the rows are sent.
     own_size = torch.tensor([len(x_BE)], device=x_BE.device)
     sizes = [torch.zeros_like(own_size) for _ in range(world_size)]
     dist.all_gather(sizes, own_size)
@@ -122,6 +125,7 @@ def compute_contrastive_loss(
     video_GE, text_GE, text_ids_G = tensors if local else map(gather_with_gradient, tensors)
     logits_GG = scale * video_GE @ text_GE.T
     is_duplicate_GG = text_ids_G[:, None] == text_ids_G
+    # The pair itself is the positive and stays.
     is_duplicate_GG.fill_diagonal_(False)
     # Of a finite value exp would underflow to 0 only if it is far below the other logits.
     logits_GG = logits_GG.masked_fill(is_duplicate_GG, float("-inf"))

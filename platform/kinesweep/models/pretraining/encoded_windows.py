@@ -63,6 +63,7 @@ def encode_windows(
     steps_B = [-(-number // FRAMES_PER_TIME_STEP) for number in batch.num_real_frames_B]
     units_per_step = encoder.geometry.units_per_side**2
     masks = draw_unit_masks(batch.seeds_B, steps_B, units_per_step, mask_ratio).to(device)
+    # Padding within a time step does not exist: a step with one real frame counts as a whole.
     factors_BL2 = None
     if training and model_config.drop_path:
         factors_BL2 = draw_branch_factors(

@@ -73,6 +73,7 @@ class GradNorm(nn.Module):
         """
         norms_N = torch.stack([_compute_gradient_norm(loss, shared) for loss in losses])
         losses_N = _add_over_ranks(torch.stack([loss.detach() for loss in losses]).float())
+        # The losses of the first step are the reference for how far each has fallen.
         if self.num_updates == 0:
             self.first_losses.copy_(losses_N)
         relative_N = losses_N / self.first_losses
@@ -101,6 +102,7 @@ class GradNorm(nn.Module):
         """
         peak, smallest = self.config.learning_rate, self.config.min_learning_rate
         warmup = self.config.warmup_steps
+        # As for the run itself, the first step is not taken with a rate of 0.
         if step < warmup:
             return peak * (step + 1) / warmup
         share = min(1.0, (step - warmup) / max(1, max_steps - warmup))
@@ -110,6 +112,7 @@ class GradNorm(nn.Module):
 def _compute_gradient_norm(loss: Tensor, shared: Sequence[nn.Parameter]) -> Tensor:
     """Compute the L2 norm of a loss's gradient with respect to the shared weights, a scalar."""
     gradients = torch.autograd.grad(loss, list(shared), retain_graph=True)
+    # Added over ranks before the norm: the norm of a sum is not the sum of norms.
     flat = torch.cat([gradient.flatten().float() for gradient in gradients])
     return torch.linalg.vector_norm(_add_over_ranks(flat))
 

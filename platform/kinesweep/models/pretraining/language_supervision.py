@@ -199,6 +199,8 @@ class LanguageSupervision(PretrainingObjective):
         """Embed texts as unit vectors, (B, E); dropout depends on the seeds of the windows."""
         device = self.temperature.log_scale.device
         ids_BL, mask_BL = self._captions.encode(texts)
+        # Forked and seeded by the windows: a resumed run draws the same noise, and the generator of
+        # the process, from which others draw, stays untouched.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(derive_seed("text dropout", *seeds_B))
             embedded: Tensor = self.text(ids_BL.to(device), mask_BL.to(device))
@@ -209,6 +211,7 @@ class LanguageSupervision(PretrainingObjective):
         if self.gradnorm is None:
             return contrastive + self._get_mae_weight(contrastive.device) * masked
         loss = self.gradnorm.combine([contrastive, masked])
+        # Without gradients there is nothing to balance, and validation must not change weights.
         if self.training and torch.is_grad_enabled():
             self.gradnorm.update([contrastive, masked], self._list_shared(), self._max_steps)
         return loss

@@ -29,6 +29,7 @@ def build_projection(kind: Projection, width: int, output_width: int, key: str) 
             nn.GELU(),
             nn.Linear(hidden_width, output_width, bias=False),
         )
+    # Nothing is projected, so the comparison needs the width of the other tower.
     if width != output_width:
         problem = (
             f"`none` needs vectors as wide as `objective.width` ({output_width}), but the encoder's"

@@ -72,6 +72,7 @@ def rank_pairs(
     # Products of float32 may depend on the shape of the matrix; float64 makes ties reproducible.
     similarity_NM = video_NE.astype(np.float64) @ text_NE[first_M].astype(np.float64).T
     own_N1 = np.take_along_axis(similarity_NM, text_N[:, None], axis=1)
+    # Hits never compete with each other, only with clips of other texts.
     is_hit_NM = text_N[:, None] == np.arange(len(first_M))
     best_M = np.where(is_hit_NM, similarity_NM, -np.inf).max(axis=0)
     text_ranks_M = 1 + ((similarity_NM >= best_M) & ~is_hit_NM).sum(axis=0)
@@ -98,6 +99,7 @@ def _compute_chance(num_texts: int, clips_per_text_N: NDArray[np.int64]) -> dict
         clips_per_text_N: Number of clips with the text of each clip.
     """
     num_clips = len(clips_per_text_N)
+    # Texts with equally many clips have the same chances, which are computed once.
     counts, occurrences = np.unique(clips_per_text_N, return_counts=True)
     # Probability that the best clip of a text has rank r or better, for r = 0 … N.
     reached_R = np.average(

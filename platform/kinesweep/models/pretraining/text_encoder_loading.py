@@ -48,6 +48,7 @@ _DROPOUT_KEYS = (
 def _get_encoder_special_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int]:
     """Return the special token ids of our vocabulary by configuration key."""
     special_ids = get_seq2seq_special_ids(config, vocabulary)
+    # Configurations of encoders reject nothing, but would store the key in the saved file.
     if not getattr(config, "is_encoder_decoder", False):
         del special_ids["decoder_start_token_id"]
     return special_ids
@@ -89,6 +90,7 @@ def create_text_encoder(config: TextTowerConfig, vocabulary: Vocabulary) -> nn.M
     else:
         hf_config = _read_config(config)
         model = _load_model(config, hf_config)
+        # A larger table stays as it is: pretrained ones are often padded to a round number.
         if vocabulary.size > model.get_input_embeddings().num_embeddings:
             with silence_transformers():
                 model.resize_token_embeddings(vocabulary.size)
@@ -99,6 +101,7 @@ def create_text_encoder(config: TextTowerConfig, vocabulary: Vocabulary) -> nn.M
     if config.pooling == "pooler" and getattr(model, "pooler", None) is None:
         problem = f"`pooler` needs a pooling layer, but a `{hf_config.model_type}` has none"
         raise ConfigError("the objective", [(f"{_KEY}.pooling", f"{problem}; use `mean`")])
+    # The decoder would be trained by nothing and saved with every checkpoint.
     encoder: nn.Module = model.get_encoder() if hf_config.is_encoder_decoder else model
     return encoder
 
@@ -117,6 +120,7 @@ def _read_config(config: TextTowerConfig) -> PreTrainedConfig:
         CheckpointError: If the weights have changed since the run was created.
     """
     name = str(config.pretrained)
+    # Without this check Hugging Face would look for the missing folder on the hub.
     if is_local_path(name) and not Path(name).is_dir():
         raise InputError(f"`{_KEY}.pretrained` is `{name}`, but there is no such folder.")
     digest = compute_pretrained_digest(name)

@@ -38,6 +38,7 @@ class TextTower(nn.Module):
         if config.lora is not None:
             add_text_lora(self.encoder, config.lora)
         for name, parameter in self.encoder.named_parameters():
+            # Frozen here and not by PEFT alone, which leaves other weights as they are.
             is_trained = config.lora is None or is_adapter_weight(name)
             parameter.requires_grad_(is_trained and not config.freeze)
         self.projection = build_projection(
@@ -47,6 +48,7 @@ class TextTower(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set training mode, which a frozen encoder never enters."""
         super().train(mode)
+        # Dropout would change the vectors of weights that cannot adapt to it.
         if self.config.freeze:
             self.encoder.eval()
         return self

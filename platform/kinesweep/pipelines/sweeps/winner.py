@@ -49,6 +49,7 @@ def finish_winner(
     """
     winner_dir = Path(outcome.winner_runs[0]) / "best"
     if isinstance(recipe, PretrainingRecipe):
+        # A resumed sweep may have another winner than the one that was exported before.
         shutil.rmtree(bundle, ignore_errors=True)
 
         def copy_weights(target: Path) -> None:

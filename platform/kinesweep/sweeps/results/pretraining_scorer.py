@@ -100,5 +100,6 @@ class PretrainingScorer:
                 f"`{path}` has no `{self.metric}` of each clip; the run was changed after it ended."
                 " Run the sweep again with `--overwrite`"
             )
+        # The order must be that of every other run, whatever the order in the file.
         clip_ids = sorted(sums)
         return np.array([sums[clip_id] for clip_id in clip_ids], np.float64), clip_ids

@@ -41,6 +41,7 @@ def fill_in_pretraining(space: SearchSpace) -> SearchSpace:
     Args:
         space: Search space whose recipe is one of pretraining.
     """
+    # The defaults of the schema are those of translation.
     updated: dict[str, object] = {}
     if "metric" not in space.pruner.model_fields_set:
         metric = space.objectives[0].name

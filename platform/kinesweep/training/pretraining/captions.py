@@ -30,6 +30,7 @@ def build_captions(
     """
     if not isinstance(config, ClipConfig):
         return None
+    # Before the tokenizer is trained, whose errors would be about missing words.
     check_captions(train, "train")
     check_captions(validation, "validation")
     text = config.text

@@ -27,9 +27,9 @@ from kinesweep.models.pretraining.objective import PretrainingObjective
 from kinesweep.store.format.reader import Store
 from kinesweep.training.pretraining.captions import build_captions, count_limited
 from kinesweep.training.pretraining.evaluation import PretrainingEvaluator
+from kinesweep.training.pretraining.loop_inputs import TrainingData
 from kinesweep.training.pretraining.precision import Precision
 from kinesweep.training.pretraining.schedule import PretrainingSchedule, resolve_schedule
-from kinesweep.training.pretraining.trainer import TrainingData
 from kinesweep.training.reproducibility.determinism import configure_determinism
 
 

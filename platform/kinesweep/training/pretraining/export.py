@@ -28,10 +28,11 @@ def write_best_encoder(
     folder: Path,
     recipe: PretrainingRecipe,
     objective: PretrainingObjective,
-    captions: CaptionTokenizer | None,
     checkpoints_dir: Path,
     progress: TrainingProgress,
     store_fingerprint: str,
+    *,
+    captions: CaptionTokenizer | None = None,
 ) -> str:
     """Write the weights of the best checkpoint to a folder, atomically.
 
@@ -43,10 +44,10 @@ def write_best_encoder(
         folder: Output folder.
         recipe: Configuration, written as `recipe.yaml`.
         objective: Objective, which is moved to the CPU and gets the best weights.
-        captions: Tokenizer of the texts, written to `text_tokenizer`; None if there are none.
         checkpoints_dir: Folder of all checkpoints of the run.
         progress: Final state of the run, with a best step.
         store_fingerprint: Fingerprint of the feature store.
+        captions: Tokenizer of the texts, written to `text_tokenizer`; None if there are none.
 
     Returns:
         SHA-256 of the file with the encoder.
@@ -75,6 +76,7 @@ def write_best_encoder(
         write_json(staging_dir / _PRETRAINING_FILENAME, metadata)
         shutil.copyfile(checkpoint_dir / CLIP_SUMS_FILENAME, staging_dir / CLIP_SUMS_FILENAME)
         if captions is not None:
+            # A trained one exists nowhere else, and the text tower is of no use without it.
             captions.save(staging_dir / _TOKENIZER_DIR)
 
     write_folder(folder, write_files)

@@ -36,7 +36,8 @@ from kinesweep.training.pretraining.components import (
     count_parameters,
 )
 from kinesweep.training.pretraining.export import write_best_encoder
-from kinesweep.training.pretraining.trainer import CheckpointStore, PretrainingTrainer
+from kinesweep.training.pretraining.loop_inputs import CheckpointStore
+from kinesweep.training.pretraining.trainer import PretrainingTrainer
 from kinesweep.training.run_records.metrics import MetricsRecorder, MetricsWriter
 from kinesweep.training.run_records.pretraining_spec import PretrainingSpec
 from kinesweep.training.run_records.result import RunResult, read_run_result
@@ -136,10 +137,10 @@ def _pretrain_with_lock(
             spec.folder / "best",
             recipe,
             components.objective,
-            components.captions,
             spec.folder / "checkpoints",
             progress,
             store.fingerprint,
+            captions=components.captions,
         )
         weights_digest = run_on_rank_zero(write_best)
     result = _build_result(spec.folder, progress, components, weights_digest)

@@ -9,11 +9,10 @@ import math
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -34,14 +33,15 @@ from kinesweep.core.errors import TrainingError
 from kinesweep.core.io import write_json
 from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.data.batch_loader import BatchLoader
-from kinesweep.data.windows.window_dataset import WindowDataset
 from kinesweep.models.pretraining.objective import ClipSums, PretrainingObjective
 from kinesweep.training.loop.run_callbacks import RunCallbacks
 from kinesweep.training.pretraining.evaluation import PretrainingEvaluator
 from kinesweep.training.pretraining.gradients import (
     add_gradients_of_workers,
+    add_losses_of_workers,
     split_by_weight_decay,
 )
+from kinesweep.training.pretraining.loop_inputs import CheckpointStore, TrainingData
 from kinesweep.training.pretraining.precision import Precision
 from kinesweep.training.pretraining.schedule import PretrainingSchedule
 from kinesweep.training.run_records.clip_sums import CLIP_SUMS_FILENAME
@@ -50,33 +50,6 @@ from kinesweep.training.run_records.metrics import MetricsRecorder
 _OPTIMIZER_FILE = "optimizer.pt"
 _STOP_CHECK_INTERVAL = 8
 """Steps between questions whether to stop, with several workers."""
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The windows of a run.
-
-    Attributes:
-        dataset: Training batches of this worker by position; a step has as many positions as
-            batches are accumulated.
-        num_loader_workers: Processes that prepare batches; 0: the worker itself.
-    """
-
-    dataset: WindowDataset
-    num_loader_workers: int
-
-
-@dataclass(frozen=True)
-class CheckpointStore:
-    """Where the checkpoints of a run lie, and which are kept.
-
-    Attributes:
-        folder: Folder of all checkpoints of the run.
-        keep: Policy for old checkpoints, from `checkpoints.keep`.
-    """
-
-    folder: Path
-    keep: str
 
 
 class PretrainingTrainer:
@@ -198,7 +171,7 @@ class PretrainingTrainer:
             scaler.scale(share.loss).backward()
             for name, value in {"loss": share.loss.detach(), **share.parts}.items():
                 shares[name] = shares.get(name, 0) + value.float()
-        losses = _add_over_workers(shares)
+        losses = add_losses_of_workers(shares)
         # Stop before the update: a NaN would otherwise reach every weight and the next checkpoint.
         if not math.isfinite(losses["loss"]):
             raise TrainingError(
@@ -312,11 +285,3 @@ class PretrainingTrainer:
         publish_checkpoint(staging_dir, progress.step, progress)
         # Prune only after publishing, so that one complete checkpoint exists at any time.
         prune_checkpoints(root, keep, progress.step, progress.best_step)
-
-
-def _add_over_workers(shares: dict[str, Tensor]) -> dict[str, float]:
-    """Add the shares of the losses of all workers; return name → value, the same on all."""
-    totals = torch.stack(list(shares.values()))
-    if get_rank_and_world_size()[1] > 1:
-        dist.all_reduce(totals)
-    return dict(zip(shares, totals.tolist(), strict=True))

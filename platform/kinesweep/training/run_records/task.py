@@ -78,6 +78,7 @@ class TrainingTask:
             KinesweepError: If the run cannot be trained; see `train_run` and `pretrain_run`.
         """
         spec = self.unpack_spec()
+        # Imported in the worker that needs it: each loop costs seconds at startup.
         if isinstance(spec, PretrainingSpec):
             from kinesweep.training.pretraining.run import pretrain_run
 
