@@ -236,7 +236,7 @@ def _rank_trials(
         for trial in _select_finished_trials(space, trials)
     )
     note = (
-        "Search scores of one seed each, decoded as set in `evaluation.during_training`:"
+        "Search scores of one seed each, as evaluated during training:"
         f" differences are not tested, and the best of {num_ended} trials is overestimated because"
         " it was selected."
     )

@@ -48,10 +48,10 @@ def test_a_batch_of_one_text_has_no_negatives() -> None:
 
 def test_the_temperature_is_clamped_and_comes_back() -> None:
     temperature = LearnedTemperature()
-    assert float(temperature()) == pytest.approx(1 / 0.07)
+    assert temperature().item() == pytest.approx(1 / 0.07)
     temperature.log_scale.data.fill_(9.0)
     scale = temperature()
-    assert float(scale) == pytest.approx(100)
+    assert scale.item() == pytest.approx(100)
     scale.backward()
     assert float(temperature.log_scale.grad) == pytest.approx(100)  # no dead gradient
 
