@@ -17,7 +17,8 @@ FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_one_and_has_its_files_name(path: Path) -> None:
-    kinds = {"_align": EmbeddingRecipe, "_mae": PretrainingRecipe, "_mae_tiny": PretrainingRecipe}
+    ends = ("_mae", "_mae_tiny", "_clip", "_clip_tiny")
+    kinds = {"_align": EmbeddingRecipe, **dict.fromkeys(ends, PretrainingRecipe)}
     kind = next((kind for end, kind in kinds.items() if path.stem.endswith(end)), Recipe)
     assert load_config(kind, path).name == path.stem
 

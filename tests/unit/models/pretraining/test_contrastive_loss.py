@@ -85,6 +85,6 @@ def test_two_ranks_of_unequal_parts_equal_one_process() -> None:
     ranks = run_ranks(_RANK, [json.dumps([video.tolist(), text.tolist(), _TEXT_IDS])], 2)
     assert weight.grad is not None and scale.grad is not None
     for rank in ranks:
-        assert rank["loss"] == pytest.approx(float(loss), abs=1e-6)
+        assert rank["loss"] == pytest.approx(loss.item(), abs=1e-6)
         assert torch.allclose(torch.tensor(rank["w"]), weight.grad, atol=1e-6)
         assert rank["s"] == pytest.approx(float(scale.grad), abs=1e-6)
