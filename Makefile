@@ -13,6 +13,9 @@ WORKERS ?= $(shell expr $(CORES) + 1)
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 PYTEST := $(BIN)/pytest -q --instafail -n $(WORKERS) --no-loadscope-reorder
 ALL    := tests/cluster tests/real tests/browser tests/unit tests/conformance tests/golden
+ALIGN   ?= jobs/recipes/sample_align.yaml
+TRANSLATE ?= jobs/recipes/sample.yaml
+SEEDS   ?= 1,2,3
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 # Hundreds of processes import the package; without bytecode each compiles it anew.
@@ -20,7 +23,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Environments that tests make are used once or twice.
 export PIP_NO_COMPILE := 1
 
-.PHONY: sweep install bench throughput soak proofs defects fuzz gpu four-bits memory unit test test-all browser check lint up down ui constraints clean help
+.PHONY: sweep install bench throughput alignment soak proofs defects fuzz gpu four-bits memory unit test test-all browser check lint up down ui constraints clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -66,6 +69,9 @@ bench: $(STAMP)  ## seconds from one trial to the next: warm slots beside stock 
 
 throughput: $(STAMP)  ## samples a second of a whole `kinesweep train`, and its padding
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/throughput.py $(CORPUS)
+
+alignment: $(STAMP)  ## translation with and without the alignment stage: ALIGN=recipe TRANSLATE=recipe SEEDS=1,2,3
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/alignment_stage.py $(ALIGN) $(TRANSLATE) --seeds $(SEEDS) $(ARGS)
 
 soak: $(STAMP)  ## drivers, workers, slots, nodes of whole sweeps killed five times each; MLflow away for a minute
 	KINESWEEP_KILLS=5 $(BIN)/pytest tests/cluster/test_kills.py tests/cluster/test_pool.py -k kill -v

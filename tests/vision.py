@@ -43,6 +43,26 @@ def vision_model(folder: Path, kind: str, size: int = SIZE, width: int = 16) -> 
     return folder
 
 
+def yolos(folder: Path) -> Path:
+    """Saves a detector from scratch with the labels `car` and `person`."""
+    import transformers as hf
+
+    torch.manual_seed(4)
+    config = hf.YolosConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=[48, 64],
+        patch_size=16,
+        num_detection_tokens=4,
+        initializer_range=1.0,
+        id2label={0: "car", 1: "person"},
+    )
+    hf.YolosForObjectDetection(config).save_pretrained(folder)
+    return folder
+
+
 def follow_block(path: Path, count: int, step: int = 1, size: tuple[int, int] = (64, 48)) -> Path:
     """The `.pose` file of a film of `films.pictures`, of every `step`-th frame, at 25 / step fps.
 

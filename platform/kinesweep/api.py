@@ -438,7 +438,11 @@ def load_store(folder: PathLike) -> "Store":
 
 
 def load_bundle(
-    folder: PathLike, device: str | None = None, *, accept_rate: bool = False
+    folder: PathLike,
+    device: str | None = None,
+    *,
+    accept_rate: bool = False,
+    estimator: PathLike | None = None,
 ) -> "Bundle":
     """Load a bundle; its method `translate` turns files into text.
 
@@ -446,12 +450,19 @@ def load_bundle(
         folder: Folder written by `kinesweep export` or a sweep.
         device: Device of the model, such as `cuda:0`. Default: a GPU if there is one.
         accept_rate: Whether to accept files with another frame rate than the training data.
+        estimator: YAML file with `source.estimator` of the training recipe, which finds the joints
+            of videos for a model of estimated motions.
 
     Raises:
         BundleError: If the folder is not a bundle or is damaged.
+        ConfigError: If the file of the estimator is invalid.
+        InputError: If the estimator is not that of the training data.
     """
     from dataclasses import replace
 
     from kinesweep.export import Bundle
+    from kinesweep.features.estimators.smpl.configured import read_estimator_file
 
-    return replace(Bundle.load(Path(folder), device), accept_rate=accept_rate)
+    section = None if estimator is None else read_estimator_file(Path(estimator))
+    loaded = Bundle.load(Path(folder), device, estimator=section)
+    return replace(loaded, accept_rate=accept_rate)

@@ -29,11 +29,14 @@ from kinesweep.core.errors import CheckpointError, KinesweepError
 from kinesweep.core.io import write_folder, write_json
 from kinesweep.core.schema import StreamSchema
 from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.models.objectives.attachment import OBJECTIVE_FILENAME
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 
-# JSON files of a checkpoint that serve resumption only.
-_TRAINING_FILES = frozenset({MANIFEST_FILENAME, PROGRESS_FILENAME, "trainer_state.json"})
+# Files of a checkpoint that serve training only.
+_TRAINING_FILES = frozenset(
+    {MANIFEST_FILENAME, PROGRESS_FILENAME, "trainer_state.json", OBJECTIVE_FILENAME}
+)
 
 
 @dataclass(frozen=True)

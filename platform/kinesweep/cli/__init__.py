@@ -25,6 +25,7 @@ from kinesweep.cli import (
     training,
     translation,
 )
+from kinesweep.cli.inference import embedding
 from kinesweep.cli.panel_group import PanelGroup
 from kinesweep.pipelines.cluster import ray_cluster
 
@@ -65,6 +66,7 @@ _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
         ("repeat", training.repeat, "Train a recipe several times and compare the bits."),
         ("evaluate", models.evaluate, "Score a model, or given texts, on a split."),
         ("attention", translation.attention, "Write a page that shows a model's attention."),
+        ("embed", embedding.embed, "Write the vectors that a model makes of clips."),
         ("diff", models.diff, "Compare two models tensor by tensor."),
         ("export", models.export, "Export a run as a bundle and verify it."),
         ("convert", conversion.convert, "Convert recipes, models, motions of other systems."),

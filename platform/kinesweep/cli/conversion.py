@@ -11,9 +11,11 @@ import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
 from kinesweep.cli.motion_conversion import (
+    Joints,
+    MotionOptions,
+    check_motion_options,
     check_not_existing,
     convert_motions,
-    create_motion_options,
     is_motion_input,
 )
 from kinesweep.core.errors import InputError
@@ -94,6 +96,13 @@ def convert(  # noqa: PLR0913 (options of a command)
             dir_okay=False,
         ),
     ] = None,
+    joints: Annotated[
+        Joints | None,
+        typer.Option(
+            help="Joints of HybrIK's output that are converted; `pred_xyz_24_struct` is what"
+            " CoachMe's data consist of. Default: the first that a file has."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json_line: JsonOption = False,
 ) -> None:
@@ -114,7 +123,8 @@ def convert(  # noqa: PLR0913 (options of a command)
 
     Example: kinesweep convert jobs/interop/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
-    motion_options = create_motion_options(third, setting, standards, settings, to)
+    motion_options = MotionOptions(third, setting, standards, joints)
+    check_motion_options(motion_options, settings, to)
     has_model_options = any(option is not None for option in (model, tokenizer, into, texts))
     # The first match wins. `--to` comes first, because its input is a store and has no suffix.
     if to is not None:

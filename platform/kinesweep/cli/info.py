@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from pydantic import BaseModel
 from rich.table import Table
 
 from kinesweep.cli.console import JsonOption, console, print_json_result, wrap_command
@@ -39,7 +40,11 @@ def schema(
     from kinesweep.config.pretraining_recipe import PretrainingRecipe
     from kinesweep.sweeps.space.space import SearchSpace
 
-    models = {"recipe": Recipe, "space": SearchSpace, "pretraining": PretrainingRecipe}
+    models: dict[str, type[BaseModel]] = {
+        "recipe": Recipe,
+        "space": SearchSpace,
+        "pretraining": PretrainingRecipe,
+    }
     text = json.dumps(models[what].model_json_schema(), indent=2) + "\n"
     if out is None:
         sys.stdout.write(text)

@@ -17,8 +17,8 @@ from kinesweep.cli.console import (
     print_line,
     wrap_command,
 )
+from kinesweep.cli.inference.task_scores import evaluate_tasks, print_task_scores
 from kinesweep.cli.model_argument import ModelArgument
-from kinesweep.cli.task_scores import evaluate_tasks, print_task_scores
 from kinesweep.core.errors import InputError
 from kinesweep.core.scores import format_score, format_scores, order_scores
 

@@ -8,6 +8,7 @@ from kinesweep.core.errors import InputError
 
 Third = Literal["z", "confidence", "none"]
 Setting = Literal["gt", "error", "aligned", "none"]
+Joints = Literal["pred_xyz_29", "pred_xyz_24", "pred_xyz_24_struct"]
 
 
 class MotionOptions(NamedTuple):
@@ -17,11 +18,13 @@ class MotionOptions(NamedTuple):
         third: Meaning of the third value of a point.
         setting: Setting of CoachMe's data that is converted.
         standards: Pickle of the standard motions of CoachMe's data.
+        joints: Array of HybrIK's output that is converted; None for the first that a file has.
     """
 
     third: Third | None = None
     setting: Setting | None = None
     standards: Path | None = None
+    joints: Joints | None = None
 
 
 def is_motion_input(path: Path) -> bool:
@@ -31,36 +34,28 @@ def is_motion_input(path: Path) -> bool:
     return is_motion_file(path)
 
 
-def create_motion_options(
-    third: Third | None,
-    setting: Setting | None,
-    standards: Path | None,
-    path: Path,
-    to: str | None,
-) -> MotionOptions:
-    """Create the options of motions; check that they are given for motions, and fit together.
+def check_motion_options(options: MotionOptions, path: Path, to: str | None) -> None:
+    """Check that the options of motions are given for motions, and fit together.
 
     Args:
-        third: Meaning of the third value of a point.
-        setting: Setting of CoachMe's data.
-        standards: Pickle of the standard motions.
+        options: Options as they were given.
         path: Input of the command.
         to: Layout in which features are written; None for other conversions.
 
     Raises:
         InputError: If the input does not contain motions, or an option excludes another.
     """
-    options = MotionOptions(third, setting, standards)
     given = [name for name, value in options._asdict().items() if value is not None]
     if given and (to is not None or not is_motion_input(path)):
         raise InputError(f"`--{given[0]}` is an option for motions, but `{path}` has none")
-    if standards is not None and setting is None:
+    if options.standards is not None and options.setting is None:
         raise InputError("`--standards` belongs to CoachMe's data; pass `--setting` too")
-    if third not in (None, "z") and setting is not None:
+    if options.third not in (None, "z") and options.setting is not None:
         raise InputError(
-            f"`--third {third}`: CoachMe's joints have three coordinates; leave it out"
+            f"`--third {options.third}`: CoachMe's joints have three coordinates; leave it out"
         )
-    return options
+    if options.joints is not None and options.setting is not None:
+        raise InputError("`--joints` selects joints of HybrIK's output; leave `--setting` out")
 
 
 def convert_motions(
@@ -75,7 +70,7 @@ def convert_motions(
     Args:
         path: Pickle or NumPy file.
         out: Path of the table.
-        options: Meaning of the third value of a point, or setting and standards of CoachMe's data.
+        options: Options of motions.
         overwrite: Whether existing files are replaced.
         json_line: Whether the result is also printed as JSON.
 
@@ -91,7 +86,7 @@ def convert_motions(
         return
     from kinesweep.interop.motion_pickle import convert_pickled_motions
 
-    result = convert_pickled_motions(path, out, options.third)
+    result = convert_pickled_motions(path, out, options.third, options.joints)
     print_line(f"{result.table}: {result.clips} clips; {result.pack}: {result.points} points")
     for key, count in result.left.items():
         print_line(f"left out  {key} of {count} records")

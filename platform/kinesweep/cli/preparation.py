@@ -227,10 +227,11 @@ def _prepare_files(
             f" {', '.join(ANNOTATION_READERS)}; others may be in `--from tfds`"
         )
     # Codes are compared in lower case, and `de, en` may contain spaces.
-    codes = [
-        code.strip().lower() for code in (values["languages"] or "").split(",") if code.strip()
-    ]
-    return prepare_corpus(corpus, *paths, values["overwrite"], codes, values["media"])
+    given = (values["languages"] or "").lower().split(",")
+    codes = [code.strip() for code in given if code.strip()]
+    overwrite, media = values["overwrite"], values["media"]
+    tables, root, out = paths
+    return prepare_corpus(corpus, tables, root, out, overwrite, codes, media=media)
 
 
 def _prepare_tfds(

@@ -16,6 +16,15 @@ from kinesweep.cli.console import (
     print_line,
     wrap_command,
 )
+from kinesweep.cli.inference.options import (
+    InferenceOptions,
+    PromptOption,
+    QuestionOption,
+    SampleOption,
+    SeedOption,
+    SystemOption,
+    TemperatureOption,
+)
 from kinesweep.cli.model_argument import ModelArgument
 from kinesweep.core.errors import InputError, KinesweepError
 from kinesweep.pipelines.progress import show_progress_bar
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @wrap_command
-def translate(
+def translate(  # noqa: PLR0913 (options of a command)
     bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
     inputs: Annotated[
         list[Path] | None,
@@ -77,6 +86,12 @@ def translate(
             show_default=False,
         ),
     ] = None,
+    prompt: PromptOption = None,
+    question: QuestionOption = None,
+    system: SystemOption = None,
+    sample: SampleOption = False,
+    seed: SeedOption = None,
+    temperature: TemperatureOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Translate raw files to text and print one line per clip: its name, a tab, the text.
@@ -94,16 +109,18 @@ def translate(
 
     failures: list[InputFailure] = []
     recipe = read_bundle_recipe(bundle)
+    options = InferenceOptions(prompt, question, system, sample, seed, temperature)
+    options.check(recipe.generation)
     parts = list_raw_parts(recipe)
     named_clips = parse_stream_files(stream_files or (), parts, has_paths=bool(inputs))
     named_clips += find_inputs(inputs or (), recipe.corpora[0], document, failures, parts)
     num_inputs = len(named_clips) + len(failures)
     # A bundle takes seconds to load, which is no use if no input can be translated.
-    results = (
-        _translate_clips(bundle, named_clips, document, reference, accept_rate, estimator)
-        if named_clips
-        else []
-    )
+    results: list[str | KinesweepError] = []
+    if named_clips:
+        results = _translate_clips(
+            bundle, named_clips, document, reference, accept_rate, options, estimator
+        )
     texts = _print_translations([name for name, _ in named_clips], results, failures)
     if failures:
         texts[FAILED_KEY] = [failure.to_json() for failure in failures]
@@ -156,6 +173,7 @@ def _translate_clips(
     document: bool,
     reference: Path | None,
     accept_rate: bool,
+    options: InferenceOptions,
     estimator: Path | None,
 ) -> list[str | KinesweepError]:
     """Translate clips with a bundle and return the text or the error of each.
@@ -166,6 +184,7 @@ def _translate_clips(
         document: Whether the clips are consecutive clips of one document.
         reference: Reference motion for all clips; None: the clips keep theirs.
         accept_rate: Whether to accept files with another frame rate than the training data.
+        options: Own prompts and sampling.
         estimator: File of an estimator of joints that may run.
     """
     from kinesweep.features.estimators.smpl.configured import read_estimator_file
@@ -175,7 +194,7 @@ def _translate_clips(
 
     clips = [clip for _, clip in named_clips]
     loaded_bundle = Bundle.load(bundle, skip_file_check=True, estimator=section)
-    loaded_bundle = replace(loaded_bundle, accept_rate=accept_rate)
+    loaded_bundle = options.apply(replace(loaded_bundle, accept_rate=accept_rate))
     _check_options(loaded_bundle, clips, document, reference)
     if reference is not None:
         clips = [replace(clip, auxiliary_file=reference) for clip in clips]

@@ -20,14 +20,14 @@ from kinesweep.config.pretraining.windows import PretrainingBatchConfig
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import StoreConfig
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
-from kinesweep.config.recipe.resources import ResourcesConfig
+from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
 from kinesweep.config.recipe.source import AnySource
 from kinesweep.config.tracking import TrackingChoice
 from kinesweep.core.checkpoint_files import compute_cached_sha256
 from kinesweep.core.hashing import compute_fingerprint
 
 _CORPUS_SECTIONS = ("name", "source", "features", "store", "tracking")
-_UNHASHED_SECTIONS = ("name", "source", "features", "store", "tracking", "resources")
+_UNHASHED_SECTIONS = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
 
 
 class PretrainingRecipe(StrictConfig):
@@ -51,6 +51,7 @@ class PretrainingRecipe(StrictConfig):
     training: PretrainingLoopConfig = Field(
         PretrainingLoopConfig(), description="Training of the weights."
     )
+    checkpoints: CheckpointsConfig = Field(CheckpointsConfig(), description="Checkpoints on disk.")
     resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of a run.")
     tracking: TrackingChoice = "auto"
 
@@ -93,18 +94,19 @@ class PretrainingRecipe(StrictConfig):
         """Compute a 12-digit hexadecimal hash of the configuration and the data, without the seed.
 
         Sections that do not affect the result are left out, the store's fingerprint replaces those
-        of the data, and the hash of the weights the path `model.init_from`.
+        of the data, and the hash of the weights the paths `init_from`.
 
         Args:
             store_fingerprint: Fingerprint of the feature store, which represents the data.
         """
         values = self.model_dump(mode="json", exclude=set(_UNHASHED_SECTIONS))
-        del values["training"]["seed"], values["model"]["init_from"]
-        del values["batch"]["loader_workers"]
+        del values["training"]["seed"], values["batch"]["loader_workers"]
+        for section in (values["model"], values["objective"]):
+            section.pop("init_from", None)
         return compute_fingerprint({"pretraining": values, "store": store_fingerprint})[:12]
 
     def resolve_paths(self, base_dir: Path) -> "PretrainingRecipe":
-        """Return the recipe with absolute local paths and the hash of the file `model.init_from`.
+        """Return the recipe with absolute local paths and the hashes of the files `init_from`.
 
         Args:
             base_dir: Folder that relative paths start from.
@@ -113,10 +115,12 @@ class PretrainingRecipe(StrictConfig):
             mode="json", include=set(_CORPUS_SECTIONS)
         )
         values: dict[str, Any] = {**self.model_dump(mode="json"), **corpus_sections}
-        if self.model.init_from is not None:
-            path = base_dir / Path(self.model.init_from).expanduser()
-            values["model"]["init_from"] = str(path)
+        for section in (values["model"], values["objective"]):
+            if section.get("init_from") is None:
+                continue
+            path = base_dir / Path(section["init_from"]).expanduser()
+            section["init_from"] = str(path)
             # A missing file has no hash; loading reports it with the key to change.
-            if values["model"]["sha256"] is None and path.is_file():
-                values["model"]["sha256"] = compute_cached_sha256(path)
+            if section["sha256"] is None and path.is_file():
+                section["sha256"] = compute_cached_sha256(path)
         return PretrainingRecipe.model_validate(values)

@@ -18,12 +18,16 @@ TASK_ACCURACIES = tuple(f"{task}{_TASK_ACCURACY_SUFFIX}" for task in _SIDE_TASKS
 
 COSTS = ("parameters", "decode_ms")
 """Costs of a model, where less is better; shown after the scores."""
-LOWER_IS_BETTER = frozenset({"token_loss", "masked_loss", "ter", *COSTS})
+ALIGNMENT_LOSSES = ("contrastive_loss", "restoration_loss", "sign_contrastive_loss")
+"""Losses of an evaluation in the stage that aligns clips with texts."""
+LOWER_IS_BETTER = frozenset({"token_loss", "masked_loss", "ter", *ALIGNMENT_LOSSES, *COSTS})
 """Scores and costs that are better the lower they are."""
 _DEFAULT_SCORE_ORDER = ("bleu", "chrf", "rouge", "cider")
 """Scores that are shown first if no objective is named."""
 _LAST_SCORES = ("token_loss", "token_accuracy", *COSTS)
-_FOUR_DECIMAL_SCORES = frozenset({"token_loss", "masked_loss", "loss", "tau", "tau_frames"})
+_FOUR_DECIMAL_SCORES = frozenset(
+    {"token_loss", "masked_loss", "loss", "tau", "tau_frames", *ALIGNMENT_LOSSES}
+)
 """Values shown with four decimals, because they range from 0 to a few units instead of 100."""
 _SEPARATOR = " · "
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
+from kinesweep.checkpoints.run_objective import attach_run_objective
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.generation import GenerationConfig
@@ -20,6 +21,7 @@ from kinesweep.core.collectives import all_gather, run_on_rank_zero
 from kinesweep.core.errors import StoreError
 from kinesweep.core.scores import GOLD_CONTEXT
 from kinesweep.data.length_limits import filter_clips_by_length
+from kinesweep.evaluation.alignment.evaluate import compute_alignment_scores
 from kinesweep.evaluation.decoding import compute_token_scores, decode_batches
 from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.evaluation_result import Evaluation
@@ -59,6 +61,12 @@ def evaluate_batches(
         Scores and predictions over the batches of all ranks, without neural and extra metrics.
     """
     model.eval()
+    if model.objective is not None and model.objective.replaces_translation:
+        aligned = compute_alignment_scores(model, eval_set)
+        counts = _sum_truncation_stats(model)
+        return Evaluation(
+            aligned.values, {}, aligned.predictions, counts, aligned.clip_scores, is_retrieval=True
+        )
     token_scores = compute_token_scores(model, eval_set.batches)
     beams = generation.num_beams if num_beams is None else num_beams
     # `compute_token_scores` truncates the same clips; reset the statistics to count each clip
@@ -119,6 +127,7 @@ def evaluate_model(
         StoreError: If the store has no such split.
     """
     loaded_model = read_model_folder(folder, device)
+    attach_run_objective(loaded_model, folder)
     return evaluate_loaded_model(loaded_model, store, split, generation, evaluation)
 
 
@@ -247,7 +256,9 @@ def add_extra_scores(
         JudgeError: If a judge cannot be asked or needs more requests than allowed.
         ResourceError: If the environment of COMET cannot be created.
     """
-    if not config.neural_metrics.names and not config.extra_metrics and not config.judges:
+    has_extra = config.neural_metrics.names or config.extra_metrics or config.judges
+    # Retrieved texts are other clips' references, which metrics of translations do not suit.
+    if evaluation.is_retrieval or not has_extra:
         return evaluation
     hypotheses = evaluation.hypotheses
     references_by_id = {row.clip_id: row.references for row in evaluation.predictions}

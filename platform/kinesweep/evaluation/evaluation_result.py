@@ -28,6 +28,7 @@ class Evaluation:
         coverage: Shares of the references that the model's tokenizer cannot write; None for texts
             from another source and during training.
         tasks: Side task → answers and scores; empty for texts from another source.
+        is_retrieval: Whether the predictions are retrieved texts of the stage `align`.
     """
 
     scores: dict[str, float]
@@ -38,6 +39,7 @@ class Evaluation:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     coverage: TextCoverage | None = None
     tasks: dict[str, TaskEvaluation] = field(default_factory=dict)
+    is_retrieval: bool = False
 
     @property
     def hypotheses(self) -> dict[str, str]:

@@ -66,10 +66,15 @@ def export_bundle(
         CheckpointError: If the run is not finished, did not decode the whole validation split, or
             its model folder is incomplete.
         ConfigError: If the recipe in the model folder is not valid.
-        BundleError: If `bundle_dir` exists and must not be replaced, or the store has other
-            features than the run was trained on.
+        BundleError: If `bundle_dir` exists and must not be replaced, the store has other features
+            than the run was trained on, or the model was trained in the stage `align`.
     """
     result = _read_finished_result(run_dir)
+    if read_recipe(run_dir / "best").training.stage == "align":
+        raise BundleError(
+            f"`{run_dir}` was trained in `training.stage: align` and does not translate; train a"
+            " translation that starts from its folder `best` (`model.init_from`) and export that"
+        )
     check_output_dir(bundle_dir, overwrite)
     # Imports PyTorch, which takes seconds; the cheap checks above come first.
     from kinesweep.checkpoints.model_dir import read_model_folder

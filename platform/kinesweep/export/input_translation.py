@@ -22,6 +22,7 @@ from kinesweep.data.collate import ClipTokens
 from kinesweep.data.context import DocumentContext
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.tasks.questions import Example
+from kinesweep.export.inference.clip_names import name_inputs
 from kinesweep.export.input_failure import find_input_error
 from kinesweep.export.raw_inputs import Input
 from kinesweep.store.format.index import ClipRecord
@@ -48,9 +49,15 @@ class ClipTranslator(Protocol):
         """Compute the feature arrays of an input, (T, D) by feature stream."""
 
     def translate_features(
-        self, features: Sequence[StreamFeatures], tokens: Sequence[ClipTokens]
+        self,
+        features: Sequence[StreamFeatures],
+        tokens: Sequence[ClipTokens],
+        names: Sequence[str],
     ) -> list[str]:
-        """Translate clips whose features and prompt tokens are known."""
+        """Translate clips whose features and prompt tokens are known.
+
+        `names` are those of the clips in the draws of sampling.
+        """
 
 
 def translate_inputs(
@@ -75,6 +82,7 @@ def translate_inputs(
     recipe = bundle.loaded.recipe
     context = DocumentContext(records, recipe.context)
     prompter = PromptBuilder(bundle.loaded.tokenizer, recipe.prompt_settings)
+    names = name_inputs(clip_inputs)
     results: dict[str, str | KinesweepError] = {}
     for clip_indices in _iter_translation_batches(context, records):
         # Later clips of a document read the earlier texts; a failed clip has none.
@@ -88,7 +96,7 @@ def translate_inputs(
             tokens = encode_prompt(prompter, record.clip, sentences)
             return bundle.compute_feature_arrays(clip_inputs[index]), tokens
 
-        batch_results = _translate_batch(bundle, clip_indices, prepare, stop_at_failure)
+        batch_results = _translate_batch(bundle, clip_indices, prepare, names, stop_at_failure)
         results |= {records[index].clip.id: text for index, text in batch_results.items()}
         if progress is not None:
             progress(len(results), len(clip_inputs))
@@ -100,6 +108,7 @@ def _translate_batch(
     bundle: ClipTranslator,
     clip_indices: Sequence[int],
     prepare: Callable[[int], tuple[StreamFeatures, ClipTokens]],
+    names: Sequence[str],
     stop_at_failure: bool,
 ) -> dict[int, str | KinesweepError]:
     """Translate some clips and return the text or the error of each, by index.
@@ -108,6 +117,7 @@ def _translate_batch(
         bundle: Loaded bundle.
         clip_indices: Indices of the clips.
         prepare: Function that computes the features and prompt tokens of a clip.
+        names: Names of all clips in the draws of sampling.
         stop_at_failure: Whether to raise the error of the first clip that has one.
     """
     results: dict[int, str | KinesweepError] = {}
@@ -119,7 +129,7 @@ def _translate_batch(
             results[index] = _catch_input_error(error, stop_at_failure)
     try:
         features, tokens = zip(*prepared.values(), strict=True) if prepared else ((), ())
-        texts = bundle.translate_features(features, tokens)
+        texts = bundle.translate_features(features, tokens, [names[index] for index in prepared])
     except Exception as error:
         input_error = _catch_input_error(error, stop_at_failure)
         if len(prepared) == 1:
@@ -127,7 +137,7 @@ def _translate_batch(
         # One of them is too large for the model or the memory: find out which, one by one.
         for index, single in prepared.items():
             results |= _translate_batch(
-                bundle, [index], {index: single}.__getitem__, stop_at_failure
+                bundle, [index], {index: single}.__getitem__, names, stop_at_failure
             )
         return results
     return results | dict(zip(prepared, texts, strict=True))

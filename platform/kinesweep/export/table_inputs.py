@@ -15,6 +15,7 @@ from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig,
 from kinesweep.core.clip import SPLITS, Clip
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.paths import resolve_path_inside
+from kinesweep.export.estimated_motions import is_video, reads_videos
 from kinesweep.export.input_failure import InputFailure, list_table_failures
 from kinesweep.export.part_inputs import RawParts, read_part_table
 from kinesweep.export.raw_file_kinds import get_media_kind, get_time_unit
@@ -64,7 +65,8 @@ def read_media_table(path: Path, source: SingleSourceConfig) -> Expansion:
 def read_motion_table(table: Path, source_config: SkeletonsConfig) -> Expansion:
     """Read the rows of a motion table as inputs, as extraction reads them.
 
-    The motions, and the reference motions of rows that have one, are read when an input is used.
+    The motions, and the reference motions of rows that have one, are read when an input is used. A
+    row may name a video if the model was trained on joints that were estimated from videos.
 
     Args:
         table: Path of the table.
@@ -88,8 +90,21 @@ def read_motion_table(table: Path, source_config: SkeletonsConfig) -> Expansion:
     }
     source = SkeletonsSource(source_config.model_copy(update=table_settings), needs_text=False)
     clips = source.list_clips("test")
+    media_by_id = {clip.id: clip.media for clip in clips}
+
+    def find_film(media: str) -> Path | None:
+        if not media or not reads_videos(source_config):
+            return None
+        path = resolve_path_inside(table.parent.absolute(), media)
+        return path if is_video(path) else None
 
     def make_input(clip: Clip) -> Input:
+        film = find_film(clip.media)
+        if film is not None:
+            # A reference is the id of a row, or else a film itself.
+            reference = find_film(media_by_id.get(clip.reference, clip.reference))
+            item = Input(film, clip.span, auxiliary_file=reference)
+            return _add_row_settings(item, table, clip)
         return Input(
             source.resolve_media_path(clip),
             clip.span,

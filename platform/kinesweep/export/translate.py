@@ -1,8 +1,7 @@
 """Translation of raw files with a bundle, with features, dtype and decoding as in training.
 
-A file passes through the same functions as during extraction (reader, feature step, dtype of the
-store), so the model receives exactly the values that a store would contain. `input_translation` is
-the loop over many files.
+Files pass through the functions of the extraction (reader, feature step, dtype of the store), so
+the model gets exactly the values of a store. `input_translation` is the loop over many files.
 
 Shapes: T frames, D width.
 """
@@ -11,31 +10,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
-from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.checkpoints.model_dir import LoadedModel
 from kinesweep.config.recipe.sources.estimators import JointEstimatorConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.errors import BundleError, KinesweepError
+from kinesweep.core.errors import InputError, KinesweepError
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
-from kinesweep.data.absent_streams import fill_absent_streams
-from kinesweep.data.bucketing import split_into_batches
-from kinesweep.data.collate import BatchItem, ClipTokens, collate
-from kinesweep.data.evaluation import FixedBatches
-from kinesweep.data.length_limits import truncate_streams
+from kinesweep.data.collate import ClipTokens
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.evaluation.decoding import decode_batches
-from kinesweep.export.bundle import (
-    FEATURE_STEP_KEY,
-    PROMPT_FIELDS,
-    compute_step_fingerprints,
-)
+from kinesweep.export.bundle import PROMPT_FIELDS
 from kinesweep.export.bundle_manifest import check_bundle_files
-from kinesweep.export.bundled_encoder import use_bundled_encoder
-from kinesweep.export.estimated_motions import choose_estimator
+from kinesweep.export.inference.embedding import ClipEmbeddings, embed_inputs
+from kinesweep.export.inference.feature_translation import translate_feature_arrays
+from kinesweep.export.inference.loading import load_bundled_model
+from kinesweep.export.inference.prompts import PromptChoice, is_side_task_question
 from kinesweep.export.input_translation import StreamFeatures, encode_prompt, translate_inputs
 from kinesweep.export.part_inputs import RawPart, list_raw_parts
 from kinesweep.export.raw_features import compute_part_features, compute_raw_features
@@ -73,38 +65,15 @@ class Bundle:
             bundle_dir: Folder written by `export_bundle`.
             device: Device of the model; None selects the default of `Translator.from_pretrained`.
             skip_file_check: Whether to skip `check_bundle_files`, because the caller has called it.
-            estimator: Estimator of joints that may run, for a model of motions that were estimated
-                from videos; an installed plug-in need not be given.
+            estimator: Estimator of joints that may run, for a model of estimated motions.
 
         Raises:
-            BundleError: If the folder is not a bundle or is damaged, or if this version computes
-                its features differently.
+            BundleError: If the folder is no bundle, is damaged, or has features of another version.
             InputError: If the estimator is not that of the training data.
         """
         if not skip_file_check:
             check_bundle_files(bundle_dir)
-        try:
-            loaded = read_model_folder(bundle_dir, device)
-        except KinesweepError as error:
-            raise BundleError(f"the bundle `{bundle_dir}` cannot be loaded: {error}") from None
-        required_keys = (FEATURE_STEP_KEY, "store_dtype", "streams", *PROMPT_FIELDS)
-        if missing_keys := [key for key in required_keys if key not in loaded.features]:
-            raise BundleError(
-                f"`features.json` of the bundle `{bundle_dir}` lacks {', '.join(missing_keys)};"
-                " export the run again"
-            )
-        loaded = replace(loaded, recipe=use_bundled_encoder(loaded.recipe, bundle_dir))
-        # The fingerprint covers the code version and the weights of encoders, so raw files can
-        # never silently get features that the model was not trained on.
-        fingerprints = compute_step_fingerprints(
-            loaded.recipe.features, list_raw_parts(loaded.recipe)
-        )
-        if fingerprints != loaded.features[FEATURE_STEP_KEY]:
-            raise BundleError(
-                f"the bundle `{bundle_dir}` was trained on features that this version of Kinesweep"
-                " computes differently; use the version that the model card names"
-            )
-        loaded = replace(loaded, recipe=choose_estimator(loaded.recipe, estimator))
+        loaded = load_bundled_model(bundle_dir, device, estimator)
         encoder_prompt, decoder_prompt = (str(loaded.features[name]) for name in PROMPT_FIELDS)
         return cls(loaded, encoder_prompt, decoder_prompt)
 
@@ -112,6 +81,10 @@ class Bundle:
         self,
         inputs: Sequence[Input | Path | str],
         progress: Callable[[int, int], None] | None = None,
+        *,
+        prompt: str | None = None,
+        question: str | None = None,
+        system: str | None = None,
     ) -> list[str]:
         """Translate clips and return their texts in the order of the inputs.
 
@@ -119,14 +92,18 @@ class Bundle:
             inputs: Clips to translate; a path stands for a whole file with the default prompts.
             progress: Callback that receives the numbers of finished and of all clips, after at most
                 256 clips each time.
+            prompt: Prompt of each clip in front of the frames; see `with_prompts`.
+            question: Question in front of the frames; see `with_prompts`.
+            system: Text at the start; see `with_prompts`.
 
         Raises:
             ClipError: If a file cannot be used; the message names it.
-            InputError: If a prompt contains an unknown tag, or a file is of another kind than those
-                of the corpus.
+            InputError: If a prompt contains an unknown tag or is of a kind that the model does not
+                read, or a file is of another kind than those of the corpus.
             BundleError: If the features of a file do not fit the model.
         """
-        results = translate_inputs(self, inputs, progress, stop_at_failure=True)
+        bundle = self.with_prompts(prompt, question, system)
+        results = translate_inputs(bundle, inputs, progress, stop_at_failure=True)
         return [text for text in results if isinstance(text, str)]
 
     def translate_each(
@@ -148,6 +125,58 @@ class Bundle:
             none.
         """
         return translate_inputs(self, inputs, progress, stop_at_failure=False)
+
+    def embed(
+        self,
+        inputs: Sequence[Input | Path | str],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[ClipEmbeddings]:
+        """Compute the vectors that the model makes of clips; see `ClipEmbeddings` for the shapes.
+
+        The arguments and errors are those of `translate`.
+        """
+        return embed_inputs(self, inputs, progress)
+
+    def with_prompts(
+        self, prompt: str | None = None, question: str | None = None, system: str | None = None
+    ) -> "Bundle":
+        """Return the bundle with other prompts; what is None stays as it is.
+
+        A question of a side task, such as the recipe's `prompt.word_present` with a word, is asked
+        as in training: without the bundle's decoder prompt.
+
+        Args:
+            prompt: Prompt of each clip in front of the frames; inputs with their own keep it.
+            question: Question or instruction in front of the frames.
+            system: Text at the start; with `prompt.chat`, the system turn.
+
+        Raises:
+            InputError: If the model was trained without a text of this kind.
+        """
+        choice, recipe = PromptChoice(prompt, question, system), self.loaded.recipe
+        choice.check(recipe, self.encoder_prompt)
+        is_task = question is not None and is_side_task_question(recipe.prompt, question)
+        return replace(
+            self,
+            loaded=replace(self.loaded, recipe=choice.apply(self.loaded)),
+            encoder_prompt=self.encoder_prompt if prompt is None else prompt,
+            decoder_prompt="" if is_task else self.decoder_prompt,
+        )
+
+    def with_generation(self, **changes: Any) -> "Bundle":
+        """Return the bundle with other values of keys of the recipe's `generation` section.
+
+        Example: `bundle.with_generation(num_beams=1, do_sample=True, temperature=0.7, seed=3)`.
+
+        Raises:
+            InputError: If a key is unknown or a value is invalid.
+        """
+        try:
+            generation = self.loaded.recipe.generation.with_changes(**changes)
+        except ValueError as error:
+            raise InputError(f"`generation` cannot be changed: {error}") from None
+        recipe = self.loaded.recipe.model_copy(update={"generation": generation})
+        return replace(self, loaded=replace(self.loaded, recipe=recipe))
 
     @cached_property
     def parts(self) -> dict[str, RawPart]:
@@ -249,7 +278,10 @@ class Bundle:
         )
 
     def translate_features(
-        self, features: Sequence[StreamFeatures], tokens: Sequence[ClipTokens] | None = None
+        self,
+        features: Sequence[StreamFeatures],
+        tokens: Sequence[ClipTokens] | None = None,
+        names: Sequence[str] | None = None,
     ) -> list[str]:
         """Translate clips whose features are known, and return their texts in the same order.
 
@@ -260,31 +292,9 @@ class Bundle:
             features: Features of each clip, (T, D) by feature stream, as returned by
                 `compute_features`.
             tokens: Prompt tokens of each clip; None selects the default prompts for all.
+            names: Name of each clip in the draws of sampling; None: its index.
         """
-        recipe, tokenizer = self.loaded.recipe, self.loaded.tokenizer
         if tokens is None:
             tokens = [self.build_prompt_tokens(Input(Path()))] * len(features)
-        features = [
-            fill_absent_streams(
-                truncate_streams(streams, recipe.effective_batch), self.stream_schemas
-            )
-            for streams in features
-        ]
-        lengths = [max(len(x_TD) for x_TD in streams.values()) for streams in features]
-        # Clips of similar length share a batch; the indices serve as IDs to restore the order.
-        indices_by_length = sorted(range(len(features)), key=lambda index: lengths[index])
-        batch_config = BatchConfig(max_frames=recipe.evaluation.max_frames)
-        zero_features = recipe.batch.ablation == "zeros"
-        batches = [
-            collate(
-                [BatchItem(str(index), features[index], tokens[index]) for index in clip_indices],
-                tokenizer.vocabulary.pad_id,
-                zero_features,
-            )
-            for clip_indices in split_into_batches(indices_by_length, lengths, batch_config)
-        ]
-        generation = recipe.generation
-        texts_by_id = decode_batches(
-            self.loaded.model, tokenizer, FixedBatches(batches), generation.num_beams, generation
-        )
-        return [texts_by_id[str(index)] for index in range(len(features))]
+        names = [str(index) for index in range(len(features))] if names is None else names
+        return translate_feature_arrays(self.loaded, self.stream_schemas, features, tokens, names)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kinesweep.config.recipe.skeletons import ThirdCoordinate
 from kinesweep.core.errors import InputError, SourceError
 from kinesweep.core.pickle_policy import is_pickle
+from kinesweep.interop.hybrik_output import HybrikJoints, select_hybrik_joints
 from kinesweep.interop.motion_record import (
     MotionRecord,
     convert_record,
@@ -71,7 +72,10 @@ def is_motion_file(path: Path) -> bool:
 
 
 def convert_pickled_motions(
-    path: Path, table_path: Path, third: ThirdCoordinate | None = None
+    path: Path,
+    table_path: Path,
+    third: ThirdCoordinate | None = None,
+    joints: HybrikJoints | None = None,
 ) -> ConvertedMotions:
     """Convert a file of pickled motions into a table and an `.npz` of the same name next to it.
 
@@ -82,18 +86,19 @@ def convert_pickled_motions(
         table_path: Path of the `.tsv` to write; the folder is created if it is missing.
         third: Meaning of the third value of a point; None if the format defines it. The `.npz`
             states it, so that a recipe that says otherwise is refused.
+        joints: Array of HybrIK's output to convert, if a file holds several.
 
     Returns:
         Paths and counts of the result.
 
     Raises:
         InputError: If the table has another suffix, its `.npz` is the input file, or the input file
-            cannot be read.
+            cannot be read or lacks `joints`.
         SourceError: If the file contains anything but plain values, records are invalid, or
             `third` is needed.
     """
     pack_path = find_pack_path(table_path, path)
-    raw_records = extract_records(read_plain_values(path))
+    raw_records = select_hybrik_joints(extract_records(read_plain_values(path)), joints)
     unconverted_counts = Counter(
         key for raw_record in raw_records for key in find_unconverted_keys(raw_record)
     )

@@ -80,7 +80,7 @@ def compute_attention_maps(model: Translator, batch: Batch) -> list[AttentionMap
         InputError: If the language model does not return attention weights, a stream is missing or
             has another width, or a clip and its labels do not fit the backbone's positions.
     """
-    with _record_fusion_outputs(model.fusion) as fusion_outputs:
+    with record_fusion_outputs(model.fusion) as fusion_outputs:
         x_BNE, mask_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
     config = model.config.get_model_config()
     kind, labels_BL = config.backbone.kind, batch.labels_BL
@@ -108,7 +108,7 @@ def compute_attention_maps(model: Translator, batch: Batch) -> list[AttentionMap
 
 
 @contextmanager
-def _record_fusion_outputs(fusion: nn.Module) -> Iterator[list[list[MaskedVectors]]]:
+def record_fusion_outputs(fusion: nn.Module) -> Iterator[list[list[MaskedVectors]]]:
     """Record each output of the fusion module while the context is active.
 
     Yields:

@@ -7,9 +7,10 @@ folder contains all other weights, and the base model is loaded from its own fol
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.hf_logging import silence_transformers
 from kinesweep.models.checkpoint_io import (
     get_non_base_state_dict,
@@ -19,7 +20,11 @@ from kinesweep.models.checkpoint_io import (
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.models.frozen_base_loading import load_with_base_model
+from kinesweep.models.frozen_parameters import freeze_parameters
 from kinesweep.models.length_budget import PositionLimit
+from kinesweep.models.motion_difference import MotionDifference
+from kinesweep.models.objectives.attachment import detach_objective
+from kinesweep.models.objectives.base_objective import TrainingObjective
 from kinesweep.models.vision.tower import VisionTower
 
 
@@ -29,21 +34,47 @@ class BaseTranslator(PreTrainedModel):
     Attributes:
         backbone: Language model, which limits the number of positions.
         encoders: Stream → its encoder.
+        fusion: Module that combines the encoded streams.
+        reference: Module that compares a stream with reference motions; None without one.
         vision: Vision model that reads streams of decoded frames; None without one.
+        objective: Training objective that `forward` computes instead of the translation loss; None
+            outside of training. It is never saved with the model.
     """
 
     config_class = KinesweepConfig
     backbone: PreTrainedModel
     encoders: nn.ModuleDict
+    fusion: nn.Module
+    reference: MotionDifference | None
     vision: VisionTower | None
+    objective: TrainingObjective | None
     _backbone_ops: Any
 
+    def get_freezable_part(self, name: ModelPart) -> nn.Module:
+        """Return the part of the model that has this name in `model.freeze`.
+
+        Raises:
+            InputError: If the backbone does not have this part.
+        """
+        if name == "encoder":
+            modules = [self.encoders, self.fusion, self.reference]
+            return nn.ModuleList([module for module in modules if module is not None])
+        return self._backbone_ops.get_freezable_part(self.backbone, name)
+
     def freeze_parameters(self) -> None:
-        """Freeze the parameters that training does not change; each subclass defines which.
+        """Freeze the parts listed in the recipe, and the weights under adapters.
 
         `from_pretrained` calls it after loading.
         """
-        raise NotImplementedError
+        recipe = self.config.get_model_config()
+        if self.vision is not None:
+            self.vision.freeze_parameters()
+        freeze_parameters(
+            self.backbone,
+            self.encoders.values(),
+            has_adapters=recipe.backbone.lora is not None,
+            frozen_parts=[self.get_freezable_part(part) for part in recipe.freeze],
+        )
 
     @property
     def input_limit(self) -> int | None:
@@ -75,6 +106,28 @@ class BaseTranslator(PreTrainedModel):
         total = self.total_limit
         return PositionLimit(self.input_limit if total is None else total, total is not None)
 
+    @property
+    def has_encoder(self) -> bool:
+        """Return whether the backbone has an encoder, apart from its decoder."""
+        return hasattr(self._backbone_ops, "encode")
+
+    def encode_vectors(self, x_BNE: Tensor, mask_BN: Tensor) -> Tensor:
+        """Run the backbone's encoder on vectors and their mask; returns its output (B, N, E)."""
+        encoded_BNE: Tensor = self._backbone_ops.encode(self.backbone, x_BNE, mask_BN)
+        return encoded_BNE
+
+    def embed_tokens(self, ids_BL: Tensor) -> Tensor:
+        """Embed token ids as the backbone does, (B, L, E)."""
+        embedded_BLE: Tensor = self._backbone_ops.embed_tokens(self.backbone, ids_BL)
+        return embedded_BLE
+
+    def compute_logits(self, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor) -> Tensor:
+        """Compute the logits of labels from input vectors and their mask, (B, L, V)."""
+        logits_BLV: Tensor = self._backbone_ops.compute_logits(
+            self.backbone, x_BNE, mask_BN, labels_BL
+        )
+        return logits_BLV
+
     def get_source_spans(self, stream: str, num_frames: int) -> list[SourceSpan]:
         """Return the frames that each vector of a stream represents, in time order.
 
@@ -101,8 +154,9 @@ class BaseTranslator(PreTrainedModel):
         # checkpoint is loaded by the names that the weights have in the model.
         kwargs.setdefault("save_original_format", False)
         if self.config.base is not None:
-            kwargs.setdefault("state_dict", get_non_base_state_dict(self))
-        with silence_transformers():
+            with detach_objective(self):
+                kwargs.setdefault("state_dict", get_non_base_state_dict(self))
+        with silence_transformers(), detach_objective(self):
             super().save_pretrained(*args, **kwargs)
 
     @classmethod

@@ -9,7 +9,7 @@ Shapes: B clips, T frames, D features, P prompt tokens, A suffix tokens (after t
 vectors, E width, L target tokens, F forced tokens, V vocabulary, R references.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
 from kinesweep.models.backbones import BACKBONES
@@ -25,8 +24,7 @@ from kinesweep.models.base_translator import BaseTranslator
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.token_streams import prepare_streams
-from kinesweep.models.frozen_parameters import freeze_parameters
-from kinesweep.models.fusion import build_fusion
+from kinesweep.models.fusion import MaskedVectors, build_fusion
 from kinesweep.models.generation import DecodingSettings, TextOptions
 from kinesweep.models.input_embedding import build_input_text
 from kinesweep.models.length_budget import TruncationStats, create_mask_truncator
@@ -87,6 +85,7 @@ class Translator(BaseTranslator):
         self.fusion = build_fusion(recipe.fusion, list(self.encoders), out)
         self.backbone = backbone
         self.vision = build_vision_tower(recipe.vision, config.vision, vision)
+        self.register_module("objective", None)
         # Modules that must not be split when the model is sharded over devices.
         self._no_split_modules = list(backbone._no_split_modules or ())
         self.post_init()
@@ -111,9 +110,10 @@ class Translator(BaseTranslator):
         suffix_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
         all_labels: Tensor | None = None,
+        observe_frames: Callable[[dict[str, MaskedVectors]], None] | None = None,
         **_: Any,
     ) -> TranslatorOutput:
-        """Compute logits and loss for aligned labels.
+        """Compute logits and loss for aligned labels, or the loss of a training objective.
 
         Args:
             streams: Name → features (B, T, D).
@@ -128,6 +128,8 @@ class Translator(BaseTranslator):
             clip_ids: Names of the clips, for error messages.
             all_labels: Labels of all references, (B, R, L). The loss and the logits are those of
                 each clip's likeliest reference. None: those of `labels`.
+            observe_frames: Function that receives the encoded streams; an attached objective gives
+                it to get the model's own loss.
 
         Raises:
             InputError: If there are no labels, a stream is missing or has another width, the input
@@ -137,9 +139,15 @@ class Translator(BaseTranslator):
             raise InputError("`forward` needs `labels`; call `generate` to translate.")
         longest_labels = labels if all_labels is None else all_labels
         self.position_limit.check_text_length(self._num_reserved_tokens, longest_labels.shape[-1])
-        x_BNE, mask_BN = self.build_inputs_embeds(
-            streams, frame_masks, prompt_ids, prompt_mask, suffix_ids, suffix_mask, clip_ids
-        )
+        inputs: dict[str, Any] = {
+            **{"streams": streams, "frame_masks": frame_masks, "clip_ids": clip_ids},
+            **{"prompt_ids": prompt_ids, "prompt_mask": prompt_mask},
+            **{"suffix_ids": suffix_ids, "suffix_mask": suffix_mask},
+        }
+        if self.objective is not None and observe_frames is None:
+            inputs |= {"labels": labels, "all_labels": all_labels}
+            return self.objective(self, inputs, num_items_in_batch)
+        x_BNE, mask_BN = self.build_inputs_embeds(**inputs, observe_frames=observe_frames)
         compute_logits = partial(self._backbone_ops.compute_logits, self.backbone, x_BNE, mask_BN)
         smoothing = self.config.label_smoothing
         return compute_translator_output(
@@ -223,7 +231,9 @@ class Translator(BaseTranslator):
         suffix_ids: Tensor | None = None,
         suffix_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+        *,
+        observe_frames: Callable[[dict[str, MaskedVectors]], None] | None = None,
+    ) -> MaskedVectors:
         """Build the language model's input: prompt, frames of each stream, text after them, end.
 
         With `model.reserved_text_tokens`, streams that do not fit are truncated and counted in
@@ -255,6 +265,8 @@ class Translator(BaseTranslator):
         embed_tokens = partial(self._backbone_ops.embed_tokens, self.backbone)
         streams = prepare_streams(streams, self.encoders, embed_tokens, text_BWE.dtype)
         frames = encode_streams(self.encoders, self.reference, streams, frame_masks)
+        if observe_frames is not None:
+            observe_frames(frames)
         truncate_masks = create_mask_truncator(
             self.position_limit,
             self._num_reserved_tokens,
@@ -264,29 +276,6 @@ class Translator(BaseTranslator):
         )
         return text.insert_frames(text_BWE, self.fusion(frames, truncate_masks))
 
-    def get_freezable_part(self, name: ModelPart) -> nn.Module:
-        """Return the part of the model that has this name in `model.freeze`.
-
-        Raises:
-            InputError: If the backbone does not have this part.
-        """
-        if name == "encoder":
-            modules = [self.encoders, self.fusion, self.reference]
-            return nn.ModuleList([module for module in modules if module is not None])
-        return self._backbone_ops.get_freezable_part(self.backbone, name)
-
     def get_input_embeddings(self) -> nn.Module:
         """Return the language model's token embeddings."""
         return self.backbone.get_input_embeddings()
-
-    def freeze_parameters(self) -> None:
-        """Freeze the parts listed in the recipe, and the weights under adapters."""
-        recipe = self.config.get_model_config()
-        if self.vision is not None:
-            self.vision.freeze_parameters()
-        freeze_parameters(
-            self.backbone,
-            self.encoders.values(),
-            has_adapters=recipe.backbone.lora is not None,
-            frozen_parts=[self.get_freezable_part(part) for part in recipe.freeze],
-        )

@@ -36,7 +36,7 @@ from kinesweep.store.combined.clip_join import (
     find_dropped_rows,
     list_corpus,
 )
-from kinesweep.store.extraction.clip_check import CheckedClip, check_clips
+from kinesweep.store.extraction.clip_check import CheckedClip, check_clips, check_variants
 from kinesweep.store.extraction.clip_processor import ClipProcessor
 from kinesweep.store.extraction.drop_policy import find_policy_violations
 
@@ -170,6 +170,7 @@ def check_corpus(
             image_note = _IMAGE_NOTE
         processor = ClipProcessor(source, build_features(features), recipe.store.dtype)
         checked, dropped = check_clips(processor, rows.clips, progress)
+        checked, dropped = check_variants(recipe, checked, dropped)
     problems = [*rows.invalid_rows, *dropped]
     problems.sort(key=lambda row: source.get_row_position(row.row))
     counts = dict.fromkeys(source.list_splits(), 0)

@@ -91,7 +91,7 @@ def evaluate_model_dir(
 
     Returns:
         The scores of the split, and separate scores of the sentences that occur in train and of
-        those that do not.
+        those that do not; none for a model of the stage `align`, whose texts are retrieved.
 
     Raises:
         CheckpointError: If there is no model in the folder.
@@ -121,13 +121,14 @@ def evaluate_model_dir(
             logger.warning(warning)
     system_name = str(predictions_path or model_dir)
     # Counted even if nothing is written: the ledger records every scoring of test.
-    if split == "test":
-        log_test_evaluation(store, system_name, evaluation.scores)
-    overlap_scores = score_by_train_overlap(
-        evaluation.predictions,
-        get_train_sentences(store),
-        resolve_evaluation(recipe.evaluation, store),
-    )
+    _log_scoring_of_test(store, split, system_name, evaluation.scores)
+    overlap_scores = []
+    if not evaluation.is_retrieval:
+        overlap_scores = score_by_train_overlap(
+            evaluation.predictions,
+            get_train_sentences(store),
+            resolve_evaluation(recipe.evaluation, store),
+        )
     if output_paths is not None:
         # Another system's decoding settings are unknown; the recipe's must not be reported for it.
         generation = (
@@ -199,8 +200,7 @@ def evaluate_tasks_of_model_dir(
     settings = {task: recipe.evaluation.tasks.get(task, TaskEvaluationConfig()) for task in tasks}
     evaluation = recipe.evaluation.model_copy(update={"tasks": settings})
     answered = evaluate_model_tasks(weights_dir, store, split, recipe.generation, evaluation)
-    if split == "test":
-        log_test_evaluation(store, str(model_dir), collect_accuracies(answered))
+    _log_scoring_of_test(store, split, str(model_dir), collect_accuracies(answered))
     if output_paths is not None:
         for task, each in answered.items():
             write_answers(output_paths[task], each)
@@ -216,6 +216,21 @@ def evaluate_tasks_of_model_dir(
         write_json(output_paths["results"], results)
         logger.info(f"results     {output_paths['results']}")
     return answered
+
+
+def _log_scoring_of_test(
+    store: Store, split: str, system_name: str, scores: Mapping[str, float]
+) -> None:
+    """Note a scoring of test in the store's ledger; other splits are not counted.
+
+    Args:
+        store: Store of the scored clips.
+        split: Name of the split.
+        system_name: Name of the model or of the table that was scored.
+        scores: Metric → score.
+    """
+    if split == "test":
+        log_test_evaluation(store, system_name, scores)
 
 
 def _write_outputs(

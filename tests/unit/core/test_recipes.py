@@ -17,8 +17,9 @@ FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_one_and_has_its_files_name(path: Path) -> None:
-    kinds = {"_align": EmbeddingRecipe, "_mae": PretrainingRecipe, "_mae_tiny": PretrainingRecipe}
-    kind = next((kind for end, kind in kinds.items() if path.stem.endswith(end)), Recipe)
+    kinds = {"motion2text_align": EmbeddingRecipe}
+    kinds |= dict.fromkeys(("ssvp_mae", "ssvp_mae_tiny"), PretrainingRecipe)
+    kind = kinds.get(path.stem, Recipe)
     assert load_config(kind, path).name == path.stem
 
 

@@ -126,10 +126,10 @@ def test_a_clip_that_exhausts_the_memory_costs_no_other_its_text(bundle, files, 
     wide = max(len(loaded.compute_features(file)["pose"]) for file in good)
     decode = LoadedBundle.translate_features
 
-    def decode_short(self, features, tokens=None):
+    def decode_short(self, features, tokens=None, names=None):
         if any(len(streams["pose"]) == wide for streams in features):
             raise MemoryError("cannot allocate")
-        return decode(self, features, tokens)
+        return decode(self, features, tokens, names)
 
     monkeypatch.setattr(LoadedBundle, "translate_features", decode_short)
     found = loaded.translate_each(good)

@@ -190,6 +190,30 @@ def test_hybrik_s_output(tmp_path: Path) -> None:
         np.testing.assert_array_equal(pack["data"], x_TJC[:, :22])
 
 
+def test_hybrik_s_res_pk(tmp_path: Path) -> None:
+    """As `demo_video.py` writes it: arrays over frames, one of them of paths."""
+    (regressed, fitted) = motions(1, points=29) + motions(1, points=24)
+    frames = len(regressed)
+    content = {
+        "pred_uvd": regressed,
+        "pred_xyz_17": regressed[:, :17],
+        "pred_xyz_29": regressed,
+        "pred_xyz_24_struct": fitted[:frames],
+        "pred_scores": regressed[..., 0],
+        "transl": regressed[:, 0],
+        "bbox": np.ones((frames, 4)),
+        "height": np.full(frames, 480),
+        "img_path": np.stack([f"raw_images/a-{number:06d}.png" for number in range(frames)]),
+    }
+    path = write(tmp_path, content)
+    for joints, wanted in ((None, regressed), ("pred_xyz_24_struct", fitted)):
+        done = convert_pickled_motions(path, tmp_path / f"{joints}.tsv", joints=joints)
+        with np.load(done.pack, allow_pickle=False) as pack:
+            np.testing.assert_array_equal(pack["data"], wanted[:frames, :22])
+    with pytest.raises(InputError, match="`--joints pred_xyz_24`: record 0 has pred_uvd"):
+        convert_pickled_motions(path, tmp_path / "x.tsv", joints="pred_xyz_24")
+
+
 def test_records_by_name_and_in_numpy_s_file(tmp_path: Path) -> None:
     (one,) = motions(1)
     named = {

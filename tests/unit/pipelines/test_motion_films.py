@@ -105,6 +105,14 @@ def test_a_film_becomes_text(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert done.exit_code == 0, done.output
     lines = dict(line.split("\t") for line in done.stdout.splitlines() if "\t" in line)
     assert lines == {film: wanted[f"v{number}"] for number, film in enumerate(films)}
+    # A table of films, of one of them a part.
+    table = corpus / "films/validation/some.tsv"
+    table.write_text("id\tmotion\tstart\tend\nwhole\t0\t0\t0\npart\t1\t2\t7\n")
+    estimator = ("--estimator", str(corpus / "hybrik.yaml"))
+    listed = CliRunner().invoke(app, ["translate", str(folder), str(table), *estimator])
+    assert listed.exit_code == 0, listed.output
+    rows = dict(line.split("\t") for line in listed.stdout.splitlines() if "\t" in line)
+    assert rows["whole"] == wanted["v0"] and set(rows) == {"whole", "part"}
     # Nobody runs code that a bundle names, and no other estimator than that of the training.
     withheld = CliRunner().invoke(app, translate)
     assert withheld.exit_code == 2 and "--estimator" in withheld.output

@@ -47,7 +47,8 @@ def test_frames_of_reference_motions_do_not_fill_a_batch(
         model={"reference": {"stream": "pose", "against": "reference"}},
     )
     monkeypatch.setattr(runtime_estimate, "estimate_extraction_seconds", lambda recipe: 0.0)
-    clips = [SimpleNamespace(lengths={"pose": 10, "reference": 10})] * 2
+    lengths = {"pose": 10, "reference": 10}
+    clips = [SimpleNamespace(lengths=lengths, all_lengths=(lengths,))] * 2
     store: Any = SimpleNamespace(get_records=lambda split: clips)
     timing = StepTiming(start_s=1.0, step_s=1.0, evaluation_s=1.0, end_s=1.0, samples=4.0)
     # A batch holds 4 clips, as many as a step of the dry run, which took 1 s.

@@ -115,7 +115,7 @@ def test_frames_as_they_are_keep_their_fingerprint(models: Path, tmp_path: Path)
     recipe = film_recipe(tmp_path, models / "dinov2", tmp_path)
     config = recipe.features
     assert isinstance(config, VideoFeaturesConfig)
-    later = {"crops", "augmentation", "epochs"}
+    later = {"crops", "crop", "augmentation", "epochs"}
     own = config.model_dump(mode="json", exclude={"stream", "gpus", "actors", "encoder"} | later)
     parts = {
         "config": own,

@@ -68,6 +68,16 @@ class MaskedAutoencodingConfig(StrictConfig):
     decoder_width: int = Field(512, ge=1, description="Width of the decoder.")
     decoder_depth: int = Field(8, ge=1, description="Number of layers of the decoder.")
     decoder_heads: int = Field(8, ge=1, description="Number of attention heads of the decoder.")
+    init_from: str | None = Field(
+        None,
+        description="Weights of the decoder to start from: `best/objective.safetensors` of a run,"
+        " or a checkpoint that holds encoder and decoder. Default: random weights.",
+    )
+    sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the file `init_from`; recorded when a run starts.",
+    )
 
     @model_validator(mode="after")
     def _check_heads(self) -> "MaskedAutoencodingConfig":

@@ -22,6 +22,7 @@ from kinesweep.config.recipe.generation import GenerationConfig, check_training_
 from kinesweep.config.recipe.h5_shards import fill_in_stream_names
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.model.rate_checks import check_learning_rates
+from kinesweep.config.recipe.objectives.stage_checks import check_training_stage
 from kinesweep.config.recipe.paths import (
     make_paths_absolute,
     make_paths_portable,
@@ -90,7 +91,7 @@ class Recipe(StrictConfig):
         cross_checks.check_best_metric(training, self.evaluation)
         cross_checks.check_truecasing(generation, model)
         check_training_beams(generation, self.evaluation.during_training.num_beams)
-        cross_checks.check_training_stage(training, model)
+        check_training_stage(training, model, self.batch)
         check_learning_rates(training, model)
         cross_checks.check_reserved_text_tokens(generation, model)
         cross_checks.check_sharded_training(training, self.resources, model)

@@ -216,24 +216,12 @@ def check_best_metric(training: TrainingConfig, evaluation: EvaluationConfig) ->
     Raises:
         ValueError: If evaluations during training do not compute the metric.
     """
-    problem = evaluation.explain_missing_metric(training.metric_for_best_model)
+    name = training.metric_for_best_model
+    is_alignment = training.stage == "align"
+    explain = training.explain_missing_alignment_metric if is_alignment else None
+    problem = (explain or evaluation.explain_missing_metric)(name)
     if problem is not None:
         raise ValueError(f"`training.metric_for_best_model`: {problem}")
-
-
-def check_training_stage(training: TrainingConfig, model: ModelConfig) -> None:
-    """Check that the model has the parts that the training stage trains, and does not freeze them.
-
-    Raises:
-        ValueError: If the stage `lora` has no adapters, or the stage `projectors` frozen encoders.
-    """
-    if training.stage == "lora" and model.backbone.lora is None:
-        raise ValueError("`training.stage: lora` needs `model.backbone.lora`")
-    # An `encoder` in `freeze` covers the projectors, the only part trained in their stage.
-    if training.stage == "projectors" and "encoder" in model.freeze:
-        raise ValueError(
-            "`training.stage: projectors` trains the encoders; remove `encoder` from `model.freeze`"
-        )
 
 
 def check_sharded_training(

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.objectives.text_alignment import RETRIEVAL_METRICS
 from kinesweep.config.recipe.scores.bertscore import BertScoreConfig
 from kinesweep.config.recipe.scores.captions import CaptionMetricConfig
 from kinesweep.config.suggestions import suggest_closest_word
-from kinesweep.core.scores import COSTS, TASK_ACCURACIES
+from kinesweep.core.scores import ALIGNMENT_LOSSES, COSTS, TASK_ACCURACIES
 
 MetricMode = Literal["max", "min"]
 ScoreName = Literal[
@@ -34,7 +35,7 @@ TOKEN_METRICS = ("token_loss", "token_accuracy")
 """Scores of the model itself, which every evaluation has."""
 RESERVED_LABELS = frozenset(
     {*get_args(ScoreName), *NEURAL_METRICS, *TOKEN_METRICS, *COSTS, *TASK_ACCURACIES}
-    | {"bertscore_precision", "bertscore_recall"}
+    | {"bertscore_precision", "bertscore_recall", *ALIGNMENT_LOSSES, *RETRIEVAL_METRICS}
     | {"step", "samples", "loss", "epoch", "evaluation_s"}
 )
 """Names that logs and result files already use."""

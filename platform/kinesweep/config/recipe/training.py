@@ -9,6 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import ALTERNATIVE_KEYS, StrictConfig
+from kinesweep.config.recipe.objectives.sign_contrastive import SignContrastiveConfig
+from kinesweep.config.recipe.objectives.text_alignment import (
+    TextAlignmentConfig,
+    list_alignment_metrics,
+)
 
 OptimizerName = Literal[
     "adamw_torch_fused",
@@ -74,11 +79,20 @@ class TrainingConfig(StrictConfig):
     all of them to steps.
     """
 
-    stage: Literal["all", "projectors", "lora"] = Field(
+    stage: Literal["all", "projectors", "lora", "align"] = Field(
         "all",
-        description="Trained parts. `projectors`: only the encoders, while the language model is"
-        " frozen and has no adapters; `lora`: the adapters too; `all`: everything that `model` does"
-        " not freeze.",
+        description="Trained parts and objective. `projectors`: only the encoders, while the"
+        " language model is frozen and has no adapters; `lora`: the adapters too; `all`: everything"
+        " that `model` does not freeze. `align` trains these parts too, but aligns clips with texts"
+        " (`alignment`) instead of translating; its `best` is what `model.init_from` takes.",
+    )
+    alignment: TextAlignmentConfig | None = Field(
+        None,
+        description="Settings of the stage `align`; none: their defaults. Refused in other stages.",
+    )
+    sign_contrastive: SignContrastiveConfig | None = Field(
+        None,
+        description="Sign contrastive loss (SignCL), added to the loss of any stage; none: off.",
     )
     # Learning rate, AdamW, clipping and seed have the defaults of `TrainingArguments`.
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
@@ -153,7 +167,9 @@ class TrainingConfig(StrictConfig):
         "bleu",
         min_length=1,
         description="Metric that selects the best checkpoint: `token_loss`, `token_accuracy`, one"
-        " of `evaluation.metrics`, or a neural or extra metric that is computed during training.",
+        " of `evaluation.metrics`, or a neural or extra metric that is computed during training."
+        " In the stage `align`: `contrastive_loss` (its default), `restoration_loss`,"
+        " `sign_contrastive_loss`, or a recall such as `sign_to_text_r1`.",
         examples=["bleu", "chrf", "rouge", "cider", "token_loss"],
     )
     average_checkpoints: int = Field(
@@ -214,6 +230,9 @@ class TrainingConfig(StrictConfig):
                 section[steps_key] = None
             elif not given:
                 section.pop(steps_key, None)  # the default
+        if section.get("stage") == "align":
+            # No text is generated in this stage, so the usual default does not exist.
+            section.setdefault("metric_for_best_model", "contrastive_loss")
         return section
 
     # Before validation, because only the names of `RatedPart` are valid.
@@ -237,9 +256,49 @@ class TrainingConfig(StrictConfig):
         return renamed
 
     @property
+    def effective_alignment(self) -> TextAlignmentConfig:
+        """Return the settings of the stage `align`: those given, or their defaults."""
+        return self.alignment or TextAlignmentConfig()
+
+    @property
+    def alignment_metrics(self) -> tuple[str, ...]:
+        """Return the scores of an evaluation in the stage `align`; empty in other stages."""
+        if self.stage != "align":
+            return ()
+        has_sign_contrast = self.sign_contrastive is not None
+        return list_alignment_metrics(self.effective_alignment, has_sign_contrast)
+
+    def explain_missing_alignment_metric(self, name: str) -> str | None:
+        """Return why evaluations in the stage `align` lack a score; None if they have it."""
+        if name in self.alignment_metrics:
+            return None
+        return (
+            f"`{name}` is not computed in `training.stage: align`; it has"
+            f" {', '.join(self.alignment_metrics)}"
+        )
+
+    @property
     def counts_epochs(self) -> bool:
         """Return whether a number of steps depends on the number of batches in an epoch."""
         return self.num_train_epochs is not None or self.eval_epochs is not None
+
+    @model_validator(mode="after")
+    def _check_alignment_stage(self) -> "TrainingConfig":
+        """Check that `alignment` has an effect, and that its checkpoints are not averaged."""
+        if self.stage != "align":
+            if self.alignment is not None:
+                raise ValueError(
+                    f"`alignment` belongs to `stage: align`, but `stage` is `{self.stage}`; remove"
+                    " it or change the stage"
+                )
+            return self
+        if self.average_checkpoints > 1:
+            # The projections of different steps are not averaged with the model.
+            raise ValueError(
+                "`average_checkpoints` must be 1 in `stage: align`, whose scores need the"
+                f" projections of one checkpoint, but is {self.average_checkpoints}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_scheduler_kwargs(self) -> "TrainingConfig":

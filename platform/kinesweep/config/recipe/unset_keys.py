@@ -18,7 +18,8 @@ def remove_unset_keys(recipe: dict[str, Any]) -> None:
     """
     training, batch, backbone = recipe["training"], recipe["batch"], recipe["model"]["backbone"]
     # Epochs and ratios that are not set, and the numbers of steps that set ones replace.
-    for key in (key for pair in ALTERNATIVE_KEYS for key in pair):
+    alternatives = (key for pair in ALTERNATIVE_KEYS for key in pair)
+    for key in (*alternatives, "alignment", "sign_contrastive"):
         if training[key] is None:
             del training[key]
     for key in ("learning_rates", "auto_find_batch_size"):

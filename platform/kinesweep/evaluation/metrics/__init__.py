@@ -12,8 +12,9 @@ import torch
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.metrics import ExtraMetricConfig, TorchmetricsConfig
+from kinesweep.config.recipe.objectives.text_alignment import RETRIEVAL_METRICS
 from kinesweep.config.recipe.scores.captions import CaptionMetricConfig
-from kinesweep.core.scores import TASK_ACCURACIES
+from kinesweep.core.scores import ALIGNMENT_LOSSES, TASK_ACCURACIES
 from kinesweep.evaluation.metrics.base import (
     ConfiguredMetric,
     MetricResult,
@@ -22,6 +23,7 @@ from kinesweep.evaluation.metrics.base import (
     Texts,
     isolate_scoring,
 )
+from kinesweep.evaluation.metrics.stored import StoredMetric
 from kinesweep.evaluation.metrics.task_accuracy import TaskAccuracy
 from kinesweep.evaluation.scoring import CorpusMetric
 
@@ -123,6 +125,9 @@ def build_metric(
     if name in TASK_ACCURACIES:
         return TaskAccuracy(name, config.protocol_config)
     factory = _list_factories(config, device, sources or {}).get(name)
+    # Scores of the stage `align` are computed by its runs, which leave them beside the predictions.
+    if name in (*ALIGNMENT_LOSSES, *RETRIEVAL_METRICS):
+        return StoredMetric(name, config.protocol_config)
     if factory is None:
         return CorpusMetric(name, config.protocol_config, config.wordnet)
     return factory()

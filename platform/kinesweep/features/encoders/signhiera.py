@@ -12,16 +12,17 @@ contain no weights for it (50 788 800 parameters; 50 790 336 with it). The cost 
 the window is quadratic in its length: 128 frames take 45 s and 1.6 GB on 2 CPU cores, 64 take 12 s.
 Do not put frames of different videos into one window, because they would attend to each other.
 
-Shapes: B windows, C colors, F frames, T = F / 2 time steps, H = W tokens (pixels in `BCFHW`), U
-side of a mask unit, D width, N mask units, L tokens that attend to each other, A heads, E width of
-a head.
+Shapes: B windows, C colors, F frames, T = F / 2 time steps, H = W tokens (pixels in `BCFHW`), D
+width.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import gelu
+
+from kinesweep.features.encoders.hiera_attention import HieraAttention, max_pool_tokens
 
 # Patch embedding, in frames x rows x columns; patches overlap, because the stride is smaller.
 _KERNEL, _STRIDE, _PADDING = (3, 7, 7), (2, 4, 4), (1, 3, 3)
@@ -84,73 +85,6 @@ class HieraGeometry:
         return self.first_stage_width * 2 ** (len(self.stage_depths) - 1)
 
 
-class HieraAttention(nn.Module):
-    """Multi-head attention within mask units or over the window, with optional query pooling.
-
-    Args:
-        width: Input width.
-        output_width: Output width.
-        num_heads: Number of heads, A.
-        pooled: Whether each 2 x 2 queries are merged into one by their maximum.
-        unit: Side of a mask unit in tokens; None for attention over the whole window.
-    """
-
-    def __init__(
-        self, width: int, output_width: int, num_heads: int, pooled: bool, unit: int | None
-    ) -> None:
-        super().__init__()
-        self.heads = num_heads
-        self.pooled = pooled
-        self.unit = unit
-        self.qkv = nn.Linear(width, 3 * output_width)
-        self.proj = nn.Linear(output_width, output_width)
-
-    def forward(self, x_BTHWD: Tensor, real_BT: Tensor | None) -> Tensor:
-        """Compute attention between tokens, (B, T, H, W, D).
-
-        If queries are pooled, H and W of the result are half of those of the input.
-
-        Args:
-            x_BTHWD: Tokens.
-            real_BT: Mask of the real time steps, to which attention is limited; None if all time
-                steps are real.
-        """
-        q_BTHWD, k_BTHWD, v_BTHWD = self.qkv(x_BTHWD).chunk(3, dim=-1)
-        unit = self.unit
-        q_unit = unit
-        if self.pooled:
-            q_BTHWD = _max_pool_tokens(q_BTHWD)
-            q_unit = unit and unit // 2
-        mask_B11L = None
-        # Mask units lie within one time step, which is either real or padding as a whole, so only
-        # attention over the window needs a mask.
-        if real_BT is not None and unit is None:
-            tokens = k_BTHWD.shape[2] * k_BTHWD.shape[3]
-            mask_B11L = real_BT.repeat_interleave(tokens, dim=1)[:, None, None]
-        y_NALE = scaled_dot_product_attention(
-            self._split_groups(q_BTHWD, q_unit),
-            self._split_groups(k_BTHWD, unit),
-            self._split_groups(v_BTHWD, unit),
-            attn_mask=mask_B11L,
-        )
-        y_NLD = y_NALE.transpose(1, 2).flatten(2)
-        return self.proj(_merge_groups(y_NLD, q_BTHWD.shape, q_unit))
-
-    def _split_groups(self, x_BTHWD: Tensor, unit: int | None) -> Tensor:
-        """Split tokens into groups that attend to each other, and into heads, (N, A, L, E).
-
-        Args:
-            x_BTHWD: Tokens.
-            unit: Side of a mask unit in tokens; None for one group per window, so that N is B.
-        """
-        if unit is None:
-            x_NLD = x_BTHWD.flatten(1, 3)
-        else:
-            x_BTHUWUD = x_BTHWD.unflatten(3, (-1, unit)).unflatten(2, (-1, unit))
-            x_NLD = x_BTHUWUD.transpose(3, 4).flatten(4, 5).flatten(0, 3)
-        return x_NLD.unflatten(2, (self.heads, -1)).transpose(1, 2)
-
-
 class HieraLayer(nn.Module):
     """A pre-norm transformer layer: attention and an MLP, each with a residual connection.
 
@@ -192,7 +126,7 @@ class HieraLayer(nn.Module):
         normed_BTHWD = self.norm1(x_BTHWD)
         # The residual must have the pooled shape too; as in Hiera it starts from the normed input.
         if self.attn.pooled:
-            x_BTHWD = _max_pool_tokens(self.proj(normed_BTHWD))
+            x_BTHWD = max_pool_tokens(self.proj(normed_BTHWD))
         attended_BTHWD = self.attn(normed_BTHWD, real_BT)
         if factors_B2 is not None:
             attended_BTHWD = attended_BTHWD * factors_B2[:, 0, None, None, None, None]
@@ -281,23 +215,3 @@ def _build_stage(geometry: HieraGeometry, stage: int) -> list[HieraLayer]:
             )
         )
     return layers
-
-
-def _max_pool_tokens(x_BTHWD: Tensor) -> Tensor:
-    """Merge each 2 x 2 tokens of a time step into one by their maximum, (B, T, H / 2, W / 2, D)."""
-    return x_BTHWD.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax(dim=(3, 5))
-
-
-def _merge_groups(x_NLD: Tensor, shape: torch.Size, unit: int | None) -> Tensor:
-    """Merge the groups that `_split_groups` made into tokens of the shape (B, T, H, W, D).
-
-    Args:
-        x_NLD: Tokens of each group, with all heads.
-        shape: Shape of the result.
-        unit: Side of a mask unit in tokens; None if there is one group per window.
-    """
-    if unit is None:
-        return x_NLD.view(shape)
-    batch, num_time_steps, height, width, _ = shape
-    x_BTHWUUD = x_NLD.view(batch, num_time_steps, height // unit, width // unit, unit, unit, -1)
-    return x_BTHWUUD.transpose(3, 4).reshape(shape)

@@ -43,8 +43,8 @@ class EstimatorSpec:
         requirements: Requirements that pip installs into its environment; if empty, the estimator
             runs in the environment of Kinesweep.
         settings: Keyword arguments of the class, as plain values.
-        identity: What of the settings and of the files that they name determines the poses, without
-            paths; empty for an estimator without settings.
+        identity: Settings and hashes of files that determine the poses, without paths; empty for an
+            estimator without settings.
         python: Interpreter of an existing environment that the estimator runs in.
         gpus: GPUs that each process of the estimator uses.
     """

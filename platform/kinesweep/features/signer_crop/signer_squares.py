@@ -16,8 +16,8 @@ from kinesweep.features.keypoint_selection import find_upper_body_points
 from kinesweep.features.signer_crop.body_parts import find_part_points
 from kinesweep.features.signer_crop.segment_poses import SegmentPoses
 from kinesweep.features.signer_crop.squares import (
+    CropSquares,
     FoundBoxes,
-    Squares,
     compute_center_square,
     compute_squares,
 )
@@ -50,7 +50,7 @@ class SignerSquares:
         config: SignerCropConfig,
     ) -> None:
         self._segment, self._frames, self._config = segment, frames, config
-        self._squares: Squares | None = None
+        self._squares: CropSquares | None = None
         self.is_found = True
         if config.detector is None:
             assert poses is not None, "a recipe with a crop by poses has a source with poses"

@@ -40,7 +40,7 @@ class FoundBoxes:
 
 
 @dataclass(frozen=True)
-class Squares:
+class CropSquares:
     """The square of each frame of a clip, all of the same size.
 
     Attributes:
@@ -53,7 +53,7 @@ class Squares:
     side: int
 
 
-def compute_squares(found: FoundBoxes, config: SignerCropConfig) -> Squares | None:
+def compute_squares(found: FoundBoxes, config: SignerCropConfig) -> CropSquares | None:
     """Compute the square around the signer in each frame of a clip.
 
     Returns:
@@ -76,10 +76,10 @@ def compute_squares(found: FoundBoxes, config: SignerCropConfig) -> Squares | No
     return _place(_compute_moving_median(centers_T2, half_window), side, found, config)
 
 
-def compute_center_square(height: int, width: int, share: float) -> Squares:
+def compute_center_square(height: int, width: int, share: float) -> CropSquares:
     """Compute the square in the middle of a frame whose side is a share of its shorter side."""
     side = max(1, int(min(height, width) * share))
-    return Squares(np.array([[(width - side) // 2, (height - side) // 2]], np.intp), side)
+    return CropSquares(np.array([[(width - side) // 2, (height - side) // 2]], np.intp), side)
 
 
 def _combine(
@@ -130,7 +130,7 @@ def _compute_moving_median(values_T2: NDArray[np.float64], half: int) -> NDArray
 
 def _place(
     centers_T2: NDArray[np.float64], side: float, found: FoundBoxes, config: SignerCropConfig
-) -> Squares:
+) -> CropSquares:
     """Place squares of a side around centers, in whole pixels."""
     # Rounding by floor(x + 0.5) avoids banker's rounding, by which equal movements would end on
     # different pixels.
@@ -140,4 +140,4 @@ def _place(
     corners_T2 = np.floor(centers_T2 - side_px / 2 + 0.5).astype(np.intp)
     if config.outside == "shift":
         corners_T2 = corners_T2.clip(0, (found.width - side_px, found.height - side_px))
-    return Squares(corners_T2, side_px)
+    return CropSquares(corners_T2, side_px)

@@ -95,6 +95,26 @@ class CausalBackbone(BaseBackbone):
         text_weights = [layer[:, :, -num_labels:] for layer in output.attentions or ()]
         return stack_attention_weights(model, text_weights, x_BNE.shape[1] + num_labels - 1)
 
+    def compute_hidden_states(
+        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
+    ) -> Tensor:
+        """Compute the last layer's hidden states from which the labels are predicted, (B, L, E).
+
+        Args:
+            model: Hugging Face causal language model.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+            labels_BL: Labels; `IGNORE` where padded.
+
+        Raises:
+            InputError: If a row has more vectors and labels than the backbone has positions.
+        """
+        output = self._run_teacher_forcing(
+            model, x_BNE, mask_BN, labels_BL, output_hidden_states=True
+        )
+        hidden_BLE: Tensor = output.hidden_states[-1][:, -labels_BL.shape[1] :]
+        return hidden_BLE
+
     def _run_teacher_forcing(
         self,
         model: PreTrainedModel,

@@ -47,6 +47,23 @@ class Seq2SeqBackbone(BaseBackbone):
         scale = getattr(encoder, "embed_scale", None)
         return embedded_BPE if scale is None else embedded_BPE * scale
 
+    def encode(self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor) -> Tensor:
+        """Run the encoder alone; returns its output (B, N, E).
+
+        Args:
+            model: Hugging Face encoder-decoder.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+
+        Raises:
+            InputError: If there are more vectors than the encoder has positions.
+        """
+        self._check_length(model, x_BNE.shape[1], 0)
+        encoded_BNE: Tensor = model.get_encoder()(
+            inputs_embeds=x_BNE, attention_mask=mask_BN.long()
+        )[0]
+        return encoded_BNE
+
     def compute_logits(
         self,
         model: PreTrainedModel,
@@ -101,6 +118,26 @@ class Seq2SeqBackbone(BaseBackbone):
             )
         return stack_attention_weights(model, output.cross_attentions, x_BNE.shape[1])
 
+    def compute_hidden_states(
+        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
+    ) -> Tensor:
+        """Compute the decoder's last hidden states, from which the labels are predicted, (B, L, E).
+
+        Args:
+            model: Hugging Face encoder-decoder.
+            x_BNE: Input vectors.
+            mask_BN: Mask of the vectors, bool.
+            labels_BL: Labels; `IGNORE` where padded.
+
+        Raises:
+            InputError: If there are more vectors or labels than the backbone has positions.
+        """
+        output = self._run_teacher_forcing(
+            model, x_BNE, mask_BN, labels_BL, output_hidden_states=True
+        )
+        hidden_BLE: Tensor = output.decoder_hidden_states[-1]
+        return hidden_BLE
+
     def generate(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: DecodingSettings
     ) -> Tensor:
@@ -118,7 +155,8 @@ class Seq2SeqBackbone(BaseBackbone):
         self._check_length(model, x_BNE.shape[1], decoding.max_new_tokens)
         if not _pools_encoder(model):
             return decode_seq2seq(model, x_BNE, mask_BN, decoding)
-        return decode_seq2seq(model, *_encode(model, x_BNE, mask_BN), decoding, is_encoded=True)
+        pooled_B1E, mask_B1 = _pool(self.encode(model, x_BNE, mask_BN), mask_BN)
+        return decode_seq2seq(model, pooled_B1E, mask_B1, decoding, is_encoded=True)
 
     def _run_teacher_forcing(
         self,
@@ -146,7 +184,9 @@ class Seq2SeqBackbone(BaseBackbone):
         )
         encoder_inputs: dict[str, Any] = {"inputs_embeds": x_BNE}
         if clip_R is not None or _pools_encoder(model):
-            encoded_BNE, mask_BN = _encode(model, x_BNE, mask_BN)
+            encoded_BNE = self.encode(model, x_BNE, mask_BN)
+            if _pools_encoder(model):
+                encoded_BNE, mask_BN = _pool(encoded_BNE, mask_BN)
             if clip_R is not None:
                 # The encoder runs once per clip; its output is repeated for each of its texts.
                 encoded_BNE, mask_BN = encoded_BNE[clip_R], mask_BN[clip_R]
@@ -215,20 +255,8 @@ def _pools_encoder(model: PreTrainedModel) -> bool:
     return getattr(model.config, "encoder_pooling", "none") == "mean"
 
 
-def _encode(model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the encoder and pool its output if the model does so.
-
-    Args:
-        model: Hugging Face encoder-decoder.
-        x_BNE: Input vectors.
-        mask_BN: Mask of the vectors, bool; each row has a real vector.
-
-    Returns:
-        Output of the encoder (B, N, E) and its mask, bool (B, N); N is 1 after pooling.
-    """
-    encoded_BNE = model.get_encoder()(inputs_embeds=x_BNE, attention_mask=mask_BN.long())[0]
-    if not _pools_encoder(model):
-        return encoded_BNE, mask_BN
+def _pool(encoded_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of real vectors over time, (B, 1, E), and its mask, bool (B, 1)."""
     weights_BN1 = mask_BN[:, :, None].to(encoded_BNE.dtype)
     pooled_B1E = (encoded_BNE * weights_BN1).sum(1, keepdim=True) / weights_BN1.sum(1, keepdim=True)
     return pooled_B1E, mask_BN.any(dim=1, keepdim=True)

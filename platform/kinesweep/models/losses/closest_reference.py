@@ -62,7 +62,7 @@ def find_closest_reference_rows(logits_MLV: Tensor, references: ReferenceLabels)
     exists_BR = references.exists_BR
     # Missing references stay at infinity, so they are never chosen.
     means_BR = logits_MLV.new_full(exists_BR.shape, torch.inf, dtype=_get_loss_dtype(logits_MLV))
-    means_BR[exists_BR] = _compute_mean_losses(logits_MLV, references.labels_ML, 0.0)
+    means_BR[exists_BR] = compute_mean_losses(logits_MLV, references.labels_ML, 0.0)
     # A row is the number of references of the preceding clips, plus the index within the clip.
     offset_B = exists_BR.sum(dim=1).cumsum(dim=0) - exists_BR.sum(dim=1)
     return offset_B + means_BR.argmin(dim=1)
@@ -86,12 +86,12 @@ def compute_closest_reference_loss(
             this batch.
     """
     weight_B = (labels_BL != IGNORE).sum(dim=1)
-    total = (weight_B * _compute_mean_losses(logits_BLV, chosen_BL, smoothing)).sum()
+    total = (weight_B * compute_mean_losses(logits_BLV, chosen_BL, smoothing)).sum()
     items = weight_B.sum() if num_items is None else torch.as_tensor(num_items)
     return total / items.to(total.device).clamp(min=1)
 
 
-def _compute_mean_losses(logits_MLV: Tensor, labels_ML: Tensor, smoothing: float) -> Tensor:
+def compute_mean_losses(logits_MLV: Tensor, labels_ML: Tensor, smoothing: float) -> Tensor:
     """Compute the mean loss over the scored labels of each row, (M,)."""
     losses_ML = functional.cross_entropy(
         logits_MLV.flatten(0, 1).to(_get_loss_dtype(logits_MLV)),

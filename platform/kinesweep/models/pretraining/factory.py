@@ -7,7 +7,9 @@ from kinesweep.core.checkpoint_files import compute_cached_sha256
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_network import load_signhiera, read_stated_geometry
-from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder, initialize_encoder
+from kinesweep.models.pretraining.initialization import initialize_encoder
+from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
+from kinesweep.models.pretraining.masked_decoder import load_decoder
 from kinesweep.models.pretraining.objective import PretrainingObjective
 from kinesweep.models.vision.vision_scratch import build_geometry
 
@@ -24,10 +26,16 @@ def build_objective(
         model_config: The recipe's `model` section.
 
     Raises:
-        CheckpointError: If `model.init_from` cannot be used, or has changed since the run started.
+        CheckpointError: If weights to start from cannot be used, or have changed since the run
+            started.
         ConfigError: If the sizes of the model or the decoder cannot be used.
     """
-    return MaskedAutoencoder(_build_encoder(model_config), config, model_config)
+    objective = MaskedAutoencoder(_build_encoder(model_config), config, model_config)
+    if config.init_from is not None:
+        path = Path(config.init_from)
+        check_weights_file("objective.init_from", path, config.sha256)
+        load_decoder(objective.decoder, path)
+    return objective
 
 
 def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
@@ -50,11 +58,7 @@ def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
             raise ConfigError("the model", problems) from None
     else:
         path = Path(model_config.init_from)
-        if not path.is_file():
-            raise CheckpointError(
-                f"`model.init_from` is `{path}`, but there is no such file; give a `.pth` or"
-                " `.safetensors` file, such as `best/model.safetensors` of a pretraining run"
-            )
+        check_weights_file("model.init_from", path, model_config.sha256)
         geometry = read_stated_geometry(path) or HieraGeometry()
     if geometry.units_per_side < 2:
         text = (
@@ -63,6 +67,29 @@ def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
         )
         raise ConfigError("the model", [("model.scratch.size", text)])
     return geometry
+
+
+def check_weights_file(key: str, path: Path, sha256: str | None) -> None:
+    """Check that a file of weights exists and has not changed.
+
+    Args:
+        key: Key of the recipe that names the file.
+        path: The file.
+        sha256: Hash of the file when the run was created; None if it was not recorded.
+
+    Raises:
+        CheckpointError: If the file is missing or has another hash.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"`{key}` is `{path}`, but there is no such file; give a `.pth` or `.safetensors` file,"
+            " such as those in the folder `best` of a pretraining run"
+        )
+    if sha256 is not None and compute_cached_sha256(path) != sha256:
+        raise CheckpointError(
+            f"`{key}` is `{path}`, whose weights have changed since this run was created. Restore"
+            " them, or start a new run in another folder."
+        )
 
 
 def check_window_size(geometry: HieraGeometry, num_frames: int, frame_size: int) -> None:
@@ -95,10 +122,4 @@ def _build_encoder(config: PretrainedModelConfig) -> SignHiera:
         model = SignHiera(geometry)
         initialize_encoder(model)
         return model
-    path = Path(config.init_from)
-    if config.sha256 is not None and compute_cached_sha256(path) != config.sha256:
-        raise CheckpointError(
-            f"`model.init_from` is `{path}`, whose weights have changed since this run was created."
-            " Restore them, or start a new run in another folder."
-        )
-    return load_signhiera(path, config.from_clip, geometry)
+    return load_signhiera(Path(config.init_from), config.from_clip, geometry)

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from kinesweep.checkpoints.model_dir_files import read_recipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import TrackingError
+from kinesweep.core.io import write_folder
 from kinesweep.evaluation.evaluate import evaluate_model
 from kinesweep.evaluation.predictions import write_predictions
 from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
@@ -90,7 +93,8 @@ def compute_mean_test_metrics(test: Mapping[str, Mapping[str, float]]) -> dict[s
 def export_winner(outcome: SweepOutcome, store: Store, bundle: Path) -> Path:
     """Export the winner's run with the best validation score as a bundle and verify it.
 
-    An existing bundle is replaced. Logs the number of verified texts.
+    Of a winner of the stage `align`, the model folder is copied instead. An existing bundle is
+    replaced. Logs the number of verified texts.
 
     Args:
         outcome: Result of the sweep.
@@ -105,6 +109,8 @@ def export_winner(outcome: SweepOutcome, store: Store, bundle: Path) -> Path:
     """
     # `winner_runs` is sorted by validation score.
     run = Path(outcome.winner_runs[0])
+    if read_recipe(run / "best").training.stage == "align":
+        return _copy_aligned_model(run / "best", bundle)
     test_scores = outcome.test.get(str(parse_run_name(run.name).seed))
     model_card_facts = _summarize_for_model_card(outcome)
     export_bundle(
@@ -113,6 +119,28 @@ def export_winner(outcome: SweepOutcome, store: Store, bundle: Path) -> Path:
     num_texts = verify_bundle(bundle, store.folder, run)
     logger.info(f"bundle verified: {num_texts} texts are identical in a fresh process")
     return bundle
+
+
+def _copy_aligned_model(model_dir: Path, folder: Path) -> Path:
+    """Copy a model of the stage `align` to where a bundle would be, and log what it is for.
+
+    Args:
+        model_dir: Model folder of the winner's run.
+        folder: Output folder; an earlier one is replaced.
+
+    Returns:
+        The output folder.
+    """
+
+    def copy_files(temporary_dir: Path) -> None:
+        """Copy the files of the model folder into a temporary folder."""
+        for path in sorted(model_dir.iterdir()):
+            shutil.copyfile(path, temporary_dir / path.name)
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    write_folder(folder, copy_files)
+    logger.info(f"the winner does not translate yet: pass `{folder}` to `model.init_from`")
+    return folder
 
 
 def _summarize_for_model_card(outcome: SweepOutcome) -> dict[str, str]:
@@ -152,6 +180,9 @@ def try_register_winner(
         store: Store of the winner's features.
         bundle: Folder of the winner's bundle.
     """
+    if recipe.training.stage == "align":
+        logger.info("registry  not registered: a model of stage `align` does not translate")
+        return
     try:
         evaluation = resolve_evaluation(recipe.evaluation, store)
         message = register_winner(

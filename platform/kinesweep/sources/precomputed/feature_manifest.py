@@ -77,11 +77,13 @@ class FeatureManifestSource(TableSource):
     def read_rows(self, split: str, path: Path) -> ParsedRows:
         """Read a split's manifest, and return its clips, invalid rows and errors.
 
-        In train each row gives one clip for each of `source.epochs`, in other splits only the clip
-        of the first epoch.
+        In train each row gives one clip for each of `source.epochs`; in other splits, and if epochs
+        are variants, only the clip of the first epoch.
         """
         table = read_table(path, self.get_table_name(split), _assume_columns)
-        epochs = self.config.epochs if split == "train" else self.config.epochs[:1]
+        # Variants are no clips of their own: each further one is read from a source of its own.
+        has_copies = split == "train" and self.config.epochs_as == "clips"
+        epochs = self.config.epochs if has_copies else self.config.epochs[:1]
         has_lengths = not isinstance(self.config, ManifestEpochConfig)
         return _ManifestReader(table, split, epochs, has_lengths).read()
 

@@ -63,6 +63,7 @@ def prepare_corpus(
     out: Path,
     overwrite: bool = False,
     languages: Sequence[str] = (),
+    *,
     media: str | None = None,
 ) -> PreparationResult:
     """Convert published annotations to one TSV in `out` for each split that has any.

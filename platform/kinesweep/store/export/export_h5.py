@@ -116,7 +116,10 @@ def _count_omitted_fields(store: Store) -> dict[str, int]:
     counts = Counter(
         field for record in records for field in _UNSUPPORTED_FIELDS if getattr(record.clip, field)
     )
-    return {field: counts[field] for field in _UNSUPPORTED_FIELDS if counts[field]}
+    # The layout has one array per clip, that of the first epoch.
+    counts["further epochs"] = sum(bool(record.epoch_lengths) for record in records)
+    fields = (*_UNSUPPORTED_FIELDS, "further epochs")
+    return {field: counts[field] for field in fields if counts[field]}
 
 
 def _get_annotation_name(split: str) -> str:

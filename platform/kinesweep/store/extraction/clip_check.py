@@ -8,9 +8,13 @@ take minutes, so videos have a check of their own (`video_check`).
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.features.feature_epochs import list_epoch_recipes
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
+from kinesweep.features import build_features
 from kinesweep.features.quality.media_statistics import MediaStatistics
+from kinesweep.sources import build_source
 from kinesweep.store.extraction.clip_processor import ClipProcessor, ProcessedClip, StreamStatus
 from kinesweep.store.extraction.stream_agreement import find_disagreeing_clips
 
@@ -65,6 +69,30 @@ def check_clips(
         [checked for checked in usable_clips if checked.clip.id not in invalid_rows],
         [invalid_rows[clip.id] for clip in clips if clip.id in invalid_rows],
     )
+
+
+def check_variants(
+    recipe: Recipe, checked: Sequence[CheckedClip], dropped: Sequence[InvalidRow]
+) -> tuple[list[CheckedClip], list[InvalidRow]]:
+    """Check the further variants of training clips as well; a clip needs all of them.
+
+    Args:
+        recipe: Recipe of the corpus, whose clips have one variant unless it says otherwise.
+        checked: Clips that would be stored, judged by their first variant.
+        dropped: Clips that would be dropped.
+
+    Returns:
+        The clips that would be stored and those that would be dropped.
+    """
+    rows = {row.clip_id: row for row in dropped}
+    for part in list_epoch_recipes(recipe):
+        if part.epoch:
+            source = build_source(part.recipe.effective_source)
+            step = build_features(part.recipe.single_features)
+            processor = ClipProcessor(source, step, recipe.store.dtype)
+            for row in check_clips(processor, source.list_clips("train"))[1]:
+                rows.setdefault(row.clip_id, row)
+    return [item for item in checked if item.clip.id not in rows], list(rows.values())
 
 
 def _process_clips(

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.metrics import TOKEN_METRICS
+from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.sweeps.space.space import ObjectiveConfig, PrunerConfig, SearchSpace
 
 
-def find_metric_problems(space: SearchSpace, evaluation: EvaluationConfig) -> list[tuple[str, str]]:
+def find_metric_problems(
+    space: SearchSpace, evaluation: EvaluationConfig, training: TrainingConfig = TrainingConfig()
+) -> list[tuple[str, str]]:
     """Return (key, message) of each objective and pruning metric that does not suit the recipe.
 
     Runs of the search are scored by their evaluations during training, so a metric that only final
@@ -20,7 +23,10 @@ def find_metric_problems(space: SearchSpace, evaluation: EvaluationConfig) -> li
     Args:
         space: The search space.
         evaluation: Metrics of the recipe.
+        training: Section `training` of the recipe; its stage `align` has scores of its own.
     """
+    if training.stage == "align":
+        return _find_alignment_problems(space, evaluation, training)
     problems: list[tuple[str, str]] = []
     for objective in space.objectives:
         if objective.name in TOKEN_METRICS:
@@ -38,6 +44,34 @@ def find_metric_problems(space: SearchSpace, evaluation: EvaluationConfig) -> li
     if reason := evaluation.explain_missing_metric(pruner.metric):
         problems.append(("pruner.metric", f"recipe: {reason}"))
     return [*problems, *_find_mode_problem("pruner.mode", pruner.metric, pruner.mode, evaluation)]
+
+
+def _find_alignment_problems(
+    space: SearchSpace, evaluation: EvaluationConfig, training: TrainingConfig
+) -> list[tuple[str, str]]:
+    """Return (key, message) of each metric or baseline that the stage `align` does not have.
+
+    Args:
+        space: The search space.
+        evaluation: Metrics of the recipe, for the directions.
+        training: Section `training` of the recipe.
+    """
+    problems: list[tuple[str, str]] = []
+    named = [("metric", "metric.name", metric.name, metric.mode) for metric in space.objectives]
+    named.append(("pruner", "pruner.metric", space.pruner.metric, space.pruner.mode))
+    for section, key, name, mode in named:
+        # The size of a model is known in every stage, the time of its translations is not.
+        if name != "parameters" and (reason := training.explain_missing_alignment_metric(name)):
+            problems.append((key, f"recipe: {reason}"))
+        problems += _find_mode_problem(f"{section}.mode", name, mode, evaluation)
+    sentences = sorted(set(space.sanity_baselines) - {"zeros", "shuffled"})
+    if sentences:
+        text = (
+            f"`{sentences[0]}` writes sentences, which `training.stage: align` does not score; use"
+            " `zeros` and `shuffled`, or an empty list (evaluations report the level of chance)"
+        )
+        problems.append(("sanity_baselines", text))
+    return problems
 
 
 def set_directions(space: SearchSpace, evaluation: EvaluationConfig) -> SearchSpace:

@@ -57,7 +57,7 @@ def load_space(path: Path, overrides: Sequence[str], base_dir: Path) -> tuple[Se
     # All runs of a sweep use the resources of the space, which also determine the slots.
     recipe = recipe.model_copy(update={"resources": space.resources}).resolve_paths(base_dir)
     problems = [
-        *find_metric_problems(space, recipe.evaluation),
+        *find_metric_problems(space, recipe.evaluation, recipe.training),
         *_find_parameter_problems(space, recipe),
     ]
     if problems:

@@ -28,7 +28,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.fsdp import fully_shard
 
-from kinesweep.models.checkpoint_io import load_checkpoint_weights
+from kinesweep.models.objectives.attachment import load_training_weights
 from kinesweep.models.translator import Translator
 from kinesweep.training.loop.trainer import TranslatorTrainer
 
@@ -108,9 +108,9 @@ class ShardedTrainer(TranslatorTrainer):
         They are loaded into the unsharded copy, and from there into the shards of each rank.
 
         Raises:
-            CheckpointError: See `load_checkpoint_weights`.
+            CheckpointError: See `load_training_weights`.
         """
-        load_checkpoint_weights(self._full_copy, Path(resume_from_checkpoint))
+        load_training_weights(self._full_copy, Path(resume_from_checkpoint))
         set_model_state_dict(self.model, self._full_copy.state_dict(), options=_FULL_STATE_DICT)
 
 

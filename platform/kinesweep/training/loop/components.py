@@ -31,6 +31,7 @@ from kinesweep.evaluation.evaluate import add_extra_scores, evaluate_batches
 from kinesweep.evaluation.tasks.evaluate_tasks import TaskSet
 from kinesweep.models.encoders.token_streams import check_shared_vocabularies
 from kinesweep.models.factory import build_translator
+from kinesweep.models.objectives.selection import attach_objective
 from kinesweep.models.streams import find_skeletons
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
@@ -120,6 +121,7 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         )
     if model_config.init_from is not None:
         load_initial_weights(model, Path(model_config.init_from), model_config.init_sha256)
+    attach_objective(model, recipe.training)
     return RunComponents(store, tokenizer, model.to(device), device, training)
 
 

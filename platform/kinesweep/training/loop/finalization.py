@@ -5,6 +5,7 @@ repeats the whole end from its last checkpoint, which is removed only after the 
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from kinesweep.checkpoints.checkpoints import find_last_checkpoints, remove_checkpoints
 from kinesweep.checkpoints.model_dir import read_model_folder, write_model_folder
 from kinesweep.checkpoints.progress import TrainingProgress
+from kinesweep.checkpoints.run_objective import attach_run_objective, copy_objective
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.collectives import is_rank_zero, run_on_rank_zero
 from kinesweep.core.io import write_json
@@ -30,6 +32,7 @@ from kinesweep.evaluation.model_cost import (
 from kinesweep.evaluation.predictions import write_clip_scores, write_predictions
 from kinesweep.evaluation.tasks.answer_files import write_answers
 from kinesweep.models.checkpoint_io import get_non_base_state_dict
+from kinesweep.models.objectives.attachment import detach_objective
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 from kinesweep.training.run_records.result import RunResult, RunSpec
@@ -87,13 +90,11 @@ def finish_run(context: FinalizationContext, progress: TrainingProgress) -> RunR
     best_dir = spec.folder / BEST_MODEL_DIR
     # `run_on_rank_zero` ends with a broadcast, so every rank reads the folder only after it is
     # complete.
-    run_on_rank_zero(
-        lambda: write_model_folder(
-            best_dir, checkpoint_dirs, context.tokenizer, spec.recipe, context.store
-        )
-    )
+    run_on_rank_zero(lambda: _write_best_model(context, best_dir, checkpoint_dirs))
     # Score the files that were written, not the model in memory, so that users get what was scored.
     loaded_model = read_model_folder(best_dir, context.device)
+    weights_digest = compute_weights_sha256(loaded_model.model)
+    attach_run_objective(loaded_model, best_dir)
     result = build_run_result(spec, progress)
     if spec.full_decoding:
         validation = evaluate_loaded_model(loaded_model, context.store, "validation")
@@ -113,11 +114,27 @@ def finish_run(context: FinalizationContext, progress: TrainingProgress) -> RunR
         _write_split_outputs(context, "test", test, progress.step)
         result = replace(result, test=test.scores, test_signatures=test.signatures)
         result = replace(result, tasks=result.tasks | _collect_task_scores("test", test))
-    costs = {
-        "parameters": count_trainable_parameters(loaded_model.model),
-        "decode_ms": measure_decode_ms_per_sentence(loaded_model, context.store),
-    }
-    return replace(result, weights_sha256=compute_weights_sha256(loaded_model.model), costs=costs)
+    with detach_objective(loaded_model.model):
+        costs: dict[str, float] = {"parameters": count_trainable_parameters(loaded_model.model)}
+    if spec.recipe.training.stage != "align":
+        costs["decode_ms"] = measure_decode_ms_per_sentence(loaded_model, context.store)
+    return replace(result, weights_sha256=weights_digest, costs=costs)
+
+
+def _write_best_model(
+    context: FinalizationContext, best_dir: Path, checkpoint_dirs: Sequence[Path]
+) -> None:
+    """Write the model folder of the best checkpoints, and the weights of its objective beside it.
+
+    Args:
+        context: Specification, tokenizer and store of the run.
+        best_dir: Model folder.
+        checkpoint_dirs: Checkpoints to average, the best one last.
+    """
+    copy_objective(checkpoint_dirs[-1], best_dir)
+    write_model_folder(
+        best_dir, checkpoint_dirs, context.tokenizer, context.spec.recipe, context.store
+    )
 
 
 def build_run_result(spec: RunSpec, progress: TrainingProgress) -> RunResult:

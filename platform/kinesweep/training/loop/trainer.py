@@ -31,7 +31,7 @@ from kinesweep.core.collectives import (
     run_on_rank_zero,
 )
 from kinesweep.data.train_dataset import TrainDataset
-from kinesweep.models.checkpoint_io import load_checkpoint_weights
+from kinesweep.models.objectives.attachment import load_training_weights, save_objective
 from kinesweep.models.translator import Translator
 from kinesweep.training.loop.batch_split import split_batch
 from kinesweep.training.loop.parameter_groups import split_parameter_groups
@@ -205,6 +205,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         full_model = self.gather_full_model()
         if self.args.should_save:
             full_model.save_pretrained(staging_dir)
+            save_objective(full_model, staging_dir)
             self.state.save_to_json(str(staging_dir / "trainer_state.json"))
         self._save_optimizer_and_scheduler(str(staging_dir))
         self._save_scaler(str(staging_dir))
@@ -229,9 +230,9 @@ class TranslatorTrainer(Seq2SeqTrainer):
         """Load the weights of a checkpoint folder, which must match the model exactly.
 
         Raises:
-            CheckpointError: See `load_checkpoint_weights`.
+            CheckpointError: See `load_training_weights`.
         """
-        load_checkpoint_weights(self.model, Path(resume_from_checkpoint))
+        load_training_weights(self.model, Path(resume_from_checkpoint))
 
     def _is_stop_requested(self, step: int) -> bool:
         """Return whether the run is to stop here, and store a stop request in `progress`.

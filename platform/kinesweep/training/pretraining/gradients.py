@@ -61,3 +61,11 @@ def split_by_weight_decay(
     # A parameter may appear once only, so the rest is found by identity.
     decayed_ids = set(map(id, decayed))
     return decayed, [parameter for parameter in parameters if id(parameter) not in decayed_ids]
+
+
+def add_over_workers(shares: dict[str, Tensor]) -> dict[str, float]:
+    """Add the shares of the losses of all workers; return name → value, the same on all."""
+    totals = torch.stack(list(shares.values()))
+    if get_rank_and_world_size()[1] > 1:
+        dist.all_reduce(totals)
+    return dict(zip(shares, totals.tolist(), strict=True))

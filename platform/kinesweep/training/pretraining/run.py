@@ -17,9 +17,16 @@ import torch
 import transformers
 
 from kinesweep.checkpoints.checkpoints import recover_newest_checkpoint, remove_checkpoints
+from kinesweep.checkpoints.disk_space import (
+    check_checkpoint_space,
+    estimate_checkpoint_bytes,
+    estimate_run_bytes,
+)
 from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.pretraining_recipe import PretrainingRecipe
+from kinesweep.config.recipe.resources import CheckpointsConfig
 from kinesweep.core.collectives import get_rank_and_world_size, is_rank_zero, run_on_rank_zero
+from kinesweep.core.paths import compute_directory_size
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.store.format.reader import Store, open_store
 from kinesweep.training.pretraining.components import (
@@ -28,7 +35,11 @@ from kinesweep.training.pretraining.components import (
     count_parameters,
 )
 from kinesweep.training.pretraining.export import write_best_encoder
-from kinesweep.training.pretraining.trainer import PretrainingTrainer, ReportCallback
+from kinesweep.training.pretraining.trainer import (
+    CheckpointStore,
+    PretrainingTrainer,
+    ReportCallback,
+)
 from kinesweep.training.run_records.metrics import MetricsRecorder, MetricsWriter
 from kinesweep.training.run_records.result import RunResult, read_run_result
 from kinesweep.training.run_records.run_identity import (
@@ -76,7 +87,8 @@ def pretrain_run(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) 
             `model.init_from` cannot be used.
         ConfigError: If the sizes of the model cannot be used.
         InputError: If no clip is long enough, or windows or frames do not fit the model.
-        ResourceError: If a requested GPU is not available, or for fp16 without one.
+        ResourceError: If a requested GPU is not available, for fp16 without one, or if the disk is
+            too small.
         StoreError: If the store is missing, damaged, or has no validation split.
         TrainingError: If the loss of a step is not finite.
     """
@@ -116,9 +128,13 @@ def _pretrain_with_lock(spec: PretrainingSpec, log: RunLogger, report: ReportCal
     components = build_pretraining_components(recipe, store)
     # A stopped run continues; until it ends again, the folder must not look finished.
     run_on_rank_zero(partial((spec.folder / RESULT_FILE).unlink, missing_ok=True))
+    run_on_rank_zero(partial(_check_disk_space, spec.folder, components, recipe.checkpoints))
     progress = _train(spec, components, store, log, report)
     weights_digest = ""
     if progress.stop in ("max_steps", "patience"):
+        if recipe.checkpoints.keep == "last":
+            # The best checkpoint was not kept, so the last one becomes the result.
+            progress = replace(progress, best_step=progress.step, best_scores=progress.scores)
         write_best: Callable[[], str] = partial(
             write_best_encoder,
             spec.folder / "best",
@@ -160,9 +176,11 @@ def _train(
         components.schedule,
         components.data,
         components.precision,
-        checkpoints_dir,
+        CheckpointStore(checkpoints_dir, spec.recipe.checkpoints.keep),
     )
-    checkpoint = run_on_rank_zero(partial(recover_newest_checkpoint, checkpoints_dir))
+    # With `last`, the result is the last checkpoint, so a lost best one does no harm.
+    needs_best = spec.recipe.checkpoints.keep != "last"
+    checkpoint = run_on_rank_zero(partial(recover_newest_checkpoint, checkpoints_dir, needs_best))
     progress = checkpoint.progress if checkpoint else TrainingProgress()
     # The stop request of the previous call is over; this call continues the run.
     if progress.stop == "reported":
@@ -181,6 +199,29 @@ def _train(
     finally:
         if recorder is not None:
             recorder.close()
+
+
+def _check_disk_space(
+    folder: Path, components: PretrainingComponents, policy: CheckpointsConfig
+) -> None:
+    """Check that the checkpoints of a run and its result fit on the disk.
+
+    Args:
+        folder: Run folder.
+        components: Parts of the run.
+        policy: The recipe's `checkpoints` section.
+
+    Raises:
+        ResourceError: If the disk is too small.
+    """
+    weight_bytes = sum(
+        value.numel() * value.element_size() for value in components.objective.state_dict().values()
+    )
+    per_checkpoint = estimate_checkpoint_bytes(weight_bytes, count_parameters(components.objective))
+    training = components.schedule.as_run_config(components.objective.metric)
+    needed_bytes = estimate_run_bytes(per_checkpoint, weight_bytes, policy, training)
+    existing_bytes = compute_directory_size(folder)
+    check_checkpoint_space(folder, needed_bytes, per_checkpoint, policy, existing_bytes)
 
 
 def _build_result(

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,12 +20,12 @@ from kinesweep.checkpoints.checkpoints import (
     create_checkpoint_folder,
     prune_checkpoints,
     publish_checkpoint,
+    should_write_checkpoint,
 )
 from kinesweep.checkpoints.progress import TrainingProgress, update_progress
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
 from kinesweep.core.collectives import (
     all_gather,
-    get_rank_and_world_size,
     run_on_rank_zero,
 )
 from kinesweep.core.errors import TrainingError
@@ -37,6 +36,7 @@ from kinesweep.models.pretraining.objective import PretrainingObjective
 from kinesweep.training.pretraining.evaluation import PretrainingEvaluator
 from kinesweep.training.pretraining.gradients import (
     add_gradients_of_workers,
+    add_over_workers,
     split_by_weight_decay,
 )
 from kinesweep.training.pretraining.precision import Precision
@@ -62,6 +62,19 @@ class TrainingData:
     num_loader_workers: int
 
 
+@dataclass(frozen=True)
+class CheckpointStore:
+    """Where the checkpoints of a run lie, and which are kept.
+
+    Attributes:
+        folder: Folder of all checkpoints of the run.
+        keep: Policy for old checkpoints, from `checkpoints.keep`.
+    """
+
+    folder: Path
+    keep: str
+
+
 class PretrainingTrainer:
     """A trainer that runs the training loop of one objective.
 
@@ -70,7 +83,7 @@ class PretrainingTrainer:
         schedule: Numbers of steps and learning rates.
         data: Training windows.
         precision: Numeric precision, with the device.
-        checkpoints_dir: Folder of all checkpoints of the run.
+        checkpoints: Where checkpoints lie, and which are kept.
     """
 
     def __init__(
@@ -79,10 +92,10 @@ class PretrainingTrainer:
         schedule: PretrainingSchedule,
         data: TrainingData,
         precision: Precision,
-        checkpoints_dir: Path,
+        checkpoints: CheckpointStore,
     ) -> None:
         self.objective, self._schedule, self._data = objective, schedule, data
-        self._precision, self.checkpoints_dir = precision, checkpoints_dir
+        self._precision, self._checkpoints = precision, checkpoints
         config = schedule.config
         decayed, not_decayed = split_by_weight_decay(objective, config.decay_biases)
         self._parameters = [*decayed, *not_decayed]
@@ -179,7 +192,7 @@ class PretrainingTrainer:
             scaler.scale(share.loss).backward()
             for name, value in {"loss": share.loss.detach(), **share.parts}.items():
                 shares[name] = shares.get(name, 0) + value.float()
-        losses = _add_over_workers(shares)
+        losses = add_over_workers(shares)
         # Stop before the update: a NaN would otherwise reach every weight and the next checkpoint.
         if not math.isfinite(losses["loss"]):
             raise TrainingError(
@@ -262,8 +275,11 @@ class PretrainingTrainer:
         return progress
 
     def _save_checkpoint(self, progress: TrainingProgress) -> None:
-        """Write a checkpoint of the current step, then remove all but the best and the last one."""
-        staging_dir = create_checkpoint_folder(self.checkpoints_dir, progress.step)
+        """Write a checkpoint of the current step, then remove those that are not kept."""
+        root, keep = self._checkpoints.folder, self._checkpoints.keep
+        if not should_write_checkpoint(keep, progress.best_step == progress.step):
+            return
+        staging_dir = create_checkpoint_folder(root, progress.step)
         tensors = {name: value.contiguous() for name, value in self.objective.state_dict().items()}
         save_file(tensors, staging_dir / WEIGHTS_FILENAME)
         state = {
@@ -273,12 +289,4 @@ class PretrainingTrainer:
         torch.save(state, staging_dir / _OPTIMIZER_FILE)
         publish_checkpoint(staging_dir, progress.step, progress)
         # Prune only after publishing, so that one complete checkpoint exists at any time.
-        prune_checkpoints(self.checkpoints_dir, "best+last", progress.step, progress.best_step)
-
-
-def _add_over_workers(shares: dict[str, Tensor]) -> dict[str, float]:
-    """Add the shares of the losses of all workers; return name → value, the same on all."""
-    totals = torch.stack(list(shares.values()))
-    if get_rank_and_world_size()[1] > 1:
-        dist.all_reduce(totals)
-    return dict(zip(shares, totals.tolist(), strict=True))
+        prune_checkpoints(root, keep, progress.step, progress.best_step)

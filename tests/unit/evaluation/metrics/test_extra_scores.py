@@ -71,7 +71,7 @@ def test_two_scores_of_one_name() -> None:
     [
         ("bleurt", "evaluation.during_training.neural_metrics: true"),
         ("own", "`during_training: true` in its entry"),
-        ("wer", "is not in `evaluation.metrics`, `evaluation.neural_metrics` or"),
+        ("wer", "is not in `evaluation.metrics`, `evaluation.neural_metrics`,"),
     ],
 )
 def test_the_best_metric_must_be_known_while_training(

@@ -25,7 +25,7 @@ from kinesweep.features.signer_crop.warnings import find_signer_warnings
 from kinesweep.features.video_frames import open_frames
 from kinesweep.pipelines.corpus_check import check_corpus
 from kinesweep.store.extraction.build import extract_locally
-from vision import follow_block
+from vision import follow_block, yolos
 
 FPS = 25
 NONE = {"left": 0, "right": 0, "up": 0, "down": 0}
@@ -111,27 +111,6 @@ def test_a_clip_without_a_signer(tmp_path: Path) -> None:
     config = FramesFeaturesConfig(kind="frames", crop={"min_found": 0.5, "missing": "whole"}).crop
     ((kind, text),) = find_signer_warnings(segment, config)
     assert kind == "no_signer" and "its whole frames are used" in text
-
-
-def yolos(folder: Path) -> Path:
-    """A detector from scratch with a label `person`."""
-    import torch
-    import transformers as hf
-
-    torch.manual_seed(4)
-    config = hf.YolosConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=[48, 64],
-        patch_size=16,
-        num_detection_tokens=4,
-        initializer_range=1.0,
-        id2label={0: "car", 1: "person"},
-    )
-    hf.YolosForObjectDetection(config).save_pretrained(folder)
-    return folder
 
 
 def test_a_detector_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,8 +85,9 @@ def test_hybrik_in_camera_space(tmp_path: Path) -> None:
 
 def test_hybrik_s_other_joints_and_the_root(tmp_path: Path) -> None:
     section = {**write_hybrik(tmp_path), "joints": "regressed", "position": "root"}
+    section |= {"unit": "hybrik"}
     (person,) = run(section, tmp_path, blocks([4, 30]))
-    wanted = (BASE[:22] - BASE[0]) * WEIGHT * UNIT_M
+    wanted = (BASE[:22] - BASE[0]) * WEIGHT
     np.testing.assert_allclose(person.points_TPJC[:, 0], [wanted, wanted], rtol=1e-5, atol=1e-5)
 
 
@@ -155,6 +156,34 @@ def test_a_command_of_the_user(tmp_path: Path) -> None:
         assert caught.value.reason == "estimator_failed"
         with pytest.raises(ClipError, match="has 4 frames, but its poses have 3"):
             estimate(tmp_path / "long", tmp_path / "long.pose", FPS)
+
+
+WITHOUT_KINESWEEP = """
+import runpy
+import sys
+
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "kinesweep":
+            raise ModuleNotFoundError("No module named 'kinesweep'", name=name)
+
+
+sys.meta_path.insert(0, Missing())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_an_environment_without_kinesweep(tmp_path: Path) -> None:
+    """The interpreter that is named has the libraries of the estimator, but not this package."""
+    (tmp_path / "start.py").write_text(WITHOUT_KINESWEEP)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nshift\nexec {sys.executable} -P {tmp_path}/start.py "$@"\n')
+    python.chmod(0o755)
+    section = {**write_hybrik(tmp_path), "python": str(python)}
+    (person,) = run(section, tmp_path, blocks([4, None, 8]))
+    assert person.confidence_TPJ[:, 0, 0].tolist() == [1, 0, 1]
 
 
 def test_identity_is_content_not_place(tmp_path: Path) -> None:

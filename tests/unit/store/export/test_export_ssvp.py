@@ -20,6 +20,7 @@ from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.data.length_limits import filter_clips_by_length
 from kinesweep.data.run_length.epoch_planner import EpochPlanner
 from kinesweep.features.augmentation import Augmentation
+from kinesweep.pipelines.corpus_check import check_corpus
 from kinesweep.sources.precomputed.feature_manifest import FeatureManifestSource
 from kinesweep.store import Store
 from kinesweep.store.export.augmented_copies import AugmentedCopiesSpec, build_augmented_copies_spec
@@ -308,6 +309,8 @@ def test_variants_are_read_in_turn_and_handed_over_again(tmp_path: Path) -> None
         torch.save(torch.from_numpy(rng.normal(size=(length, WIDTH)).astype(np.float32)), path)
     values = tensors(folder)
     recipe = recipe_of(folder, tmp_path / "stores", epochs=[4, 2, 7], epochs_as="variants")
+    check = check_corpus(recipe)
+    assert not check.invalid_rows and len(check.clips) == 5
     store = extract_locally(recipe)
     assert [len(store.get_records(split)) for split in store.splits] == [3, 1, 1]
     record = store.get_records("train")[1]
@@ -326,8 +329,23 @@ def test_variants_are_read_in_turn_and_handed_over_again(tmp_path: Path) -> None
         recipe_of(tmp_path / "ours", tmp_path / "more", epochs=[0, 1, 2], epochs_as="variants")
     )
     assert content(again) == content(store)
+    # The other layout has one array per clip, and says so.
+    assert export_h5_shards(store, tmp_path / "h5").left == {"further epochs": 3}
     kept = [epoch.at_epoch(1).lengths for epoch in again.get_records("train")]
     assert kept == [epoch.at_epoch(1).lengths for epoch in store.get_records("train")]
+
+
+def test_a_damaged_variant_is_found_by_the_check_and_dropped(tmp_path: Path) -> None:
+    folder = given(tmp_path / "theirs")
+    (folder / "features" / "1" / "bb" / "bb.pt").write_bytes(b"damaged")
+    recipe = recipe_of(folder, tmp_path / "stores", epochs_as="variants")
+    (row,) = check_corpus(recipe).invalid_rows
+    assert (row.clip_id, row.split) == ("bb", "train")
+    limits = recipe.store.model_copy(update={"max_dropped_share": 0.5})
+    store = extract_locally(recipe.model_copy(update={"store": limits}))
+    assert [record.clip.id for record in store.get_records("train")] == ["-aYouTube_0", "bbbbbbb"]
+    with pytest.raises(StoreError, match=row.reason):
+        extract_locally(recipe)
 
 
 def test_batches_of_variants_fit_the_budget_of_their_epoch(tmp_path: Path) -> None:

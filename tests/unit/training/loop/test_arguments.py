@@ -17,6 +17,7 @@ from transformers.training_args import OptimizerNames
 from corpus import tiny_recipe
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.model import ModelPart
 from kinesweep.config.recipe.training import (
     _SCHEDULE_ARGUMENTS,
     OptimizerName,
@@ -25,7 +26,6 @@ from kinesweep.config.recipe.training import (
 )
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.translator import ModelPart
 from kinesweep.store import Store
 from kinesweep.training.loop.run import RunSpec, train_run, write_initial_model
 from kinesweep.training.loop.trainer_arguments import build_training_arguments

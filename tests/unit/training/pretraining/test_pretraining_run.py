@@ -113,7 +113,7 @@ def test_a_run_writes_an_encoder_that_extraction_takes(
     )
     network = create_vision_network(vision, frame_size=64)
     assert network.width == 32
-    with pytest.raises(InputError, match="Set `features.size` to 64"):
+    with pytest.raises(InputError, match=r"Set `features\.size` to 64"):
         create_vision_network(vision, frame_size=224)
 
 
@@ -191,7 +191,7 @@ def test_patience_ends_a_run(films: Films, tmp_path: Path) -> None:
 
 def test_a_diverged_run_is_an_error(films: Films, tmp_path: Path) -> None:
     training = {"learning_rate": 1e30, "max_steps": 4}
-    with pytest.raises(TrainingError, match="lower `training.learning_rate`"):
+    with pytest.raises(TrainingError, match=r"lower `training\.learning_rate`"):
         films.run(tmp_path / "run", training=training)
 
 
@@ -211,16 +211,29 @@ def test_a_run_starts_from_another_ones_encoder(
     films: Films, finished: RunResult, tmp_path: Path
 ) -> None:
     weights = shutil.copy(finished.folder / "best/model.safetensors", tmp_path / "w.safetensors")
-    recipe = films.recipe(model={"scratch": None, "init_from": str(weights)})
-    recipe = recipe.resolve_paths(tmp_path)
+    decoder = str(finished.folder / "best/objective.safetensors")
+    recipe = films.recipe(
+        model={"scratch": None, "init_from": str(weights)}, objective={"init_from": decoder}
+    ).resolve_paths(tmp_path)
+    assert recipe.objective.sha256 is not None
     training = {"learning_rate": 1e-12, "min_learning_rate": 0.0, "max_steps": 1}
-    changes = {"model": recipe.model.model_dump(), "training": training}
+    changes = {
+        **{"model": recipe.model.model_dump(), "objective": recipe.objective.model_dump()},
+        "training": training,
+    }
     result = films.run(tmp_path / "run", **changes)
-    ours, theirs = (
-        load_file(run / "best/model.safetensors") for run in (result.folder, finished.folder)
-    )
-    for name, value in ours.items():
-        torch.testing.assert_close(value, theirs[name], atol=1e-6, rtol=0)
+    assert result.scores == pytest.approx(finished.scores, rel=1e-4)
+    for part in ("model", "objective"):
+        ours, theirs = (
+            load_file(run / f"best/{part}.safetensors") for run in (result.folder, finished.folder)
+        )
+        assert list(ours) == list(theirs)
+        for name, value in ours.items():
+            torch.testing.assert_close(value, theirs[name], atol=1e-6, rtol=0)
+    with pytest.raises(CheckpointError, match=r"decoder_blocks\.1"):
+        films.run(
+            tmp_path / "deep", **changes | {"objective": {"init_from": decoder, "decoder_depth": 2}}
+        )
     # The weights are part of the run: changed ones are refused, missing ones too.
     torch.manual_seed(0)
     content = Path(weights).read_bytes()
@@ -251,3 +264,22 @@ def test_short_clips_are_counted(films: Films, tmp_path: Path) -> None:
     result = films.run(tmp_path / "run", batch={"min_clip_frames": 20}, training={"max_steps": 1})
     lengths = [record.lengths["video"] for record in films.store.get_records("train")]
     assert result.limited == {"too_short": sum(length < 20 for length in lengths)} != {}
+
+
+@pytest.mark.parametrize("keep", ["last", "best", "all"])
+def test_policies_of_checkpoints(
+    films: Films, finished: RunResult, tmp_path: Path, keep: str
+) -> None:
+    """Stopped after step 4, resumed, and in the end the step that the policy keeps."""
+    changes = {"checkpoints": {"keep": keep}}
+    films.run(tmp_path / "run", lambda measured: measured["step"] != 4, **changes)
+    kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert len(kept) == (2 if keep == "all" else 1)
+    result = films.run(tmp_path / "run", **changes)
+    assert json.loads((result.folder / "best" / "pretraining.json").read_text())["step"] == (
+        6 if keep == "last" else finished.best_step
+    )
+    if keep == "all":
+        assert_same_run(result.folder, finished.folder)
+    with pytest.raises(ResourceError, match=r"`checkpoints\.max_disk` allows 1 KB"):
+        films.run(tmp_path / "full", checkpoints={"max_disk": "1 KB"})

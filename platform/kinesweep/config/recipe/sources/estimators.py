@@ -79,8 +79,13 @@ class HybrikEstimatorConfig(EstimatorEnvironmentConfig):
     )
     position: Literal["camera", "root"] = Field(
         "camera",
-        description="Origin of the joints in meters: `camera`, which keeps the steps of a person,"
-        " for a focal length of 1000 pixels; `root`, the pelvis in each frame.",
+        description="Origin of the joints: `camera`, which keeps the steps of a person, for a focal"
+        " length of 1000 pixels; `root`, the pelvis in each frame, as in CoachMe's data.",
+    )
+    unit: Literal["m", "hybrik"] = Field(
+        "m",
+        description="Unit of the joints: meters, or `hybrik`, the depth of its box (2.2 meters), as"
+        " in its output files and in CoachMe's data.",
     )
     flip_test: bool = Field(
         True, description="Average with the estimate of the mirrored image, as HybrIK's demo does."

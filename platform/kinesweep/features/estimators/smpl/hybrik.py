@@ -3,7 +3,7 @@
 HybrIK is not a package of an index: its repository is a folder, from which it is imported and from
 which it reads `model_files/`, so it is built with that folder as the working directory. The steps
 are those of its `scripts/demo_video.py`; other than there, only boxes of people are considered, and
-frames without a person are missing instead of left out. Positions are in meters.
+frames without a person are missing instead of left out.
 
 Shapes: P people, K joints.
 """
@@ -44,6 +44,7 @@ class Hybrik:
         people: Largest number of people.
         joints: `struct` or `regressed`.
         position: `camera` or `root`.
+        unit: `m` or `hybrik`.
         flip_test: Whether to average with the estimate of the mirrored image.
     """
 
@@ -52,6 +53,7 @@ class Hybrik:
 
     def __init__(  # noqa: PLR0913 (the keys of its section)
         self,
+        *,
         folder: str,
         config: str,
         checkpoint: str,
@@ -60,6 +62,7 @@ class Hybrik:
         people: int = 1,
         joints: str = "struct",
         position: str = "camera",
+        unit: str = "m",
         flip_test: bool = True,
     ) -> None:
         _restore_removed_names()
@@ -74,7 +77,9 @@ class Hybrik:
             )
             self._detector = _load_detector(torch, detector_path, self._device)
         self._people, self._threshold = people, detector_threshold
-        self._output, self._in_camera, self._flip_test = _OUTPUTS[joints], position, flip_test
+        self._output, self._flip_test = _OUTPUTS[joints], flip_test
+        self._in_camera = position == "camera"
+        self._per_m = 1.0 if unit == "m" else 1 / self._unit_m
 
     def __call__(
         self, frames: Iterable[NDArray[np.uint8]], fps: float, width: int, height: int
@@ -114,7 +119,7 @@ class Hybrik:
     def _estimate_joints(
         self, image: NDArray[np.uint8], box: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Estimate the joints of the person in a box, in meters, (K, 3)."""
+        """Estimate the joints of the person in a box, (K, 3)."""
         as_batch = self._torch.as_tensor
         pixels, model_box, center = self._transform.test_transform(image, box.tolist())
         output = self._model(
@@ -124,13 +129,13 @@ class Hybrik:
             img_center=as_batch(np.array(center), device=self._device).float()[None],
         )
         joints_KC = output[self._output].reshape(-1, 3).cpu().numpy() * self._unit_m
-        if self._in_camera == "root":
-            return np.asarray(joints_KC - joints_KC[:1], np.float32)
+        if not self._in_camera:
+            return np.asarray((joints_KC - joints_KC[:1]) * self._per_m, np.float32)
         translation = output["transl"].reshape(3).cpu().numpy()
         # The camera of the crop has the focal length 1000 · side / 256 in pixels of the image. The
         # depth is converted to one focal length, so that it does not jump with the size of the box.
         scale = np.array([1, 1, _INPUT_PX / float(model_box[2] - model_box[0])])
-        return np.asarray(joints_KC + translation * scale, np.float32)
+        return np.asarray((joints_KC + translation * scale) * self._per_m, np.float32)
 
 
 def _load_hybrik(torch: Any, config: str, checkpoint: str, device: str) -> tuple[Any, Any, float]:

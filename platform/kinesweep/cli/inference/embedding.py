@@ -1,0 +1,70 @@
+"""The command `embed`, which writes the vectors that a model makes of clips.
+
+Arguments are checked before PyTorch is imported, which takes seconds; hence the late imports.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
+from kinesweep.cli.inference.options import (
+    InferenceOptions,
+    PromptOption,
+    QuestionOption,
+    SystemOption,
+)
+from kinesweep.core.errors import InputError
+from kinesweep.pipelines.progress import show_progress_bar
+
+
+@wrap_command
+def embed(
+    bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Files, folders or tables as for `translate`.", show_default=False),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Output folder for `000000.npz` and so on, one file for each clip, and"
+            " `index.json` with names and texts.",
+            show_default=False,
+        ),
+    ],
+    prompt: PromptOption = None,
+    question: QuestionOption = None,
+    system: SystemOption = None,
+    accept_rate: Annotated[
+        bool,
+        typer.Option(
+            "--accept-rate", help="Accept files with another frame rate than the training data."
+        ),
+    ] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Write the vectors of clips: what enters the language model, and its last hidden states.
+
+    Example: kinesweep embed .kinesweep/exports/sample CLIP.pose --out /tmp/vectors
+    """
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise InputError(f"`{out}` exists and is not an empty folder; choose another `--out`")
+    from kinesweep.export import Bundle, find_inputs
+    from kinesweep.export.bundle import read_bundle_recipe
+    from kinesweep.export.part_inputs import list_raw_parts
+
+    recipe = read_bundle_recipe(bundle)
+    named_clips = find_inputs(inputs, recipe.corpora[0], parts=list_raw_parts(recipe))
+    # Imported after the inputs are found: PyTorch takes seconds.
+    from kinesweep.export.inference.embedding import write_embeddings
+
+    loaded = replace(Bundle.load(bundle, skip_file_check=True), accept_rate=accept_rate)
+    loaded = InferenceOptions(prompt, question, system).apply(loaded)
+    with show_progress_bar("embed") as update:
+        clips = loaded.embed([clip for _, clip in named_clips], update)
+    write_embeddings(out, [name for name, _ in named_clips], clips)
+    print_line(f"vectors  {out} ({len(clips)} clips)")
+    print_json_result({"vectors": str(out), "clips": len(clips)}, json_line)

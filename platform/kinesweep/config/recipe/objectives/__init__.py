@@ -1,0 +1,1 @@
+"""Recipe sections of training objectives besides translation: alignment and sign contrast."""

@@ -1,0 +1,68 @@
+"""Checks of `training.stage` against the model and the batches that it trains.
+
+Each raises a `ValueError` with the reason; `Recipe` calls them once all sections are valid.
+"""
+
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.training import TrainingConfig
+
+
+def check_training_stage(training: TrainingConfig, model: ModelConfig, batch: BatchConfig) -> None:
+    """Check that the model has the parts that the training stage trains, and does not freeze them.
+
+    Raises:
+        ValueError: If the stage `lora` has no adapters, the stages `projectors` and `align` have
+            frozen encoders, or model or batches do not suit the stage `align`.
+    """
+    if training.stage == "lora" and model.backbone.lora is None:
+        raise ValueError("`training.stage: lora` needs `model.backbone.lora`")
+    # An `encoder` in `freeze` covers the projectors, which these stages exist for.
+    if training.stage in ("projectors", "align") and "encoder" in model.freeze:
+        raise ValueError(
+            f"`training.stage: {training.stage}` trains the encoders; remove `encoder` from"
+            " `model.freeze`"
+        )
+    if training.stage == "align":
+        _check_text_encoder(training, model)
+        _check_targets(batch)
+
+
+def _check_text_encoder(training: TrainingConfig, model: ModelConfig) -> None:
+    """Check that the language model has what the alignment reads and trains.
+
+    Raises:
+        ValueError: If a causal backbone lacks an encoder or a decoder that could restore texts.
+    """
+    if model.backbone.kind == "seq2seq":
+        return
+    alignment = training.effective_alignment
+    if alignment.text_encoder.kind == "backbone":
+        raise ValueError(
+            "`training.alignment.text_encoder` is the backbone's encoder, which a causal backbone"
+            " does not have; set `text_encoder: {kind: transformer}`"
+        )
+    if alignment.restoration is not None:
+        raise ValueError(
+            "`training.alignment.restoration` trains the decoder to restore what the encoder reads,"
+            " and a causal backbone has neither; set `restoration: null`"
+        )
+
+
+def _check_targets(batch: BatchConfig) -> None:
+    """Check that each clip of a batch comes with one text that describes it.
+
+    Raises:
+        ValueError: If other tasks than translation are sampled, or each clip has several labels.
+    """
+    tasks = sorted(set(batch.tasks.sampling_probabilities) - {"translation"})
+    if tasks:
+        raise ValueError(
+            f"`training.stage: align` compares clips with their texts, but `batch.tasks.{tasks[0]}`"
+            " asks for other answers; set it to 0 in this stage"
+        )
+    if batch.reference_choice == "min_loss":
+        raise ValueError(
+            "`training.stage: align` compares each clip with one text; set"
+            " `batch.reference_choice` to first, random or each, not min_loss"
+        )

@@ -1,0 +1,1 @@
+"""Evaluation of the stage that aligns clips with texts: losses and retrieval."""

@@ -1,0 +1,1 @@
+"""Decoding of single clips together with what the model computes for them."""

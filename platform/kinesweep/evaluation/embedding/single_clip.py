@@ -1,0 +1,126 @@
+"""Decoding of a single clip, with its tokens as labels for a second pass through the model.
+
+The clip is decoded as in `evaluate` and `translate`. Teacher forcing on the generated tokens then
+gives what the model computed for each of them, such as its attention.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from kinesweep.checkpoints.model_dir import LoadedModel
+from kinesweep.core.batch import Batch
+from kinesweep.data.collate import BatchItem, collate
+from kinesweep.data.length_limits import truncate_streams
+from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.evaluation.decoding import build_decoding_arguments
+
+# Prefixes of pieces that follow a space, in SentencePiece and in byte-level BPE.
+_WORD_START_PREFIXES = ("▁", "Ġ")
+
+
+@dataclass(frozen=True)
+class GeneratedToken:
+    """One generated token.
+
+    Attributes:
+        id: Id of the token in the vocabulary.
+        text: Readable form, with a leading space where the token starts a word.
+        forced: Whether the decoder prompt fixed this token.
+    """
+
+    id: int
+    text: str
+    forced: bool
+
+
+@dataclass(frozen=True)
+class DecodedClip:
+    """A clip that was translated alone.
+
+    Attributes:
+        text: Translation, identical to the output of `translate`.
+        tokens: All generated tokens, up to and including the end of the sentence.
+        batch: Batch of the clip, with the tokens as its labels.
+    """
+
+    text: str
+    tokens: tuple[GeneratedToken, ...]
+    batch: Batch
+
+
+def decode_item(
+    loaded_model: LoadedModel, item: BatchItem, sampling_key: str | None = None
+) -> DecodedClip:
+    """Decode a clip alone, with truncation and ablation as in an evaluation.
+
+    Args:
+        loaded_model: Model with its tokenizer and recipe, including the decoding settings.
+        item: Features, prompts and decoder prompt of the clip; labels are ignored.
+        sampling_key: Name of the clip in the draws of sampling; None: its id.
+
+    Raises:
+        InputError: If the clip does not fit into the positions of the language model.
+    """
+    recipe, tokenizer = loaded_model.recipe, loaded_model.tokenizer
+    # Apply the recipe's truncation and ablation, so that the model sees what it sees in evaluation.
+    item = replace(item, streams=truncate_streams(item.streams, recipe.effective_batch))
+    zero_features = recipe.batch.ablation == "zeros"
+    batch = collate([item], tokenizer.vocabulary.pad_id, zero_features).to(
+        loaded_model.model.device
+    )
+    generation = recipe.generation
+    keys = [sampling_key or item.clip_id]
+    token_ids = loaded_model.model.generate(
+        **batch.get_generate_kwargs(),
+        forced_ids=batch.forced_ids_BF,
+        forced_mask=batch.forced_mask_BF,
+        **build_decoding_arguments(generation, generation.num_beams, keys),
+    )[0].tolist()
+    forced_ids = item.tokens.forced
+    translation = tokenizer.decode(token_ids, forced_ids, generation.truecase)
+    # Trim only after `tokenizer.decode`, which reads the untrimmed ids as `evaluate` does.
+    token_ids = _trim_after_end(token_ids, len(forced_ids), tokenizer.vocabulary.eos_id)
+    tokens = _build_tokens(tokenizer, token_ids, len(forced_ids))
+    return DecodedClip(translation, tuple(tokens), _set_labels(batch, token_ids))
+
+
+def _trim_after_end(ids: Sequence[int], num_forced: int, eos_id: int) -> list[int]:
+    """Return the ids up to and including the first end token after the decoder prompt.
+
+    The padding token may be the same as the end token (Llama), so the first one ends the sentence.
+
+    Args:
+        ids: Token ids of the decoder prompt, the sentence and the padding.
+        num_forced: Number of ids of the decoder prompt, which are all kept.
+        eos_id: Id of the end token.
+    """
+    # Search only after the decoder prompt, which may itself contain the end token.
+    last_index = next(
+        (index for index in range(num_forced, len(ids)) if ids[index] == eos_id), len(ids) - 1
+    )
+    return list(ids[: last_index + 1])
+
+
+def _set_labels(batch: Batch, ids: Sequence[int]) -> Batch:
+    """Return a batch of one clip with the generated token ids as labels, for teacher forcing."""
+    return replace(batch, labels_BL=torch.tensor([ids], device=batch.labels_BL.device))
+
+
+def _build_tokens(
+    tokenizer: TextTokenizer, ids: Sequence[int], num_forced: int
+) -> list[GeneratedToken]:
+    """Build a `GeneratedToken` for each id; the first `num_forced` ids are the decoder prompt."""
+    pieces = tokenizer.tokenizer.convert_ids_to_tokens(list(ids))
+    return [
+        GeneratedToken(token_id, _format_piece(tokenizer, piece), index < num_forced)
+        for index, (token_id, piece) in enumerate(zip(ids, pieces, strict=True))
+    ]
+
+
+def _format_piece(tokenizer: TextTokenizer, piece: str) -> str:
+    """Return a tokenizer piece as readable text, with a leading space where it starts a word."""
+    # A piece that is only whitespace decodes to an empty text; show the raw piece instead.
+    readable_text = str(tokenizer.tokenizer.convert_tokens_to_string([piece])).strip() or piece
+    return f" {readable_text}" if piece.startswith(_WORD_START_PREFIXES) else readable_text

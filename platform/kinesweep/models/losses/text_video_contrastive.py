@@ -1,0 +1,49 @@
+"""Contrastive loss between clips and their texts, over all pairs of a batch.
+
+The symmetric loss of CLIP (Radford et al. 2021, arXiv 2103.00020), with which GFSLT-VLP (Zhou et
+al. 2023, arXiv 2307.14768) aligns sign-language clips with texts: a clip has to find its text among
+all texts of the batch, and a text its clip. Clips with equal texts are common in small domains
+(weather forecasts); they are neither positives nor negatives of each other here, because a model
+that tells them apart would have to read something other than their meaning.
+
+Shapes: G clips of the global batch, L target tokens, P width of the comparison.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def find_equal_texts(labels_GL: Tensor) -> Tensor:
+    """Find which pairs of clips have the same text, bool (G, G); the diagonal is True.
+
+    Args:
+        labels_GL: Labels of each clip's text, padded equally.
+    """
+    return (labels_GL[:, None] == labels_GL[None]).all(dim=2)
+
+
+def compute_text_video_losses(
+    sign_GP: Tensor, text_GP: Tensor, equal_text_GG: Tensor, scale: Tensor | float
+) -> Tensor:
+    """Compute the contrastive loss of each clip and its text, in float32 or better, (G,).
+
+    The loss of a batch is the mean. That of a clip is the mean of two cross entropies, of its text
+    among all texts and of itself among all clips.
+
+    Args:
+        sign_GP: Pooled features of the clips, of any length.
+        text_GP: Pooled features of their texts.
+        equal_text_GG: True where two clips have the same text.
+        scale: Inverse temperature.
+    """
+    dtype = torch.promote_types(sign_GP.dtype, torch.float32)
+    sign_GP = functional.normalize(sign_GP.to(dtype), dim=1)
+    text_GP = functional.normalize(text_GP.to(dtype), dim=1)
+    logits_GG = scale * (sign_GP @ text_GP.T)
+    own_pair_GG = torch.eye(len(logits_GG), dtype=torch.bool, device=logits_GG.device)
+    # Excluded from the softmax: another clip with this text is not wrong.
+    logits_GG = logits_GG.masked_fill(equal_text_GG & ~own_pair_GG, float("-inf"))
+    text_loss_G = -logits_GG.log_softmax(dim=1).diagonal()
+    sign_loss_G = -logits_GG.log_softmax(dim=0).diagonal()
+    return (text_loss_G + sign_loss_G) / 2

@@ -1,0 +1,79 @@
+"""The objective of a translator in training: hidden from the saved model, kept in checkpoints.
+
+An objective's weights are trained, sharded and resumed with the model's, but a model folder must
+not depend on them. They are hidden while the model is saved or loaded, and checkpoints hold them in
+a file of their own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedModel
+
+from kinesweep.core.errors import CheckpointError, format_one_line
+from kinesweep.models.checkpoint_io import load_checkpoint_weights
+
+OBJECTIVE_FILENAME = "objective.safetensors"
+"""File of a checkpoint with the weights of the training objective, if it has any."""
+
+
+@contextmanager
+def detach_objective(model: nn.Module) -> Iterator[None]:
+    """Hide the objective of a model, if it has one, so that only the model's weights remain."""
+    objective = model._modules.get("objective")
+    model._modules["objective"] = None
+    try:
+        yield
+    finally:
+        model._modules["objective"] = objective
+
+
+def save_objective(model: nn.Module, folder: Path) -> None:
+    """Write the weights of a model's objective into a checkpoint; nothing if it has none."""
+    objective = model._modules.get("objective")
+    weights = {} if objective is None else objective.state_dict()
+    if weights:
+        tensors = {name: x.detach().cpu().contiguous() for name, x in weights.items()}
+        safetensors.torch.save_file(tensors, folder / OBJECTIVE_FILENAME)
+
+
+def load_objective(model: nn.Module, folder: Path) -> None:
+    """Load the weights of a model's objective, strictly; nothing if it has none.
+
+    Args:
+        model: Translator with the objective.
+        folder: Folder that `save_objective` wrote to.
+
+    Raises:
+        CheckpointError: If the file is missing or does not hold exactly these weights.
+    """
+    objective = model._modules.get("objective")
+    if objective is None or not objective.state_dict():
+        return
+    path = folder / OBJECTIVE_FILENAME
+    try:
+        objective.load_state_dict(safetensors.torch.load_file(path))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = format_one_line(error)
+        raise CheckpointError(
+            f"`{path}` does not hold the weights of the training objective: {reason}"
+        ) from None
+
+
+def load_training_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Load the weights of a checkpoint into a translator and its objective, strictly.
+
+    Args:
+        model: Translator, with the objective of the run if it has one.
+        folder: Folder of the checkpoint.
+
+    Raises:
+        CheckpointError: See `load_checkpoint_weights` and `load_objective`.
+    """
+    with detach_objective(model):
+        load_checkpoint_weights(model, folder)
+    load_objective(model, folder)
