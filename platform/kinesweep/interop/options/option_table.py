@@ -46,6 +46,7 @@ def read_options(system: str) -> tuple[Option, ...]:
     """
     path = Path(__file__).with_name(f"{system}.tsv")
     with path.open(encoding="utf-8", newline="") as file:
+        # Cells are written as they are: quotation marks are part of a reason.
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     return tuple(Option(*row) for row in rows[1:])
 

@@ -8,8 +8,6 @@ from typing import Any
 import click
 import pytest
 import typer
-from schema_search import SCHEMAS, find_key, is_allowed
-from source_options import SOURCE_OPTIONS
 
 import kinesweep as ks
 from kinesweep.cli import app
@@ -24,6 +22,8 @@ from kinesweep.interop.options.option_table import (
     format_option_tables,
     read_options,
 )
+from schema_search import SCHEMAS, find_key, is_allowed
+from source_options import SOURCE_OPTIONS
 
 ROOT = Path(__file__).parents[4]
 SECTIONS = {name for model in SCHEMAS for name in model.model_fields}
@@ -75,9 +75,8 @@ def list_names(option: Option) -> list[str]:
     names = re.findall(r"`([^`]+)`", option.here)
     for text in re.findall(r"`([^`]+)`", option.reason):
         is_key = re.fullmatch(r"[a-z_]+(\.[a-z_]+)+(: \w+)?", text)
-        if is_key and text.partition(".")[0] in SECTIONS:
-            names.append(text)
-        elif re.match(r"(kinesweep [a-z-]+( --[a-z-]+)*$)|jobs/|search_spaces/|docs/", text):
+        is_ours = re.match(r"(kinesweep [a-z-]+( --[a-z-]+)*$)|jobs/|search_spaces/|docs/", text)
+        if is_ours or (is_key and text.partition(".")[0] in SECTIONS):
             names.append(text)
     return names
 
@@ -129,9 +128,7 @@ def test_options_with_the_same_name_have_it(system: str) -> None:
 
 @pytest.mark.parametrize(("system", "group"), SOURCE_OPTIONS)
 def test_every_option_of_the_sources_is_listed(system: str, group: str) -> None:
-    listed = {
-        option.name for option in read_options(system) if option.group.startswith(group)
-    }
+    listed = {option.name for option in read_options(system) if option.group.startswith(group)}
     # A value, or a stream or task that its options are repeated for, may be part of the name.
     listed |= {re.split(r": | \(", name)[0] for name in listed}
     assert set(SOURCE_OPTIONS[system, group].split()) - listed == set()
