@@ -176,3 +176,11 @@ def test_sharded_workers_cannot_split(corpus: Path, store: Store) -> None:
             training={"fsdp": True, "auto_find_batch_size": True},
             resources={"workers": 2},
         )
+
+
+def test_a_contrastive_stage_cannot_split(corpus: Path, store: Store) -> None:
+    training = {"stage": "align", "metric_for_best_model": "contrastive_loss"}
+    with pytest.raises(ConfigError, match="compares the clips of a whole batch"):
+        tiny_recipe(
+            corpus, store.folder.parent, training={**training, "auto_find_batch_size": True}
+        )

@@ -26,6 +26,11 @@ def check_training_stage(training: TrainingConfig, model: ModelConfig, batch: Ba
     if training.stage == "align":
         _check_text_encoder(training, model)
         _check_targets(batch)
+        if training.auto_find_batch_size:  # losses of parts do not add up to that of the batch
+            raise ValueError(
+                "`training.auto_find_batch_size` computes batches in parts, but `training.stage:"
+                " align` compares the clips of a whole batch; turn one of them off"
+            )
 
 
 def _check_text_encoder(training: TrainingConfig, model: ModelConfig) -> None:
