@@ -1,6 +1,6 @@
 """Tables of all options of other systems, and where each of them is in Kinesweep.
 
-A table is a file beside this module, named after its system, with one option per line: 1,100 in
+A table is a file beside this module, named after its system, with one option per line: 1,200 in
 all. The pages of the systems in `docs` show them; `kinesweep convert` explains with the table of
 MultimodalHugs what it leaves out.
 """

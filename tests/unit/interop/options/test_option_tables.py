@@ -137,6 +137,7 @@ def test_every_option_of_the_sources_is_listed(system: str, group: str) -> None:
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_page_shows_the_table(system: str) -> None:
     text = (ROOT / "docs" / f"{system}.md").read_text(encoding="utf-8")
+    # If not: put `format_option_tables(read_options(system))` below "## Options" in the page.
     assert format_option_tables(read_options(system)) in text
     section = text.partition("\n## Options\n")[2]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
