@@ -1,5 +1,6 @@
 """Search spaces for tests: a tiny recipe and what is asked of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,26 @@ def virtual() -> tuple[Journal, VirtualClock]:
     return journal, clock
 
 
-def course(score: float, evaluations: int = 3, seconds: float = 10.0, **end: Any) -> SimulatedRun:
-    """A run whose loss falls to `50 - score` and that scores `score`."""
+def course(
+    score: float,
+    evaluations: int = 3,
+    seconds: float = 10.0,
+    others: Sequence[str] = (),
+    **end: Any,
+) -> SimulatedRun:
+    """A run whose loss falls to `50 - score` and that scores `score`, by `others` too."""
     told = [
         (
             seconds * (n + 1) / (evaluations + 1),
-            {"step": 4 * (n + 1), "samples": SAMPLES * (n + 1), "token_loss": 50 - score},
+            {"step": 4 * (n + 1), "samples": SAMPLES * (n + 1), "token_loss": 50 - score}
+            | dict.fromkeys(others, score),
         )
         for n in range(evaluations)
     ]
-    scores = {"bleu": score, "parameters": 1000.0 - score, "decode_ms": 1.0}
+    scores = {
+        **dict.fromkeys(others, score),
+        "bleu": score,
+        "parameters": 1000.0 - score,
+        "decode_ms": 1.0,
+    }
     return SimulatedRun(told, RunEnd("finished", scores, seconds=seconds))

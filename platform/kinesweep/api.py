@@ -123,7 +123,7 @@ def load_pretraining_recipe(
 
 def load_space(
     path: PathLike, overrides: Sequence[str] = (), base: PathLike = "."
-) -> "tuple[SearchSpace, Recipe]":
+) -> "tuple[SearchSpace, Recipe | PretrainingRecipe]":
     """Read a search space and its recipe, and check them against each other.
 
     Args:

@@ -9,7 +9,7 @@ from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.distributed.ray_pretrain import pretrain_on_ray
+from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.pretraining.run import PretrainingSpec, pretrain_run
 from kinesweep.training.run_records.metrics import read_metrics
 from pretraining import pretraining_recipe
@@ -29,7 +29,7 @@ def test_two_workers_are_one(tmp_path: Path, cluster: None) -> None:
         corpus, tmp_path / "stores", batch={"windows": 2}, resources={"workers": 2}
     )
     expected = pretrain_run(spec_of(one, tmp_path / "one"), NullRunLogger(), lambda _: True)
-    result = pretrain_on_ray(spec_of(two, tmp_path / "two"))
+    result = train_on_ray(spec_of(two, tmp_path / "two"))
     assert (result.status, result.step) == ("finished", expected.step)
     for name in ("loss", "masked_loss"):
         ours, theirs = (
@@ -38,4 +38,4 @@ def test_two_workers_are_one(tmp_path: Path, cluster: None) -> None:
         )
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     with pytest.raises(CheckpointError, match="another run"):
-        pretrain_on_ray(spec_of(two, tmp_path / "one"))
+        train_on_ray(spec_of(two, tmp_path / "one"))

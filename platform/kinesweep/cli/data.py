@@ -37,6 +37,9 @@ def sample(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep an identical corpus that already exists.")
     ] = False,
+    films: Annotated[
+        bool, typer.Option("--films", help="Write every clip as a video too, to film_corpus/.")
+    ] = False,
     json_line: JsonOption = False,
 ) -> None:
     """Write the sample corpus: a synthetic sign language in the formats of real corpora.
@@ -45,7 +48,9 @@ def sample(
     """
     from kinesweep.sources.synthetic import DEFAULT_NUM_CLIPS, write_sample_corpus
 
-    summary = write_sample_corpus(folder, clips or DEFAULT_NUM_CLIPS, seed, keep_existing=keep)
+    summary = write_sample_corpus(
+        folder, clips or DEFAULT_NUM_CLIPS, seed, keep_existing=keep, films=films
+    )
     print_line(
         f"{folder}: train {summary.train}, validation {summary.validation}, test {summary.test}"
     )

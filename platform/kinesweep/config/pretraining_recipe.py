@@ -10,11 +10,10 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.pretraining.objectives import (
-    MaskedAutoencodingConfig,
-    ObjectiveConfig,
-    PretrainedModelConfig,
-)
+from kinesweep.config.pretraining.clip import ClipConfig
+from kinesweep.config.pretraining.objective_kinds import ObjectiveConfig
+from kinesweep.config.pretraining.objectives import MaskedAutoencodingConfig, PretrainedModelConfig
+from kinesweep.config.pretraining.paths import resolve_weights, strip_paths
 from kinesweep.config.pretraining.training import PretrainingLoopConfig
 from kinesweep.config.pretraining.windows import PretrainingBatchConfig
 from kinesweep.config.recipe import Recipe
@@ -23,7 +22,6 @@ from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
 from kinesweep.config.recipe.source import AnySource
 from kinesweep.config.tracking import TrackingChoice
-from kinesweep.core.checkpoint_files import compute_cached_sha256
 from kinesweep.core.hashing import compute_fingerprint
 
 _CORPUS_SECTIONS = ("name", "source", "features", "store", "tracking")
@@ -66,6 +64,18 @@ class PretrainingRecipe(StrictConfig):
             raise ValueError(message.removeprefix("Value error, ")) from None
         return self
 
+    @model_validator(mode="after")
+    def _check_whole_batch(self) -> "PretrainingRecipe":
+        """Check that a contrastive loss sees all windows of a step at once."""
+        steps = self.training.gradient_accumulation_steps
+        if isinstance(self.objective, ClipConfig) and steps > 1:
+            raise ValueError(
+                f"`training.gradient_accumulation_steps` is {steps}, but `objective.kind: clip`"
+                " compares all windows of a step with each other, which accumulated batches do not"
+                " see; raise `batch.windows` or `resources.workers` instead"
+            )
+        return self
+
     @property
     def corpus_recipe(self) -> Recipe:
         """Return a run's recipe with the same name, corpus, features, store and tracking.
@@ -96,21 +106,26 @@ class PretrainingRecipe(StrictConfig):
         """Compute a 12-digit hexadecimal hash of the configuration and the data, without the seed.
 
         Sections that do not affect the result are left out, the store's fingerprint replaces those
-        of the data, and the hash of the weights the paths `init_from`.
+        of the data, and the hashes of weights their paths.
 
         Args:
             store_fingerprint: Fingerprint of the feature store, which represents the data.
         """
         # The fingerprint stands for the data; the number of workers is in the identity of a run.
         values = self.model_dump(mode="json", exclude=set(_UNHASHED_SECTIONS))
+        strip_paths(values)
         # Runs that differ in the seed only share a hash, as runs of a recipe do.
         del values["training"]["seed"], values["batch"]["loader_workers"]
-        for section in (values["model"], values["objective"]):
-            section.pop("init_from", None)
         return compute_fingerprint({"pretraining": values, "store": store_fingerprint})[:12]
 
+    def with_seed(self, seed: int) -> "PretrainingRecipe":
+        """Return the recipe with another `training.seed`."""
+        # `model_copy` does not validate again, and no rule depends on the seed.
+        training = self.training.model_copy(update={"seed": seed})
+        return self.model_copy(update={"training": training})
+
     def resolve_paths(self, base_dir: Path) -> "PretrainingRecipe":
-        """Return the recipe with absolute local paths and the hashes of the files `init_from`.
+        """Return the recipe with absolute local paths and the hashes of all weights to start from.
 
         Args:
             base_dir: Folder that relative paths start from.
@@ -119,12 +134,5 @@ class PretrainingRecipe(StrictConfig):
             mode="json", include=set(_CORPUS_SECTIONS)
         )
         values: dict[str, Any] = {**self.model_dump(mode="json"), **corpus_sections}
-        for section in (values["model"], values["objective"]):
-            if section.get("init_from") is None:
-                continue
-            path = base_dir / Path(section["init_from"]).expanduser()
-            section["init_from"] = str(path)
-            # A missing file has no hash; loading reports it with the key to change.
-            if section["sha256"] is None and path.is_file():
-                section["sha256"] = compute_cached_sha256(path)
+        resolve_weights(values, base_dir)
         return PretrainingRecipe.model_validate(values)

@@ -20,7 +20,9 @@ COSTS = ("parameters", "decode_ms")
 """Costs of a model, where less is better; shown after the scores."""
 ALIGNMENT_LOSSES = ("contrastive_loss", "restoration_loss", "sign_contrastive_loss")
 """Losses of an evaluation in the stage that aligns clips with texts."""
-LOWER_IS_BETTER = frozenset({"token_loss", "masked_loss", "ter", *ALIGNMENT_LOSSES, *COSTS})
+LOWER_IS_BETTER = frozenset(
+    {"token_loss", "masked_loss", "median_rank", "ter", *ALIGNMENT_LOSSES, *COSTS}
+)
 """Scores and costs that are better the lower they are."""
 _DEFAULT_SCORE_ORDER = ("bleu", "chrf", "rouge", "cider")
 """Scores that are shown first if no objective is named."""

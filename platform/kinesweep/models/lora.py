@@ -20,6 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from kinesweep.config.pretraining.text_tower import TextLoraConfig
 from kinesweep.config.recipe.model.backbone import LoraConfig
 from kinesweep.config.recipe.model.graph import EncoderLoraConfig
 from kinesweep.config.recipe.model.vision import VisionLoraConfig
@@ -87,6 +88,21 @@ def add_vision_lora(
     ]
     path, owner = "model.vision.lora", "vision model"
     _inject_adapters(network, config, _select_layers(used_names, config.targets, path, owner))
+
+
+def add_text_lora(encoder: nn.Module, config: TextLoraConfig) -> None:
+    """Add adapters to the target layers of a text encoder in place and freeze its own weights.
+
+    Args:
+        encoder: Text encoder.
+        config: Rank, scale, dropout and target layers of the adapters.
+
+    Raises:
+        ConfigError: If the encoder lacks a target layer.
+    """
+    names = [name for name, layer in encoder.named_modules() if isinstance(layer, nn.Linear)]
+    path, owner = "objective.text.lora", "text encoder"
+    _inject_adapters(encoder, config, _select_layers(names, config.targets, path, owner))
 
 
 def _inject_adapters(

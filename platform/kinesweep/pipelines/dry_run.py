@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import StatisticsError
 
 from kinesweep.checkpoints.model_dir import read_model_folder
+from kinesweep.config.any_recipe import get_corpus_recipe, require_translation
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.paths import get_state_dir
@@ -166,7 +167,8 @@ def dry_run_sweep(request: SweepRequest) -> tuple[SweepResult, str]:
         ConfigError: If the search space or its recipe is invalid.
         KinesweepError: If `run_sweep_pipeline` or `estimate_run_duration` raises it.
     """
-    space, full_recipe = load_space(request.path, request.overrides, request.base)
+    space, recipe = load_space(request.path, request.overrides, request.base)
+    full_recipe = require_translation(recipe, "kinesweep sweep --dry-run")
     folder = create_dry_run_dir(request.name)
     overrides = (
         *request.overrides,
@@ -199,7 +201,7 @@ def dry_run_sweep(request: SweepRequest) -> tuple[SweepResult, str]:
         return result, "the time of the full sweep cannot be estimated: no run was measured"
     # Extrapolate from the run with the median time per step.
     run_estimate = estimate_run_duration(
-        full_recipe, extract_features(dry_recipe), timings[len(timings) // 2]
+        full_recipe, extract_features(get_corpus_recipe(dry_recipe)), timings[len(timings) // 2]
     )
     return result, format_sweep_estimate(space, run_estimate)
 
@@ -277,4 +279,4 @@ def _extract_dry_run_clips(
     dry_recipe = short_recipe.model_copy(
         update={"name": f"dry-run-{short_recipe.name}"}
     ).resolve_paths(Path.cwd())
-    return dry_recipe, extract_features(dry_recipe)
+    return dry_recipe, extract_features(get_corpus_recipe(dry_recipe))

@@ -58,7 +58,7 @@ def pretrain_recipe(
     spec = PretrainingSpec(recipe, store.folder, run_dir)
     peak_rate = recipe.training.compute_peak_learning_rate(recipe.windows_per_step)
     if on_ray:
-        from kinesweep.training.distributed.ray_pretrain import pretrain_on_ray
+        from kinesweep.training.distributed.ray_train import train_on_ray
 
-        return train_or_raise(lambda: pretrain_on_ray(spec, open_log), peak_rate)
+        return train_or_raise(lambda: train_on_ray(spec, open_log), peak_rate)
     return train_or_raise(lambda: pretrain_run(spec, open_log(), log_evaluation), peak_rate)

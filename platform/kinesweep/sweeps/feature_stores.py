@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.any_recipe import AnyRecipe
 from kinesweep.config.recipe.features.combined import RecipeFeaturesConfig
 from kinesweep.core.errors import ConfigError, StoreError
-from kinesweep.data.length_limits import filter_clips_by_length
-from kinesweep.data.run_length.step_counts import TrainingResolver
 from kinesweep.store import Store
+from kinesweep.sweeps.run_kinds import list_scored_clips
 from kinesweep.sweeps.space.loading import FEATURES_PREFIX, apply_overrides
 from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
@@ -54,14 +52,6 @@ class FeatureStores:
         """
         return self.by_settings[_serialize_features(features)]
 
-    def build_training_resolver(self, num_workers: int) -> TrainingResolver:
-        """Build the function from recipes with these stores to training settings in steps.
-
-        Args:
-            num_workers: Number of data-parallel workers of a run.
-        """
-        return TrainingResolver(lambda recipe: self.get_store(recipe.features), num_workers)
-
     @property
     def fingerprints(self) -> list[str]:
         """Fingerprints of all stores, sorted and without duplicates."""
@@ -69,7 +59,7 @@ class FeatureStores:
 
 
 def extract_all_features(
-    space: SearchSpace, recipe: Recipe, extract: Callable[[Recipe], Store]
+    space: SearchSpace, recipe: AnyRecipe, extract: Callable[[AnyRecipe], Store]
 ) -> FeatureStores:
     """Extract the features of the recipe and of every combination of searched `features` keys.
 
@@ -87,7 +77,7 @@ def extract_all_features(
     base = extract(recipe)
     by_settings = {_serialize_features(recipe.features): base}
     # Limits of streams that a combination does not select do not apply to its store.
-    batches = {_serialize_features(recipe.features): recipe.effective_batch}
+    variants = {_serialize_features(recipe.features): recipe}
     for values in _iter_feature_values(space):
         try:
             variant = apply_overrides(recipe, values)
@@ -97,12 +87,12 @@ def extract_all_features(
         # Different values can lead to equal feature settings.
         if settings not in by_settings:
             by_settings[settings] = extract(variant)
-            batches[settings] = variant.effective_batch
+            variants[settings] = variant
     # Compared on the clips within the recipe's limits, because only these are scored.
     for settings, store in by_settings.items():
         for split in _COMPARED_SPLITS:
-            base_ids = _get_scored_clip_ids(base, split, recipe.effective_batch)
-            unshared_ids = base_ids ^ _get_scored_clip_ids(store, split, batches[settings])
+            base_ids = list_scored_clips(base, split, recipe)
+            unshared_ids = base_ids ^ list_scored_clips(store, split, variants[settings])
             if unshared_ids:
                 raise StoreError(
                     f"features {settings} and the recipe's features have different clips in"
@@ -126,15 +116,3 @@ def _iter_feature_values(space: SearchSpace) -> Iterator[Values]:
 def _serialize_features(features: RecipeFeaturesConfig) -> str:
     """Return feature settings as JSON, the key of their store in `FeatureStores.by_settings`."""
     return features.model_dump_json()
-
-
-def _get_scored_clip_ids(store: Store, split: str, batch: BatchConfig) -> set[str]:
-    """Return the ids of the clips of a split within the length limits; empty without the split.
-
-    Raises:
-        InputError: If no clip is within the limits, or a limited stream does not exist.
-    """
-    if split not in store.splits:
-        return set()
-    records, _ = filter_clips_by_length(store.get_records(split), batch, split)
-    return {record.clip.id for record in records}

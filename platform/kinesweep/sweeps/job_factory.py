@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.any_recipe import AnyRecipe
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.journal.run_folders import RUNS, format_run_name
@@ -42,7 +42,7 @@ class JobFactory:
         open_log: Function that opens the run logger of a run.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     stores: FeatureStores
     folder: Path
     open_log: RunLoggerFactory

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.any_recipe import AnyRecipe
 from kinesweep.core.errors import TrainingError
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.paths import compute_directory_size
-from kinesweep.evaluation.tokenization.protocol import resolve_evaluation
 from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.job_factory import JobFactory, RunLoggerFactory
 from kinesweep.sweeps.journal.journal import Journal
@@ -22,7 +21,13 @@ from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, write_sweep_m
 from kinesweep.sweeps.policy_runner import MessageCallback, PolicyRunner, RunnerFactory
 from kinesweep.sweeps.results.failures import explain_failed_finals, explain_missing_finalists
 from kinesweep.sweeps.results.rounds import ProvisionalRankingPublisher, publish_search_ranking
+from kinesweep.sweeps.results.scorer import Scorer
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome, summarize_sweep
+from kinesweep.sweeps.run_kinds import (
+    build_scorer,
+    build_training_resolver,
+    count_samples_per_eval,
+)
 from kinesweep.sweeps.run_storage import (
     check_disk_space,
     compute_model_bytes,
@@ -37,7 +42,6 @@ from kinesweep.sweeps.search.finals import (
     list_final_runs,
     select_finalists,
 )
-from kinesweep.sweeps.search.samples_per_eval import compute_samples_per_eval
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.loading import apply_overrides, compute_base_values
 from kinesweep.sweeps.space.parameter import Values
@@ -61,7 +65,7 @@ class Sweep:
     """
 
     space: SearchSpace
-    recipe: Recipe
+    recipe: AnyRecipe
     stores: FeatureStores
     folder: Path
     open_log: RunLoggerFactory
@@ -95,13 +99,21 @@ class Sweep:
         """Factory of the training jobs of this sweep."""
         return JobFactory(self.recipe, self.stores, self.folder, self.open_log)
 
-    def compute_config_hash(self, recipe: Recipe) -> str:
+    def compute_config_hash(self, recipe: AnyRecipe) -> str:
         """Return the hash of a recipe's configuration without its seed, and of its features.
 
         Raises:
             KeyError: If the sweep has no store with the recipe's feature settings.
         """
         return recipe.compute_config_hash(self.stores.get_store(recipe.features).fingerprint)
+
+    def build_scorer(self) -> Scorer:
+        """Build the scorer by which the finals are compared.
+
+        Raises:
+            InputError: If texts in several scripts need a setting that `evaluation` lacks.
+        """
+        return build_scorer(self.space.objectives[0].name, self.recipe, self.stores.base)
 
     def get_run_folder(self, values: Values, seed: int) -> Path:
         """Return the folder of the run with the given values and seed, whether or not it exists.
@@ -144,7 +156,7 @@ def _run_all(
 ) -> SweepOutcome:
     """Write `sweep.json`, run or resume all steps of a sweep, and return the outcome."""
     # First, because texts in several scripts need a setting; each trial would fail with that error.
-    evaluation = resolve_evaluation(sweep.recipe.evaluation, sweep.stores.base)
+    scorer = sweep.build_scorer()
     if journal.start_session(sweep.identity, sweep.space.question):
         sweep.on_message(f"resuming the sweep in {sweep.folder}")
     # Written before the search, so that the table of a sweep in progress can be built.
@@ -160,9 +172,7 @@ def _run_all(
     results = _run_finals(sweep, journal, runner, finalists)
     if not any(f.ranked and len(results[f.name]) >= NUM_RANKING_SEEDS for f in finalists):
         raise TrainingError(explain_failed_finals(journal))
-    outcome = summarize_sweep(
-        sweep.space, sweep.stores.base, finalists, results, journal, evaluation
-    )
+    outcome = summarize_sweep(sweep.space, finalists, results, journal, scorer)
     journal.append_event("ranked", winner=outcome.winner)
     # Weights are removed only after the ranking is on record; a crash here repeats this step.
     remove_search_weights(sweep.folder, journal.trials, sweep.space.search.seed)
@@ -192,13 +202,16 @@ def _run_search(sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_tria
     budget = Budget(
         space.budget, space.resources, runner.num_slots, num_finalists * len(space.final_seeds)
     )
-    resolve_training = sweep.stores.build_training_resolver(space.resources.workers)
+    num_workers = space.resources.workers
+    resolve_training = build_training_resolver(
+        lambda recipe: sweep.stores.get_store(recipe.features), num_workers
+    )
     training = resolve_training(sweep.recipe)
     context = SearchContext(
         recipe=sweep.recipe,
         compute_config_hash=sweep.compute_config_hash,
-        samples_per_eval=compute_samples_per_eval(
-            sweep.recipe.effective_batch, training, sweep.stores.base, space.resources
+        samples_per_eval=count_samples_per_eval(
+            sweep.recipe, training, sweep.stores.base, num_workers
         ),
         budget=budget,
         resolve_training=resolve_training,
@@ -269,8 +282,7 @@ def _build_publisher(
     """Build the publisher of a sweep's provisional rankings during the finals."""
     return ProvisionalRankingPublisher(
         space=sweep.space,
-        store=sweep.stores.base,
-        evaluation=resolve_evaluation(sweep.recipe.evaluation, sweep.stores.base),
+        build_scorer=sweep.build_scorer,
         folder=sweep.folder,
         journal=journal,
         finalists=finalists,

@@ -18,7 +18,8 @@ FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_one_and_has_its_files_name(path: Path) -> None:
     kinds = {"motion2text_align": EmbeddingRecipe}
-    kinds |= dict.fromkeys(("ssvp_mae", "ssvp_mae_tiny"), PretrainingRecipe)
+    names = [f"ssvp_{objective}{size}" for objective in ("mae", "clip") for size in ("", "_tiny")]
+    kinds |= dict.fromkeys(names, PretrainingRecipe)
     kind = kinds.get(path.stem, Recipe)
     assert load_config(kind, path).name == path.stem
 

@@ -218,3 +218,17 @@ def test_films_and_outputs_are_those_of_the_first_test_clips(folder):
         assert red > blue + 40, "there is skin where the nose is"
         wrists = read_one("openpose", folder / "openpose" / film.stem).data[:, 0, [7, 4], :2]
         np.testing.assert_allclose(wrists, pose.points_TPJC[:, 0, [15, 16], :2], atol=0.01)
+
+
+def test_every_clip_is_a_film_on_request(tmp_path):
+    write_sample_corpus(tmp_path / "films", 12, films=True)
+    films = tmp_path / "films" / "film_corpus"
+    for split in ("train", "validation", "test"):
+        poses, table = (
+            list(csv.DictReader(path.open(encoding="utf-8"), delimiter="\t"))
+            for path in (tmp_path / "films" / f"{split}.tsv", films / f"{split}.tsv")
+        )
+        assert [row["output"] for row in table] == [row["output"] for row in poses]
+        assert all((films / "videos" / row["signal"]).is_file() for row in table)
+    with pytest.raises(InputError, match="another sample corpus"):
+        write_sample_corpus(tmp_path / "films", 12, keep_existing=True)

@@ -17,7 +17,9 @@ SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 def test_it_loads_and_proposes(path: Path) -> None:
     space, recipe = load_space(path, [], ROOT)
     journal, clock = virtual()
-    simulate_policy(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
+    names = [space.pruner.metric, *(objective.name for objective in space.objectives)]
+    run = course(5.0, others=names)
+    simulate_policy(search(space, recipe, journal), lambda _: run, 2, clock)
     assert journal.trials or len(space.final_seeds) == 5
     assert space.question.endswith("?")
 

@@ -91,7 +91,3 @@ class MaskedAutoencodingConfig(StrictConfig):
                 f" ({self.decoder_heads})"
             )
         return self
-
-
-ObjectiveConfig = MaskedAutoencodingConfig
-"""Objectives of pretraining, told apart by their `kind`."""

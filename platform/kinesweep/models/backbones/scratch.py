@@ -34,7 +34,10 @@ _RESERVED_KEYS = (
 
 
 def build_scratch_config(
-    family: BackboneFamily, scratch: Mapping[str, Any], vocabulary: Vocabulary
+    family: BackboneFamily,
+    scratch: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    section: str = "model.backbone",
 ) -> PreTrainedConfig:
     """Build the Hugging Face configuration of a backbone that is trained from scratch.
 
@@ -42,19 +45,21 @@ def build_scratch_config(
         family: Family the architecture must belong to.
         scratch: The recipe's `model.backbone.scratch` section.
         vocabulary: Vocabulary of the tokenizer.
+        section: Section of the recipe to which `scratch` belongs, for errors.
 
     Raises:
         ConfigError: If the architecture or a key is unknown, or the architecture rejects a value.
     """
+    path = f"{section}.scratch"
     problems = _find_scratch_problems(family, scratch)
     if problems:
-        raise ConfigError("the model", problems)
+        raise ConfigError("the model", [(f"{path}.{key}", text) for key, text in problems])
     architecture, keys = _split_architecture(scratch)
     special = family.get_special_ids(CONFIG_MAPPING[architecture], vocabulary)
     try:
         return AutoConfig.for_model(architecture, vocab_size=vocabulary.size, **special, **keys)
     except Exception as error:  # each architecture validates its values in its own way
-        raise ConfigError("the model", [(_CONFIG_PATH, _format_build_error(error))]) from None
+        raise ConfigError("the model", [(path, _format_build_error(error))]) from None
 
 
 def check_scratch_config(family: BackboneFamily, scratch: Mapping[str, Any]) -> None:
@@ -94,7 +99,7 @@ def _find_scratch_problems(
     """Find out whether the architecture is unknown, and which keys a recipe cannot set for it.
 
     Returns:
-        Pairs of a dotted path and a problem; a single pair if the architecture itself is unknown.
+        Pairs of a key and a problem; a single pair if the architecture itself is unknown.
     """
     architecture, keys = _split_architecture(scratch)
     if architecture not in family.architectures:
@@ -102,10 +107,10 @@ def _find_scratch_problems(
             suggest_closest_word(architecture, family.architectures) or f"; use {family.examples}"
         )
         text = f"`{architecture}` is not a Hugging Face {family.display_name}{hint}"
-        return [(f"{_CONFIG_PATH}.architecture", text)]
+        return [("architecture", text)]
     allowed = list_allowed_keys(architecture)
     return [
-        (f"{_CONFIG_PATH}.{key}", _explain_rejected_key(architecture, key, allowed))
+        (key, _explain_rejected_key(architecture, key, allowed))
         for key in keys
         if key not in allowed
     ]

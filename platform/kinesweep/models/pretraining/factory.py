@@ -2,20 +2,26 @@
 
 from pathlib import Path
 
-from kinesweep.config.pretraining.objectives import ObjectiveConfig, PretrainedModelConfig
+from kinesweep.config.pretraining.clip import ClipConfig
+from kinesweep.config.pretraining.objective_kinds import AnyObjective
+from kinesweep.config.pretraining.objectives import MaskedAutoencodingConfig, PretrainedModelConfig
 from kinesweep.core.checkpoint_files import compute_cached_sha256
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_network import load_signhiera, read_stated_geometry
 from kinesweep.models.pretraining.initialization import initialize_encoder
+from kinesweep.models.pretraining.language_supervision import CaptionInput, LanguageSupervision
 from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
-from kinesweep.models.pretraining.masked_decoder import load_decoder
+from kinesweep.models.pretraining.masked_decoder import MaskedDecoder, load_decoder
 from kinesweep.models.pretraining.objective import PretrainingObjective
 from kinesweep.models.vision.vision_scratch import build_geometry
 
 
 def build_objective(
-    config: ObjectiveConfig, model_config: PretrainedModelConfig
+    config: AnyObjective,
+    model_config: PretrainedModelConfig,
+    captions: CaptionInput | None = None,
+    max_steps: int = 1,
 ) -> PretrainingObjective:
     """Build the objective of a recipe on the CPU, with its encoder.
 
@@ -24,19 +30,42 @@ def build_objective(
     Args:
         config: The recipe's `objective` section.
         model_config: The recipe's `model` section.
+        captions: Tokenizer of the texts; only `clip` needs one.
+        max_steps: Number of steps of the run; `mae` does not depend on it.
 
     Raises:
         CheckpointError: If weights to start from cannot be used, or have changed since the run
             started.
-        ConfigError: If the sizes of the model or the decoder cannot be used.
+        ConfigError: If the sizes of the model, the decoder or the text encoder cannot be used.
+        InputError: If the pretrained text encoder cannot be used.
     """
-    objective = MaskedAutoencoder(_build_encoder(model_config), config, model_config)
+    encoder = _build_encoder(model_config)
+    if isinstance(config, ClipConfig):
+        assert captions is not None
+        joint = LanguageSupervision(encoder, config, model_config, captions, max_steps)
+        if joint.decoder is not None and config.mae is not None:
+            _start_decoder("objective.mae.init_from", joint.decoder, config.mae)
+        return joint
+    objective = MaskedAutoencoder(encoder, config, model_config)
+    _start_decoder("objective.init_from", objective.decoder, config)
+    return objective
+
+
+def _start_decoder(key: str, decoder: MaskedDecoder, config: MaskedAutoencodingConfig) -> None:
+    """Load the weights that a decoder starts from, if any.
+
+    Args:
+        key: Key of the recipe that names the file.
+        decoder: Decoder that gets the weights.
+        config: Section of the objective `mae`.
+
+    Raises:
+        CheckpointError: If the file cannot be used, or has changed since the run started.
+    """
     if config.init_from is not None:
         path = Path(config.init_from)
-        # Before loading: a file that has changed would silently make another run.
-        check_weights_file("objective.init_from", path, config.sha256)
-        load_decoder(objective.decoder, path)
-    return objective
+        check_weights_file(key, path, config.sha256)
+        load_decoder(decoder, path)
 
 
 def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
@@ -56,8 +85,7 @@ def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
             problems = [
                 # The problems name keys of an ordinary recipe, in which the model is
                 # `model.vision`.
-                (path.replace("model.vision", "model"), text)
-                for path, text in error.problems
+                (path.replace("model.vision", "model"), text) for path, text in error.problems
             ]
             raise ConfigError("the model", problems) from None
     else:

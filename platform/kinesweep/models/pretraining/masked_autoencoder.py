@@ -18,17 +18,14 @@ from torch import Tensor
 from kinesweep.config.pretraining.objectives import MaskedAutoencodingConfig, PretrainedModelConfig
 from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.features.encoders.signhiera import FRAMES_PER_TIME_STEP, SignHiera
-from kinesweep.features.encoders.signhiera_network import normalize_pixels
+from kinesweep.models.pretraining.encoded_windows import EncodedWindows, encode_windows
 from kinesweep.models.pretraining.masked_decoder import MaskedDecoder
 from kinesweep.models.pretraining.masked_encoder import encode_visible_units
-from kinesweep.models.pretraining.objective import LossShare, PretrainingObjective
-from kinesweep.models.pretraining.unit_masks import (
-    UnitMasks,
-    draw_branch_factors,
-    draw_unit_masks,
-)
+from kinesweep.models.pretraining.objective import ClipSums, LossShare, PretrainingObjective
+from kinesweep.models.pretraining.unit_masks import UnitMasks
 
 _EPS = 1e-6
+_NUM_COLORS = 3
 
 
 class MaskedAutoencoder(PretrainingObjective):
@@ -77,6 +74,12 @@ class MaskedAutoencoder(PretrainingObjective):
         # `fsum` rounds once, so the mean does not depend on the order of the additions.
         return {self.metric: fsum(losses) / len(losses)}
 
+    def compute_clip_sums(
+        self, values: Mapping[str, Tensor], clip_ids: Sequence[str]
+    ) -> dict[str, ClipSums]:
+        """Compute the sum of the losses of each clip's windows, and their number."""
+        return {self.metric: sum_masked_losses(values[self.metric], clip_ids)}
+
     def predict_units(
         self, pixels_BCFHW: Tensor, masks: UnitMasks, factors_BL2: Tensor | None = None
     ) -> Tensor:
@@ -97,30 +100,48 @@ class MaskedAutoencoder(PretrainingObjective):
 
     def _compute_losses(self, batch: WindowBatch) -> Tensor:
         """Compute the loss of each window, float32 (B,)."""
-        device = self.decoder.mask_token.device
-        # Rounded up: the last time step may be half real.
-        steps_B = [-(-number // FRAMES_PER_TIME_STEP) for number in batch.num_real_frames_B]
-        units_per_step = self.encoder.geometry.units_per_side**2
-        masks = draw_unit_masks(batch.seeds_B, steps_B, units_per_step, self.config.mask_ratio)
-        masks = masks.to(device)
-        factors_BL2 = None
-        if self.training and self.model_config.drop_path:
-            num_layers = len(self.encoder.blocks)
-            factors_BL2 = draw_branch_factors(
-                batch.seeds_B, num_layers, self.model_config.drop_path
-            ).to(device)
-        # Time steps after the end of all windows of the batch are not even embedded.
-        num_frames = max(steps_B) * FRAMES_PER_TIME_STEP
-        pixels_BCFHW = normalize_pixels(batch.pixels_BFHWC[:, :num_frames].to(device))
-        # In float32: errors are squared and averaged over thousands of values.
-        predicted_BUP = self.predict_units(pixels_BCFHW, masks, factors_BL2).float()
-        targets_BUP = compute_targets(
-            pixels_BCFHW, self.encoder.geometry.unit_pixels, self.config.normalize_targets
+        encoded = encode_windows(
+            self.encoder, batch, self.config.mask_ratio, self.model_config, self.training
         )
-        error_BU = (predicted_BUP - targets_BUP).square().mean(dim=2)
-        hidden_BU = masks.is_hidden_BU.to(error_BU.dtype)
-        # Visible units are not scored: copying them would be rewarded.
-        return (error_BU * hidden_BU).sum(dim=1) / hidden_BU.sum(dim=1)
+        return compute_masked_losses(self.decoder, encoded, self.config, self.model_config)
+
+
+def compute_masked_losses(
+    decoder: MaskedDecoder,
+    encoded: EncodedWindows,
+    config: MaskedAutoencodingConfig,
+    model_config: PretrainedModelConfig,
+) -> Tensor:
+    """Compute the loss of each window: the mean error of its hidden units, float32 (B,).
+
+    Args:
+        decoder: Decoder of the units.
+        encoded: Windows after the encoder; each has a hidden unit.
+        config: Section of the objective `mae`.
+        model_config: The recipe's `model` section, for gradient checkpointing.
+    """
+    recompute = model_config.gradient_checkpointing and torch.is_grad_enabled()
+    predicted_BUP = decoder(encoded.stages, encoded.masks, recompute).float()
+    # All pixels of a unit are predicted, so their number gives its side.
+    unit_pixels = round((predicted_BUP.shape[2] / _NUM_COLORS) ** 0.5)
+    targets_BUP = compute_targets(encoded.pixels_BCFHW, unit_pixels, config.normalize_targets)
+    error_BU = (predicted_BUP - targets_BUP).square().mean(dim=2)
+    hidden_BU = encoded.masks.is_hidden_BU.to(error_BU.dtype)
+    # Visible units are not scored: copying them would be rewarded.
+    return (error_BU * hidden_BU).sum(dim=1) / hidden_BU.sum(dim=1)
+
+
+def sum_masked_losses(losses_W: Tensor, clip_ids: Sequence[str]) -> ClipSums:
+    """Sum the losses of each clip's windows, and count them.
+
+    Args:
+        losses_W: Loss of each window.
+        clip_ids: Clip of each window.
+    """
+    by_clip: dict[str, list[float]] = {}
+    for clip_id, loss in zip(clip_ids, losses_W.tolist(), strict=True):
+        by_clip.setdefault(clip_id, []).append(loss)
+    return {clip_id: (fsum(each), float(len(each))) for clip_id, each in by_clip.items()}
 
 
 def compute_targets(pixels_BCFHW: Tensor, unit_pixels: int, normalize: bool) -> Tensor:

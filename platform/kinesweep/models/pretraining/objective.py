@@ -16,6 +16,10 @@ from torch import Tensor, nn
 from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.features.encoders.signhiera import SignHiera
 
+ClipSums = Mapping[str, tuple[float, float]]
+"""Clip → sum of a score over its windows or queries, and their number; the ratio of both totals is
+the score of validation."""
+
 
 @dataclass(frozen=True)
 class LossShare:
@@ -69,6 +73,19 @@ class PretrainingObjective(nn.Module, ABC):
 
         Returns:
             Score name → value, with `metric` among them.
+        """
+
+    @abstractmethod
+    def compute_clip_sums(
+        self, values: Mapping[str, Tensor], clip_ids: Sequence[str]
+    ) -> dict[str, ClipSums]:
+        """Compute the scores of validation that are means, clip by clip, by their names.
+
+        Sweeps resample clips to estimate how far a score depends on their choice.
+
+        Args:
+            values: As for `compute_scores`.
+            clip_ids: As for `compute_scores`.
         """
 
     def get_other_weights(self) -> dict[str, Tensor]:

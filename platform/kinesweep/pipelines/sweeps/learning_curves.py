@@ -11,6 +11,9 @@ from kinesweep.sweeps.journal.run_folders import RUNS, format_run_name
 from kinesweep.training.run_records.metrics import read_metrics
 from kinesweep.training.run_records.run_identity import METRICS_FILE
 
+_EVALUATION_SCORES = frozenset({"token_loss", "masked_loss", "recall_1"})
+"""Scores of which every evaluation has one, and which no log of a training step has."""
+
 
 def collect_learning_curves(
     folder: Path, search_seed: int, trials: Sequence[Trial], events: Sequence[Mapping[str, Any]]
@@ -56,8 +59,8 @@ def _read_curve(name: str, phase: str, state: str, path: Path) -> LearningCurve 
         state: Final state of the run.
         path: File of the run's metrics.
     """
-    # Rows with `token_loss` are evaluations; the others are logs of training steps.
-    rows = [row for row in read_metrics(path) if "token_loss" in row]
+    # Rows with one of these are evaluations; the others are logs of training steps.
+    rows = [row for row in read_metrics(path) if not _EVALUATION_SCORES.isdisjoint(row)]
     if not rows:
         return None
     metrics = {metric for row in rows for metric in row} - {"step", "samples"}

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kinesweep.checkpoints.model_dir_files import read_recipe
+from kinesweep.config.any_recipe import AnyRecipe, get_corpus_recipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError, TrainingError
 from kinesweep.core.hashing import flatten_mapping
@@ -27,9 +27,8 @@ from kinesweep.pipelines.progress import show_sweep_progress
 from kinesweep.pipelines.sweeps.sweep_lock import lock_sweep
 from kinesweep.pipelines.sweeps.sweep_report import write_sweep_report
 from kinesweep.pipelines.sweeps.winner import (
-    add_test_scores,
     compute_mean_test_metrics,
-    export_winner,
+    finish_winner,
     try_register_winner,
 )
 from kinesweep.pipelines.tracking import RunLogOpener, check_trackers, create_tracker
@@ -43,7 +42,7 @@ from kinesweep.sweeps.results.outcome_file import write_sweep_outcome
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.space import SearchSpace
-from kinesweep.sweeps.sweep import Sweep, record_test_scores, run_sweep
+from kinesweep.sweeps.sweep import Sweep, run_sweep
 from kinesweep.tracking.backends import MlflowTracker
 from kinesweep.tracking.places import find_recorded_places
 from kinesweep.tracking.queued_run_logger import RunIdentifiers
@@ -141,7 +140,7 @@ def run_requested_sweep(
 def run_sweep_pipeline(
     folder: Path,
     space: SearchSpace,
-    recipe: Recipe,
+    recipe: AnyRecipe,
     bundle: Path,
     num_extra_trials: int = 0,
     open_log: RunLoggerFactory | None = None,
@@ -156,7 +155,7 @@ def run_sweep_pipeline(
         folder: Folder of the sweep.
         space: Search space.
         recipe: Recipe to which the values of the space are applied.
-        bundle: Output folder for the winner's bundle.
+        bundle: Output folder for the winner's bundle, or for its weights in pretraining.
         num_extra_trials: Number of additional trials.
         open_log: Function that opens the log of each run; None: as `recipe.tracking` specifies.
 
@@ -172,10 +171,13 @@ def run_sweep_pipeline(
         BundleError: If the bundle generates other texts than the winner.
     """
     check_trackers(recipe.tracking)
-    stores = extract_all_features(space, recipe, extract_features)
-    # Otherwise every trial would fail with the same error.
-    check_metrics(recipe.evaluation, stores.base, set(stores.base.splits) - {"train"})
-    tracker = create_tracker(recipe, space.question, folder)
+    stores = extract_all_features(
+        space, recipe, lambda tuned: extract_features(get_corpus_recipe(tuned))
+    )
+    if isinstance(recipe, Recipe):
+        # Otherwise every trial would fail with the same error.
+        check_metrics(recipe.evaluation, stores.base, set(stores.base.splits) - {"train"})
+    tracker = create_tracker(get_corpus_recipe(recipe), space.question, folder)
     # The sweep is itself a tracked run, the parent of the runs that it trains.
     sweep_log = tracker.open_run_logger(_identify_sweep(folder, space), folder)
     sweep_log.log_params(collect_sweep_params(space, stores.base))
@@ -188,12 +190,7 @@ def run_sweep_pipeline(
             outcome = run_sweep(
                 Sweep(space, recipe, stores, folder, opener, logger.info), num_extra_trials
             )
-        store = stores.get_store(read_recipe(Path(outcome.winner_runs[0]) / "best").features)
-        # Test comes after the ranking, so it cannot influence the choice. It is noted in the
-        # journal, so that a search that is extended later is reported as having seen test.
-        outcome = add_test_scores(outcome, store)
-        record_test_scores(folder, outcome.test)
-        export_winner(outcome, store, bundle)
+        outcome = finish_winner(outcome, recipe, stores, folder, bundle)
         page = _write_results(folder, outcome, sweep_log)
     except BaseException:
         # Including KeyboardInterrupt: otherwise the run would appear as running forever.
@@ -206,7 +203,7 @@ def run_sweep_pipeline(
     places = find_recorded_places(folder).commands if tracker.members else {}
     if mlflow is None:
         return SweepResult(outcome, folder, bundle, page, "", places)
-    try_register_winner(mlflow, folder, recipe, outcome, store, bundle)
+    try_register_winner(mlflow, folder, recipe, outcome, stores, bundle)
     return SweepResult(outcome, folder, bundle, page, mlflow.uri, {"MLflow": mlflow.uri, **places})
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kinesweep.config.any_recipe import get_corpus_recipe, require_translation
 from kinesweep.core.paths import get_state_dir
 from kinesweep.evaluation.metrics.preflight import check_metrics
 from kinesweep.pipelines.extraction import extract_features
@@ -20,6 +21,7 @@ from kinesweep.sweeps.planning.cost_estimate import CostInputs, estimate_sweep_c
 from kinesweep.sweeps.planning.pilot_runs import measure_pilot_runs
 from kinesweep.sweeps.planning.step_timer import StepTimerFactory
 from kinesweep.sweeps.planning.sweep_plan import SweepPlan
+from kinesweep.sweeps.run_kinds import build_training_resolver
 from kinesweep.sweeps.search.budget import Budget
 from kinesweep.sweeps.search.samples_per_eval import compute_samples_per_eval
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
@@ -65,16 +67,22 @@ def plan_sweep(
         CheckpointError: If the recipe itself cannot be trained.
         ConfigError: If the search space or its recipe is invalid.
         KinesweepError: If `extract_features` raises it.
+        InputError: If the recipe is one of pretraining.
         ResourceError: If a run does not fit into the cluster.
     """
-    space, recipe = load_space(request.path, request.overrides, request.base)
-    stores = extract_all_features(space, recipe, extract_features)
+    space, loaded_recipe = load_space(request.path, request.overrides, request.base)
+    recipe = require_translation(loaded_recipe, "kinesweep plan")
+    stores = extract_all_features(
+        space, recipe, lambda tuned: extract_features(get_corpus_recipe(tuned))
+    )
     store = stores.base
     # Otherwise every pilot run would fail with the same error.
     check_metrics(recipe.evaluation, store, set(store.splits) - {"train"})
     folder = get_state_dir() / "plans" / request.path.stem
     shutil.rmtree(folder, ignore_errors=True)
-    resolve_training = stores.build_training_resolver(space.resources.workers)
+    resolve_training = build_training_resolver(
+        lambda tuned: stores.get_store(tuned.features), space.resources.workers
+    )
     training = resolve_training(recipe)
     logger.info(f"the recipe trains for {training.format_step_counts()}")
     context = SearchContext(

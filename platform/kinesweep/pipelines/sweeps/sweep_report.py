@@ -1,13 +1,15 @@
 """The report of a sweep: its data, collected from the sweep's folder, its runs and its store."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import yaml
 
+from kinesweep.config.any_recipe import AnyRecipe
+from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.core.paths import compute_directory_size
 from kinesweep.core.units import format_bytes
 from kinesweep.evaluation.text_normalization import describe_protocol
@@ -22,7 +24,9 @@ from kinesweep.pipelines.sweeps.winner_translations import (
     read_run_predictions,
 )
 from kinesweep.report import (
+    SubsetScores,
     SweepReport,
+    TranslationSample,
     TrialSummary,
     write_report,
 )
@@ -30,6 +34,7 @@ from kinesweep.store import Store, open_store
 from kinesweep.sweeps.journal.journal import Trial, build_trials, compute_worked_hours, read_journal
 from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, read_sweep_metadata
 from kinesweep.sweeps.results.outcome_file import read_sweep_outcome
+from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.space.parameter import SearchParameter
 from kinesweep.sweeps.space.space import SearchSpace
 
@@ -51,6 +56,11 @@ def write_sweep_report(folder: Path) -> Path:
     report = collect_report_data(folder)
     winner_run = Path(read_sweep_outcome(folder).winner_runs[0])
     base_store = open_store(read_sweep_metadata(folder).store_dir)
+    if isinstance(read_sweep_metadata(folder).recipe, PretrainingRecipe):
+        omission = (
+            "images and attention of the winner's clips (it was pretrained and writes no text)"
+        )
+        return write_report(folder / REPORT_DIR, replace(report, not_drawn=[omission]))
     # The images are drawn first, because the page embeds them.
     images, omissions = render_winner_samples(
         folder / REPORT_DIR,
@@ -76,7 +86,7 @@ def collect_report_data(folder: Path) -> SweepReport:
     space, recipe, store = metadata.space, metadata.recipe, open_store(metadata.store_dir)
     events = read_journal(folder)
     trials = build_trials(events)
-    train_texts = get_train_sentences(store)
+    texts = _collect_texts(outcome, recipe, store)
     return SweepReport(
         sweep=folder.name,
         question=outcome.question,
@@ -106,16 +116,50 @@ def collect_report_data(folder: Path) -> SweepReport:
             for trial in trials
         ],
         curves=collect_learning_curves(folder, space.search.seed, trials, events),
-        samples=collect_translation_samples(outcome, recipe, store, train_texts),
-        parts=compute_scores_by_train_overlap(
-            outcome, resolve_evaluation(recipe.evaluation, store), train_texts
-        ),
+        samples=texts.samples,
+        parts=texts.parts,
         costs=_summarize_costs(folder, store, space, trials, events),
         failures=_list_failures(trials, events),
-        repeat=_collect_provenance(metadata, store),
+        repeat=_collect_provenance(metadata, store, texts.protocol),
         space=_format_yaml(space.model_dump(mode="json", by_alias=True, exclude_none=True)),
         recipe=_format_yaml(recipe.model_dump(mode="json", by_alias=True)),
         quality=build_quality_rows(store.quality) if store.quality else (),
+    )
+
+
+@dataclass(frozen=True)
+class _ReportTexts:
+    """What a report shows of translations; empty for a sweep over pretraining.
+
+    Attributes:
+        samples: Translations by the winner's exported seed.
+        parts: Separate scores of sentences that occur in train and of those that do not.
+        protocol: Description of the scores.
+    """
+
+    samples: Sequence[TranslationSample]
+    parts: Sequence[SubsetScores]
+    protocol: str
+
+
+def _collect_texts(outcome: SweepOutcome, recipe: AnyRecipe, store: Store) -> _ReportTexts:
+    """Collect the translations of a sweep's winner and their scores.
+
+    Args:
+        outcome: Result of the sweep.
+        recipe: Recipe of the sweep.
+        store: Store of the recipe.
+    """
+    if isinstance(recipe, PretrainingRecipe):
+        kind = recipe.objective.kind
+        return _ReportTexts([], [], f"validation of the pretraining objective `{kind}`")
+    train_texts = get_train_sentences(store)
+    return _ReportTexts(
+        collect_translation_samples(outcome, recipe, store, train_texts),
+        compute_scores_by_train_overlap(
+            outcome, resolve_evaluation(recipe.evaluation, store), train_texts
+        ),
+        describe_protocol(resolve_protocol(recipe.evaluation, store)),
     )
 
 
@@ -193,14 +237,14 @@ def _list_failures(trials: Sequence[Trial], events: Sequence[Mapping[str, Any]])
     return failures
 
 
-def _collect_provenance(metadata: SweepMetadata, store: Store) -> dict[str, str]:
+def _collect_provenance(metadata: SweepMetadata, store: Store, protocol: str) -> dict[str, str]:
     """Collect the command, the seeds, the data and the versions of a sweep as label → text."""
     return {
         "command": "kinesweep sweep SPACE.yaml (the space and the recipe are shown below)",
         "search seed": str(metadata.space.search.seed),
         "seeds of the finals": ", ".join(map(str, metadata.space.final_seeds)),
         "features": store.fingerprint,
-        "scores": describe_protocol(resolve_protocol(metadata.recipe.evaluation, store)),
+        "scores": protocol,
         **{name: value for name, value in metadata.made_with.items() if value},
     }
 

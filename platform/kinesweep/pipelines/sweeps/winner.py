@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from kinesweep.checkpoints.model_dir_files import read_recipe
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.any_recipe import AnyRecipe
+from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.core.errors import TrackingError
 from kinesweep.core.io import write_folder
 from kinesweep.evaluation.evaluate import evaluate_model
@@ -18,11 +19,53 @@ from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.pipelines.sweeps.model_registry import register_winner
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import count_test_evaluations, log_test_evaluation
+from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.journal.run_folders import parse_run_name
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
+from kinesweep.sweeps.sweep import record_test_scores
 from kinesweep.tracking.backends import MlflowTracker
 
 logger = logging.getLogger(__name__)
+
+
+def finish_winner(
+    outcome: SweepOutcome, recipe: AnyRecipe, stores: FeatureStores, folder: Path, bundle: Path
+) -> SweepOutcome:
+    """Score the winner on test and export it; of pretraining, copy its best weights.
+
+    Args:
+        outcome: Result of the sweep.
+        recipe: Recipe of the sweep.
+        stores: Feature stores of the sweep.
+        folder: Folder of the sweep.
+        bundle: Output folder.
+
+    Returns:
+        The outcome with the scores on test, if there are any.
+
+    Raises:
+        BundleError: If the bundle generates other texts than the winner.
+        KinesweepError: If `evaluate_winner_on_test` raises it.
+    """
+    winner_dir = Path(outcome.winner_runs[0]) / "best"
+    if isinstance(recipe, PretrainingRecipe):
+        # A resumed sweep may have another winner than the one that was exported before.
+        shutil.rmtree(bundle, ignore_errors=True)
+
+        def copy_weights(target: Path) -> None:
+            """Copy the best weights of the winner."""
+            shutil.copytree(winner_dir, target, dirs_exist_ok=True)
+
+        write_folder(bundle, copy_weights)
+        logger.info(f"weights of the winner: {bundle}")
+        return outcome
+    store = stores.get_store(read_recipe(winner_dir).features)
+    # Test comes after the ranking, so it cannot influence the choice. It is noted in the journal,
+    # so that a search that is extended later is reported as having seen test.
+    outcome = add_test_scores(outcome, store)
+    record_test_scores(folder, outcome.test)
+    export_winner(outcome, store, bundle)
+    return outcome
 
 
 def add_test_scores(outcome: SweepOutcome, store: Store) -> SweepOutcome:
@@ -163,9 +206,9 @@ def _summarize_for_model_card(outcome: SweepOutcome) -> dict[str, str]:
 def try_register_winner(
     tracker: MlflowTracker,
     folder: Path,
-    recipe: Recipe,
+    recipe: AnyRecipe,
     outcome: SweepOutcome,
-    store: Store,
+    stores: FeatureStores,
     bundle: Path,
 ) -> None:
     """Register the winner and log the decision, or how to register it later if that fails.
@@ -177,12 +220,17 @@ def try_register_winner(
         folder: Folder of the sweep.
         recipe: Recipe of the sweep, which names the model.
         outcome: Result of the sweep.
-        store: Store of the winner's features.
+        stores: Feature stores of the sweep.
         bundle: Folder of the winner's bundle.
     """
+    if isinstance(recipe, PretrainingRecipe):
+        # The registry holds models that translate; weights for pretraining are a folder.
+        logger.info("registry  nothing to register: the winner is no translation model")
+        return
     if recipe.training.stage == "align":
         logger.info("registry  not registered: a model of stage `align` does not translate")
         return
+    store = stores.get_store(read_recipe(Path(outcome.winner_runs[0]) / "best").features)
     try:
         evaluation = resolve_evaluation(recipe.evaluation, store)
         message = register_winner(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.any_recipe import AnyRecipe, get_recipe_class
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json, write_json
 from kinesweep.core.provenance import collect_provenance
@@ -30,7 +30,7 @@ class SweepMetadata:
     """
 
     space: SearchSpace
-    recipe: Recipe
+    recipe: AnyRecipe
     store_dir: Path
     made_with: Mapping[str, str] = field(default_factory=collect_provenance)
 
@@ -55,7 +55,7 @@ def read_sweep_metadata(folder: Path) -> SweepMetadata:
     """
     fields = read_sweep_json(folder / METADATA)
     space = SearchSpace.model_validate(fields["space"])
-    recipe = Recipe.model_validate(fields["recipe"])
+    recipe = get_recipe_class(fields["recipe"]).model_validate(fields["recipe"])
     return SweepMetadata(space, recipe, Path(fields["store"]), fields["made_with"])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from kinesweep.config.any_recipe import AnyRecipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.errors import ResourceError
@@ -57,7 +58,7 @@ class CostInputs:
     samples_per_eval: float
     test_share: float
     store_bytes: int
-    resolve_training: Callable[[Recipe], ResolvedTrainingConfig] = SearchContext.resolve_training
+    resolve_training: Callable[[AnyRecipe], ResolvedTrainingConfig] = SearchContext.resolve_training
 
 
 def estimate_sweep_cost(

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from kinesweep.config.any_recipe import require_translation
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.errors import CheckpointError
 from kinesweep.data.run_length.step_counts import resolve_training
@@ -79,16 +80,18 @@ def measure_pilot_runs(
 
     Raises:
         CheckpointError: If the recipe itself could not be trained.
+        InputError: If the recipe is one of pretraining.
     """
     # Pilot runs are not retried, and a log of times replaces their tracking.
     policy = _PilotPolicy(_build_requests(space, search))
     log_dir = job_factory.folder / "clock"
-    fixed_recipe = apply_overrides(job_factory.recipe, space.fixed_values)
+    recipe = require_translation(job_factory.recipe, "kinesweep plan")
+    fixed_recipe = apply_overrides(recipe, space.fixed_values)
     training = resolve_training(
         fixed_recipe, job_factory.stores.get_store(fixed_recipe.features), space.resources.workers
     )
     short_factory = JobFactory(
-        apply_overrides(job_factory.recipe, _get_pilot_values(training)),
+        apply_overrides(recipe, _get_pilot_values(training)),
         job_factory.stores,
         job_factory.folder,
         StepTimerFactory(log_dir),

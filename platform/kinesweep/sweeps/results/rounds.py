@@ -15,9 +15,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from kinesweep.config.recipe.evaluation import EvaluationConfig
-from kinesweep.evaluation.metrics import TextMetric
-from kinesweep.store import Store
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.results.provisional import (
     ProvisionalRank,
@@ -26,17 +23,11 @@ from kinesweep.sweeps.results.provisional import (
     publish_ranking,
 )
 from kinesweep.sweeps.results.ranking import rank_configurations
-from kinesweep.sweeps.results.sentence_statistics import (
-    build_ranking_metric,
-    compute_sentence_statistics,
-)
+from kinesweep.sweeps.results.scorer import ResultsByFinalist, Scorer
 from kinesweep.sweeps.search.finals import Finalist, sort_trials
 from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.training.run_records.result import RunResult, read_finished_result
-
-ResultsByFinalist = Mapping[str, Sequence[RunResult]]
-"""Name of a finalist → results of its finished runs."""
 
 
 @dataclass
@@ -48,8 +39,7 @@ class ProvisionalRankingPublisher:
 
     Attributes:
         space: The search space.
-        store: Feature store with the documents of the validation clips.
-        evaluation: Metrics, and the scoring protocol with the tokenizer of the corpus.
+        build_scorer: Function that builds the scorer of the deciding objective.
         folder: Folder of the sweep.
         journal: Journal with trials and failed runs.
         finalists: Configurations of the finals.
@@ -58,8 +48,7 @@ class ProvisionalRankingPublisher:
     """
 
     space: SearchSpace
-    store: Store
-    evaluation: EvaluationConfig
+    build_scorer: Callable[[], Scorer]
     folder: Path
     journal: Journal
     finalists: Sequence[Finalist]
@@ -68,9 +57,9 @@ class ProvisionalRankingPublisher:
     _num_published_rounds: int = field(default=-1, init=False)
 
     @cached_property
-    def _metric(self) -> TextMetric:
-        """Metric of the deciding objective; built once, because it may load a script."""
-        return build_ranking_metric(self.space.objectives[0].name, self.evaluation, self.store)
+    def _scorer(self) -> Scorer:
+        """Scorer of the deciding objective; built once, because it may load a script."""
+        return self.build_scorer()
 
     def publish_if_round_complete(self) -> None:
         """Publish a provisional ranking if a round was completed since the last call.
@@ -172,14 +161,12 @@ class ProvisionalRankingPublisher:
         testable_finalists = [f for f in self.finalists if len(results.get(f.name, ())) >= 2]
         if not testable_finalists:
             return []
-        entries, groups = compute_sentence_statistics(
-            testable_finalists, results, self._metric, self.store
-        )
+        entries, groups = self._scorer.collect_statistics(testable_finalists, results)
         ranking = rank_configurations(
             entries,
             groups,
-            self._metric.compute_score_from_sum,
-            self._metric.num_resamples,
+            self._scorer.compute_score_from_sum,
+            self._scorer.num_resamples,
             sign=self.space.objectives[0].direction_sign,
         )
         return [
@@ -249,7 +236,7 @@ def _rank_trials(
         for trial in _select_finished_trials(space, trials)
     )
     note = (
-        "Search scores of one seed each, decoded as set in `evaluation.during_training`:"
+        "Search scores of one seed each, as evaluated during training:"
         f" differences are not tested, and the best of {num_ended} trials is overestimated because"
         " it was selected."
     )

@@ -5,22 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from kinesweep.config.recipe.evaluation import EvaluationConfig
-from kinesweep.core.scores import TASK_ACCURACIES, name_task_accuracy
-from kinesweep.evaluation.baselines import (
-    find_best_constant_sentence,
-    find_most_frequent_sentence,
-    predict_nearest_neighbors,
-)
-from kinesweep.evaluation.metrics import TextMetric
-from kinesweep.store import Store
 from kinesweep.sweeps.journal.journal import Journal
 from kinesweep.sweeps.results.notes import collect_notes
 from kinesweep.sweeps.results.ranking import RankedConfiguration, rank_configurations
-from kinesweep.sweeps.results.sentence_statistics import (
-    build_ranking_metric,
-    compute_sentence_statistics,
-)
+from kinesweep.sweeps.results.scorer import Scorer
 from kinesweep.sweeps.search.finals import UNTUNED, Finalist
 from kinesweep.sweeps.search.pareto import find_pareto_front
 from kinesweep.sweeps.space.space import SearchSpace
@@ -73,11 +61,10 @@ class SweepOutcome:
 
 def summarize_sweep(
     space: SearchSpace,
-    store: Store,
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
     journal: Journal,
-    evaluation: EvaluationConfig = EvaluationConfig(),
+    scorer: Scorer,
 ) -> SweepOutcome:
     """Rank the finalists, score the sanity baselines, and return the outcome of the sweep.
 
@@ -85,26 +72,24 @@ def summarize_sweep(
 
     Args:
         space: The search space.
-        store: Feature store with the clips of the train and validation splits.
         finalists: Configurations of the finals.
         results: Name of a finalist → results of its finished runs.
         journal: Journal of the sweep.
-        evaluation: Metrics, and the scoring protocol with the tokenizer of the corpus.
+        scorer: Scores of the deciding objective.
 
     Raises:
         InputError: If no finalist has two finished seeds, or the metric cannot be computed.
     """
     metric_name, sign = space.objectives[0].name, space.objectives[0].direction_sign
-    metric = build_ranking_metric(metric_name, evaluation, store)
-    entries, groups = compute_sentence_statistics(finalists, results, metric, store)
+    entries, groups = scorer.collect_statistics(finalists, results)
     ranking = rank_configurations(
-        entries, groups, metric.compute_score_from_sum, metric.num_resamples, sign=sign
+        entries, groups, scorer.compute_score_from_sum, scorer.num_resamples, sign=sign
     )
     winner = next(f for f in finalists if f.name == ranking[0].name)
     winner_results = sorted(
         results[winner.name], key=lambda r: (-sign * r.scores[metric_name], str(r.folder))
     )
-    sanity = _score_sanity_baselines(space.sanity_baselines, metric, store, finalists, results)
+    sanity = scorer.score_baselines(space.sanity_baselines, finalists, results)
     objectives, pareto_front = _compute_objectives_and_front(
         space, [ranked.name for ranked in ranking], results
     )
@@ -121,7 +106,7 @@ def summarize_sweep(
         front=pareto_front,
         sanity=sanity,
         trials=dict(Counter(trial.state for trial in journal.trials)),
-        notes=collect_notes(ranking, metric_name, finalists, results, journal),
+        notes=[*collect_notes(ranking, metric_name, finalists, results, journal), *scorer.notes],
     )
 
 
@@ -151,81 +136,6 @@ def _compute_objectives_and_front(
     modes = ["max" if m.direction_sign > 0 else "min" for m in space.objectives]
     front_indices = find_pareto_front([list(means[name].values()) for name in names], modes)
     return means, [names[index] for index in front_indices]
-
-
-def _score_sanity_baselines(
-    baselines: Sequence[str],
-    metric: TextMetric,
-    store: Store,
-    finalists: Sequence[Finalist],
-    results: Mapping[str, Sequence[RunResult]],
-) -> dict[str, float]:
-    """Compute the validation scores of the requested baselines and of all sanity runs.
-
-    Args:
-        baselines: Names of the baselines, as in `SearchSpace.sanity_baselines`.
-        metric: Metric with its scoring protocol.
-        store: Feature store with the clips of the train and validation splits.
-        finalists: Configurations of the finals; those that are not ranked are sanity runs.
-        results: Name of a finalist → results of its finished runs.
-
-    Returns:
-        Display name of the baseline or sanity run → score.
-    """
-    if metric.metric in TASK_ACCURACIES:
-        scores = _get_constant_accuracy(metric.metric, results)
-    else:
-        scores = _score_text_baselines(baselines, metric, store)
-    for finalist in finalists:
-        if not finalist.ranked and results[finalist.name]:
-            scores[finalist.name] = results[finalist.name][0].scores[metric.metric]
-    return scores
-
-
-def _get_constant_accuracy(
-    score_name: str, results: Mapping[str, Sequence[RunResult]]
-) -> dict[str, float]:
-    """Return the accuracy of the best constant answer in a side task, from the results of a run.
-
-    Args:
-        score_name: Name of the accuracy.
-        results: Name of a finalist → results of its finished runs, which have the same questions.
-    """
-    result = next(run for runs in results.values() for run in runs)
-    task = score_name.removesuffix(name_task_accuracy(""))
-    scores = result.tasks["validation"][task]
-    return {f"always “{scores['constant_answer']}”": scores["constant_accuracy"]}
-
-
-def _score_text_baselines(
-    baselines: Sequence[str], metric: TextMetric, store: Store
-) -> dict[str, float]:
-    """Compute the validation scores of baselines that copy texts of train.
-
-    Args:
-        baselines: Names of the baselines, as in `SearchSpace.sanity_baselines`.
-        metric: Metric with its scoring protocol.
-        store: Feature store with the clips of the train and validation splits.
-
-    Returns:
-        Display name of the baseline → score.
-    """
-    train, validation = store.get_records("train"), store.get_records("validation")
-    references = {r.clip.id: r.clip.texts for r in validation}
-    train_sentences = [text for r in train for text in r.clip.texts]
-    scores = {}
-    if "frequent" in baselines:
-        sentence = find_most_frequent_sentence(train_sentences)
-        score = metric(dict.fromkeys(references, sentence), references)
-        scores[f"always the most frequent, “{sentence}”"] = score
-    if "constant" in baselines:
-        sentence, _ = find_best_constant_sentence(train_sentences, references, metric.protocol)
-        scores[f"always “{sentence}”"] = metric(dict.fromkeys(references, sentence), references)
-    if "nearest" in baselines:
-        scores["nearest neighbor"] = metric(
-            predict_nearest_neighbors(store, train, validation), references
-        )
-    return scores
 
 
 def _format_conclusion(

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.any_recipe import AnyRecipe
+from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.scores import format_scores
 from kinesweep.data.run_length.step_counts import resolve_steps
@@ -20,9 +21,20 @@ from kinesweep.sweeps.search.search_arms import SearchArm, SearchArms, build_sea
 from kinesweep.sweeps.space.loading import apply_overrides, compute_base_values
 from kinesweep.sweeps.space.parameter import Values, format_values
 from kinesweep.sweeps.space.space import SearchSpace
+from kinesweep.training.pretraining.schedule import resolve_schedule
 
 _MAX_DUPLICATES = 50
 """Number of consecutive duplicate configurations after which an arm counts as exhausted."""
+
+
+def _resolve_counted_steps(recipe: AnyRecipe) -> ResolvedTrainingConfig:
+    """Return the training settings of a recipe that counts no epochs, in steps."""
+    if isinstance(recipe, PretrainingRecipe):
+        num_windows = recipe.windows_per_step
+        return resolve_schedule(recipe.training, num_windows, num_windows).as_run_config(
+            "masked_loss"
+        )
+    return resolve_steps(recipe.training)
 
 
 @dataclass(frozen=True)
@@ -42,13 +54,11 @@ class SearchContext:
         on_trial_end: Callback after each trial that ended, except duplicates.
     """
 
-    recipe: Recipe
-    compute_config_hash: Callable[[Recipe], str]
+    recipe: AnyRecipe
+    compute_config_hash: Callable[[AnyRecipe], str]
     samples_per_eval: float
     budget: Budget
-    resolve_training: Callable[[Recipe], ResolvedTrainingConfig] = lambda recipe: resolve_steps(
-        recipe.training
-    )
+    resolve_training: Callable[[AnyRecipe], ResolvedTrainingConfig] = _resolve_counted_steps
     compute_disk_bytes: Callable[[], int] = lambda: 0
     compute_model_bytes: Callable[[], int] = lambda: 0
     on_message: Callable[[str], None] = lambda _: None
@@ -272,6 +282,6 @@ class SearchPolicy:
             num_running=len(self._running),
         )
 
-    def _build_recipe(self, values: Values) -> Recipe:
+    def _build_recipe(self, values: Values) -> AnyRecipe:
         """Return the recipe with the fixed values and a trial's swept values applied."""
         return apply_overrides(self.context.recipe, {**self.space.fixed_values, **values})

@@ -6,14 +6,16 @@ validated against it before the first trial, so that a misspelt parameter is nev
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from kinesweep.config.any_recipe import AnyRecipe, get_recipe_class
 from kinesweep.config.loading import (
     find_replaced_keys,
     read_yaml,
     set_by_path,
     validate_config,
 )
+from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.suggestions import format_unknown_key_hint
 from kinesweep.core.errors import ConfigError, InputError
@@ -22,17 +24,21 @@ from kinesweep.evaluation.wordnet import check_wordnet_folder
 from kinesweep.sweeps.space.arms import sort_topologically
 from kinesweep.sweeps.space.directions import find_metric_problems, set_directions
 from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values
+from kinesweep.sweeps.space.pretraining import fill_in_pretraining, find_pretraining_problems
 from kinesweep.sweeps.space.space import SearchSpace
 
 FEATURES_PREFIX = "features."
 """Prefix of keys that change the features, so each value needs its own feature store."""
 _UNSEARCHABLE_PREFIXES = ("source.", "store.", "evaluation.", "resources.", "checkpoints.")
 _UNSEARCHABLE_KEYS = frozenset({"name", "tracking", "batch.ablation"})
-_SCRATCH_CONFIG_PREFIX = "model.backbone.scratch."
-"""Prefix of keys of a Hugging Face configuration, which the recipe's schema does not know."""
+_SCRATCH_CONFIG_PREFIXES = ("model.backbone.scratch.", "model.scratch.", "objective.text.scratch.")
+"""Prefixes of keys of sizes of models, which the recipe's schema does not know."""
+R = TypeVar("R", Recipe, PretrainingRecipe, AnyRecipe)
 
 
-def load_space(path: Path, overrides: Sequence[str], base_dir: Path) -> tuple[SearchSpace, Recipe]:
+def load_space(
+    path: Path, overrides: Sequence[str], base_dir: Path
+) -> tuple[SearchSpace, AnyRecipe]:
     """Load a search space and its recipe, and check each of them and one against the other.
 
     Args:
@@ -53,20 +59,25 @@ def load_space(path: Path, overrides: Sequence[str], base_dir: Path) -> tuple[Se
     ]
     space = validate_config(SearchSpace, read_yaml(path, space_overrides), str(path))
     recipe_path = path.parent / space.recipe
-    recipe = validate_config(Recipe, read_yaml(recipe_path, recipe_overrides), str(recipe_path))
+    values = read_yaml(recipe_path, recipe_overrides)
+    recipe: AnyRecipe = validate_config(get_recipe_class(values), values, str(recipe_path))
     # All runs of a sweep use the resources of the space, which also determine the slots.
     recipe = recipe.model_copy(update={"resources": space.resources}).resolve_paths(base_dir)
-    problems = [
-        *find_metric_problems(space, recipe.evaluation, recipe.training),
-        *_find_parameter_problems(space, recipe),
-    ]
+    if isinstance(recipe, PretrainingRecipe):
+        space = fill_in_pretraining(space)
+        metric_problems = find_pretraining_problems(space, recipe.objective)
+    else:
+        metric_problems = find_metric_problems(space, recipe.evaluation, recipe.training)
+    problems = [*metric_problems, *_find_parameter_problems(space, recipe)]
     if problems:
         raise ConfigError(str(path), problems)
+    if isinstance(recipe, PretrainingRecipe):
+        return space, recipe
     check_wordnet_folder(recipe.evaluation)
     return set_directions(space, recipe.evaluation), recipe
 
 
-def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
+def apply_overrides(recipe: R, values: Values) -> R:
     """Return a copy of the recipe with fixed and swept values set.
 
     A section whose `kind` changes starts from the defaults of the new kind. A value of one of two
@@ -91,7 +102,7 @@ def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
             set_by_path(settings, parent, {"kind": value})
         else:
             set_by_path(settings, path, value)
-    return validate_config(Recipe, settings, f"trial of {recipe.name}")
+    return validate_config(type(recipe), settings, f"trial of {recipe.name}")
 
 
 def _get_override_priority(path: str) -> tuple[bool, int]:
@@ -100,7 +111,7 @@ def _get_override_priority(path: str) -> tuple[bool, int]:
     return not is_kind, path.count(".") if is_kind else 0
 
 
-def compute_base_values(space: SearchSpace, recipe: Recipe) -> Values:
+def compute_base_values(space: SearchSpace, recipe: AnyRecipe) -> Values:
     """Return the values that every trial starts from, on which conditions may depend.
 
     Args:
@@ -113,7 +124,7 @@ def compute_base_values(space: SearchSpace, recipe: Recipe) -> Values:
     return {**flatten_mapping(recipe.model_dump(mode="json")), **space.fixed_values}
 
 
-def _find_parameter_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:
+def _find_parameter_problems(space: SearchSpace, recipe: AnyRecipe) -> list[tuple[str, str]]:
     """Return (key, message) of each invalid name, value, role or condition of a parameter."""
     # A cycle is reported alone: `_find_activating_values` would recurse without end.
     try:
@@ -128,7 +139,7 @@ def _find_parameter_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[s
 
 
 def _validate_parameter(
-    name: str, parameter: SearchParameter, space: SearchSpace, recipe: Recipe
+    name: str, parameter: SearchParameter, space: SearchSpace, recipe: AnyRecipe
 ) -> list[str]:
     """Return the error messages of one parameter, without its name; empty if it is valid.
 
@@ -151,7 +162,7 @@ def _validate_parameter(
     except InputError as error:
         problems = error.problems if isinstance(error, ConfigError) else [("", str(error))]
         return [f"its condition never holds: {f'{key} {text}'.strip()}" for key, text in problems]
-    if name not in recipe_keys and not name.startswith(_SCRATCH_CONFIG_PREFIX):
+    if name not in recipe_keys and not name.startswith(_SCRATCH_CONFIG_PREFIXES):
         return [f"is not a key of the recipe{format_unknown_key_hint(name, list(recipe_keys))}"]
     messages = []
     for value in parameter.bounds_or_choices:

@@ -166,7 +166,7 @@ class PolicyScheduler(FIFOScheduler):
         """
         self._registry.raise_if_interrupted()
         key = self._registry.keys.get(trial.trial_id)
-        if key is None or result.get("ended") or "token_loss" not in result:
+        if key is None or result.get("ended") or "samples" not in result:
             return str(TrialScheduler.CONTINUE)
         should_continue = self._registry.policy.report_evaluation(key, result)
         return str(TrialScheduler.CONTINUE if should_continue else TrialScheduler.STOP)

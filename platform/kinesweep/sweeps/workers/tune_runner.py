@@ -18,7 +18,8 @@ import ray
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.any_recipe import AnyRecipe
+from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
@@ -33,6 +34,7 @@ from kinesweep.sweeps.workers.tune_components import (
 )
 from kinesweep.sweeps.workers.tune_trainable import WarmSlotTrainable
 from kinesweep.sweeps.workers.worker_pool import WorkerPool, pack_task
+from kinesweep.training.run_records.pretraining_spec import PretrainingSpec
 from kinesweep.training.run_records.result import RunSpec
 from kinesweep.training.run_records.task import TrainingTask
 
@@ -47,12 +49,13 @@ class TrainingJob:
         recipe: Configuration, including the seed.
         store: Folder of the feature store.
         folder: Run folder.
-        full_decoding: Whether to decode the whole validation split at the end, as finals require.
+        full_decoding: Whether to decode the whole validation split at the end, as finals require;
+            pretraining decodes nothing.
         open_log: Picklable function that opens the run logger; called by the first worker.
         sweep: Name of the sweep; empty for a run that belongs to none.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     store: Path
     folder: Path
     full_decoding: bool
@@ -61,7 +64,11 @@ class TrainingJob:
 
     def build_task(self) -> TrainingTask:
         """Build the task that the workers receive."""
-        spec = RunSpec(self.recipe, self.store, self.folder, full_decoding=self.full_decoding)
+        spec: RunSpec | PretrainingSpec
+        if isinstance(self.recipe, PretrainingRecipe):
+            spec = PretrainingSpec(self.recipe, self.store, self.folder)
+        else:
+            spec = RunSpec(self.recipe, self.store, self.folder, full_decoding=self.full_decoding)
         return TrainingTask.from_spec(spec, self.open_log, self.sweep)
 
 

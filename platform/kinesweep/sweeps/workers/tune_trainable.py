@@ -13,6 +13,8 @@ from kinesweep.sweeps.workers.worker_pool import SlotClient, SlotLease
 
 _SCORE_PREFIX = "score/"
 """Prefix of objectives in a trial's last result, which separates them from Tune's own numbers."""
+_EVALUATED_LOSSES = ("token_loss", "masked_loss", "contrastive_loss")
+"""Losses that evaluations report, each by some kind of runs."""
 
 
 class WarmSlotTrainable(tune.Trainable):
@@ -102,6 +104,7 @@ def parse_run_end(result: Mapping[str, Any] | None, error: bool, reason: str = "
         )
     if result.get("ended"):
         return RunEnd("failed", {}, str(result.get("reason") or "its run did not finish"))
-    if not math.isfinite(result.get("token_loss", math.nan)):
+    losses = [result[name] for name in _EVALUATED_LOSSES if name in result]
+    if not losses or not all(map(math.isfinite, losses)):
         return RunEnd("failed", {}, "diverged: its loss is not a number")
     return RunEnd("pruned")

@@ -72,7 +72,7 @@ def _train_task(slot: ActorHandle, token: str, task: TrainingTask) -> RequestRes
     A `KinesweepError` becomes a failed result; all other exceptions are raised.
     """
     from kinesweep.core.collectives import is_rank_zero
-    from kinesweep.training.loop.run import train_run
+    from kinesweep.training.loop.run_callbacks import RunCallbacks
 
     # Only rank 0 asks and reports; its decisions reach the other ranks through the trainer.
     stop_flag = _StopFlag(slot, token) if is_rank_zero() else None
@@ -86,12 +86,8 @@ def _train_task(slot: ActorHandle, token: str, task: TrainingTask) -> RequestRes
         def report_evaluation(metrics: dict[str, float]) -> bool:
             return stop_flag is None or bool(ray.get(slot.report_evaluation.remote(token, metrics)))
 
-        result = train_run(
-            task.unpack_spec(),
-            run_logger,
-            report_evaluation,
-            stop_flag if stop_flag is not None else _never_stop,
-        )
+        should_stop = stop_flag if stop_flag is not None else _never_stop
+        result = task.train(run_logger, RunCallbacks(report_evaluation, should_stop))
     except KinesweepError as error:
         return RequestResult("failed", reason=f"{type(error).__name__}: {error}")
     finally:

@@ -30,6 +30,7 @@ from kinesweep.core.errors import (
     format_one_line,
 )
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
+from kinesweep.training.run_records.pretraining_spec import PretrainingSpec
 from kinesweep.training.run_records.result import RunResult, RunSpec, read_run_result
 from kinesweep.training.run_records.run_failure import is_memory_error, make_memory_error
 from kinesweep.training.run_records.task import TrainingTask
@@ -115,7 +116,9 @@ def build_worker_group_arguments(
     }
 
 
-def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogger) -> RunResult:
+def train_on_ray(
+    spec: RunSpec | PretrainingSpec, open_log: Callable[[], RunLogger] = NullRunLogger
+) -> RunResult:
     """Train a run with worker processes on the Ray cluster to which this process is connected.
 
     Workers that die are replaced once. An error that the run would raise again is not retried.
@@ -130,7 +133,7 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogge
 
     Raises:
         CheckpointError: If the workers end without a result, because they see another folder.
-        KinesweepError: If `train_run` raises it in a worker.
+        KinesweepError: If `train_run` or `pretrain_run` raises it in a worker.
         ResourceError: If the cluster can never hold the workers, or if a worker exhausts the memory
             of its machine or GPU.
         TrainingError: If the workers were killed twice.
@@ -239,10 +242,10 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     """
     # Imported here because the controller and the worker slots import this module but train
     # nothing.
-    from kinesweep.training.loop.run import train_run
+    from kinesweep.training.loop.run_callbacks import RunCallbacks
 
     task: TrainingTask = config["task"]
-    train_run(task.unpack_spec(), task.open_run_logger(), report_metrics)
+    task.train(task.open_run_logger(), RunCallbacks(report_metrics, lambda: False))
 
 
 def report_metrics(metrics: dict[str, float]) -> bool:

@@ -8,6 +8,8 @@ import torch
 
 from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.core.collectives import get_rank_and_world_size
+from kinesweep.core.seeds import seed_everything
+from kinesweep.data.windows.captions import CaptionTokenizer
 from kinesweep.data.windows.window_dataset import WindowDataset
 from kinesweep.data.windows.window_plan import (
     PlannedWindow,
@@ -15,13 +17,19 @@ from kinesweep.data.windows.window_plan import (
     plan_validation_windows,
     select_records,
 )
-from kinesweep.models.pretraining.factory import build_objective, check_window_size
+from kinesweep.models.pretraining.factory import (
+    build_objective,
+    check_window_size,
+    find_geometry,
+)
+from kinesweep.models.pretraining.language_supervision import CaptionInput
 from kinesweep.models.pretraining.objective import PretrainingObjective
 from kinesweep.store.format.reader import Store
+from kinesweep.training.pretraining.captions import build_captions, count_limited
 from kinesweep.training.pretraining.evaluation import PretrainingEvaluator
+from kinesweep.training.pretraining.loop_inputs import TrainingData
 from kinesweep.training.pretraining.precision import Precision
 from kinesweep.training.pretraining.schedule import PretrainingSchedule, resolve_schedule
-from kinesweep.training.pretraining.trainer import TrainingData
 from kinesweep.training.reproducibility.determinism import configure_determinism
 
 
@@ -35,7 +43,8 @@ class PretrainingComponents:
         schedule: Numbers of steps and learning rates.
         data: Training windows of this worker.
         evaluator: Evaluator on the validation windows.
-        num_short_clips: Number of training clips that are shorter than `batch.min_clip_frames`.
+        captions: Tokenizer of the texts; None for an objective without texts.
+        limited: Effects of length limits on the training clips; see `captions.count_limited`.
     """
 
     objective: PretrainingObjective
@@ -43,7 +52,8 @@ class PretrainingComponents:
     schedule: PretrainingSchedule
     data: TrainingData
     evaluator: PretrainingEvaluator
-    num_short_clips: int
+    captions: CaptionTokenizer | None
+    limited: dict[str, int]
 
 
 def build_pretraining_components(recipe: PretrainingRecipe, store: Store) -> PretrainingComponents:
@@ -56,26 +66,33 @@ def build_pretraining_components(recipe: PretrainingRecipe, store: Store) -> Pre
     Raises:
         CheckpointError: If `model.init_from` cannot be used.
         ConfigError: If the sizes of the model cannot be used.
-        InputError: If no clip is long enough, or windows or frames do not fit the model.
+        InputError: If no clip is long enough, windows or frames do not fit the model, or a clip
+            lacks a text that the objective needs.
         ResourceError: If a requested GPU is not available, or for fp16 without one.
         StoreError: If the store has no validation split.
     """
     stream, resources, batch = recipe.features.stream, recipe.resources, recipe.batch
     device = configure_determinism(recipe.training.seed, resources.cpus, resources.gpus)
     precision = Precision(recipe.training.precision, device)
-    # Built right after seeding, because its weights are drawn from the generator of the process.
-    objective = build_objective(recipe.objective, recipe.model)
-    geometry = objective.encoder.geometry
+    geometry = find_geometry(recipe.model)
     check_window_size(geometry, batch.num_frames, recipe.features.size)
-    # Moved after its weights are drawn: the generator of a GPU would give others.
-    objective = objective.to(device)
     records = select_records(store, "train", stream, batch)
+    validation_records = select_records(store, "validation", stream, batch)
     plan = TrainingWindowPlan(records, stream, batch, recipe.training.seed)
     _, world_size = get_rank_and_world_size()
     accumulated = recipe.training.gradient_accumulation_steps
     schedule = resolve_schedule(
         recipe.training, batch.windows * accumulated * world_size, plan.windows_per_epoch
     )
+    captions = build_captions(recipe.objective, records, validation_records)
+    # Seeded again, because weights are drawn from the generator of the process.
+    seed_everything(recipe.training.seed)
+    objective = build_objective(
+        recipe.objective,
+        recipe.model,
+        None if captions is None else CaptionInput(captions, captions.vocabulary),
+        schedule.max_steps,
+    ).to(device)
     train_dataset = WindowDataset(
         store,
         stream,
@@ -83,9 +100,7 @@ def build_pretraining_components(recipe: PretrainingRecipe, store: Store) -> Pre
         partial(list_training_windows, plan, *get_rank_and_world_size()),
         batch.augmentation,
     )
-    validation_windows = plan_validation_windows(
-        select_records(store, "validation", stream, batch), stream, batch
-    )
+    validation_windows = plan_validation_windows(validation_records, stream, batch)
     chunks = [
         validation_windows[first : first + batch.windows]
         for first in range(0, len(validation_windows), batch.windows)
@@ -98,7 +113,8 @@ def build_pretraining_components(recipe: PretrainingRecipe, store: Store) -> Pre
         schedule,
         TrainingData(train_dataset, batch.loader_workers),
         PretrainingEvaluator(validation_dataset, len(chunks), batch.loader_workers, precision),
-        len(store.get_records("train")) - len(records),
+        captions,
+        count_limited(len(store.get_records("train")), records, captions),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from kinesweep.core.collectives import all_gather, get_rank_and_world_size
 from kinesweep.data.batch_loader import BatchLoader
 from kinesweep.data.windows.window_dataset import WindowDataset
-from kinesweep.models.pretraining.objective import PretrainingObjective
+from kinesweep.models.pretraining.objective import ClipSums, PretrainingObjective
 from kinesweep.training.pretraining.precision import Precision
 
 
@@ -34,10 +34,15 @@ class PretrainingEvaluator:
         self._dataset, self._num_batches = dataset, num_batches
         self._num_loader_workers, self._precision = num_loader_workers, precision
 
-    def compute_scores(self, objective: PretrainingObjective) -> dict[str, float]:
+    def evaluate(
+        self, objective: PretrainingObjective
+    ) -> tuple[dict[str, float], dict[str, ClipSums]]:
         """Compute the scores of an objective, the same on all workers; all must call this.
 
         The objective is left in evaluation mode.
+
+        Returns:
+            The scores, and the sums behind those that are means over clips.
 
         Raises:
             KinesweepError: If a batch cannot be read.
@@ -59,7 +64,7 @@ class PretrainingEvaluator:
         merged = {key: entry for part in all_gather(values) for key, entry in part.items()}
         ordered = [merged[position] for position in range(self._num_batches)]
         names = ordered[0][0]
-        return objective.compute_scores(
-            {name: torch.cat([entry[0][name] for entry in ordered]) for name in names},
-            [clip_id for entry in ordered for clip_id in entry[1]],
-        )
+        all_values = {name: torch.cat([entry[0][name] for entry in ordered]) for name in names}
+        clip_ids = [clip_id for entry in ordered for clip_id in entry[1]]
+        scores = objective.compute_scores(all_values, clip_ids)
+        return scores, objective.compute_clip_sums(all_values, clip_ids)

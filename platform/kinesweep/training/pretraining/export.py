@@ -1,5 +1,6 @@
 """The result of a pretraining run: the encoder as `signhiera` loads it, and the rest beside it."""
 
+import shutil
 from pathlib import Path
 
 import yaml
@@ -12,12 +13,15 @@ from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
 from kinesweep.core.hashing import compute_file_sha256
 from kinesweep.core.io import write_folder, write_json, write_text
+from kinesweep.data.windows.captions import CaptionTokenizer
 from kinesweep.features.encoders.signhiera_network import write_signhiera
 from kinesweep.models.pretraining.objective import PretrainingObjective
+from kinesweep.training.run_records.clip_sums import CLIP_SUMS_FILENAME
 
 OBJECTIVE_FILENAME = "objective.safetensors"
 """File with the weights that only pretraining needs, such as those of the decoder."""
 _PRETRAINING_FILENAME = "pretraining.json"
+_TOKENIZER_DIR = "text_tokenizer"
 
 
 def write_best_encoder(
@@ -27,11 +31,14 @@ def write_best_encoder(
     checkpoints_dir: Path,
     progress: TrainingProgress,
     store_fingerprint: str,
+    *,
+    captions: CaptionTokenizer | None = None,
 ) -> str:
     """Write the weights of the best checkpoint to a folder, atomically.
 
     `model.safetensors` holds the encoder under the names of the encoder `signhiera`, with its
-    geometry as metadata; `objective.safetensors` holds all other weights.
+    geometry as metadata; `objective.safetensors` holds all other weights. The scores of the
+    validation clips are copied from the checkpoint.
 
     Args:
         folder: Output folder.
@@ -40,6 +47,7 @@ def write_best_encoder(
         checkpoints_dir: Folder of all checkpoints of the run.
         progress: Final state of the run, with a best step.
         store_fingerprint: Fingerprint of the feature store.
+        captions: Tokenizer of the texts, written to `text_tokenizer`; None if there are none.
 
     Returns:
         SHA-256 of the file with the encoder.
@@ -67,6 +75,10 @@ def write_best_encoder(
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         write_text(staging_dir / RECIPE_FILENAME, text)
         write_json(staging_dir / _PRETRAINING_FILENAME, metadata)
+        shutil.copyfile(checkpoint_dir / CLIP_SUMS_FILENAME, staging_dir / CLIP_SUMS_FILENAME)
+        if captions is not None:
+            # A trained one exists nowhere else, and the text tower is of no use without it.
+            captions.save(staging_dir / _TOKENIZER_DIR)
 
     write_folder(folder, write_files)
     # Of the published file, after the folder was moved into place.

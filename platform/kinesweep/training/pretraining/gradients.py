@@ -65,8 +65,9 @@ def split_by_weight_decay(
     return decayed, [parameter for parameter in parameters if id(parameter) not in decayed_ids]
 
 
-def add_over_workers(shares: dict[str, Tensor]) -> dict[str, float]:
+def add_losses_of_workers(shares: dict[str, Tensor]) -> dict[str, float]:
     """Add the shares of the losses of all workers; return name → value, the same on all."""
+    # One collective for all of them: each costs a round trip.
     # Objectives return the same parts in the same order on every worker.
     totals = torch.stack(list(shares.values()))
     if get_rank_and_world_size()[1] > 1:

@@ -8,7 +8,7 @@ checkpoint and produces the same bits; a call on a finished folder returns the r
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -29,18 +29,17 @@ from kinesweep.core.collectives import get_rank_and_world_size, is_rank_zero, ru
 from kinesweep.core.paths import compute_directory_size
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.store.format.reader import Store, open_store
+from kinesweep.training.loop.run_callbacks import ReportCallback, RunCallbacks
 from kinesweep.training.pretraining.components import (
     PretrainingComponents,
     build_pretraining_components,
     count_parameters,
 )
 from kinesweep.training.pretraining.export import write_best_encoder
-from kinesweep.training.pretraining.trainer import (
-    CheckpointStore,
-    PretrainingTrainer,
-    ReportCallback,
-)
+from kinesweep.training.pretraining.loop_inputs import CheckpointStore
+from kinesweep.training.pretraining.trainer import PretrainingTrainer
 from kinesweep.training.run_records.metrics import MetricsRecorder, MetricsWriter
+from kinesweep.training.run_records.pretraining_spec import PretrainingSpec
 from kinesweep.training.run_records.result import RunResult, read_run_result
 from kinesweep.training.run_records.run_identity import (
     METRICS_FILE,
@@ -51,25 +50,20 @@ from kinesweep.training.run_records.run_identity import (
     lock_run_dir,
 )
 
-
-@dataclass(frozen=True)
-class PretrainingSpec:
-    """The specification of one pretraining run.
-
-    Attributes:
-        recipe: Configuration, including `training.seed`.
-        store: Folder of the feature store.
-        folder: Run folder; its `best` subfolder holds the encoder.
-        overwrite: First remove the files of any earlier run from the folder.
-    """
-
-    recipe: PretrainingRecipe
-    store: Path
-    folder: Path
-    overwrite: bool = False
+__all__ = ["PretrainingSpec", "pretrain_run"]
 
 
-def pretrain_run(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) -> RunResult:
+def _never_stop() -> bool:
+    """Return False, so that the run is never stopped; the default of `should_stop`."""
+    return False
+
+
+def pretrain_run(
+    spec: PretrainingSpec,
+    log: RunLogger,
+    report: ReportCallback,
+    should_stop: Callable[[], bool] = _never_stop,
+) -> RunResult:
     """Pretrain a model, resume its pretraining, or return the result of a finished run.
 
     Args:
@@ -78,6 +72,7 @@ def pretrain_run(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) 
         report: Called with `{"step", "samples", "masked_loss", …}` after each evaluation, on every
             rank, before the checkpoint is written. Its result on rank 0 decides: True continues
             training, False stops the run after its checkpoint.
+        should_stop: Called between steps; True on rank 0 stops the run without a checkpoint.
 
     Returns:
         Result of the run.
@@ -95,7 +90,7 @@ def pretrain_run(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) 
     try:
         # The lock of rank 0 protects the folder for all ranks of the run.
         with lock_run_dir(spec.folder) if is_rank_zero() else nullcontext():
-            result = _pretrain_with_lock(spec, log, report)
+            result = _pretrain_with_lock(spec, log, RunCallbacks(report, should_stop))
     except Exception:
         if is_rank_zero():
             log.finish("failed")
@@ -105,13 +100,15 @@ def pretrain_run(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) 
     return result
 
 
-def _pretrain_with_lock(spec: PretrainingSpec, log: RunLogger, report: ReportCallback) -> RunResult:
+def _pretrain_with_lock(
+    spec: PretrainingSpec, log: RunLogger, callbacks: RunCallbacks
+) -> RunResult:
     """Train or resume a run whose folder rank 0 has locked, or return the result it already has.
 
     Args:
         spec: Specification of the run.
         log: Run logger.
-        report: Called with the metrics of each evaluation; False on rank 0 stops the run.
+        callbacks: Callbacks that receive evaluations and may stop the run.
 
     Returns:
         Result of the run, which has been written to `result.json`.
@@ -129,7 +126,7 @@ def _pretrain_with_lock(spec: PretrainingSpec, log: RunLogger, report: ReportCal
     # A stopped run continues; until it ends again, the folder must not look finished.
     run_on_rank_zero(partial((spec.folder / RESULT_FILE).unlink, missing_ok=True))
     run_on_rank_zero(partial(_check_disk_space, spec.folder, components, recipe.checkpoints))
-    progress = _train(spec, components, store, log, report)
+    progress = _train(spec, components, store, log, callbacks)
     weights_digest = ""
     if progress.stop in ("max_steps", "patience"):
         if recipe.checkpoints.keep == "last":
@@ -143,6 +140,7 @@ def _pretrain_with_lock(spec: PretrainingSpec, log: RunLogger, report: ReportCal
             spec.folder / "checkpoints",
             progress,
             store.fingerprint,
+            captions=components.captions,
         )
         weights_digest = run_on_rank_zero(write_best)
     result = _build_result(spec.folder, progress, components, weights_digest)
@@ -159,7 +157,7 @@ def _train(
     components: PretrainingComponents,
     store: Store,
     log: RunLogger,
-    report: ReportCallback,
+    callbacks: RunCallbacks,
 ) -> TrainingProgress:
     """Resume from the newest checkpoint, if any, and train to the end or until it is stopped.
 
@@ -168,7 +166,7 @@ def _train(
         components: Parts of the run; the objective is trained in place.
         store: Feature store.
         log: Run logger.
-        report: Called with the metrics of each evaluation.
+        callbacks: Callbacks that receive evaluations and may stop the run.
     """
     checkpoints_dir = spec.folder / "checkpoints"
     trainer = PretrainingTrainer(
@@ -195,7 +193,7 @@ def _train(
         # Opening the file removes lines after the checkpoint; those steps are trained again.
         recorder = MetricsRecorder(MetricsWriter(spec.folder / METRICS_FILE, progress.step), log)
     try:
-        return trainer.train(progress, components.evaluator, recorder, report)
+        return trainer.train(progress, components.evaluator, recorder, callbacks)
     finally:
         if recorder is not None:
             recorder.close()
@@ -244,7 +242,6 @@ def _build_result(
         "diverged": "failed",
     }
     schedule = components.schedule
-    short_clips = components.num_short_clips
     return RunResult(
         status=statuses.get(progress.stop, "finished"),
         reason=progress.stop or "",
@@ -258,7 +255,7 @@ def _build_result(
         folder=folder,
         costs={"parameters": float(count_parameters(components.objective))},
         epochs=progress.step / schedule.steps_per_epoch,
-        limited={"too_short": short_clips} if short_clips else {},
+        limited=components.limited,
         resolved_steps=schedule.step_counts,
     )
 

@@ -7,9 +7,9 @@ state, and neither resumption nor the number of workers changes them.
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,53 +26,30 @@ from kinesweep.checkpoints.progress import TrainingProgress, update_progress
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
 from kinesweep.core.collectives import (
     all_gather,
+    get_rank_and_world_size,
     run_on_rank_zero,
 )
 from kinesweep.core.errors import TrainingError
+from kinesweep.core.io import write_json
 from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.data.batch_loader import BatchLoader
-from kinesweep.data.windows.window_dataset import WindowDataset
-from kinesweep.models.pretraining.objective import PretrainingObjective
+from kinesweep.models.pretraining.objective import ClipSums, PretrainingObjective
+from kinesweep.training.loop.run_callbacks import RunCallbacks
 from kinesweep.training.pretraining.evaluation import PretrainingEvaluator
 from kinesweep.training.pretraining.gradients import (
     add_gradients_of_workers,
-    add_over_workers,
+    add_losses_of_workers,
     split_by_weight_decay,
 )
+from kinesweep.training.pretraining.loop_inputs import CheckpointStore, TrainingData
 from kinesweep.training.pretraining.precision import Precision
 from kinesweep.training.pretraining.schedule import PretrainingSchedule
+from kinesweep.training.run_records.clip_sums import CLIP_SUMS_FILENAME
 from kinesweep.training.run_records.metrics import MetricsRecorder
 
-ReportCallback = Callable[[dict[str, float]], bool]
-"""Function that receives the metrics of an evaluation; True continues training, False stops it."""
 _OPTIMIZER_FILE = "optimizer.pt"
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The windows of a run.
-
-    Attributes:
-        dataset: Training batches of this worker by position; a step has as many positions as
-            batches are accumulated.
-        num_loader_workers: Processes that prepare batches; 0: the worker itself.
-    """
-
-    dataset: WindowDataset
-    num_loader_workers: int
-
-
-@dataclass(frozen=True)
-class CheckpointStore:
-    """Where the checkpoints of a run lie, and which are kept.
-
-    Attributes:
-        folder: Folder of all checkpoints of the run.
-        keep: Policy for old checkpoints, from `checkpoints.keep`.
-    """
-
-    folder: Path
-    keep: str
+_STOP_CHECK_INTERVAL = 8
+"""Steps between questions whether to stop, with several workers."""
 
 
 class PretrainingTrainer:
@@ -123,9 +100,9 @@ class PretrainingTrainer:
         progress: TrainingProgress,
         evaluator: PretrainingEvaluator,
         recorder: MetricsRecorder | None,
-        report: ReportCallback,
+        callbacks: RunCallbacks,
     ) -> TrainingProgress:
-        """Train until the last step, until patience is exhausted or until `report` returns False.
+        """Train until the last step, until patience is exhausted or until a callback stops it.
 
         After every `training.eval_steps` steps and after the last one, the objective is evaluated,
         the metrics are recorded and reported, and a checkpoint is written.
@@ -134,8 +111,9 @@ class PretrainingTrainer:
             progress: State from which to continue.
             evaluator: Evaluator on the validation windows.
             recorder: Recorder of metrics, on rank 0 only.
-            report: Called with the metrics of each evaluation, on every rank; its result on rank 0
-                decides. True continues training, False stops it after the checkpoint.
+            callbacks: `report` gets the metrics of each evaluation, on every rank, and may stop the
+                run after its checkpoint; `should_stop` is asked between steps and stops it without
+                one. Their results on rank 0 decide.
 
         Returns:
             State after the last step; its `stop` says why training ended.
@@ -158,7 +136,8 @@ class PretrainingTrainer:
                     self._record_losses(progress, logged, recorder, start_time)
                     logged = []
                 if evaluates:
-                    progress = self._evaluate(progress, evaluator, recorder, report)
+                    progress = self._evaluate(progress, evaluator, recorder, callbacks)
+                progress = self._ask_to_stop(progress, callbacks)
                 # The time of an evaluation does not count as training.
                 if not logged:
                     start_time = time.perf_counter()
@@ -194,7 +173,7 @@ class PretrainingTrainer:
             for name, value in {"loss": share.loss.detach(), **share.parts}.items():
                 # Kept on the device: reading a value would wait for the GPU in every batch.
                 shares[name] = shares.get(name, 0) + value.float()
-        losses = add_over_workers(shares)
+        losses = add_losses_of_workers(shares)
         # Stop before the update: a NaN would otherwise reach every weight and the next checkpoint.
         if not math.isfinite(losses["loss"]):
             raise TrainingError(
@@ -251,11 +230,11 @@ class PretrainingTrainer:
         progress: TrainingProgress,
         evaluator: PretrainingEvaluator,
         recorder: MetricsRecorder | None,
-        report: ReportCallback,
+        callbacks: RunCallbacks,
     ) -> TrainingProgress:
         """Evaluate, record, report and write a checkpoint; return the progress with the scores."""
         start_time = time.perf_counter()
-        scores = evaluator.compute_scores(self.objective)
+        scores, clip_sums = evaluator.evaluate(self.objective)
         objective = self.objective
         progress = update_progress(
             progress,
@@ -271,14 +250,29 @@ class PretrainingTrainer:
             # The metrics must reach the disk before the checkpoint: on resuming, those up to it are
             # kept.
             recorder.sync()
-        goes_on = report({"step": progress.step, "samples": progress.samples, **scores})
+        goes_on = callbacks.report({"step": progress.step, "samples": progress.samples, **scores})
         if not all_gather(goes_on)[0] and progress.stop is None:
             progress = replace(progress, stop="reported")
-        run_on_rank_zero(lambda: self._save_checkpoint(progress))
+        run_on_rank_zero(lambda: self._save_checkpoint(progress, clip_sums))
         return progress
 
-    def _save_checkpoint(self, progress: TrainingProgress) -> None:
-        """Write a checkpoint of the current step, then remove those that are not kept."""
+    def _ask_to_stop(self, progress: TrainingProgress, callbacks: RunCallbacks) -> TrainingProgress:
+        """Return the progress, with a stop request if `should_stop` makes one; a collective."""
+        # With several workers the question costs a broadcast, so not every step asks.
+        is_skipped = get_rank_and_world_size()[1] > 1 and progress.step % _STOP_CHECK_INTERVAL
+        if progress.stop is None and not is_skipped and run_on_rank_zero(callbacks.should_stop):
+            return replace(progress, stop="reported")
+        return progress
+
+    def _save_checkpoint(
+        self, progress: TrainingProgress, clip_sums: Mapping[str, ClipSums]
+    ) -> None:
+        """Write a checkpoint of the current step, then remove those that are not kept.
+
+        Args:
+            progress: State of the run.
+            clip_sums: Scores of the validation clips, which belong to the weights.
+        """
         root, keep = self._checkpoints.folder, self._checkpoints.keep
         if not should_write_checkpoint(keep, progress.best_step == progress.step):
             return
@@ -290,6 +284,7 @@ class PretrainingTrainer:
             "scaler": self._precision.scaler.state_dict(),
         }
         torch.save(state, staging_dir / _OPTIMIZER_FILE)
+        write_json(staging_dir / CLIP_SUMS_FILENAME, clip_sums)
         publish_checkpoint(staging_dir, progress.step, progress)
         # Prune only after publishing, so that one complete checkpoint exists at any time.
         prune_checkpoints(root, keep, progress.step, progress.best_step)

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kinesweep.config.recipe import Recipe
+from kinesweep.config.any_recipe import get_recipe_class
+from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
+from kinesweep.training.run_records.pretraining_spec import PretrainingSpec
 
 if TYPE_CHECKING:
-    from kinesweep.training.run_records.result import RunSpec
+    from kinesweep.training.loop.run_callbacks import RunCallbacks
+    from kinesweep.training.run_records.result import RunResult, RunSpec
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ class TrainingTask:
 
     @classmethod
     def from_spec(
-        cls, spec: "RunSpec", open_log: Callable[[], RunLogger] = NullRunLogger, sweep: str = ""
+        cls,
+        spec: "RunSpec | PretrainingSpec",
+        open_log: Callable[[], RunLogger] = NullRunLogger,
+        sweep: str = "",
     ) -> "TrainingTask":
         """Create a task from a run specification.
 
@@ -49,13 +55,37 @@ class TrainingTask:
         spec_values |= {name: str(spec_values[name]) for name in ("store", "folder")}
         return cls(spec_values, open_log, sweep)
 
-    def unpack_spec(self) -> "RunSpec":
+    def unpack_spec(self) -> "RunSpec | PretrainingSpec":
         """Build the run specification from the plain values of the task."""
         from kinesweep.training.run_records.result import RunSpec
 
-        recipe = Recipe.model_validate(json.loads(self.spec_values["recipe"]))
+        values = json.loads(self.spec_values["recipe"])
+        recipe = get_recipe_class(values).model_validate(values)
         paths = {name: Path(self.spec_values[name]) for name in ("store", "folder")}
-        return RunSpec(**{**self.spec_values, **paths, "recipe": recipe})
+        fields: dict[str, Any] = {**self.spec_values, **paths, "recipe": recipe}
+        if isinstance(recipe, PretrainingRecipe):
+            return PretrainingSpec(**fields)
+        return RunSpec(**fields)
+
+    def train(self, log: RunLogger, callbacks: "RunCallbacks") -> "RunResult":
+        """Train the run of this task in this process, resume it, or return its result.
+
+        Args:
+            log: Run logger of this rank; it is finished on return.
+            callbacks: Callbacks that receive evaluations and may stop the run.
+
+        Raises:
+            KinesweepError: If the run cannot be trained; see `train_run` and `pretrain_run`.
+        """
+        spec = self.unpack_spec()
+        # Imported in the worker that needs it: each loop costs seconds at startup.
+        if isinstance(spec, PretrainingSpec):
+            from kinesweep.training.pretraining.run import pretrain_run
+
+            return pretrain_run(spec, log, callbacks.report, callbacks.should_stop)
+        from kinesweep.training.loop.run import train_run
+
+        return train_run(spec, log, callbacks.report, callbacks.should_stop)
 
     def open_run_logger(self) -> RunLogger:
         """Open the run logger of this rank.

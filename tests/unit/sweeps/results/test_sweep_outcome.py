@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.clip import Clip
 from kinesweep.evaluation.predictions import Prediction, write_predictions
 from kinesweep.evaluation.scoring import compute_scores
@@ -16,6 +17,7 @@ from kinesweep.sweeps.results.notes import (
 )
 from kinesweep.sweeps.results.ranking import RankedConfiguration
 from kinesweep.sweeps.results.sweep_outcome import _format_conclusion, summarize_sweep
+from kinesweep.sweeps.results.translation_scorer import TranslationScorer
 from kinesweep.sweeps.search.finals import Finalist
 from kinesweep.training.run_records.result import RunResult
 from records import memory_store
@@ -109,7 +111,8 @@ def test_the_winners_best_seed_comes_first_and_is_exported(tmp_path: Path) -> No
     }
     finalists = [Finalist(name, {}, (1, 2, 3)) for name in seeds]
     journal, _ = virtual()
-    outcome = summarize_sweep(space, memory_store(*records), finalists, results, journal)
+    scorer = TranslationScorer(space.objectives[0].name, EvaluationConfig(), memory_store(*records))
+    outcome = summarize_sweep(space, finalists, results, journal, scorer)
     assert outcome.winner == "trial 0"
     assert [Path(run).name for run in outcome.winner_runs] == [f"trial 0-s{n}" for n in (2, 1, 3)]
     ranked = outcome.ranking[0].scores

@@ -1,0 +1,1 @@
+"""Options of other systems, and where they are in Kinesweep."""
