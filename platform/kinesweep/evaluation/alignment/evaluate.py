@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from kinesweep.config.recipe.objectives.text_alignment import RECALL_RANKS
 from kinesweep.core.batch import Batch
 from kinesweep.core.collectives import all_gather
-from kinesweep.evaluation.alignment.recall import compute_chance_level, compute_ranks
+from kinesweep.core.scores import RECALL_RANKS
 from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.predictions import Prediction
 from kinesweep.models.losses.text_video_contrastive import compute_text_video_losses
 from kinesweep.models.objectives.alignment import AlignmentObjective
+from kinesweep.models.retrieval.recall import compute_chance_level, compute_ranks
 from kinesweep.models.translator import Translator
 
 

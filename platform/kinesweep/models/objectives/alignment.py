@@ -26,16 +26,12 @@ from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.batch import IGNORE
 from kinesweep.models.losses.closest_reference import compute_mean_losses
 from kinesweep.models.losses.cross_entropy import compute_cross_entropy
-from kinesweep.models.losses.text_video_contrastive import (
-    compute_text_video_losses,
-    find_equal_texts,
-)
+from kinesweep.models.losses.text_video_contrastive import compute_text_video_share
 from kinesweep.models.objectives.base_objective import (
     TrainingObjective,
     average_over_step,
     compute_sign_contrast,
 )
-from kinesweep.models.objectives.global_batch import GlobalBatch
 from kinesweep.models.objectives.masked_text import draw_masked_tokens
 from kinesweep.models.objectives.text_encoder import build_text_encoder
 from kinesweep.models.training_loss import TranslatorOutput
@@ -187,15 +183,8 @@ class AlignmentObjective(TrainingObjective):
         self, sign_BP: Tensor, text_BP: Tensor, labels_BL: Tensor
     ) -> Tensor:
         """Compute this rank's part of the mean loss over the clips of all ranks."""
-        batch = GlobalBatch(len(labels_BL), labels_BL.shape[1], labels_BL.device)
-        # Every rank computes the whole matrix, and keeps the rows of its own clips.
-        losses_G = compute_text_video_losses(
-            batch.gather(sign_BP.float()),
-            batch.gather(text_BP.float()),
-            find_equal_texts(batch.gather_tokens(labels_BL, IGNORE)),
-            self.scale,
-        )
-        return losses_G[batch.rows].sum() / batch.num_clips
+        # Texts are equal if their labels are.
+        return compute_text_video_share(sign_BP.float(), text_BP.float(), labels_BL, self.scale)
 
     def _restore_texts(
         self, translator: Any, labels_BL: Tensor, clip_ids: Sequence[str], step: int | str

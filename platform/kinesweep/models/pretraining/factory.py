@@ -85,7 +85,8 @@ def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
             problems = [
                 # The problems name keys of an ordinary recipe, in which the model is
                 # `model.vision`.
-                (path.replace("model.vision", "model"), text) for path, text in error.problems
+                (path.replace("model.vision", "model"), text)
+                for path, text in error.problems
             ]
             raise ConfigError("the model", problems) from None
     else:

@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.core.scores import RECALL_RANKS
 
-RECALL_RANKS = (1, 5, 10)
-"""Ranks k of recall@k."""
 RETRIEVAL_METRICS = tuple(
     f"{way}_r{rank}" for way in ("sign_to_text", "text_to_sign") for rank in RECALL_RANKS
 )
