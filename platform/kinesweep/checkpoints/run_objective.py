@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 from kinesweep.checkpoints.model_dir import LoadedModel
+from kinesweep.core.checkpoint_files import OBJECTIVE_FILENAME
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import write_folder
-from kinesweep.models.objectives.attachment import OBJECTIVE_FILENAME, load_objective
+from kinesweep.models.objectives.attachment import load_objective
 from kinesweep.models.objectives.selection import attach_objective
 
 _OBJECTIVE_DIR = "objective"

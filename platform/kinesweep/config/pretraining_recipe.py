@@ -7,7 +7,7 @@ is shared with the runs that fine-tune the model.
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.pretraining.clip import ClipConfig
@@ -22,6 +22,7 @@ from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
 from kinesweep.config.recipe.source import AnySource
 from kinesweep.config.tracking import TrackingChoice
+from kinesweep.config.validation_problems import check_derived_section
 from kinesweep.core.hashing import compute_fingerprint
 
 _CORPUS_SECTIONS = ("name", "source", "features", "store", "tracking")
@@ -56,12 +57,8 @@ class PretrainingRecipe(StrictConfig):
     @model_validator(mode="after")
     def _check_corpus_recipe(self) -> "PretrainingRecipe":
         """Check the sections of the corpus against each other, by the rules of a run's recipe."""
-        try:
-            # Building it runs all checks of a recipe; the result itself is not needed here.
-            _ = self.corpus_recipe
-        except ValidationError as error:
-            message = str(error.errors()[0]["msg"])
-            raise ValueError(message.removeprefix("Value error, ")) from None
+        # A run's recipe has the rules between source and features, so building one checks them.
+        check_derived_section(lambda: self.corpus_recipe)
         return self
 
     @model_validator(mode="after")

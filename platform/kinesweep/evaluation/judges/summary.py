@@ -68,6 +68,7 @@ def compute_mean_interval(grades: Grades, documents: Mapping[str, str]) -> Seque
     generator = create_generator(0, "judge interval")
     indices_RG = generator.integers(len(sums_G2), size=(_NUM_RESAMPLES, len(sums_G2)))
     totals_R2 = sums_G2[indices_RG].sum(1)
+    # A ratio of resampled sums, since resamples of documents differ in their number of clips.
     low, high = np.percentile(totals_R2[:, 0] / totals_R2[:, 1], _PERCENTILES)
     return [float(low), float(high)]
 

@@ -59,4 +59,5 @@ def evaluate_model_tasks(
         translations = decode_batches(
             model, loaded.tokenizer, eval_set.batches, generation.num_beams, generation
         )
+    # Answers are decoded with the beams of translations, but without sampling or a least length.
     return task_set.evaluate(model, generation, generation.num_beams, translations)

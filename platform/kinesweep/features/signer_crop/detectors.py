@@ -77,6 +77,7 @@ def build_detector(config: DetectorConfig) -> Detector:
         InputError: If its files do not exist, it has no such label, or there is no such plug-in.
         CheckpointError: If its weights do not fit.
     """
+    # JSON is hashable, and equal settings share one loaded model.
     return _build_cached(config.model_dump_json())
 
 
@@ -94,6 +95,7 @@ def _find_plugin_class(config: PluginDetectorConfig) -> Any:
         InputError: If there is none of this name, or it cannot be imported.
     """
     points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    # All installed names are listed, because a plug-in is often missing from one environment only.
     if config.name not in points:
         hint = suggest_closest_word(config.name, list(points))
         raise InputError(

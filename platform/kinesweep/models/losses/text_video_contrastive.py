@@ -72,7 +72,8 @@ def compute_text_video_share(
             widths L.
         scale: Inverse temperature.
     """
-    batch = GlobalBatch(*text_ids_BL.shape, text_ids_BL.device)
+    # Created first: ranks must agree on sizes before any of them sends rows.
+    batch = GlobalBatch(len(text_ids_BL), text_ids_BL.shape[1], text_ids_BL.device)
     losses_G = compute_text_video_losses(
         batch.gather(sign_BP),
         batch.gather(text_BP),

@@ -14,11 +14,9 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
+from kinesweep.core.checkpoint_files import OBJECTIVE_FILENAME
 from kinesweep.core.errors import CheckpointError, format_one_line
 from kinesweep.models.checkpoint_io import load_checkpoint_weights
-
-OBJECTIVE_FILENAME = "objective.safetensors"
-"""File of a checkpoint with the weights of the training objective, if it has any."""
 
 
 @contextmanager

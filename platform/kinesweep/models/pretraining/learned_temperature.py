@@ -22,6 +22,7 @@ class LearnedTemperature(nn.Module):
     ) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
+        # Compared as a logarithm, which is what the optimizer changes.
         self.max_log_scale = math.log(max_scale)
 
     def forward(self) -> Tensor:

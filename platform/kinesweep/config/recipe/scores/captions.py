@@ -59,4 +59,5 @@ class CaptionMetricConfig(StrictConfig):
     @property
     def direction(self) -> Literal["max"]:
         """Return the direction in which the metric is better."""
+        # All six count agreement with references.
         return "max"
