@@ -24,12 +24,11 @@ from kinesweep.checkpoints.model_dir_files import (
     write_recipe,
 )
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
+from kinesweep.core.checkpoint_files import OBJECTIVE_FILENAME, WEIGHTS_FILENAME
 from kinesweep.core.errors import CheckpointError, KinesweepError
 from kinesweep.core.io import write_folder, write_json
 from kinesweep.core.schema import StreamSchema
 from kinesweep.data.text_tokenizer import TextTokenizer
-from kinesweep.models.objectives.attachment import OBJECTIVE_FILENAME
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 

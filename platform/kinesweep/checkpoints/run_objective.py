@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 from kinesweep.checkpoints.model_dir import LoadedModel
+from kinesweep.core.checkpoint_files import OBJECTIVE_FILENAME
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import write_folder
-from kinesweep.models.objectives.attachment import OBJECTIVE_FILENAME, load_objective
+from kinesweep.models.objectives.attachment import load_objective
 from kinesweep.models.objectives.selection import attach_objective
 
 _OBJECTIVE_DIR = "objective"
@@ -33,6 +34,8 @@ def copy_objective(checkpoint_dir: Path, model_dir: Path) -> None:
         """Copy the weights into a temporary folder."""
         shutil.copyfile(path, temporary_dir / OBJECTIVE_FILENAME)
 
+    # Beside the model folder, which must remain loadable by Hugging Face and holds no other
+    # weights.
     write_folder(model_dir.parent / _OBJECTIVE_DIR, write_weights)
 
 
@@ -57,6 +60,7 @@ def attach_run_objective(loaded: LoadedModel, model_dir: Path) -> None:
             " folder, or train a translation with this model in `model.init_from`."
         )
     device = loaded.model.device
+    # The modules come first: they have random weights, which loading replaces.
     attach_objective(loaded.model, training)
     load_objective(loaded.model, folder)
     # Not the whole model: weights in 4 bits cannot be moved.

@@ -45,6 +45,7 @@ def pretrain(
     print_line(
         f"{result.status} after {result.step} steps, best at {result.best_step}: {scores_text}"
     )
+    # Printed even if all went well: nothing is left out in silence.
     for limit, count in result.limited.items():
         print_line(f"limits  {limit} {count}")
     print_line(f"run     {result.folder}")

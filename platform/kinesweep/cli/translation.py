@@ -104,7 +104,7 @@ def translate(  # noqa: PLR0913 (options of a command)
     """
     from kinesweep.export import find_inputs
     from kinesweep.export.bundle import read_bundle_recipe
-    from kinesweep.export.input_failure import FAILED_KEY, InputFailure
+    from kinesweep.export.input_failure import InputFailure
     from kinesweep.export.part_inputs import list_raw_parts, parse_stream_files
 
     failures: list[InputFailure] = []
@@ -122,8 +122,6 @@ def translate(  # noqa: PLR0913 (options of a command)
             bundle, named_clips, document, reference, accept_rate, options, estimator
         )
     texts = _print_translations([name for name, _ in named_clips], results, failures)
-    if failures:
-        texts[FAILED_KEY] = [failure.to_json() for failure in failures]
     print_json_result(texts, json_line)
     if failures:
         _print_failures(failures, num_inputs)
@@ -135,14 +133,14 @@ def _print_translations(
     results: Sequence[str | KinesweepError],
     failures: "list[InputFailure]",
 ) -> dict[str, object]:
-    """Print the translation of each clip that has one, and return them by name.
+    """Print the translation of each clip that has one, and return them and the failures by name.
 
     Args:
         names: Display names of the clips.
         results: Text or error of each clip.
         failures: Inputs that cannot be translated, to which clips with an error are appended.
     """
-    from kinesweep.export.input_failure import InputFailure
+    from kinesweep.export.input_failure import FAILED_KEY, InputFailure
 
     texts: dict[str, object] = {}
     for name, result in zip(names, results, strict=True):
@@ -152,6 +150,8 @@ def _print_translations(
             typer.echo(f"{name}\t{result}")
         else:
             failures.append(InputFailure.from_error(name, result))
+    if failures:
+        texts[FAILED_KEY] = [failure.to_json() for failure in failures]
     return texts
 
 

@@ -8,7 +8,7 @@ the same type of motion (`tcc`), or two views of one clip (`carl`).
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe import Recipe
@@ -18,6 +18,7 @@ from kinesweep.config.recipe.h5_shards import fill_in_stream_names
 from kinesweep.config.recipe.model.encoders import EncoderConfig, MlpEncoderConfig
 from kinesweep.config.recipe.source import AnyFeatures, AnySource, PoseFeaturesConfig
 from kinesweep.config.tracking import TrackingChoice
+from kinesweep.config.validation_problems import check_derived_section
 from kinesweep.core.hashing import compute_fingerprint
 
 _CORPUS_SECTIONS = ("name", "source", "features", "store", "tracking")
@@ -206,12 +207,7 @@ class EmbeddingRecipe(StrictConfig):
     def _check_corpus_recipe(self) -> "EmbeddingRecipe":
         """Check the sections of the corpus against each other, by the rules of a run's recipe."""
         # A run's recipe has the rules between source and features, so building one checks them.
-        # Only the message is raised again, because a nested ValidationError spans several lines.
-        try:
-            _ = self.corpus_recipe
-        except ValidationError as error:
-            message = str(error.errors()[0]["msg"])
-            raise ValueError(message.removeprefix("Value error, ")) from None
+        check_derived_section(lambda: self.corpus_recipe)
         return self
 
     @property

@@ -39,6 +39,39 @@ class StrictConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+def select_alternatives(
+    raw_section: Any, pairs: Sequence[tuple[str, str]] = ALTERNATIVE_KEYS
+) -> Any:
+    """Return a section as it was given, with one value for each pair of alternative keys.
+
+    It belongs before the validation of a section, so that a given alternative takes the place of
+    the default of the other key.
+
+    Args:
+        raw_section: Section before its validation; anything but a mapping is returned as it is.
+        pairs: Pairs of a key with a default and its alternative.
+
+    Raises:
+        ValueError: If both keys of a pair have a value.
+    """
+    if not isinstance(raw_section, dict):
+        return raw_section
+    section = dict(raw_section)
+    for key, other_key in pairs:
+        given = [name for name in (key, other_key) if section.get(name) is not None]
+        if len(given) == 2:
+            raise ValueError(
+                f"give `{key}` or `{other_key}`, not both (they are {section[key]} and"
+                f" {section[other_key]}); null unsets a key"
+            )
+        if given == [other_key]:
+            section[key] = None
+        elif not given:
+            # Null for both keys means the default, which an absent key gets.
+            section.pop(key, None)
+    return section
+
+
 def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a YAML file into plain values and apply `key.sub=value` overrides.
 

@@ -7,7 +7,7 @@ is shared with the runs that fine-tune the model.
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.pretraining.clip import ClipConfig
@@ -22,6 +22,7 @@ from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
 from kinesweep.config.recipe.source import AnySource
 from kinesweep.config.tracking import TrackingChoice
+from kinesweep.config.validation_problems import check_derived_section
 from kinesweep.core.hashing import compute_fingerprint
 
 _CORPUS_SECTIONS = ("name", "source", "features", "store", "tracking")
@@ -56,11 +57,8 @@ class PretrainingRecipe(StrictConfig):
     @model_validator(mode="after")
     def _check_corpus_recipe(self) -> "PretrainingRecipe":
         """Check the sections of the corpus against each other, by the rules of a run's recipe."""
-        try:
-            _ = self.corpus_recipe
-        except ValidationError as error:
-            message = str(error.errors()[0]["msg"])
-            raise ValueError(message.removeprefix("Value error, ")) from None
+        # A run's recipe has the rules between source and features, so building one checks them.
+        check_derived_section(lambda: self.corpus_recipe)
         return self
 
     @model_validator(mode="after")
@@ -92,6 +90,7 @@ class PretrainingRecipe(StrictConfig):
                 "windows": {"target_fps": self.features.target_fps},
             },
         }
+        # Validated and not copied, so that the rules of a run hold for this corpus too.
         return Recipe.model_validate({**sections, "model": model})
 
     @property
@@ -109,8 +108,10 @@ class PretrainingRecipe(StrictConfig):
         Args:
             store_fingerprint: Fingerprint of the feature store, which represents the data.
         """
+        # The fingerprint stands for the data; the number of workers is in the identity of a run.
         values = self.model_dump(mode="json", exclude=set(_UNHASHED_SECTIONS))
         strip_paths(values)
+        # Runs that differ in the seed only share a hash, as runs of a recipe do.
         del values["training"]["seed"], values["batch"]["loader_workers"]
         return compute_fingerprint({"pretraining": values, "store": store_fingerprint})[:12]
 

@@ -1,9 +1,9 @@
 """Problems of a configuration: pydantic's errors as dotted paths with a message for users."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from kinesweep.config.suggestions import format_unknown_key_hint
 
@@ -43,6 +43,23 @@ def format_problem(
     is_scalar = isinstance(input_value, str | int | float | bool) or input_value is None
     # Mappings and lists are not repeated: a whole section would hide the message.
     return path or "(file)", f"{message}, but is {input_value!r}" if is_scalar and path else message
+
+
+def check_derived_section(build: Callable[[], object]) -> None:
+    """Check a configuration by building another one from it, whose rules hold for both.
+
+    Args:
+        build: Function that builds the other configuration.
+
+    Raises:
+        ValueError: With the message of the first problem.
+    """
+    # Only the message is raised again, because a nested ValidationError spans several lines.
+    try:
+        build()
+    except ValidationError as error:
+        message = str(error.errors()[0]["msg"])
+        raise ValueError(message.removeprefix("Value error, ")) from None
 
 
 def _strip_union_tags(

@@ -8,6 +8,8 @@ from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
 
 WEIGHTS_FILENAME = "model.safetensors"
 """Name of the weights file in model folders and checkpoints (Hugging Face's name)."""
+OBJECTIVE_FILENAME = "objective.safetensors"
+"""Name of the file with the weights that only a training objective needs, such as a decoder."""
 _BEST_DIR = "best"
 
 

@@ -18,6 +18,8 @@ TASK_ACCURACIES = tuple(f"{task}{_TASK_ACCURACY_SUFFIX}" for task in _SIDE_TASKS
 
 COSTS = ("parameters", "decode_ms")
 """Costs of a model, where less is better; shown after the scores."""
+RECALL_RANKS = (1, 5, 10)
+"""Ranks k of the scores recall@k of a retrieval."""
 ALIGNMENT_LOSSES = ("contrastive_loss", "restoration_loss", "sign_contrastive_loss")
 """Losses of an evaluation in the stage that aligns clips with texts."""
 LOWER_IS_BETTER = frozenset(

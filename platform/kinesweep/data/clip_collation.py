@@ -55,6 +55,7 @@ class ClipCollator:
             records: Clips of the batch.
             context_texts: Clip id → sentence that is used as context.
         """
+        # Zeroed at the end, so the ablated model sees the same lengths and padding.
         zero_features = self.batch_config is not None and self.batch_config.ablation == "zeros"
         return collate(
             [self._build_item(record, context_texts) for record in records],
@@ -76,6 +77,7 @@ class ClipCollator:
 
     def _get_example(self, clip: Clip) -> Example:
         """Return the question that is asked about a clip, by default its translation."""
+        # Without questions, an evaluation is one of translations.
         return self.examples.get(clip.id) or Example.from_clip(clip)
 
     def _build_item(self, record: ClipRecord, context_texts: Mapping[str, str]) -> BatchItem:
@@ -84,5 +86,6 @@ class ClipCollator:
         if self._get_example(record.clip).is_reversed:
             # After truncation, as in training: both see the same frames of a long clip.
             streams = {name: x_TD[::-1] for name, x_TD in streams.items()}
+        # A model has an encoder for each stream of the store, also for those that this clip lacks.
         streams = fill_absent_streams(streams, self.store.schema.streams)
         return BatchItem(record.clip.id, streams, self.build_tokens(record, context_texts))

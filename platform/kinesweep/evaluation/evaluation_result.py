@@ -59,6 +59,7 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         """Return the scores and their signatures as HTML, which notebooks show."""
+        # The objective comes first, as in all other output.
         names = order_scores(self.scores)
         rows = [
             (name, format_score_value(name, self.scores[name]), self.signatures.get(name, ""))

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
-from kinesweep.config.recipe.source import CorporaConfig, SingleSourceConfig
+from kinesweep.config.recipe.source import CorporaConfig, SingleSourceConfig, SourceConfig
 from kinesweep.config.recipe.sources.estimators import JointEstimatorConfig, PluginEstimatorConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.units import Span
@@ -52,30 +51,28 @@ def is_video(path: Path) -> bool:
     return has_images(path) if path.is_dir() else is_video_file(path.name)
 
 
-def choose_estimator(recipe: Recipe, given: JointEstimatorConfig | None) -> Recipe:
-    """Return the recipe of a bundle with the estimator that may run.
-
-    It takes the whole recipe because it returns a changed one.
+def choose_estimator(source: SourceConfig, given: JointEstimatorConfig | None) -> SourceConfig:
+    """Return the source of a bundle's recipe with the estimator that may run in each corpus.
 
     Args:
-        recipe: Recipe of the bundle.
+        source: Source of the recipe of the bundle.
         given: Estimator that whoever translates has given, or None.
 
     Raises:
         InputError: If the model has no estimator, or the given one estimates other joints.
     """
-    sources = [corpus for corpus in recipe.corpora if reads_videos(corpus)]
-    if not sources:
+    corpora = source.corpora if isinstance(source, CorporaConfig) else (source,)
+    if not any(map(reads_videos, corpora)):
         if given is not None:
             raise InputError(
                 "this model was not trained on estimated joints; omit `--estimator`, and give files"
                 " like those of its training"
             )
-        return recipe
-    if given is not None:
-        for corpus in sources:
-            _check_same_estimator(corpus, given)
-    return recipe.model_copy(update={"source": _replace_estimators(recipe, sources, given)})
+        return source
+    chosen = tuple(_replace_estimator(corpus, given) for corpus in corpora)
+    if isinstance(source, CorporaConfig):
+        return source.model_copy(update={"corpora": chosen})
+    return chosen[0]
 
 
 def read_motion(
@@ -139,6 +136,7 @@ def _estimate_joints(source: SkeletonsConfig, video: Path) -> Path:
     assert estimator is not None
     path = video.absolute()
     stat = path.stat()
+    # Size and time are part of the name, so a changed video is estimated again.
     name = hashlib.sha256(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()
     process, folder = _start_estimator(estimator.model_dump_json())
     output = folder / f"{name}.pose"
@@ -148,6 +146,7 @@ def _estimate_joints(source: SkeletonsConfig, video: Path) -> Path:
     return output
 
 
+# Loading HybrIK takes seconds; a process serves all videos of a call.
 @lru_cache(maxsize=4)
 def _start_estimator(section: str) -> tuple[EstimatorProcess, Path]:
     """Start the process of an estimator, which ends with this one, and a folder for its joints.
@@ -175,6 +174,7 @@ def _check_same_estimator(corpus: SingleSourceConfig, given: JointEstimatorConfi
     assert isinstance(corpus, SkeletonsConfig) and corpus.estimator is not None
     trained = compute_estimator_fingerprint(corpus.estimator)
     spec = build_estimator_spec(given)
+    # Joints of another estimator have other offsets and noise, which the model has not learned.
     if spec.fingerprint != trained:
         raise InputError(
             f"`--estimator` is {spec.name} {spec.version} ({spec.fingerprint}), but the model was"
@@ -183,22 +183,23 @@ def _check_same_estimator(corpus: SingleSourceConfig, given: JointEstimatorConfi
         )
 
 
-def _replace_estimators(
-    recipe: Recipe, sources: list[SingleSourceConfig], given: JointEstimatorConfig | None
-) -> object:
-    """Return the source of a recipe in which corpora have the estimator that may run."""
+def _replace_estimator(
+    corpus: SingleSourceConfig, given: JointEstimatorConfig | None
+) -> SingleSourceConfig:
+    """Return a corpus with the estimator that may run; a corpus without one remains as it is.
 
-    def replace_estimator(corpus: SingleSourceConfig) -> SingleSourceConfig:
-        if corpus not in sources:
-            return corpus
-        assert isinstance(corpus, SkeletonsConfig) and corpus.estimator is not None
-        allowed: object = given
-        if given is None:
-            is_plugin = isinstance(corpus.estimator, PluginEstimatorConfig)
-            allowed = corpus.estimator if is_plugin else WithheldEstimator(corpus.estimator.kind)
-        return corpus.model_copy(update={"estimator": allowed})
-
-    if isinstance(recipe.source, CorporaConfig):
-        corpora = tuple(map(replace_estimator, recipe.source.corpora))
-        return recipe.source.model_copy(update={"corpora": corpora})
-    return replace_estimator(recipe.source)
+    Raises:
+        InputError: If the given estimator estimates other joints.
+    """
+    if not reads_videos(corpus):
+        return corpus
+    assert isinstance(corpus, SkeletonsConfig) and corpus.estimator is not None
+    allowed: object = given
+    if given is not None:
+        _check_same_estimator(corpus, given)
+    elif isinstance(corpus.estimator, PluginEstimatorConfig):
+        # Whoever installed a plug-in has decided to run its code.
+        allowed = corpus.estimator
+    else:
+        allowed = WithheldEstimator(corpus.estimator.kind)
+    return corpus.model_copy(update={"estimator": allowed})

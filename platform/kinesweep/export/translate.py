@@ -154,7 +154,7 @@ class Bundle:
             InputError: If the model was trained without a text of this kind.
         """
         choice, recipe = PromptChoice(prompt, question, system), self.loaded.recipe
-        choice.check(recipe, self.encoder_prompt)
+        choice.check(recipe.prompt, recipe.batch, self.encoder_prompt)
         is_task = question is not None and is_side_task_question(recipe.prompt, question)
         return replace(
             self,

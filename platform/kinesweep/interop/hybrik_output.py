@@ -31,6 +31,7 @@ def select_hybrik_joints(raw_records: Sequence[Any], joints: HybrikJoints | None
         if not isinstance(record, Mapping) or joints not in record:
             names = ", ".join(map(str, record)) if isinstance(record, Mapping) else "no arrays"
             raise InputError(f"`--joints {joints}`: record {index} has {names}")
+        # Other keys stay: texts and spans may accompany the joints.
         others = set(HYBRIK_JOINTS) - {joints}
         selected.append({key: value for key, value in record.items() if key not in others})
     return selected

@@ -43,10 +43,12 @@ def pretrain_recipe(
         TrackingError: If a tracker that `tracking` names cannot be used.
         TrainingError: If the run diverged or its workers were killed twice.
     """
+    # Before the extraction, which may take hours.
     check_trackers(recipe.tracking)
     corpus_recipe = recipe.corpus_recipe
     store = extract_features(corpus_recipe, on_ray)
     name = f"{recipe.name}-{recipe.compute_config_hash(store.fingerprint)}-s{recipe.training.seed}"
+    # Workers of Ray have another working directory.
     run_dir = (folder or get_state_dir() / "runs" / name).absolute()
     if overwrite:
         remove_run(run_dir)

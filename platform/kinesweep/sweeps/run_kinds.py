@@ -61,6 +61,7 @@ def build_training_resolver(
         schedule = resolve_schedule(
             recipe.training, per_worker * num_workers, len(records) * batch.repeats
         )
+        # Only the numbers of steps are used, for which the metric does not matter.
         return schedule.as_run_config("masked_loss")
 
     return resolve
@@ -94,6 +95,7 @@ def list_scored_clips(store: Store, split: str, recipe: AnyRecipe) -> set[str]:
     Raises:
         InputError: If no clip is within the limits, or a limited stream does not exist.
     """
+    # A corpus without a test split is allowed; validation is checked elsewhere.
     if split not in store.splits:
         return set()
     if isinstance(recipe, PretrainingRecipe):

@@ -1,4 +1,4 @@
-"""The sign contrastive loss against loops over frames, neighbours and distant frames."""
+"""The sign contrastive loss against loops over frames, neighbors and distant frames."""
 
 import math
 import random

@@ -70,14 +70,14 @@ def store(twin: Twin) -> Store:
     return extract_locally(twin.recipe())
 
 
-def centred(x_TJC: NDArray[np.float32]) -> NDArray[np.float32]:
+def center_first(x_TJC: NDArray[np.float32]) -> NDArray[np.float32]:
     return (x_TJC - x_TJC[:1, :1]).reshape(len(x_TJC), -1)
 
 
 def test_a_reference_is_the_span_of_the_standard(twin: Twin) -> None:
     """Frame by frame, exact as written without centring, and from its own first frame with it."""
     exact = ["features.scale=none", "store.dtype=float32"]
-    for centre, change in (("none", lambda x: x.reshape(len(x), -1)), ("first", centred)):
+    for centre, change in (("none", lambda x: x.reshape(len(x), -1)), ("first", center_first)):
         made = extract_locally(twin.recipe(*exact, f"features.centre={centre}"))
         seen = 0
         for split in made.splits:

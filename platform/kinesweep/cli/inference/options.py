@@ -89,6 +89,7 @@ class InferenceOptions:
         if self.temperature is not None and not self.temperature > 0:
             raise InputError(f"`--temperature` must be above 0, but is {self.temperature:g}")
         for name in ("seed", "temperature"):
+            # A setting without an effect is refused, so that nobody takes equal texts for a result.
             if getattr(self, name) is not None and not (self.sample or generation.do_sample):
                 raise InputError(
                     f"`--{name}` has no effect, because this model searches for the most probable"
@@ -101,6 +102,7 @@ class InferenceOptions:
         Raises:
             InputError: If the model was trained without a prompt of a kind that is given.
         """
+        # One beam: draws within a beam search would be neither the most probable text nor a sample.
         changes: dict[str, Any] = {"do_sample": True, "num_beams": 1} if self.sample else {}
         for name in ("seed", "temperature"):
             if getattr(self, name) is not None:

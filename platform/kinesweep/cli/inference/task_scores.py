@@ -43,10 +43,12 @@ def evaluate_tasks(
     from kinesweep.checkpoints.model_dir_files import check_model_folder
     from kinesweep.pipelines.inputs import resolve_model_dir
 
+    # Cheap checks first: a misspelt task is reported before PyTorch is imported.
     names = parse_task_names(tasks)
     check_model_folder(resolve_model_dir(model))
     from kinesweep.pipelines.evaluation import evaluate_tasks_of_model_dir, resolve_task_paths
 
+    # Before the evaluation, which would be lost if its files could not be written.
     paths = None if out is None else resolve_task_paths(out, split, names, overwrite)
     answered = evaluate_tasks_of_model_dir(model, split, names, overrides, paths)
     scores = {task: each.scores for task, each in answered.items()}

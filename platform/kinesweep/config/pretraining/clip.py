@@ -67,6 +67,7 @@ class ClipConfig(StrictConfig):
     def _drop_default_gradnorm(cls, raw_section: Any) -> Any:
         """Return the input without the default of `gradnorm` if there is only one loss."""
         if isinstance(raw_section, dict) and raw_section.get("mae", {}) is None:
+            # The given value comes last, so that an explicit `gradnorm` is reported as unused.
             return {"gradnorm": None, **raw_section}
         return raw_section
 
@@ -82,6 +83,7 @@ class ClipConfig(StrictConfig):
             if any(given.values()):
                 name = next(name for name, is_given in given.items() if is_given)
                 raise ValueError(f"`{name}` needs the second loss, but `mae` is null")
+        # One of the two would have no effect.
         if self.gradnorm is not None and self.mae_weight is not None:
             raise ValueError("`mae_weight` is fixed, but `gradnorm` learns it; set one of them")
         return self

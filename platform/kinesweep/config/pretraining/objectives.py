@@ -45,6 +45,7 @@ class PretrainedModelConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_origin(self) -> "PretrainedModelConfig":
         """Check that at most one origin of the weights is given, and what describes it."""
+        # The sizes of a pretrained model follow from its weights.
         if self.scratch is not None and self.init_from is not None:
             raise ValueError("give `scratch` or `init_from`, not both")
         if self.init_from is None and (self.from_clip or self.sha256 is not None):
@@ -82,6 +83,8 @@ class MaskedAutoencodingConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_heads(self) -> "MaskedAutoencodingConfig":
         """Check that the width is a multiple of the number of heads."""
+        # Heads share the width equally; PyTorch would fail with a shape only when the model is
+        # built.
         if self.decoder_width % self.decoder_heads:
             raise ValueError(
                 f"`decoder_width` ({self.decoder_width}) must be a multiple of `decoder_heads`"

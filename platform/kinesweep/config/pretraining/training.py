@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from kinesweep.config.loading import ALTERNATIVE_KEYS, StrictConfig
+from kinesweep.config.loading import ALTERNATIVE_KEYS, StrictConfig, select_alternatives
 
 # The batch size to which `base_learning_rate` refers (He et al. 2022, arXiv 2111.06377).
 BASE_BATCH_SIZE = 256
@@ -88,30 +88,19 @@ class PretrainingLoopConfig(StrictConfig):
     @model_validator(mode="before")
     @classmethod
     def _select_alternatives(cls, raw_section: Any) -> Any:
-        """Return the input with exactly one value for each pair of alternative keys.
+        """Return the input with one value for each pair of alternative keys.
 
         Raises:
             ValueError: If both keys of a pair have a value.
         """
-        if not isinstance(raw_section, dict):
-            return raw_section
-        section = dict(raw_section)
-        for key, other_key in (*ALTERNATIVE_KEYS, ("learning_rate", "base_learning_rate")):
-            given = [name for name in (key, other_key) if section.get(name) is not None]
-            if len(given) == 2:
-                raise ValueError(
-                    f"give `{key}` or `{other_key}`, not both (they are {section[key]} and"
-                    f" {section[other_key]}); null unsets a key"
-                )
-            if given == [other_key]:
-                section[key] = None
-            elif not given:
-                section.pop(key, None)  # the default
-        return section
+        return select_alternatives(
+            raw_section, (*ALTERNATIVE_KEYS, ("learning_rate", "base_learning_rate"))
+        )
 
     def compute_peak_learning_rate(self, windows_per_step: int) -> float:
         """Compute the peak learning rate for a number of windows per step."""
         if self.learning_rate is not None:
             return self.learning_rate
         assert self.base_learning_rate is not None
+        # The linear scaling rule of He et al.: twice the windows, twice the rate.
         return self.base_learning_rate * windows_per_step / BASE_BATCH_SIZE

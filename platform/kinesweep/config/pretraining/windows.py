@@ -49,6 +49,7 @@ class PretrainingBatchConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_repeats(self) -> "PretrainingBatchConfig":
         """Check that a worker's windows hold whole repetitions, so that clips are read once."""
+        # Otherwise two workers would decode the same clip.
         if self.windows % self.repeats:
             raise ValueError(
                 f"`windows` ({self.windows}) must be a multiple of `repeats` ({self.repeats}), so"

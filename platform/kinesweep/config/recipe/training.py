@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kinesweep.config.loading import ALTERNATIVE_KEYS, StrictConfig
+from kinesweep.config.loading import StrictConfig, select_alternatives
 from kinesweep.config.recipe.objectives.sign_contrastive import SignContrastiveConfig
 from kinesweep.config.recipe.objectives.text_alignment import (
     TextAlignmentConfig,
     list_alignment_metrics,
 )
+from kinesweep.config.recipe.optimization.schedules import ScheduleName, check_schedule_arguments
 
 OptimizerName = Literal[
     "adamw_torch_fused",
@@ -31,38 +32,6 @@ OptimizerName = Literal[
     "paged_lion_32bit",
     "rmsprop_bnb",
 ]
-# Without `reduce_lr_on_plateau` and `greedy`, which depend on Hugging Face's own evaluation loop.
-ScheduleName = Literal[
-    "linear",
-    "cosine",
-    "cosine_with_restarts",
-    "cosine_with_min_lr",
-    "cosine_warmup_with_min_lr",
-    "constant",
-    "constant_with_warmup",
-    "inverse_sqrt",
-    "polynomial",
-    "warmup_stable_decay",
-]
-_SCHEDULE_ARGUMENTS = {
-    "cosine_with_restarts": frozenset({"num_cycles"}),
-    "cosine_with_min_lr": frozenset({"num_cycles", "min_lr", "min_lr_rate"}),
-    "cosine_warmup_with_min_lr": frozenset(
-        {"num_cycles", "min_lr", "min_lr_rate", "warmup_lr_rate"}
-    ),
-    "inverse_sqrt": frozenset({"timescale"}),
-    "polynomial": frozenset({"lr_end", "power"}),
-    "warmup_stable_decay": frozenset(
-        {"num_decay_steps", "num_stable_steps", "min_lr_ratio", "num_cycles"}
-    ),
-}
-"""Schedule → keyword arguments of its function in `transformers.optimization`."""
-_REQUIRED_SCHEDULE_ARGUMENTS = {
-    "cosine_with_min_lr": frozenset({"min_lr", "min_lr_rate"}),
-    "cosine_warmup_with_min_lr": frozenset({"min_lr", "min_lr_rate"}),
-    "warmup_stable_decay": frozenset({"num_decay_steps"}),
-}
-"""Schedule → arguments of which at least one is required."""
 RatedPart = Literal[
     "encoder", "backbone", "backbone_encoder", "backbone_decoder", "embeddings", "lm_head"
 ]
@@ -211,26 +180,13 @@ class TrainingConfig(StrictConfig):
     @model_validator(mode="before")
     @classmethod
     def _select_alternatives(cls, raw_section: Any) -> Any:
-        """Return the input with exactly one value for each pair of alternative keys.
+        """Return the input with one value for each pair of alternative keys.
 
         Raises:
             ValueError: If both keys of a pair have a value.
         """
-        if not isinstance(raw_section, dict):
-            return raw_section
-        section = dict(raw_section)
-        for steps_key, other_key in ALTERNATIVE_KEYS:
-            given = [key for key in (steps_key, other_key) if section.get(key) is not None]
-            if len(given) == 2:
-                raise ValueError(
-                    f"give `{steps_key}` or `{other_key}`, not both (they are"
-                    f" {section[steps_key]} and {section[other_key]}); null unsets a key"
-                )
-            if given == [other_key]:
-                section[steps_key] = None
-            elif not given:
-                section.pop(steps_key, None)  # the default
-        if section.get("stage") == "align":
+        section = select_alternatives(raw_section)
+        if isinstance(section, dict) and section.get("stage") == "align":
             # No text is generated in this stage, so the usual default does not exist.
             section.setdefault("metric_for_best_model", "contrastive_loss")
         return section
@@ -303,17 +259,5 @@ class TrainingConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_scheduler_kwargs(self) -> "TrainingConfig":
         """Check that the schedule accepts all given arguments and gets those that it requires."""
-        # Checked here, because transformers would reject them only when training starts.
-        allowed_keys = _SCHEDULE_ARGUMENTS.get(self.lr_scheduler_type, frozenset())
-        unknown_keys = sorted(self.lr_scheduler_kwargs.keys() - allowed_keys)
-        if unknown_keys:
-            key_list = ", ".join(f"`{key}`" for key in sorted(allowed_keys)) or "nothing"
-            raise ValueError(
-                f"`lr_scheduler_kwargs` has `{unknown_keys[0]}`, but `{self.lr_scheduler_type}`"
-                f" takes {key_list}"
-            )
-        required_keys = _REQUIRED_SCHEDULE_ARGUMENTS.get(self.lr_scheduler_type)
-        if required_keys and not required_keys & self.lr_scheduler_kwargs.keys():
-            key_list = " or ".join(f"`{key}`" for key in sorted(required_keys))
-            raise ValueError(f"`{self.lr_scheduler_type}` needs `lr_scheduler_kwargs`: {key_list}")
+        check_schedule_arguments(self.lr_scheduler_type, self.lr_scheduler_kwargs)
         return self

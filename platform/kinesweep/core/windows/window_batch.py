@@ -32,4 +32,5 @@ class WindowBatch:
 
     def to(self, device: torch.device) -> "WindowBatch":
         """Return the batch with its pixels on a device."""
+        # Only pixels are large; seeds and texts are read on the CPU.
         return replace(self, pixels_BFHWC=self.pixels_BFHWC.to(device, non_blocking=True))

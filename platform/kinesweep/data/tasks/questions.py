@@ -74,6 +74,7 @@ class QuestionBuilder:
             The question with its answer; None for a task about words and a clip without any.
         """
         if task == "reversed":
+            # Half of the clips are reversed, so that no constant answer is right more often.
             is_reversed = bool(rng.integers(2))
             return Example(self._format_yes_no(is_reversed), self._prompt.reversed, is_reversed)
         signed_words = [
@@ -90,6 +91,7 @@ class QuestionBuilder:
 
         It is always yes if no other word exists.
         """
+        # Drawn first: if no other word exists, the answer can only be yes.
         other_words = self._draw_other_words(signed_words, 1, rng)
         is_present = bool(rng.integers(2)) or not other_words
         word = str(rng.choice(signed_words)) if is_present else other_words[0]
@@ -104,7 +106,9 @@ class QuestionBuilder:
             *correct_words,
             *self._draw_other_words(signed_words, NUM_CHOICES - len(correct_words), rng),
         ]
+        # Otherwise the right words would always come first.
         shuffled = [str(choices[i]) for i in rng.permutation(len(choices))]
+        # In the order of the question: one right text per question, whatever order was drawn.
         answer = ", ".join(word for word in shuffled if word in correct_words)
         question = self._prompt.which_words.format(words=", ".join(shuffled))
         return Example(answer, question, choices=tuple(shuffled))
@@ -114,7 +118,9 @@ class QuestionBuilder:
     ) -> list[str]:
         """Draw up to `num_words` different words of other clips that are not in `signed_words`."""
         other_words: list[str] = []
+        # Case would let `Hello` be a wrong answer where `hello` is signed.
         excluded = {word.casefold() for word in signed_words}
+        # A random order instead of single draws: no word comes twice, and the loop always ends.
         for index in rng.permutation(len(self._words)):
             word = self._words[index]
             if word.casefold() not in excluded:

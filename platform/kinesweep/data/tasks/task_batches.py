@@ -91,9 +91,11 @@ def build_task_questions(task: str, config: TaskEvaluationConfig, data: TaskData
     builder = QuestionBuilder(data.prompt_settings.prompt, words)
     examples: dict[str, Example] = {}
     for record in records:
+        # One generator per clip: a clip that is dropped does not change the questions of others.
         rng = create_generator(config.seed, "question", task, record.clip.id)
         if (example := builder.build(task, record.clip, rng)) is not None:
             examples[record.clip.id] = example
+    # A clip without words has no question about words and is counted instead.
     asked = tuple(record for record in records if record.clip.id in examples)
     return TaskQuestions(asked, config.max_clips, examples, len(records) - len(asked))
 
@@ -141,6 +143,7 @@ def build_task_batches(
         all_records = [record for record in all_records if record.clip.id in translations]
         records = [record for record in records if record.clip.id in translations]
     if questions.max_clips is not None and len(records) > questions.max_clips:
+        # Evenly over the split, because neighbors often come from one document.
         records = select_evenly(records, questions.max_clips)
     texts: Mapping[str, str] = {
         "none": {},
@@ -149,11 +152,13 @@ def build_task_batches(
         "model": translations,
     }[source]
     if source == "file":
+        # As for translations, the context comes from clips within the length limits.
         all_records = filter_clips_by_length(all_records, data.batch_config, data.split)[0]
     collator = ClipCollator(
         data.store,
         data.tokenizer,
         PromptBuilder(data.tokenizer, data.prompt_settings),
+        # Context comes from all clips of a document, also from those that are not asked about.
         DocumentContext([] if source == "none" else all_records, data.prompt_settings.context),
         texts,
         uses_predictions=False,

@@ -43,6 +43,7 @@ def resize_frames(pixels_FHWC: NDArray[Any], size: int) -> Pixels:
         pixels_FHWC: Frames, uint8.
         size: Height and width of the result in pixels.
     """
+    # Resampling at equal size would still cost time and round every pixel.
     if pixels_FHWC.shape[1:3] == (size, size):
         return np.asarray(pixels_FHWC)
     x_FCHW = torch.from_numpy(np.array(pixels_FHWC)).permute(0, 3, 1, 2)

@@ -70,6 +70,7 @@ class WindowDataset(Dataset[WindowBatch]):
             window: The window.
             x_TD: All frames of its clip.
         """
+        # Stores hold frames as vectors; frames are square with three colors.
         side = round((x_TD.shape[1] / 3) ** 0.5)
         pixels_FHWC = x_TD[list(window.frames)].reshape(len(window.frames), side, side, 3)
         if self._augmentation is None:

@@ -59,10 +59,13 @@ class TrainingWindowPlan:
 
     def get_window(self, index: int) -> PlannedWindow:
         """Return the window at an index of the sequence."""
+        # The windows of one clip follow each other, so that it is decoded once.
         epoch, position = divmod(index // self.batch.repeats, len(self.records))
         record = self.records[_draw_order(self.seed, epoch, len(self.records))[position]]
+        # From the index alone, so neither workers nor resumption change a window.
         seed = derive_seed(self.seed, "window", index)
         num_frames = count_read_frames(record, self.stream, self.batch)
+        # Frames from the first to the last of a window; nothing is read after the last.
         span = (self.batch.num_frames - 1) * self.batch.sampling_rate + 1
         start = int(create_generator(seed, "start").integers(0, max(1, num_frames - span + 1)))
         return _place_window(record, start, num_frames, self.batch, seed)
@@ -89,6 +92,7 @@ def plan_validation_windows(
     limit = batch.max_validation_windows
     if limit is None or limit >= len(windows):
         return windows
+    # Evenly spaced, so that a small limit still covers all clips.
     return [windows[index] for index in np.linspace(0, len(windows) - 1, limit).round().astype(int)]
 
 
@@ -144,6 +148,7 @@ def _place_window(
         seed: Seed of the window.
     """
     indices = start + batch.sampling_rate * np.arange(batch.num_frames)
+    # Repeated frames must not be predicted: they could be copied from visible ones.
     num_real_frames = int(np.count_nonzero(indices < num_frames))
     return PlannedWindow(
         record, tuple(np.minimum(indices, num_frames - 1).tolist()), num_real_frames, seed

@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from kinesweep.config.recipe.objectives.text_alignment import RECALL_RANKS
 from kinesweep.core.batch import Batch
 from kinesweep.core.collectives import all_gather
-from kinesweep.evaluation.alignment.recall import compute_chance_level, compute_ranks
+from kinesweep.core.scores import RECALL_RANKS
 from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.predictions import Prediction
 from kinesweep.models.losses.text_video_contrastive import compute_text_video_losses
 from kinesweep.models.objectives.alignment import AlignmentObjective
+from kinesweep.models.retrieval.recall import compute_chance_level, compute_ranks
 from kinesweep.models.translator import Translator
 
 
@@ -74,6 +74,7 @@ def compute_alignment_scores(model: Translator, eval_set: EvalSet) -> AlignmentS
         features |= rank_features
     # A fixed order: sums of floating-point numbers depend on it.
     clip_ids = sorted(features)
+    # In float64, so that the rounding of similarities decides no rank.
     sign_GP = torch.from_numpy(np.stack([features[i].sign_P for i in clip_ids])).double()
     text_GP = torch.from_numpy(np.stack([features[i].text_P for i in clip_ids])).double()
     references = eval_set.get_references(clip_ids)
@@ -89,6 +90,7 @@ def compute_alignment_scores(model: Translator, eval_set: EvalSet) -> AlignmentS
         ranks_G = compute_ranks(found_GG, equal_GG)
         scores_G |= {f"{way}_r{k}": 100.0 * (ranks_G <= k) for k in RECALL_RANKS}
     chance = {f"chance_r{k}": 100 * compute_chance_level(equal_GG, k) for k in RECALL_RANKS}
+    # The retrieved text stands in for a translation in files of predictions.
     best_G = similarity_GG.argmax(axis=1)
     return AlignmentScores(
         {name: float(values_G.mean()) for name, values_G in scores_G.items()} | chance,

@@ -79,8 +79,10 @@ class ChatServiceJudge:
 
     def __init__(self, config: ChatServiceConfig) -> None:
         self._config = config
+        # Some servers answer a doubled slash with a redirect, which is refused here.
         self._base_url = config.base_url.rstrip("/")
         self._recording = None if config.record is None else Recording(Path(config.record))
+        # Replaces the default handler, which would send the key along to another host.
         self._opener = build_opener(_NoRedirects)
         self._pacer = RequestPacer(config.requests_per_minute)
 
@@ -93,6 +95,7 @@ class ChatServiceJudge:
         key = self._read_key()
         request = Request(f"{self._base_url}/models", headers=self._build_headers(key))
         try:
+            # A long timeout is meant for answers, not for finding out whether a server is there.
             timeout_s = min(self._config.timeout_s, _CHECK_TIMEOUT_S)
             with self._opener.open(request, timeout=timeout_s):
                 pass
@@ -119,6 +122,7 @@ class ChatServiceJudge:
             JudgeError: If the key is missing or refused, the server cannot be reached, or a request
                 fails more often than allowed. Answers until then are recorded.
         """
+        # Complete recordings need no key.
         if not self.count_unanswered(requests):
             return [answer for r in requests if (answer := self._find_recorded(r)) is not None]
         key, stop = self._read_key(), threading.Event()
@@ -165,10 +169,12 @@ class ChatServiceJudge:
             JudgeError: See `answer`.
             _StoppedError: If another request has failed.
         """
+        # Looked up again: an equal request may have been answered since the start.
         recorded = self._find_recorded(request)
         if recorded is not None:
             return recorded
         for attempt in range(self._config.max_retries + 1):
+            # An event instead of `sleep`, so that a failure ends all waits at once.
             stop.wait(self._pacer.reserve(time.monotonic()))
             if stop.is_set():
                 raise _StoppedError
@@ -199,10 +205,12 @@ class ChatServiceJudge:
         request = Request(url, data=data, headers=self._build_headers(key), method="POST")
         try:
             with self._opener.open(request, timeout=self._config.timeout_s) as response:
+                # Bounded: a wrong address may lead to a page or a download of any size.
                 content = response.read(_MAX_RESPONSE_BYTES)
             values: Mapping[str, Any] = json.loads(content)
             return values
         except HTTPError as error:
+            # `from None`: a log then shows the message only, from which the key was removed.
             raise self._explain_status(error, key) from None
         except (URLError, OSError, http.client.HTTPException) as error:
             raise _RetryableError(format_one_line(error) or type(error).__name__) from None
@@ -240,6 +248,7 @@ class ChatServiceJudge:
             raise JudgeError(
                 f"the response of `{self._base_url}` is not a chat completion: {error}"
             ) from None
+        # Some servers ignore `n`, and fewer answers would silently change the mean.
         if len(answer.choices) != num_choices:
             raise JudgeError(
                 f"the judge at `{self._base_url}` gave {len(answer.choices)} answers instead"
@@ -254,6 +263,7 @@ class ChatServiceJudge:
             JudgeError: If the environment variable is not set.
         """
         name = self._config.api_key_variable
+        # Keys that were read from a file often end with a line break, which headers cannot hold.
         key = None if name is None else os.environ.get(name, "").strip()
         if key == "":
             raise JudgeError(

@@ -67,6 +67,7 @@ def get_criterion(criterion: str | CriterionConfig) -> CriterionConfig:
     """Return a criterion of one's own, or the built-in one of a name."""
     if isinstance(criterion, CriterionConfig):
         return criterion
+    # All other built-in criteria are sport indicators; the schema admits no other names.
     return _CONSISTENCY if criterion == "consistency" else _build_indicator(criterion)
 
 
@@ -92,6 +93,7 @@ def build_prompt(criterion: CriterionConfig, hypothesis: str, references: Sequen
         hypothesis: Text to grade.
         references: References that the judge sees; none for criteria on the text alone.
     """
+    # A criterion of one's own may have no steps; the template has a place for them.
     steps = criterion.steps or ("Read the texts.", "Choose the grade.")
     title = "Reference" if len(references) == 1 else "References"
     quoted = "\n".join(f"<reference>\n{reference}\n</reference>" for reference in references)
@@ -108,5 +110,6 @@ def build_prompt(criterion: CriterionConfig, hypothesis: str, references: Sequen
 
 def compute_prompt_digest(criterion: CriterionConfig) -> str:
     """Compute a digest of the wording of a prompt, 12 hexadecimal digits, for signatures."""
+    # The number of references differs between clips and is no part of the wording.
     references = ("",) if criterion.reads_reference else ()
     return compute_fingerprint(build_prompt(criterion, "", references))[:12]

@@ -45,6 +45,7 @@ class CriterionSheet:
         self._config, self._criterion = config, criterion
         self._questions: dict[str, list[Question]] = {
             clip_id: build_questions(config, criterion, hypotheses[clip_id], references[clip_id])
+            # A fixed order of requests, so that equal evaluations send equal sequences.
             for clip_id in sorted(hypotheses)
         }
 
@@ -69,6 +70,8 @@ class CriterionSheet:
                 grades = self._grade_question(question, answers)
                 valid = [grade for grade in grades if grade is not None]
                 num_invalid += len(grades) - len(valid)
+                # Invalid answers are left out, since a grade of zero would be an opinion that
+                # nobody gave.
                 means += [sum(valid) / len(valid)] if valid else []
             if means:
                 by_clip[clip_id] = max(means)
@@ -94,6 +97,7 @@ class CriterionSheet:
 
     def _count_requests(self, answers: Mapping[str, JudgeAnswer]) -> dict[str, int]:
         """Return the numbers of distinct requests that were sent and that were replayed."""
+        # Equal texts are asked about once, so requests are counted once too.
         digests = {request.digest for request in self.list_requests()}
         num_replayed = sum(answers[digest].is_replayed for digest in digests)
         return {"requests": len(digests) - num_replayed, "replayed": num_replayed}

@@ -15,6 +15,7 @@ _NUMBER = re.compile(r"[-−]?\d+(?:[.,]\d+)?")
 def read_grade(text: str, criterion: CriterionConfig) -> int | None:
     """Return the grade that an answer states first; None if it is not a grade of the scale."""
     match = _NUMBER.search(text)
+    # A grade with sign or fraction is not on the scale, and is not rounded to one that is.
     if match is None or not match[0].isdecimal():
         return None
     grade = int(match[0])
@@ -40,6 +41,7 @@ def weight_grades(choice: JudgeChoice, criterion: CriterionConfig) -> float | No
         The weighted mean; None if no token is a grade.
     """
     for token in choice.tokens:
+        # Models may begin with a space or a line break; the first grade is the one that they give.
         if _read_token(token.text, criterion) is not None:
             return _average(token.alternatives, criterion)
     return None

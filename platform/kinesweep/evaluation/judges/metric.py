@@ -23,6 +23,7 @@ class JudgeMetric(ConfiguredMetric):
     """
 
     def __init__(self, name: str, panel: JudgePanel) -> None:
+        # A judge reads texts with case and punctuation, as a person would.
         super().__init__(name, SCORING_PROTOCOLS["raw"])
         self._panel = panel
 

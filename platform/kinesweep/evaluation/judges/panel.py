@@ -109,6 +109,8 @@ class JudgePanel:
             JudgeError: If there are more requests than allowed, or one cannot be answered.
         """
         config = self.config
+        # Compared with the limit before the first request, so that no money is spent on half a
+        # score.
         num_unanswered = self._judge.count_unanswered(list(requests.values()))
         if num_unanswered > config.max_requests:
             raise JudgeError(
@@ -126,6 +128,7 @@ class JudgePanel:
             self._check_probabilities(answers)
         tokens: Counter[str] = Counter()
         for answer in answers:
+            # Recorded answers were paid for earlier.
             tokens.update({} if answer.is_replayed else answer.num_tokens)
         if tokens:
             logger.info(
@@ -175,6 +178,7 @@ class JudgePanel:
             f"`{name}`: {len(unscored)} of {num_clips} clips have no valid answer of"
             f" `{self.config.model}`, the first is `{unscored[0]}`"
         )
+        # A mean over few clips would look like a score of all.
         if share > self.config.max_invalid_share:
             raise JudgeError(
                 f"{text}; more than `max_invalid_share` ({self.config.max_invalid_share:g}) in"

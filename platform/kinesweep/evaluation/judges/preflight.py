@@ -23,6 +23,7 @@ def check_judges(evaluation: EvaluationConfig, store: Store, splits: Collection[
     """
     for config in evaluation.judges:
         judge = build_judge(config)
+        # Before training, so that a missing key does not end a run of days at its last step.
         judge.check()
         # Recorded answers are free, but which texts a model will write is not known yet.
         is_limited = isinstance(config.service, ChatServiceConfig) and not config.service.record

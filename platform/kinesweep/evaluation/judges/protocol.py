@@ -128,11 +128,13 @@ def _parse_token(token: Mapping[str, Any]) -> JudgeToken:
     """Parse a token of `logprobs`."""
     others = token.get("top_logprobs") or ()
     alternatives = {other["token"]: float(other["logprob"]) for other in others}
+    # The chosen token may be missing among the alternatives of a server that returns few.
     alternatives[token["token"]] = float(token["logprob"])
     return JudgeToken(token["token"], alternatives)
 
 
 def prune_response(response: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts of a response that are recorded: answers, probabilities, usage, model."""
+    # Ids and times differ with every request and would make equal recordings differ.
     kept = ("choices", "usage", "model", "system_fingerprint")
     return {key: response[key] for key in kept if key in response}

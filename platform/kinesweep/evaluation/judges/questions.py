@@ -43,6 +43,7 @@ def build_questions(
     Returns:
         One question, or one for each reference; none for a text without words.
     """
+    # Equal texts in two Unicode forms would be two requests with two grades.
     text = unify_forms(hypothesis).strip()
     if not text:
         return []
@@ -69,6 +70,7 @@ def _build_requests(config: JudgeConfig, prompt: str) -> tuple[JudgeRequest, ...
     }
     if config.temperature is not None:
         body["temperature"] = config.temperature
+    # Left out instead of sent as null, which some servers refuse.
     if config.seed is not None:
         body["seed"] = config.seed
     if config.scoring == "probabilities":
@@ -86,5 +88,6 @@ def _build_requests(config: JudgeConfig, prompt: str) -> tuple[JudgeRequest, ...
 def _split_samples(config: JudgeConfig) -> list[int]:
     """Return the numbers of answers that the requests of a question ask for."""
     most = config.samples_per_request or config.samples
+    # The last request asks for the rest, so that no answer too many is paid for.
     full, rest = divmod(config.samples, most)
     return [most] * full + ([rest] if rest else [])

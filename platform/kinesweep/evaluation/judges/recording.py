@@ -33,6 +33,7 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Answers arrive in several threads, and their lines must not mix.
         self._lock = threading.Lock()
         self._answers: dict[str, JudgeAnswer] = {}
         # Length of the valid part: a process that was killed may have left half a line.
@@ -62,12 +63,14 @@ class Recording:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with self.path.open("ab") as file:
+                    # Removes half a line that a killed process has left.
                     file.truncate(self._size)
                     file.write(data)
             except OSError as error:
                 raise JudgeError(
                     f"answers of a judge cannot be recorded in `{self.path}`: {error}"
                 ) from None
+            # Only after the write: a failed one must not count as a part of the file.
             self._size += len(data)
             answer = replace(parse_response(response), is_replayed=True)
             self._answers[request.digest] = answer
@@ -82,6 +85,7 @@ class Recording:
             data = self.path.read_bytes()
         except OSError as error:
             raise JudgeError(f"the recording `{self.path}` cannot be read: {error}") from None
+        # What follows the last line break is unfinished and is written again.
         size = data.rfind(b"\n") + 1
         for number, line in enumerate(data[:size].splitlines(), start=1):
             if not line.strip():
@@ -136,6 +140,7 @@ class ReplayJudge:
             self.check()
         assert self._recording is not None
         answers = [self._recording.get(request) for request in requests]
+        # All of them are counted before the error, which shows how much would have to be recorded.
         missing = [r for r, answer in zip(requests, answers, strict=True) if answer is None]
         if missing:
             text = str(missing[0].body["messages"][-1]["content"])

@@ -29,6 +29,7 @@ class RequestPacer:
         """
         with self._lock:
             start_s = max(now_s, self._next_s)
+            # Reserved before the wait, so that threads queue up instead of sending together.
             self._next_s = start_s + self._interval_s
         return start_s - now_s
 
@@ -46,5 +47,6 @@ def compute_retry_delay(attempt: int, retry_after: str | None) -> float:
         requested_s = None
     # The comparison is false for a delay that is not a number.
     if requested_s is not None and requested_s >= 0:
+        # A server in maintenance may ask for hours.
         return min(requested_s, _MAX_REQUESTED_DELAY_S)
     return float(min(2.0**attempt, _MAX_DELAY_S))

@@ -36,6 +36,7 @@ def summarize_judge(
         if name in config.criteria
     }
     consistency = clip_scores.get(f"{config.label}_consistency")
+    # A criterion of one's own may have this name, but another scale.
     if "consistency" not in config.criteria:
         consistency = None
     return summarize_indicators(indicators, consistency) if indicators else None
@@ -78,6 +79,7 @@ def summarize_indicators(
         name: {
             other: sum(
                 consistency[i]
+                # A clip may have an indicator but no valid grade of consistency.
                 for i in clip_ids & detected[other] & set(consistency)
                 if consistency[i] > _LOWEST_CONSISTENCY
             )

@@ -62,10 +62,13 @@ def compute_mean_interval(grades: Grades, documents: Mapping[str, str]) -> Seque
         row = rows.setdefault(documents.get(clip_id, clip_id), [0.0, 0.0])
         row[0] += grades[clip_id]
         row[1] += 1
+    # Sums and counts by document, because the mean is over clips and documents differ in length.
     sums_G2 = np.array(list(rows.values()))
+    # A fixed seed: the same grades give the same interval.
     generator = create_generator(0, "judge interval")
     indices_RG = generator.integers(len(sums_G2), size=(_NUM_RESAMPLES, len(sums_G2)))
     totals_R2 = sums_G2[indices_RG].sum(1)
+    # A ratio of resampled sums, since resamples of documents differ in their number of clips.
     low, high = np.percentile(totals_R2[:, 0] / totals_R2[:, 1], _PERCENTILES)
     return [float(low), float(high)]
 

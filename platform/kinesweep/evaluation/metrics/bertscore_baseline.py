@@ -75,6 +75,7 @@ def read_baseline(path: Path, layer: int) -> Baseline:
             f" {', '.join(map(str, sorted(baselines)))}. Set `layer` to one of them"
         )
     found = baselines[layer]
+    # A baseline of 1 would divide by zero.
     if not max(found.precision, found.recall, found.f1) < 1:
         raise InputError(f"{_KEY}: layer {layer} of `{path}` has a value of 1 or more")
     return found

@@ -30,6 +30,7 @@ def write_answers(path: Path, evaluation: TaskEvaluation) -> None:
                 str(int(example.is_reversed)),
                 example.answer,
                 answer.text,
+                # Empty for an unreadable answer, whose text stands in the column before.
                 answer.parsed or "",
                 str(int(answer.is_correct)),
             ]

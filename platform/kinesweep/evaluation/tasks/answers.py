@@ -51,6 +51,7 @@ def parse_answer(text: str, example: Example, prompt: PromptConfig) -> str | Non
     for answer in sorted((prompt.yes, prompt.no), key=len, reverse=True):
         normalized_answer = _normalize(answer)
         rest = normalized_text.removeprefix(normalized_answer)
+        # `nothing` does not begin with the answer `no`.
         if normalized_text.startswith(normalized_answer) and not rest[:1].isalnum():
             return answer
     return None
@@ -58,6 +59,7 @@ def parse_answer(text: str, example: Example, prompt: PromptConfig) -> str | Non
 
 def _parse_words(text: str, choices: tuple[str, ...]) -> str | None:
     """Read which words of a question a text lists; None for an empty list and for other words."""
+    # Models that were not fine-tuned list words with semicolons or in lines.
     named = {_normalize(part) for part in re.split("[,;\n]", text)}
     selected = [word for word in choices if _normalize(word) in named]
     has_other_words = bool(named - {_normalize(word) for word in choices})
@@ -66,6 +68,7 @@ def _parse_words(text: str, choices: tuple[str, ...]) -> str | None:
 
 def _normalize(text: str) -> str:
     """Return a text without case, and without spaces and punctuation at its ends."""
+    # Composed first, so that texts in two Unicode forms compare equal.
     characters = list(unicodedata.normalize("NFC", text).casefold())
     for index in (0, -1):
         while characters and not _is_word_character(characters[index]):

@@ -88,6 +88,7 @@ class TaskSet:
             InputError: If no clip with a translation can be asked about.
         """
         model.eval()
+        # A minimum length would forbid the answer `yes`, and draws would make the accuracy random.
         search = GenerationConfig(num_beams=num_beams, max_new_tokens=generation.max_new_tokens)
         documents = {
             record.clip.id: record.clip.document

@@ -54,8 +54,10 @@ def evaluate_model_tasks(
     )
     task_set = TaskSet(evaluation.tasks, eval_set.task_data)
     translations = {}
+    # Decoding a split takes minutes, which questions without context do not need.
     if eval_set.task_data.needs_translations:
         translations = decode_batches(
             model, loaded.tokenizer, eval_set.batches, generation.num_beams, generation
         )
+    # Answers are decoded with the beams of translations, but without sampling or a least length.
     return task_set.evaluate(model, generation, generation.num_beams, translations)

@@ -109,8 +109,11 @@ def compute_task_scores(
         )
     is_correct = np.array([answer.is_correct for answer in answers], dtype=float)
     low, high = compute_accuracy_interval(
-        is_correct, [documents.get(answer.clip_id) or answer.clip_id for answer in answers]
+        # A clip without a document stands for itself.
+        is_correct,
+        [documents.get(answer.clip_id) or answer.clip_id for answer in answers],
     )
+    # The bar that a model has to pass: always giving the most common right answer.
     constant_answer, num_constant = Counter(map(_describe_expected, answers)).most_common(1)[0]
     count_answers = _count_words if answers[0].example.choices else _count_yes_no
     return TaskScores(
@@ -140,6 +143,7 @@ def compute_accuracy_interval(
         groups: Document of each answer.
     """
     num_answers, accuracy = len(is_correct), float(is_correct.mean())
+    # An effect below 1 is chance in small samples and must not narrow the interval.
     num_effective = num_answers / max(1.0, _compute_design_effect(is_correct, groups))
     squared = _QUANTILE**2
     center = (accuracy + squared / (2 * num_effective)) / (1 + squared / num_effective)
@@ -162,6 +166,7 @@ def _compute_design_effect(
     """
     names, group_indices = np.unique(np.array(groups), return_inverse=True)
     accuracy, num_groups = float(is_correct.mean()), len(names)
+    # Both variances would be zero.
     if num_groups < 2 or accuracy in (0.0, 1.0):
         return 1.0
     # Both variances are unbiased, so that clips without documents have an effect of exactly 1.

@@ -14,6 +14,7 @@ def name_inputs(inputs: Sequence[Input]) -> list[str]:
     counts: Counter[str] = Counter()
     names = []
     for item in inputs:
+        # Sorted, because the order of `--input` must not change the draws.
         parts = [f"{stream}={_name_input(own)}" for stream, own in sorted(item.streams.items())]
         name = "|".join(parts) or _name_input(item)
         counts[name] += 1
@@ -25,4 +26,5 @@ def _name_input(item: Input) -> str:
     """Return the name of an input without streams of its own."""
     span = item.span
     extent = "" if span.is_full else f"[{span.start}:{span.end} {span.unit}]"
+    # Without folders, so that a copy of a file elsewhere gets the same text.
     return f"{item.file.name}{extent}"

@@ -174,6 +174,7 @@ class _Embedder:
         names: Sequence[str],
     ) -> list[str]:
         """Translate clips, keep their vectors, and return their texts."""
+        # Emptied at once, so that a failure does not leave clips for the next call.
         pending, self._pending = self._pending, []
         texts = []
         for streams, clip_tokens, name, (item, rates_hz) in zip(
@@ -181,6 +182,7 @@ class _Embedder:
         ):
             filled = fill_absent_streams(streams, self._bundle.stream_schemas)
             batch_item = BatchItem(str(item.file), filled, clip_tokens)
+            # One by one: the vectors of a clip must not depend on the padding of a batch.
             decoded = decode_item(self.loaded, batch_item, name)
             vectors = compute_clip_vectors(self.loaded.model, decoded.batch)
             self.embeddings[id(item)] = _build_embeddings(decoded, vectors, rates_hz)
@@ -201,6 +203,7 @@ def _build_embeddings(
     times_s = {}
     for name, stream in vectors.streams.items():
         rate_hz = rates_hz[stream.timed_by]
+        # Texts and single images have a placeholder as their rate.
         if rate_hz != UNTIMED_RATE_HZ and stream.spans:
             frames = [(span.first, span.end) for span in stream.spans]
             times_s[name] = np.array(frames, np.float64) / rate_hz
@@ -216,4 +219,5 @@ def _build_embeddings(
 
 def _to_array(tensor: torch.Tensor) -> NDArray[np.float32]:
     """Return a tensor as a float32 array on the CPU."""
+    # NumPy has no bfloat16.
     return tensor.float().cpu().numpy()

@@ -32,6 +32,7 @@ def translate_feature_arrays(
     """
     recipe, tokenizer = loaded.recipe, loaded.tokenizer
     features = [
+        # Truncated as in training, so that the model sees clips of the length that it knows.
         fill_absent_streams(truncate_streams(streams, recipe.effective_batch), schemas)
         for streams in features
     ]

@@ -40,6 +40,7 @@ def load_bundled_model(
             f"`features.json` of the bundle `{bundle_dir}` lacks {', '.join(missing_keys)};"
             " export the run again"
         )
+    # Before the fingerprints, which are computed from the files of the encoder.
     loaded = replace(loaded, recipe=use_bundled_encoder(loaded.recipe, bundle_dir))
     # The fingerprint covers the code version and the weights of encoders, so raw files can
     # never silently get features that the model was not trained on.
@@ -49,4 +50,6 @@ def load_bundled_model(
             f"the bundle `{bundle_dir}` was trained on features that this version of Kinesweep"
             " computes differently; use the version that the model card names"
         )
-    return replace(loaded, recipe=choose_estimator(loaded.recipe, estimator))
+    # Last: the fingerprints above are those of the recipe as it was trained.
+    source = choose_estimator(loaded.recipe.source, estimator)
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"source": source}))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kinesweep.checkpoints.model_dir import LoadedModel
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import PromptConfig
 from kinesweep.core.errors import InputError
 
@@ -26,17 +27,18 @@ class PromptChoice:
     question: str | None = None
     system: str | None = None
 
-    def check(self, recipe: Recipe, encoder_prompt: str) -> None:
+    def check(self, prompt: PromptConfig, batch: BatchConfig, encoder_prompt: str) -> None:
         """Check that a model has the places of these texts.
 
         Args:
-            recipe: Recipe of the model.
+            prompt: Texts of the recipe of the model.
+            batch: Section `batch` of the recipe of the model.
             encoder_prompt: Most frequent prompt of the training clips.
 
         Raises:
             InputError: If the model was trained without such a text.
         """
-        places = find_prompt_places(recipe, encoder_prompt)
+        places = find_prompt_places(prompt, batch, encoder_prompt)
         for name, text in vars(self).items():
             if text is not None and not places[name]:
                 others = [f"`{other}`" for other, is_read in places.items() if is_read]
@@ -53,16 +55,18 @@ class PromptChoice:
         return loaded.recipe.model_copy(update={"prompt": prompt})
 
 
-def find_prompt_places(recipe: Recipe, encoder_prompt: str) -> dict[str, bool]:
+def find_prompt_places(
+    prompt: PromptConfig, batch: BatchConfig, encoder_prompt: str
+) -> dict[str, bool]:
     """Return name of a prompt → whether the model was trained with such a text.
 
     Args:
-        recipe: Recipe of the model.
+        prompt: Texts of the recipe of the model.
+        batch: Section `batch` of the recipe of the model; it names the side tasks.
         encoder_prompt: Most frequent prompt of the training clips.
     """
-    prompt = recipe.prompt
     # Questions of side tasks stand where the question of a translation does.
-    asks = bool(prompt.question) or len(recipe.batch.tasks.sampling_probabilities) > 1
+    asks = bool(prompt.question) or len(batch.tasks.sampling_probabilities) > 1
     return {
         "prompt": bool(encoder_prompt),
         "question": asks,
@@ -81,6 +85,7 @@ def is_side_task_question(prompt: PromptConfig, question: str) -> bool:
     if question == prompt.reversed:
         return True
     for template, placeholder in ((prompt.word_present, "{word}"), (prompt.which_words, "{words}")):
+        # Only the words vary; what surrounds them identifies the task.
         before, _, after = template.partition(placeholder)
         if question.startswith(before) and question.endswith(after):
             return True

@@ -45,6 +45,7 @@ class HieraAttention(nn.Module):
         q_unit = unit
         if self.pooled:
             q_BTHWD = max_pool_tokens(q_BTHWD)
+            # Pooling halves the side of a unit of queries; keys and values keep theirs.
             q_unit = unit and unit // 2
         mask_B11L = None
         # Mask units lie within one time step, which is either real or padding as a whole, so only
@@ -78,6 +79,7 @@ class HieraAttention(nn.Module):
 
 def max_pool_tokens(x_BTHWD: Tensor) -> Tensor:
     """Merge each 2 x 2 tokens of a time step into one by their maximum, (B, T, H / 2, W / 2, D)."""
+    # The later dimension first, so that the index of the earlier one stays valid.
     return x_BTHWD.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax(dim=(3, 5))
 
 

@@ -44,6 +44,7 @@ def draw_rand_augment(
     config: RandAugmentConfig, rng: np.random.Generator
 ) -> tuple[PixelOperation, ...]:
     """Draw the operations of RandAugment; one may occur several times."""
+    # torchvision places the magnitudes evenly from 0 to the largest strength.
     share = config.magnitude / (NUM_MAGNITUDES - 1)
     operations = []
     for _ in range(config.num_ops):
@@ -64,6 +65,7 @@ def draw_color_jitter(
         "color": config.saturation,
         "hue": config.hue,
     }
+    # All four are drawn, so that turning one off leaves the others as they are.
     drawn = {name: limit * (2 * rng.random() - 1) for name, limit in limits.items()}
     return tuple(PixelOperation(name, drawn[name]) for name, limit in limits.items() if limit)
 

@@ -57,6 +57,8 @@ class PixelTransform:
 
     def __call__(self, frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a changed frame, uint8 of shape (size, size · crops, 3)."""
+        # Each crop by itself: a rotation of the whole row would move pixels from one crop into
+        # another.
         crops = np.split(frame_HWC, frame_HWC.shape[1] // frame_HWC.shape[0], axis=1)
         order = self.crop_order if self.is_mirrored else range(len(crops))
         return np.concatenate([self._change_crop(crops[index]) for index in order], axis=1)
@@ -67,6 +69,7 @@ class PixelTransform:
         for operation in self.operations:
             image = operation(image)
         if self.box is not None:
+            # Cutting and scaling in one step, so that pixels are interpolated once.
             edges = _scale_box(self.box, image.width)
             image = image.resize((self.size, self.size), Image.Resampling.BILINEAR, edges)
         if self.is_mirrored:
@@ -102,6 +105,7 @@ def draw_transform(
         decoded_size=decoded_size,
         operations=operations,
         box=box,
+        # `random` is below 1, so a probability of 1 mirrors every clip.
         is_mirrored=bool(mirror_rng.random() < config.horizontal_flip),
         crop_order=tuple(
             crops.index(mirrored) if (mirrored := _MIRROR_NAMES.get(name, name)) in crops else index
@@ -126,6 +130,7 @@ def _draw_box(
     # Frames that are not larger than the input are not cropped.
     if config.random_crop_from is None or config.random_crop_from <= size:
         return size, None
+    # In whole pixels, as torchvision cuts, so that nothing is interpolated.
     margin = config.random_crop_from - size
     left, top = (int(rng.integers(margin + 1)) for _ in range(2))
     edges = (left, top, left + size, top + size)
@@ -136,6 +141,7 @@ def _draw_rectangle(
     config: RandomResizedCropConfig, rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
     """Draw a rectangle inside of the unit square with a random area and ratio."""
+    # Drawn on a logarithmic scale, on which a ratio and its inverse are equally likely.
     log_ratio = np.log(config.ratio)
     for _ in range(_NUM_TRIES):
         area, ratio = rng.uniform(*config.scale), math.exp(rng.uniform(*log_ratio))

@@ -22,6 +22,7 @@ def find_part_points(layout: PointLayout, part: str) -> NDArray[np.intp]:
     """
     start = 0
     for name, points in layout.components:
+        # A component may be present without points, if a selection left them out.
         if name in _COMPONENTS[part] and points:
             return np.arange(start, start + len(points))
         start += len(points)

@@ -45,8 +45,10 @@ def detect_signer(segment: VideoSegment, frames: FrameReader, config: DetectorCo
     """
     num_frames = frames.end - frames.start
     step = max(1, round(config.every_s * frames.fps))
+    # By frames and rate, because a span in seconds may be rounded to other frames.
     path = _get_cache_path(segment, config, (frames.start, frames.end, frames.fps))
     detections = _read_cache(path, len(range(0, num_frames, step)))
+    # Detecting decodes the segment a first time, before its frames are read for the crop.
     if detections is None:
         detections = _detect(segment, step, config)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,10 +78,12 @@ def select_signer(
     tracker = PersonTracker(_MAX_PEOPLE, threshold)
     boxes_NP4 = np.full((len(detections), _MAX_PEOPLE, 4), np.nan)
     for row_P4, found in zip(boxes_NP4, detections, strict=True):
+        # A plug-in need not apply the threshold itself.
         kept = found[found[:, 4] >= threshold]
         for person, box in enumerate(tracker.update(kept[:, :4].tolist(), kept[:, 4].tolist())):
             if box is not None:
                 row_P4[person] = box
+    # A person who is missing in a frame adds nothing to the sum.
     sizes_NP = np.nan_to_num((boxes_NP4[..., 2:] - boxes_NP4[..., :2]).prod(axis=2))
     return boxes_NP4[:, int(sizes_NP.sum(axis=0).argmax())]
 
@@ -97,6 +101,7 @@ def _detect(segment: VideoSegment, step: int, config: DetectorConfig) -> list[ND
     def run() -> None:
         for boxes in detector(images) if images else ():
             found = np.asarray(boxes, np.float64).reshape(-1, 5)
+            # A plug-in may return anything; NaN would mean `not found` later.
             if not np.isfinite(found).all():
                 raise ClipError(f"`{segment.path}`: detections are not finite", "bad_detection")
             detections.append(found)
@@ -116,6 +121,7 @@ def _get_cache_path(
 ) -> Path:
     """Return the path of the detections in a part of a video."""
     path = segment.path.absolute()
+    # The time of a folder does not change when an image in it is overwritten.
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     key = compute_fingerprint([_VERSION, str(path), stats, list(part)])

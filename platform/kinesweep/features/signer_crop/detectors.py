@@ -51,6 +51,7 @@ def compute_detector_fingerprint(config: DetectorConfig) -> str:
     Raises:
         InputError: If its files do not exist, or there is no such plug-in.
     """
+    # A model that was moved or downloaded elsewhere gives the same detections.
     settings = config.model_dump(mode="json", exclude={"pretrained"})
     if isinstance(config, HfDetectorConfig):
         from kinesweep.features.signer_crop.hf_detector import compute_files_hash
@@ -76,6 +77,7 @@ def build_detector(config: DetectorConfig) -> Detector:
         InputError: If its files do not exist, it has no such label, or there is no such plug-in.
         CheckpointError: If its weights do not fit.
     """
+    # JSON is hashable, and equal settings share one loaded model.
     return _build_cached(config.model_dump_json())
 
 
@@ -93,6 +95,7 @@ def _find_plugin_class(config: PluginDetectorConfig) -> Any:
         InputError: If there is none of this name, or it cannot be imported.
     """
     points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    # All installed names are listed, because a plug-in is often missing from one environment only.
     if config.name not in points:
         hint = suggest_closest_word(config.name, list(points))
         raise InputError(
@@ -101,6 +104,7 @@ def _find_plugin_class(config: PluginDetectorConfig) -> Any:
         )
     try:
         detector_class: Any = points[config.name].load()
+        # Read here, so that a plug-in without a version is refused before the first video.
         str(detector_class.version)
     except (ImportError, AttributeError) as error:
         raise InputError(f"the detector `{config.name}` cannot be used: {error}") from None

@@ -53,6 +53,7 @@ class HfDetector:
         self._model: Any = _load_model(folder, config.pretrained)
         names = {int(index): str(name) for index, name in self._model.config.id2label.items()}
         self._label_indices = [i for i, name in names.items() if name in config.labels]
+        # Otherwise every clip would be dropped as one without a signer.
         if not self._label_indices:
             raise InputError(
                 f"`features.crop.detector.labels` is {', '.join(config.labels)}, but"
@@ -62,6 +63,7 @@ class HfDetector:
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
         """Return the detections of people in each image, (N, 5)."""
+        # One by one: padding to a common size changes the detections of some models.
         return [self._detect(image) for image in images]
 
     def _detect(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -74,6 +76,8 @@ class HfDetector:
         with torch.inference_mode():
             output = self._model(pixel_values=pixels[None])
         logits_QV, num_labels = output.logits[0].float(), len(self._model.config.id2label)
+        # DETR and YOLOS add a class for `no object` and use a softmax; RT-DETR scores labels
+        # separately.
         has_no_object = logits_QV.shape[1] == num_labels + 1
         scores_QV = logits_QV.softmax(-1)[:, :-1] if has_no_object else logits_QV.sigmoid()
         scores_Q = scores_QV[:, self._label_indices].max(dim=1).values.double().numpy()
@@ -137,6 +141,7 @@ def _load_model(folder: Path, name: str) -> Any:
                 folder,
                 dtype=torch.float32,
                 use_safetensors=True,
+                # A recipe may name a model of anybody, whose code must not run.
                 trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported below

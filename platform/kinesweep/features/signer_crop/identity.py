@@ -23,6 +23,7 @@ def describe_signer_crop(
     """
     if settings is None or config is None:
         return {}
+    # The version stands for the code, which no setting describes.
     described = {**settings, "code": SIGNER_CROP_VERSION}
     if config.detector is not None:
         # By content instead of by path.

@@ -64,6 +64,7 @@ class SegmentPoses:
                 " another video or is truncated: estimate the poses again",
                 "pose_too_short",
             )
+        # Estimators often lose the last frames of a video; the pose before them is close enough.
         return min(pose_index, num_poses - 1)
 
     def _read(self, frames: FrameReader) -> tuple[int, PoseSequence]:
@@ -82,6 +83,7 @@ class SegmentPoses:
         try:
             return first_frame, read_pose(self._path, Span.from_frames(first_frame, last_frame + 1))
         except ClipError as error:
+            # Any other reason concerns the file itself, which is read no better without an end.
             if error.reason != "span_cut":
                 raise
         # `get_index` decides how much may be missing at the end.

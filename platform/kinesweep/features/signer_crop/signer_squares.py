@@ -54,6 +54,8 @@ class SignerSquares:
         self.is_found = True
         if config.detector is None:
             assert poses is not None, "a recipe with a crop by poses has a source with poses"
+            # Poses are read in milliseconds, so a clip without a signer is reported before it is
+            # decoded.
             self._set_squares(_find_pose_boxes(poses, frames, config))
 
     def find(self) -> None:
@@ -77,6 +79,7 @@ class SignerSquares:
         """
         assert self._squares is not None
         corners_T2 = self._squares.corners_T2
+        # A fixed square has one row for all frames.
         row = min(frame_index - self._frames.start, len(corners_T2) - 1)
         left, top = map(int, corners_T2[row])
         return left, top, self._squares.side
@@ -99,6 +102,7 @@ class SignerSquares:
                 f" {self._config.min_found:.0%}; `features.crop.missing` can keep such clips",
                 NO_SIGNER,
             )
+        # Half of the shorter side, as in SSVP-SLT.
         share = 1.0 if self._config.missing == "whole" else 0.5
         self._squares = compute_center_square(self._frames.height, self._frames.width, share)
 
@@ -123,6 +127,7 @@ def _find_pose_boxes(
     size = np.array([frames.width, frames.height], np.float64)
     points_TJ2 = (poses.pose.points_TPJC[:, 0, indices, :2] * np.array(poses.scale)).clip(0, size)
     boxes_T4 = _bound_points(points_TJ2, detected_TJ)
+    # Poses may have another rate than the video, so each frame takes the nearest pose.
     pose_indices = [poses.get_index(index) for index in range(frames.start, frames.end)]
     return FoundBoxes(
         boxes_T4[pose_indices],
@@ -141,6 +146,7 @@ def _bound_points(
     mask = detected_TJ[..., None]
     boxes_T4 = np.concatenate(
         [
+            # Infinity never is the smallest value, and remains where no point was detected.
             np.where(mask, points_TJ2, np.inf).min(axis=1),
             np.where(mask, points_TJ2, -np.inf).max(axis=1),
         ],

@@ -60,6 +60,7 @@ def compute_squares(found: FoundBoxes, config: SignerCropConfig) -> CropSquares 
         The squares; None if the signer was found in too few frames.
     """
     found_N = found.find_valid()
+    # At least one box, even if `min_found` is 0.
     if found_N.sum() < max(1, config.min_found * len(found_N)):
         return None
     boxes_N4 = found.boxes_N4[found_N]
@@ -68,6 +69,7 @@ def compute_squares(found: FoundBoxes, config: SignerCropConfig) -> CropSquares 
         centers_T2, sides_N = _make_squares(box_14, config.expand)
         return _place(centers_T2, float(sides_N[0]), found, config)
     centers_N2, sides_N = _make_squares(boxes_N4, config.expand)
+    # One side for all frames: a size that follows the boxes would look like zooming.
     side = float(_combine(sides_N, config, 1 - config.outliers))
     frames_T, frames_N = np.arange(found.num_frames), found.frames_N[found_N]
     # Linear in time between frames with a box, and held at both ends.
@@ -115,6 +117,7 @@ def _make_squares(
     sizes_N2 = boxes_N4[:, 2:] - boxes_N4[:, :2]
     top_left_N2 = boxes_N4[:, :2] - sizes_N2 * (expand.left, expand.up)
     bottom_right_N2 = boxes_N4[:, 2:] + sizes_N2 * (expand.right, expand.down)
+    # The longer side of the box: a square must not cut off what the box surrounds.
     return (top_left_N2 + bottom_right_N2) / 2, (bottom_right_N2 - top_left_N2).max(axis=1)
 
 
@@ -136,6 +139,7 @@ def _place(
     # different pixels.
     side_px = max(MIN_SIDE_PX, int(side + 0.5))
     if config.outside == "shift":
+        # A larger square cannot be shifted into the frame.
         side_px = min(side_px, found.height, found.width)
     corners_T2 = np.floor(centers_T2 - side_px / 2 + 0.5).astype(np.intp)
     if config.outside == "shift":

@@ -41,6 +41,7 @@ def find_signer_warnings(
     poses = SegmentPoses(segment.pose_path, frames) if segment.pose_path is not None else None
     squares = SignerSquares(segment, frames, poses, config)
     squares.find()
+    # The decoder holds the file open, and a corpus has thousands of them.
     frames.close()
     if squares.is_found:
         return []

@@ -57,14 +57,17 @@ def convert_coachme_data(
     """
     input_paths = [path] if standards_path is None else [path, standards_path]
     result = ConvertedCoachMeData(table_path, find_pack_path(table_path, *input_paths))
+    # Read once: the error without a clip counts the records of all settings.
     raw_records = extract_records(read_plain_values(path))
     clips = read_clips(raw_records, path, setting, result)
     records = [clip.record for clip in clips]
     reference_motions: list[NDArray[np.float32]] = []
     if standards_path is not None and clips:
         standards = read_standards(standards_path)
+        # Prefixed, because clips and standards have keys of the same names.
         result.left |= {f"standard {key}": count for key, count in standards.left.items()}
         records, reference_motions = _add_references(clips, standards, result)
+    # Checked before anything is written, so that no empty table replaces an earlier one.
     if not records:
         raise InputError(_format_no_clips_error(path, setting, raw_records, result.dropped))
     write_motions(table_path, records, reference_motions)
@@ -91,6 +94,7 @@ def _add_references(
         SourceError: If a motion type has no standard, or standards differ from the clips in their
             points.
     """
+    # All types at once, so that one error lists every missing standard.
     names_by_type = standards.match(clip.record.kind for clip in clips)
     kept: list[tuple[MotionRecord, str]] = []
     for clip in clips:
@@ -105,6 +109,7 @@ def _add_references(
                 result.drop("reference_length")
                 continue
         kept.append((replace(record, reference_start=first, reference_end=last), name))
+    # Each standard is stored once, in the order of its first use.
     names = tuple(dict.fromkeys(name for _, name in kept))
     motions = [standards.motions[name] for name in names]
     shapes = {x_TJC.shape[1:] for x_TJC in [*motions, *(record.x_TJC for record, _ in kept)]}

@@ -102,15 +102,18 @@ def read_clips(
     """
     clips, errors, left = [], [], Counter[str]()
     for index, raw_record in enumerate(raw_records):
+        # Counted for all records, also for those of other settings: the file has these keys.
         left.update(_find_unconverted_keys(raw_record))
         try:
             clip = _read_clip(raw_record, index, setting, result)
+        # A pickle may hold anything in place of a number or a list; each is an error of its record.
         except (SourceError, ValueError, TypeError, IndexError) as error:
             errors.append(f"  record {index}: {error}")
         else:
             clips += [] if clip is None else [clip]
     result.left |= left
     share = f", of which {len(errors)} cannot be converted" if errors else ""
+    # A store has one layout, so all clips must have the same points.
     shapes = sorted({clip.record.x_TJC.shape[1:] for clip in clips})
     if len(shapes) > 1:
         errors.append(f"  records differ in their points and coordinates: {shapes}")
@@ -134,11 +137,13 @@ def _read_clip(
         SourceError: If the record is invalid; likewise `ValueError`, `TypeError` and `IndexError`.
     """
     if isinstance(raw_record, Mapping):
+        # Before any other check: records of other settings may lack what this one needs.
         if not is_in_setting(raw_record, setting):
             result.drop("other_setting")
             return None
         raw_record = {key: raw_record[key] for key in raw_record if key not in _FOREIGN_KEYS}
     record = convert_record(raw_record, index)
+    # Before slicing, because a negative start counts from the end of the motion.
     x_TJC, has_other_length = remove_padding(record.x_TJC, raw_record)
     result.other_lengths += has_other_length
     segment = None if setting == "none" else parse_segment(raw_record, setting)
@@ -172,6 +177,7 @@ def _parse_augmented_texts(raw_record: Mapping[str, Any]) -> tuple[str, ...]:
         SourceError: If they are not strings.
     """
     raw_texts = raw_record.get(_AUGMENTED_KEY)
+    # A single text would otherwise be taken for a list of letters.
     texts = [raw_texts] if isinstance(raw_texts, str) else list(raw_texts or ())
     if not all(isinstance(text, str) for text in texts):
         raise SourceError(f"`{_AUGMENTED_KEY}` has values that are not strings")

@@ -72,6 +72,7 @@ def parse_segment(raw_record: Mapping[str, Any], setting: Setting) -> Segment | 
     """
     keys = [f"{setting}_{name}" for name in ("start_frame", "std_start_frame", "seq_len")]
     missing_keys = [key for key in keys if raw_record.get(key) is None]
+    # All keys missing is a record of another setting; some missing is a damaged one.
     if len(missing_keys) == len(keys):
         return None
     if missing_keys:
@@ -90,6 +91,7 @@ def slice_frames(start: int, length: int, num_frames: int) -> tuple[int, int]:
 
     Both are between 0 and the number of frames; an empty slice ends where it starts.
     """
+    # Python's own rules, so that the frames are those that CoachMe's slices select.
     first, last, _ = slice(start, start + length).indices(num_frames)
     return first, max(first, last)
 
@@ -112,6 +114,7 @@ def remove_padding(
         ValueError: If the length is not a number; likewise `TypeError`.
     """
     length = parse_integer(raw_record, [LENGTH_KEY], 0)
+    # Only zeros are padding; other frames are a part of the motion, whatever the length says.
     if 0 < length < len(x_TJC) and not x_TJC[length:].any():
         x_TJC = x_TJC[:length]
     return x_TJC, 0 < length != len(x_TJC)

@@ -41,6 +41,7 @@ class Standards:
         Raises:
             SourceError: If several standards have the type and none has its name.
         """
+        # The name decides first: a file may hold several executions of one type.
         if motion_type in self.motions:
             return motion_type
         names = self.names_by_type.get(motion_type, [])
@@ -65,6 +66,7 @@ class Standards:
         """
         counts = Counter(motion_types)
         matches = {motion_type: self.find(motion_type) for motion_type in counts}
+        # All missing types are reported together.
         missing = [motion_type for motion_type, name in matches.items() if name is None]
         if missing:
             types = ", ".join(f"`{name}` ({counts[name]} clips)" for name in sorted(missing))
@@ -90,12 +92,14 @@ def read_standards(path: Path) -> Standards:
     for index, raw_record in enumerate(extract_records(read_plain_values(path))):
         try:
             record = convert_record(raw_record, index)
+            # Padding would be compared with frames of the clip.
             x_TJC, _ = remove_padding(record.x_TJC, raw_record)
         except (SourceError, ValueError, TypeError, IndexError) as error:
             raise SourceError(f"`{path}`, standard {index}: {error}") from None
         if record.name in motions:
             raise SourceError(f"`{path}` has two standards of the name `{record.name}`; remove one")
         motions[record.name] = x_TJC
+        # Standards without a type are named after it.
         names_by_type.setdefault(record.kind or record.name, []).append(record.name)
         left.update(_find_unused_keys(raw_record))
     if not motions:

@@ -61,6 +61,7 @@ class SamplingLogitsProcessor(LogitsProcessor):
         ]
         self._warpers = LogitsProcessorList()
         if settings.temperature != 1:
+            # In Hugging Face's order: the temperature changes which tokens `top_p` keeps.
             self._warpers.append(TemperatureLogitsWarper(settings.temperature))
         if settings.top_k is not None:
             self._warpers.append(TopKLogitsWarper(settings.top_k))
@@ -71,7 +72,9 @@ class SamplingLogitsProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Set the score of the drawn token to 0 and all others to minus infinity."""
+        # In float32, because warpers compare probabilities that bfloat16 rounds to equal values.
         cpu_ids, cpu_scores = input_ids.cpu(), scores.float().cpu()
+        # In float64: the sum over a large vocabulary would lose the rarest tokens.
         probabilities_BV = self._warpers(cpu_ids, cpu_scores).double().softmax(dim=1)
         cumulative_BV = probabilities_BV.cumsum(dim=1)
         # The total differs from 1 by rounding; a number above it would select no token.
@@ -82,6 +85,7 @@ class SamplingLogitsProcessor(LogitsProcessor):
 
     def _get_draws(self, position: int) -> Tensor:
         """Return the random number of each clip at a position, float64 (B,), in [0, 1)."""
+        # A position may be asked for again, and then must get the same numbers.
         while len(self._draws) <= position:
             self._draws.append(
                 torch.tensor([rng.random() for rng in self._generators], dtype=torch.float64)

@@ -40,6 +40,7 @@ class MinTextLengthLogitsProcessor(LogitsProcessor):
             num_beams = scores.shape[0] // self._num_forced_B.shape[0]
             num_forced_R = self._num_forced_B.repeat_interleave(num_beams)
             is_short_R = num_tokens - num_forced_R < self._min_tokens
+        # A copy, as in Hugging Face's processors: the caller may still need the scores.
         scores = scores.clone()
         scores[is_short_R, self._eos_id] = float("-inf")
         return scores
@@ -59,6 +60,7 @@ class TextOnlyLogitsProcessor(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Apply the processor; the first step, without a text yet, changes nothing."""
         text_ids = input_ids[:, self._num_before :]
+        # Nothing can be repeated yet.
         if not text_ids.shape[1]:
             return scores
         processed: Tensor = self._processor(text_ids, scores)

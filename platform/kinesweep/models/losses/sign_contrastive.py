@@ -31,6 +31,7 @@ def compute_margins(
         num_tokens_B: Number of tokens of its text.
         config: Settings of the loss.
     """
+    # A clip without a text still has vectors, and the division must not fail.
     vectors_per_token_B = num_vectors_B // num_tokens_B.clamp(min=1) + 1
     margin_B = (vectors_per_token_B * config.margin_per_token).long()
     longest_B = (num_vectors_B - config.min_negatives) // 2
@@ -53,6 +54,7 @@ def compute_sign_contrastive_losses(
         margin_B: Distance in time above which two vectors are negatives.
         max_distance: Distance m.
     """
+    # L1 distances are sums over the width, for which half precision is too coarse.
     x_BTE = x_BTE.to(torch.promote_types(x_BTE.dtype, torch.float32))
     distance_BTT: Tensor = _PairwiseL1.apply(x_BTE)
     position_T = torch.arange(x_BTE.shape[1], device=x_BTE.device)
@@ -63,12 +65,14 @@ def compute_sign_contrastive_losses(
     positive_BT = _average_pairs(functional.softplus(distance_BTT - max_distance), positive_BTT)
     negative_BT = _average_pairs(functional.softplus(max_distance - distance_BTT), negative_BTT)
     anchor_BT = negative_BTT.any(dim=2)
+    # Without negatives, pulling neighbors together would be the whole loss and collapse the clip.
     loss_BT = (positive_BT + negative_BT).masked_fill(~anchor_BT, 0)
     return loss_BT.sum(dim=1) / anchor_BT.sum(dim=1).clamp(min=1)
 
 
 def _average_pairs(loss_BTT: Tensor, pair_BTT: Tensor) -> Tensor:
     """Average the losses of the pairs of each vector, (B, T); 0 for vectors without a pair."""
+    # Filled instead of multiplied: infinity times 0 would be NaN.
     total_BT = loss_BTT.masked_fill(~pair_BTT, 0).sum(dim=2)
     return total_BT / pair_BTT.sum(dim=2).clamp(min=1)
 
@@ -92,6 +96,7 @@ class _PairwiseL1(torch.autograd.Function):
         (x_BTE,) = ctx.saved_tensors
         # A vector is the first of a pair and the second of another with the same distance.
         grad_BTT = grads[0] + grads[0].transpose(1, 2)
+        # At least one row, however large the batch is.
         num_rows = max(1, _MAX_DIFFERENCES // max(1, x_BTE.numel()))
         rows = [
             (grad_BRT[..., None] * (x_BRE[:, :, None] - x_BTE[:, None]).sign()).sum(dim=2)

@@ -26,16 +26,12 @@ from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.batch import IGNORE
 from kinesweep.models.losses.closest_reference import compute_mean_losses
 from kinesweep.models.losses.cross_entropy import compute_cross_entropy
-from kinesweep.models.losses.text_video_contrastive import (
-    compute_text_video_losses,
-    find_equal_texts,
-)
+from kinesweep.models.losses.text_video_contrastive import compute_text_video_share
 from kinesweep.models.objectives.base_objective import (
     TrainingObjective,
     average_over_step,
     compute_sign_contrast,
 )
-from kinesweep.models.objectives.global_batch import GlobalBatch
 from kinesweep.models.objectives.masked_text import draw_masked_tokens
 from kinesweep.models.objectives.text_encoder import build_text_encoder
 from kinesweep.models.training_loss import TranslatorOutput
@@ -92,6 +88,7 @@ class AlignmentObjective(TrainingObjective):
         self.log_scale = nn.Parameter(initial_scale, requires_grad=self.config.learn_temperature)
         self.mask_embedding: nn.Parameter | None = None
         if self.config.restoration is not None:
+            # Drawn like the token embeddings of most backbones.
             self.mask_embedding = nn.Parameter(_INITIAL_STD * torch.randn(width))
         # Saved with the weights, so that a resumed run draws the masks that it would have drawn.
         self.register_buffer("num_batches", torch.zeros(1, dtype=torch.int64))
@@ -114,8 +111,11 @@ class AlignmentObjective(TrainingObjective):
         sign_BP = self._project_signs(translator, inputs, frames)
         text_BP = self._project_texts(translator, labels_BL)
         contrastive = self._compute_contrastive_loss(sign_BP, text_BP, labels_BL)
+        # Averaged over batches: unlike other losses, it is not a sum over labels of the step.
         loss = self.config.contrastive_weight * contrastive / self._num_accumulated
         if self.config.restoration is not None:
+            # The batch and not the optimizer step, so that accumulated batches have masks of their
+            # own.
             step = int(self.num_batches)
             logits_BLV = self._restore_texts(translator, labels_BL, inputs["clip_ids"], step)
             loss = loss + self.config.restoration.weight * compute_cross_entropy(
@@ -163,6 +163,7 @@ class AlignmentObjective(TrainingObjective):
             clip_ids=inputs["clip_ids"],
             observe_frames=frames.update,
         )
+        # A causal backbone reads the vectors in its decoder, so what enters it is compared.
         if translator.has_encoder:
             x_BNE = translator.encode_vectors(x_BNE, mask_BN)
         projected_BP: Tensor = self.sign_projection(_average_vectors(x_BNE, mask_BN))
@@ -182,14 +183,8 @@ class AlignmentObjective(TrainingObjective):
         self, sign_BP: Tensor, text_BP: Tensor, labels_BL: Tensor
     ) -> Tensor:
         """Compute this rank's part of the mean loss over the clips of all ranks."""
-        batch = GlobalBatch(len(labels_BL), labels_BL.shape[1], labels_BL.device)
-        losses_G = compute_text_video_losses(
-            batch.gather(sign_BP.float()),
-            batch.gather(text_BP.float()),
-            find_equal_texts(batch.gather_tokens(labels_BL, IGNORE)),
-            self.scale,
-        )
-        return losses_G[batch.rows].sum() / batch.num_clips
+        # Texts are equal if their labels are.
+        return compute_text_video_share(sign_BP.float(), text_BP.float(), labels_BL, self.scale)
 
     def _restore_texts(
         self, translator: Any, labels_BL: Tensor, clip_ids: Sequence[str], step: int | str
@@ -201,6 +196,7 @@ class AlignmentObjective(TrainingObjective):
             labels_BL, clip_ids, self.config.restoration, self._seed, step
         )
         x_BLE, mask_BL = _embed_texts(translator, labels_BL)
+        # `where` would promote the embeddings to the precision of the parameter.
         mask_E = self.mask_embedding.to(x_BLE.dtype)
         x_BLE = torch.where(masked_BL[..., None], mask_E, x_BLE)
         logits_BLV: Tensor = translator.compute_logits(x_BLE, mask_BL, labels_BL)
@@ -216,5 +212,6 @@ def _embed_texts(translator: Any, labels_BL: Tensor) -> tuple[Tensor, Tensor]:
 
 def _average_vectors(x_BNE: Tensor, mask_BN: Tensor) -> Tensor:
     """Average the real vectors of each clip or text, (B, E)."""
+    # Padding may hold anything, even NaN, which a product with 0 would keep.
     total_BE = x_BNE.masked_fill(~mask_BN[..., None], 0).sum(dim=1)
     return total_BE / mask_BN.sum(dim=1, keepdim=True)

@@ -14,17 +14,16 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
+from kinesweep.core.checkpoint_files import OBJECTIVE_FILENAME
 from kinesweep.core.errors import CheckpointError, format_one_line
 from kinesweep.models.checkpoint_io import load_checkpoint_weights
-
-OBJECTIVE_FILENAME = "objective.safetensors"
-"""File of a checkpoint with the weights of the training objective, if it has any."""
 
 
 @contextmanager
 def detach_objective(model: nn.Module) -> Iterator[None]:
     """Hide the objective of a model, if it has one, so that only the model's weights remain."""
     objective = model._modules.get("objective")
+    # None instead of a deletion, which would change the order of the modules.
     model._modules["objective"] = None
     try:
         yield
@@ -37,6 +36,7 @@ def save_objective(model: nn.Module, folder: Path) -> None:
     objective = model._modules.get("objective")
     weights = {} if objective is None else objective.state_dict()
     if weights:
+        # safetensors stores contiguous tensors only.
         tensors = {name: x.detach().cpu().contiguous() for name, x in weights.items()}
         safetensors.torch.save_file(tensors, folder / OBJECTIVE_FILENAME)
 
@@ -52,6 +52,7 @@ def load_objective(model: nn.Module, folder: Path) -> None:
         CheckpointError: If the file is missing or does not hold exactly these weights.
     """
     objective = model._modules.get("objective")
+    # An objective without weights wrote no file.
     if objective is None or not objective.state_dict():
         return
     path = folder / OBJECTIVE_FILENAME

@@ -54,6 +54,7 @@ def compute_sign_contrast(
         labels_BL: Labels of the clips; `IGNORE` where padded.
         config: Settings of the loss.
     """
+    # The text stands for the number of signs, which nobody has annotated.
     num_tokens_B = (labels_BL != IGNORE).sum(dim=1)
     losses = []
     for x_BTE, mask_BT in frames.values():
@@ -61,6 +62,7 @@ def compute_sign_contrast(
         losses.append(
             compute_sign_contrastive_losses(x_BTE, mask_BT, margin_B, config.max_distance)
         )
+    # Averaged, so that the weight does not depend on the number of streams.
     return sum(losses[1:], start=losses[0]) / len(losses)
 
 

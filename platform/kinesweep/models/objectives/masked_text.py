@@ -31,8 +31,10 @@ def draw_masked_tokens(
         *seed_parts: Values that identify the draw, such as a seed and the number of the batch.
     """
     masked_BL = np.zeros(tuple(labels_BL.shape), dtype=bool)
+    # Without the end token, which says nothing about the text.
     lengths = ((labels_BL != IGNORE).sum(dim=1) - 1).tolist()
     for row, (clip_id, length) in enumerate(zip(clip_ids, lengths, strict=True)):
+        # A generator of its own per clip: the batch in which a clip lies does not matter.
         rng = create_generator("mask", *seed_parts, clip_id)
         masked_BL[row, _draw_positions(length, config, rng)] = True
     return torch.from_numpy(masked_BL).to(labels_BL.device)
@@ -45,5 +47,6 @@ def _draw_positions(length: int, config: RestorationConfig, rng: np.random.Gener
         return np.arange(length - num_masked, length)
     if length < 2:
         return np.arange(0)
+    # At least one token to restore, and one to restore it from.
     num_masked = min(max(1, round(length * config.mask_share)), length - 1)
     return rng.choice(length, num_masked, replace=False)

@@ -18,6 +18,7 @@ def attach_objective(model: Translator, training: TrainingConfig) -> None:
         ConfigError: If the settings of the objective do not fit the width of the backbone.
     """
     if training.stage == "align":
+        # Of the embeddings, which all backbones have; names in their configurations differ.
         width = model.backbone.get_input_embeddings().embedding_dim
         model.objective = AlignmentObjective(training, width)
     elif training.sign_contrastive is not None:

@@ -43,6 +43,7 @@ class TextEncoder(nn.Module):
             x_BLE: Token embeddings.
             mask_BL: Mask of the tokens, bool.
         """
+        # Token embeddings alone have no order; backbones add positions later than here.
         x_BLE = x_BLE + _compute_positions(x_BLE)
         encoded_BLE: Tensor = self.layers(x_BLE, src_key_padding_mask=~mask_BL)
         return encoded_BLE
@@ -58,6 +59,7 @@ def build_text_encoder(
     """
     if isinstance(config, BackboneTextEncoderConfig):
         return None
+    # Checked here, because the width of a pretrained backbone is not in the recipe.
     if width % config.heads:
         text = f"must divide the width of the backbone, {width}, but is {config.heads}"
         raise ConfigError("the recipe", [("training.alignment.text_encoder.heads", text)])
@@ -67,6 +69,7 @@ def build_text_encoder(
 def _compute_positions(x_BLE: Tensor) -> Tensor:
     """Compute sines and cosines of the positions of vectors, (L, E)."""
     length, width = x_BLE.shape[1:]
+    # Rounded up for odd widths; the superfluous column is cut off below.
     half = torch.arange((width + 1) // 2, device=x_BLE.device)
     angle_LH = torch.arange(length, device=x_BLE.device)[:, None] * torch.exp(
         half * (-2 * math.log(_MAX_WAVELENGTH) / width)

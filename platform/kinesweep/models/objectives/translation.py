@@ -31,7 +31,10 @@ class SignContrastiveTranslation(TrainingObjective):
         """Compute both losses from one pass through the encoders; see `TrainingObjective`."""
         frames: dict[str, Any] = {}
         output: TranslatorOutput = translator.forward(
-            **inputs, num_items_in_batch=num_items, observe_frames=frames.update
+            # `observe_frames` also keeps the translator from calling this objective again.
+            **inputs,
+            num_items_in_batch=num_items,
+            observe_frames=frames.update,
         )
         assert output.loss is not None
         labels_BL = inputs["labels"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kinesweep.core.seeds import derive_seed
-from kinesweep.models.pretraining.retrieval import RetrievalRanks, rank_pairs
+from kinesweep.models.retrieval.pair_ranks import RetrievalRanks, rank_pairs
 
 # A text's number has 63 bits, but values of validation are float32, exact up to 24 bits.
 _ID_BITS, _NUM_ID_PARTS = 21, 3

@@ -83,12 +83,16 @@ def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
             geometry = build_geometry(model_config.scratch or {})
         except ConfigError as error:
             problems = [
-                (path.replace("model.vision", "model"), text) for path, text in error.problems
+                # The problems name keys of an ordinary recipe, in which the model is
+                # `model.vision`.
+                (path.replace("model.vision", "model"), text)
+                for path, text in error.problems
             ]
             raise ConfigError("the model", problems) from None
     else:
         path = Path(model_config.init_from)
         check_weights_file("model.init_from", path, model_config.sha256)
+        # Published files state no sizes; they are those of Hiera-Base.
         geometry = read_stated_geometry(path) or HieraGeometry()
     if geometry.units_per_side < 2:
         text = (
@@ -138,6 +142,7 @@ def check_window_size(geometry: HieraGeometry, num_frames: int, frame_size: int)
             f"`batch.num_frames` is {num_frames}, but the model reads at most"
             f" {geometry.max_frames} frames (`model.scratch.max_frames`)"
         )
+    # Enlarged frames would pretend details that were never stored.
     if frame_size < geometry.size:
         raise InputError(
             f"`features.size` is {frame_size}, but the model reads frames of {geometry.size}"

@@ -22,17 +22,20 @@ from torch.nn import functional
 from kinesweep.config.pretraining.clip import ClipConfig
 from kinesweep.config.pretraining.objectives import MaskedAutoencodingConfig, PretrainedModelConfig
 from kinesweep.core.collectives import get_rank_and_world_size
+from kinesweep.core.scores import RECALL_RANKS
 from kinesweep.core.seeds import create_generator, derive_seed
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.features.encoders.signhiera import SignHiera
-from kinesweep.models.pretraining.clip_pooling import number_texts, pool_clips, split_numbers
-from kinesweep.models.pretraining.contrastive_loss import (
-    LearnedTemperature,
-    compute_contrastive_loss,
+from kinesweep.models.losses.text_video_contrastive import (
+    compute_text_video_losses,
+    compute_text_video_share,
+    find_equal_texts,
 )
+from kinesweep.models.pretraining.clip_pooling import number_texts, pool_clips, split_numbers
 from kinesweep.models.pretraining.encoded_windows import EncodedWindows, encode_windows
 from kinesweep.models.pretraining.gradnorm import GradNorm
+from kinesweep.models.pretraining.learned_temperature import LearnedTemperature
 from kinesweep.models.pretraining.masked_autoencoder import (
     compute_masked_losses,
     sum_masked_losses,
@@ -40,7 +43,6 @@ from kinesweep.models.pretraining.masked_autoencoder import (
 from kinesweep.models.pretraining.masked_decoder import MaskedDecoder
 from kinesweep.models.pretraining.objective import ClipSums, LossShare, PretrainingObjective
 from kinesweep.models.pretraining.projection import build_projection
-from kinesweep.models.pretraining.retrieval import RECALL_CUTOFFS
 from kinesweep.models.pretraining.text_tower import TextTower
 
 
@@ -101,10 +103,10 @@ class LanguageSupervision(PretrainingObjective):
         """
         encoded = self._encode(batch, self.config.mask_ratio)
         texts = [_choose_text(*pair) for pair in zip(batch.texts_B, batch.seeds_B, strict=True)]
-        contrastive = compute_contrastive_loss(
+        contrastive = compute_text_video_share(
             self._embed_video(encoded),
             self._embed_texts(texts, batch.seeds_B),
-            number_texts(texts).to(encoded.pixels_BCFHW.device),
+            number_texts(texts).to(encoded.pixels_BCFHW.device)[:, None],
             self.temperature(),
         )
         _, world_size = get_rank_and_world_size()
@@ -150,13 +152,12 @@ class LanguageSupervision(PretrainingObjective):
         clips = pool_clips(values, clip_ids)
         with torch.no_grad():
             # Each worker has all clips here, so nothing is gathered.
-            loss = compute_contrastive_loss(
+            loss = compute_text_video_losses(
                 torch.from_numpy(clips.video_NE),
                 torch.from_numpy(clips.text_NE),
-                torch.from_numpy(clips.text_ids_N),
+                find_equal_texts(torch.from_numpy(clips.text_ids_N)[:, None]),
                 self.temperature().cpu(),
-                local=True,
-            )
+            ).mean()
         scores = {**clips.rank().compute_scores(), "contrastive_loss": float(loss)}
         if self.decoder is not None:
             losses = values["masked_loss"].tolist()
@@ -174,7 +175,7 @@ class LanguageSupervision(PretrainingObjective):
                 clip_id: (float(value), 1.0)
                 for clip_id, value in zip(clips.clip_ids, ranks.list_recalls(k), strict=True)
             }
-            for k in RECALL_CUTOFFS
+            for k in RECALL_RANKS
         }
         if self.decoder is not None:
             sums["masked_loss"] = sum_masked_losses(values["masked_loss"], clip_ids)

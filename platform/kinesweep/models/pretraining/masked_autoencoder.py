@@ -57,6 +57,7 @@ class MaskedAutoencoder(PretrainingObjective):
             batch: Training windows of this worker.
             num_windows: Number of windows of the whole step, of all workers.
         """
+        # A share of the step, so that batches and workers add up to the mean over all windows.
         loss = self._compute_losses(batch).sum() / num_windows
         return LossShare(loss, {})
 
@@ -126,6 +127,7 @@ def compute_masked_losses(
     targets_BUP = compute_targets(encoded.pixels_BCFHW, unit_pixels, config.normalize_targets)
     error_BU = (predicted_BUP - targets_BUP).square().mean(dim=2)
     hidden_BU = encoded.masks.is_hidden_BU.to(error_BU.dtype)
+    # Visible units are not scored: copying them would be rewarded.
     return (error_BU * hidden_BU).sum(dim=1) / hidden_BU.sum(dim=1)
 
 
@@ -150,6 +152,7 @@ def compute_targets(pixels_BCFHW: Tensor, unit_pixels: int, normalize: bool) -> 
         unit_pixels: Side of a mask unit in pixels.
         normalize: Whether the values of each unit are brought to mean 0 and variance 1.
     """
+    # The second frame of a time step is nearly equal, so it is not predicted (as published).
     x_BCTHW = pixels_BCFHW[:, :, ::FRAMES_PER_TIME_STEP]
     x_BCTHRWS = x_BCTHW.unflatten(4, (-1, unit_pixels)).unflatten(3, (-1, unit_pixels))
     # The colors vary fastest, as in the published decoder of videos.

@@ -71,6 +71,7 @@ class MaskedDecoder(nn.Module):
         x_BUD = self._place_units(self.decoder_embed(x_BND), masks)
         # Layers take time steps, rows and columns; attention over the whole window ignores them.
         x_BU11D = (x_BUD + self.decoder_pos_embed[:, : x_BUD.shape[1]])[:, :, None, None]
+        # Attention without a mask runs on faster kernels.
         is_real_BU = None if bool(masks.is_real_BU.all()) else masks.is_real_BU
         for layer in self.decoder_blocks:
             x_BU11D = run_layer(layer, gradient_checkpointing, x_BU11D, is_real_BU)
@@ -78,6 +79,7 @@ class MaskedDecoder(nn.Module):
 
     def _fuse_stages(self, stages: Sequence[Tensor]) -> Tensor:
         """Add the outputs of all stages, each brought to one token per mask unit, (B, N, D)."""
+        # The last stage has one token per unit already.
         fused_BND = stages[-1][:, :, 0, 0]
         for head, x_BNRSD in zip(self.multi_scale_fusion_heads, stages[:-1], strict=False):
             # The kernel covers a unit, so a convolution over the units of a batch gives one token.
@@ -88,11 +90,13 @@ class MaskedDecoder(nn.Module):
     def _place_units(self, x_BND: Tensor, masks: UnitMasks) -> Tensor:
         """Put the visible units at their places among mask tokens, (B, U, D)."""
         num_windows, num_units = masks.is_real_BU.shape
+        # Under autocast, the visible units are in half precision and the parameter is not.
         mask_token_BUD = self.mask_token.to(x_BND.dtype).expand(num_windows, num_units, -1)
         window_BN = torch.arange(num_windows, device=x_BND.device)[:, None].expand_as(
             masks.visible_BN
         )
         is_visible_BN = masks.is_visible_BN
+        # Padding has index 0 and would overwrite the first unit.
         places = (window_BN[is_visible_BN], masks.visible_BN[is_visible_BN])
         return mask_token_BUD.index_put(places, x_BND[is_visible_BN])
 
@@ -121,6 +125,7 @@ def _build_fusion_heads(geometry: HieraGeometry) -> nn.ModuleList:
     """Build the convolutions that bring the output of each stage to one token per mask unit."""
     heads = nn.ModuleList()
     for stage in range(len(geometry.stage_depths) - 1):
+        # Each stage halves the side of a unit in tokens.
         kernel = (1, *[geometry.mask_unit_size // 2**stage] * 2)
         width = geometry.first_stage_width * 2**stage
         heads.append(nn.Conv3d(width, geometry.output_width, kernel, kernel))

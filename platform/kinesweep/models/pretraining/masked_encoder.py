@@ -56,6 +56,7 @@ def encode_visible_units(
 def run_layer(layer: Any, gradient_checkpointing: bool, *inputs: Tensor | None) -> Tensor:
     """Apply a layer, whose activations are recomputed in the backward pass if requested."""
     if gradient_checkpointing:
+        # PyTorch recommends this form; the reentrant one needs an input that has a gradient.
         return checkpoint(layer, *inputs, use_reentrant=False)
     return layer(*inputs)
 
@@ -67,6 +68,7 @@ def _embed_units(model: SignHiera, pixels_BCFHW: Tensor, masks: UnitMasks) -> Te
     shown_BTHW = masks.is_shown.unflatten(1, (-1, side, side))
     for axis, length in ((1, FRAMES_PER_TIME_STEP), *((a, geometry.unit_pixels) for a in (2, 3))):
         shown_BTHW = shown_BTHW.repeat_interleave(length, dim=axis)
+    # The whole window is embedded, as convolutions cannot skip units; layers see visible ones only.
     x_BTHWD = model.embed_patches(pixels_BCFHW * shown_BTHW[:, None])
     x_BTHWRSD = x_BTHWD.unflatten(3, (side, unit)).unflatten(2, (side, unit)).transpose(3, 4)
     x_BURSD = x_BTHWRSD.flatten(1, 3)

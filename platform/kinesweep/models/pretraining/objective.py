@@ -93,5 +93,6 @@ class PretrainingObjective(nn.Module, ABC):
         return {
             name: value
             for name, value in self.state_dict().items()
+            # The encoder has a file of its own, which `signhiera` loads.
             if not name.startswith("encoder.")
         }

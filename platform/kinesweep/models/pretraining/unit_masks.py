@@ -59,15 +59,18 @@ def draw_unit_masks(
     visible_rows = []
     for seed, num_steps in zip(seeds_B, num_real_steps_B, strict=True):
         num_real = num_steps * units_per_step
+        # Units of padding are never drawn, so every window hides the same share of its real ones.
         order = create_generator(seed, "mask").permutation(num_real)
         num_visible = num_real
         if mask_ratio:
             # Rounded down as published. The tolerance keeps 10 · (1 - 0.9) from giving 0.
             num_visible = max(1, min(num_real - 1, int(num_real * (1 - mask_ratio) + 1e-9)))
+        # Sorted, so that neighbors in time remain neighbors in memory.
         visible_rows.append(np.sort(order[:num_visible]))
     longest = max(map(len, visible_rows))
     visible_BN = np.zeros((len(visible_rows), longest), np.int64)
     is_visible_BN = np.zeros(visible_BN.shape, bool)
+    # All real units at first; the visible ones are taken out below.
     is_hidden_BU = np.arange(num_units) < np.array(num_real_steps_B)[:, None] * units_per_step
     is_real_BU = is_hidden_BU.copy()
     for window, visible in enumerate(visible_rows):
@@ -92,4 +95,5 @@ def draw_branch_factors(seeds_B: Sequence[int], num_layers: int, drop_path: floa
     noise_BL2 = np.stack(
         [create_generator(seed, "drop_path").random((num_layers, 2)) for seed in seeds_B]
     )
+    # Kept branches are scaled up, so that the expected output does not change.
     return torch.from_numpy((noise_BL2 >= rate_L1) / (1 - rate_L1)).float()

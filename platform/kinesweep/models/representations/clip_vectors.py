@@ -64,6 +64,7 @@ def compute_clip_vectors(model: Translator, batch: Batch) -> ClipVectors:
         InputError: If the clip does not fit the model.
     """
     with record_fusion_outputs(model.fusion) as fusion_outputs:
+        # As in generation, so that the vectors are those from which the text was written.
         x_BNE, mask_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
     backbone_ops = BACKBONES[model.config.get_model_config().backbone.kind]
     hidden_BLH = backbone_ops.compute_hidden_states(model.backbone, x_BNE, mask_BN, batch.labels_BL)
@@ -74,13 +75,16 @@ def compute_clip_vectors(model: Translator, batch: Batch) -> ClipVectors:
         fusion.output_origins, fusion_outputs[0], strict=True
     ):
         num_vectors = int(vector_mask_BN[0].sum())
+        # Separators are learned vectors that represent no frame.
         if is_separator or not num_vectors:
             continue
         timed_by = name
         if is_joined:
             present = [other for other, mask in batch.frame_masks.items() if mask[0].any()]
+            # Joined vectors have the times of the stream whose length they have.
             timed_by = fusion.find_length_stream(present)
         num_frames = int(batch.frame_masks[timed_by][0].sum())
+        # Vectors that did not fit into the language model were cut off at the end.
         spans = tuple(model.get_source_spans(timed_by, num_frames)[:num_vectors])
         vectors_NE = vectors_BNE[0, vector_mask_BN[0]]
         streams[FUSED_STREAM if is_joined else name] = StreamVectors(vectors_NE, spans, timed_by)

@@ -37,6 +37,7 @@ def read_dailymoth(folder: Path, split: str) -> SplitAnnotations:
         SourceError: If the file is malformed; names every line.
     """
     manifests = folder / _MANIFESTS_DIR
+    # A person may name the corpus or the folder of its manifests.
     path = find_split_file(manifests if manifests.is_dir() else folder, split, ".tsv")
     if path is None:
         return SplitAnnotations()
@@ -44,6 +45,7 @@ def read_dailymoth(folder: Path, split: str) -> SplitAnnotations:
     header_errors = _find_header_errors(table)
     errors = [*table.errors, *header_errors]
     result = SplitAnnotations()
+    # Without its columns, every row would add errors that hide the cause.
     for row in table.rows if not header_errors else ():
         location = f"{path.name}:{row.line_number}"
         values = dict(zip(table.header, row.fields, strict=True))
@@ -83,6 +85,7 @@ def _build_annotation(values: dict[str, str], location: str) -> ClipAnnotation:
     name = values["video_name"].strip()
     # Manifests name the videos, with their suffix or without it.
     stem = name.removesuffix(PurePosixPath(name).suffix) if is_video_file(name) else name
+    # Names of other corpora with this form have no number; their clips have no document.
     match = _NAME_PATTERN.fullmatch(stem)
     folder = name[:_PREFIX_LENGTH]
     return ClipAnnotation(

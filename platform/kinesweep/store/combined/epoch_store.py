@@ -64,6 +64,7 @@ def _join_parts(parts: Sequence[JoinPart]) -> ClipJoin:
         parts: Splits that do not vary, if there are any, and one part for each variant.
     """
     variants = [part for part in parts if part.epoch is not None]
+    # An epoch must not have fewer clips than another, or the number of batches would vary.
     shared_ids = set.intersection(*(set(part.records) for part in variants))
     joined: dict[str, list[JoinedClip]] = {}
     dropped_rows: dict[tuple[str, str], InvalidRow] = {}
@@ -91,6 +92,7 @@ def _make_record(record: ClipRecord, parts: Sequence[JoinPart], row: int) -> Cli
         parts: All parts.
         row: Position of the clip in its split.
     """
+    # The combined store has no shards of its own; the row leads to the parts.
     record = replace(record, shard="", shard_row=row)
     if record.clip.split != "train":
         return record

@@ -79,12 +79,14 @@ class TranslationScorer:
             results: Name of a finalist → results of its finished runs.
         """
         metric_name = self.metric.metric
+        # Answers are not texts of the corpus, so a copied sentence would always be wrong.
         if metric_name in TASK_ACCURACIES:
             scores = _get_constant_accuracy(metric_name, results)
         else:
             scores = _score_text_baselines(names, self.metric, self.store)
         for finalist in finalists:
             if not finalist.ranked and results[finalist.name]:
+                # One seed suffices: a sanity run shows a level and takes no part in the ranking.
                 scores[finalist.name] = results[finalist.name][0].scores[metric_name]
         return scores
 
@@ -96,6 +98,7 @@ def _get_constant_accuracy(metric_name: str, results: ResultsByFinalist) -> dict
         metric_name: Name of the accuracy.
         results: Name of a finalist → results of its finished runs, which have the same questions.
     """
+    # Any run will do: the questions, and so the best constant answer, are the same.
     result = next(run for runs in results.values() for run in runs)
     task = metric_name.removesuffix(name_task_accuracy(""))
     scores = result.tasks["validation"][task]
@@ -117,6 +120,7 @@ def _score_text_baselines(
     """
     train, validation = store.get_records("train"), store.get_records("validation")
     references = {r.clip.id: r.clip.texts for r in validation}
+    # Of train only: a baseline that reads validation texts would be an upper bound.
     train_sentences = [text for r in train for text in r.clip.texts]
     scores = {}
     if "frequent" in names:

@@ -6,6 +6,7 @@ can resample. Baselines that write texts do not exist for them.
 
 from kinesweep.config.pretraining.clip import ClipConfig
 from kinesweep.config.pretraining.objective_kinds import AnyObjective
+from kinesweep.core.scores import RECALL_RANKS
 from kinesweep.sweeps.space.space import SearchSpace
 
 _COST = "parameters"
@@ -20,7 +21,7 @@ def list_objectives(objective: AnyObjective) -> list[str]:
     if not isinstance(objective, ClipConfig):
         return ["masked_loss"]
     masked = [] if objective.mae is None else ["masked_loss"]
-    return [*masked, "recall_1", "recall_5", "recall_10"]
+    return [*masked, *(f"recall_{k}" for k in RECALL_RANKS)]
 
 
 def list_pruning_metrics(objective: AnyObjective) -> list[str]:
@@ -43,6 +44,7 @@ def fill_in_pretraining(space: SearchSpace) -> SearchSpace:
     """
     # The defaults of the schema are those of translation.
     updated: dict[str, object] = {}
+    # Only unset keys: whoever names a metric gets that one, or an error below.
     if "metric" not in space.pruner.model_fields_set:
         metric = space.objectives[0].name
         updated["pruner"] = space.pruner.model_copy(update={"metric": metric})
@@ -72,6 +74,7 @@ def find_pretraining_problems(space: SearchSpace, objective: AnyObjective) -> li
         names = ", ".join(f"`{name}`" for name in pruning)
         text = f"`{space.pruner.metric}` is not computed while pretraining; use one of {names}"
         problems.append(("pruner.metric", text))
+    # An error instead of an empty list, because a setting must not be ignored.
     if space.sanity_baselines:
         text = "baselines write texts, which pretraining does not; set it to []"
         problems.append(("sanity_baselines", text))

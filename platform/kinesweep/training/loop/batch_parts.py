@@ -98,6 +98,7 @@ def find_num_parts(
         ResourceError: If a single clip does not fit into the GPU's memory.
     """
     path = folder / PARTS_FILE
+    # Read by rank 0 alone: the run folder may not be visible to others at the same moment.
     known = run_on_rank_zero(partial(_read_num_parts, path))
     if known is not None:
         return known
@@ -123,6 +124,7 @@ def try_batches(
     num_parts = min_parts
     num_clips = max((len(batch["labels"]) for batch in batches), default=1)
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    # Trying batches draws dropout masks, which must not change the run.
     with preserve_rng_state():
         while not _fits(model, batches, num_parts, precision):
             if num_parts >= num_clips:
@@ -131,6 +133,7 @@ def try_batches(
                     " clips with `batch.truncate_frames`, exclude them with"
                     " `batch.max_clip_frames`, or set `training.activation_checkpointing`"
                 )
+            # Doubled, so that a few attempts suffice.
             num_parts *= 2
     # Batch normalization has counted the clips that were tried.
     for name, buffer in model.named_buffers():
@@ -152,12 +155,14 @@ def _fits(
         for part in (part for batch in batches for part in split_batch(batch, num_parts)):
             with torch.autocast(device_type, dtype, enabled=precision != "fp32"):
                 loss = model(**_move(part, model.device)).loss
+            # Gradients are kept between the parts, as in training, because they take memory too.
             loss.backward()
         del reserved
     except torch.OutOfMemoryError:
         return False
     finally:
         model.zero_grad(set_to_none=True)
+        # Fragments of a failed attempt would make the next one fail.
         torch.cuda.empty_cache()
     return True
 

@@ -18,7 +18,9 @@ def split_batch(batch: Mapping[str, Any], num_parts: int) -> list[dict[str, Any]
         At least one part; their sizes differ by at most one clip.
     """
     num_clips = len(batch["labels"])
+    # A part without clips would have no loss.
     num_parts = min(num_parts, num_clips)
+    # Computed from the index, so that sizes differ by at most one.
     bounds = [num_clips * index // num_parts for index in range(num_parts + 1)]
     return [
         {name: _select_rows(value, slice(start, stop)) for name, value in batch.items()}

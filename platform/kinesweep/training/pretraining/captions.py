@@ -58,4 +58,5 @@ def count_limited(
         "too_short": num_clips - len(used),
         "cut_texts": 0 if captions is None else captions.count_cut(texts),
     }
+    # Zeros are left out, so that a result lists only limits that had an effect.
     return {name: count for name, count in counts.items() if count}

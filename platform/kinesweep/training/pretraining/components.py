@@ -105,6 +105,7 @@ def build_pretraining_components(recipe: PretrainingRecipe, store: Store) -> Pre
         validation_windows[first : first + batch.windows]
         for first in range(0, len(validation_windows), batch.windows)
     ]
+    # Without augmentation, so that scores of different steps can be compared.
     validation_dataset = WindowDataset(store, stream, geometry.size, chunks.__getitem__, None)
     return PretrainingComponents(
         objective,

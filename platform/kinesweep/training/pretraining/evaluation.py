@@ -49,6 +49,7 @@ class PretrainingEvaluator:
         """
         objective.eval()
         rank, world_size = get_rank_and_world_size()
+        # Whole batches are shared out: their composition, and so every value, stays the same.
         positions = range(rank, self._num_batches, world_size)
         values: dict[int, tuple[dict[str, Tensor], tuple[str, ...]]] = {}
         loader = BatchLoader(self._dataset, positions, self._num_loader_workers)
@@ -56,6 +57,7 @@ class PretrainingEvaluator:
             with torch.no_grad(), self._precision.autocast():
                 computed = objective.compute_values(batch.to(self._precision.device))
             values[position] = (
+                # On the CPU, because the values of a whole split would fill a GPU.
                 {name: value.float().cpu() for name, value in computed.items()},
                 batch.clip_ids_B,
             )

@@ -10,7 +10,7 @@ from kinesweep.checkpoints.checkpoints import get_checkpoint_folder
 from kinesweep.checkpoints.model_dir_files import RECIPE_FILENAME
 from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.pretraining_recipe import PretrainingRecipe
-from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
+from kinesweep.core.checkpoint_files import OBJECTIVE_FILENAME, WEIGHTS_FILENAME
 from kinesweep.core.hashing import compute_file_sha256
 from kinesweep.core.io import write_folder, write_json, write_text
 from kinesweep.data.windows.captions import CaptionTokenizer
@@ -18,8 +18,6 @@ from kinesweep.features.encoders.signhiera_network import write_signhiera
 from kinesweep.models.pretraining.objective import PretrainingObjective
 from kinesweep.training.run_records.clip_sums import CLIP_SUMS_FILENAME
 
-OBJECTIVE_FILENAME = "objective.safetensors"
-"""File with the weights that only pretraining needs, such as those of the decoder."""
 _PRETRAINING_FILENAME = "pretraining.json"
 _TOKENIZER_DIR = "text_tokenizer"
 
@@ -54,6 +52,7 @@ def write_best_encoder(
     """
     assert progress.best_step is not None
     checkpoint_dir = get_checkpoint_folder(checkpoints_dir, progress.best_step)
+    # On the CPU, so that files do not depend on the device of the run.
     objective.cpu().load_state_dict(load_file(checkpoint_dir / WEIGHTS_FILENAME))
     metadata = {
         "objective": recipe.objective.kind,
@@ -80,4 +79,5 @@ def write_best_encoder(
             captions.save(staging_dir / _TOKENIZER_DIR)
 
     write_folder(folder, write_files)
+    # Of the published file, after the folder was moved into place.
     return compute_file_sha256(folder / WEIGHTS_FILENAME)

@@ -26,6 +26,7 @@ def add_gradients_of_workers(parameters: Sequence[nn.Parameter]) -> None:
         return
     for parameter in parameters:
         if parameter.grad is None:
+            # All workers must send the same tensors, or the sum would hang or mix parameters.
             parameter.grad = torch.zeros_like(parameter)
     bucket: list[Tensor] = []
     for parameter in parameters:
@@ -40,6 +41,7 @@ def add_gradients_of_workers(parameters: Sequence[nn.Parameter]) -> None:
 
 def _add_bucket(gradients: list[Tensor]) -> None:
     """Add some gradients over all workers, in place."""
+    # One message for many small tensors, whose latencies would add up.
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
     sizes = [gradient.numel() for gradient in gradients]
@@ -66,6 +68,7 @@ def split_by_weight_decay(
 def add_losses_of_workers(shares: dict[str, Tensor]) -> dict[str, float]:
     """Add the shares of the losses of all workers; return name → value, the same on all."""
     # One collective for all of them: each costs a round trip.
+    # Objectives return the same parts in the same order on every worker.
     totals = torch.stack(list(shares.values()))
     if get_rank_and_world_size()[1] > 1:
         dist.all_reduce(totals)

@@ -32,10 +32,12 @@ class Precision:
                 "`training.precision: fp16` needs a GPU; on the CPU use `bf16` or `fp32`"
             )
         self.device, self._dtype = device, _DTYPES[name]
+        # bfloat16 has the range of float32, so small gradients do not vanish in it.
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return a context in which the model computes in this precision."""
+        # Weights stay in float32: updates are smaller than the steps of half precision.
         return torch.autocast(
             self.device.type, self._dtype, enabled=self._dtype is not torch.float32
         )

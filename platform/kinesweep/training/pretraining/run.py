@@ -215,6 +215,7 @@ def _check_disk_space(
     weight_bytes = sum(
         value.numel() * value.element_size() for value in components.objective.state_dict().values()
     )
+    # Two moments of AdamW per trained weight add to the weights themselves.
     per_checkpoint = estimate_checkpoint_bytes(weight_bytes, count_parameters(components.objective))
     training = components.schedule.as_run_config(components.objective.metric)
     needed_bytes = estimate_run_bytes(per_checkpoint, weight_bytes, policy, training)

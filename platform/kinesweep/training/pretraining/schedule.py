@@ -37,12 +37,14 @@ class PretrainingSchedule:
         """
         peak, floor = self.peak_learning_rate, self.config.min_learning_rate
         if step < self.warmup_steps:
+            # Counted from 1: a first step with a rate of 0 would change nothing.
             return peak * (step + 1) / self.warmup_steps
         share = (step - self.warmup_steps) / max(1, self.max_steps - self.warmup_steps)
         if self.config.lr_scheduler_type == "constant":
             return peak
         if self.config.lr_scheduler_type == "linear":
             return floor + (peak - floor) * (1 - share)
+        # Half a cosine from the peak to the floor, as in the published training of MAE.
         return floor + (peak - floor) * (1 + math.cos(math.pi * share)) / 2
 
     @property
@@ -83,6 +85,7 @@ def resolve_schedule(
         if steps is not None:
             return steps
         assert epochs is not None
+        # The tolerance keeps 1.1 epochs of 70 steps (77.00000000000001) from becoming 78 steps.
         return max(1, math.ceil(epochs * steps_per_epoch - 1e-9))
 
     max_steps = count_steps(config.max_steps, config.num_train_epochs)

@@ -138,6 +138,7 @@ class PretrainingTrainer:
                 if evaluates:
                     progress = self._evaluate(progress, evaluator, recorder, callbacks)
                 progress = self._ask_to_stop(progress, callbacks)
+                # The time of an evaluation does not count as training.
                 if not logged:
                     start_time = time.perf_counter()
         return progress
@@ -170,6 +171,7 @@ class PretrainingTrainer:
                 share = self.objective(batch, self._schedule.windows_per_step)
             scaler.scale(share.loss).backward()
             for name, value in {"loss": share.loss.detach(), **share.parts}.items():
+                # Kept on the device: reading a value would wait for the GPU in every batch.
                 shares[name] = shares.get(name, 0) + value.float()
         losses = add_losses_of_workers(shares)
         # Stop before the update: a NaN would otherwise reach every weight and the next checkpoint.
@@ -180,6 +182,7 @@ class PretrainingTrainer:
                 " `training.warmup_steps`"
             )
         add_gradients_of_workers(self._parameters)
+        # Before clipping, whose limit is in units of the real gradient.
         scaler.unscale_(self._optimizer)
         if config.max_grad_norm:
             torch.nn.utils.clip_grad_norm_(self._parameters, config.max_grad_norm)

@@ -101,7 +101,7 @@ def test_padding_changes_nothing(kept: int) -> None:
 
 
 @pytest.mark.usefixtures("float64")
-def test_neighbours_change_nothing() -> None:
+def test_neighbors_change_nothing() -> None:
     encoder, pixels, kept = SignHieraEncoder(tiny()), windows(3), (8, 5, 2)
     beside = encoder(pixels, kept)
     for row in range(3):

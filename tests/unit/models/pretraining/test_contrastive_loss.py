@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kinesweep.models.pretraining.contrastive_loss import (
-    LearnedTemperature,
-    compute_contrastive_loss,
-)
+from kinesweep.models.losses.text_video_contrastive import compute_text_video_share
+from kinesweep.models.pretraining.learned_temperature import LearnedTemperature
 from ranks import run_ranks
 
 _TEXT_IDS = [5, 9, 5, 2, 9]
@@ -34,14 +32,14 @@ def unit(*shape: int) -> Tensor:
 def test_the_loss_is_the_written_one(seed: int) -> None:
     torch.manual_seed(seed)
     video, text, scale = unit(5, 4), unit(5, 4), torch.tensor(7.0)
-    loss = compute_contrastive_loss(video, text, torch.tensor(_TEXT_IDS), scale)
+    loss = compute_text_video_share(video, text, torch.tensor(_TEXT_IDS)[:, None], scale)
     assert float(loss) == pytest.approx(written(video, text, _TEXT_IDS, 7.0), abs=1e-5)
 
 
 def test_a_batch_of_one_text_has_no_negatives() -> None:
     torch.manual_seed(0)
     video, text = unit(3, 4).requires_grad_(), unit(3, 4)
-    loss = compute_contrastive_loss(video, text, torch.tensor([1, 1, 1]), torch.tensor(3.0))
+    loss = compute_text_video_share(video, text, torch.ones(3, 1), torch.tensor(3.0))
     loss.backward()
     assert loss.item() == 0 and video.grad is not None and bool(video.grad.isfinite().all())
 
@@ -58,13 +56,13 @@ def test_the_temperature_is_clamped_and_comes_back() -> None:
 
 _RANK = """
 import torch
-from kinesweep.models.pretraining.contrastive_loss import compute_contrastive_loss
+from kinesweep.models.losses.text_video_contrastive import compute_text_video_share
 video, text, ids = (torch.tensor(x) for x in json.loads(sys.argv[1]))
 own = slice(0, 2) if rank == 0 else slice(2, None)
 weight = torch.eye(4).requires_grad_()
 scale = torch.tensor(7.0, requires_grad=True)
 unit = torch.nn.functional.normalize
-loss = compute_contrastive_loss(unit(video[own] @ weight, dim=1), text[own], ids[own], scale)
+loss = compute_text_video_share(unit(video[own] @ weight, dim=1), text[own], ids[own, None], scale)
 loss.backward()
 loss = loss.detach()
 for x in (loss, weight.grad, scale.grad):
@@ -80,7 +78,7 @@ def test_two_ranks_of_unequal_parts_equal_one_process() -> None:
     video, text = torch.randn(5, 4), unit(5, 4)
     weight, scale = torch.eye(4).requires_grad_(), torch.tensor(7.0, requires_grad=True)
     projected = torch.nn.functional.normalize(video @ weight, dim=1)
-    loss = compute_contrastive_loss(projected, text, torch.tensor(_TEXT_IDS), scale)
+    loss = compute_text_video_share(projected, text, torch.tensor(_TEXT_IDS)[:, None], scale)
     loss.backward()
     ranks = run_ranks(_RANK, [json.dumps([video.tolist(), text.tolist(), _TEXT_IDS])], 2)
     assert weight.grad is not None and scale.grad is not None

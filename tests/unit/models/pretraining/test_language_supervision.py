@@ -15,7 +15,7 @@ from kinesweep.config.pretraining.objectives import PretrainedModelConfig
 from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.core.windows.window_batch import WindowBatch
-from kinesweep.models.pretraining.contrastive_loss import compute_contrastive_loss
+from kinesweep.models.losses.text_video_contrastive import compute_text_video_share
 from kinesweep.models.pretraining.factory import build_objective
 from kinesweep.models.pretraining.language_supervision import CaptionInput, LanguageSupervision
 from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
@@ -180,7 +180,7 @@ def test_windows_of_a_clip_are_one_candidate_and_equal_texts_one_text() -> None:
     assert scores["recall_1"] == 100 and scores["median_rank"] == 1
     scale = objective.temperature().detach()
     three, numbers = torch.eye(8)[[0, 1, 0]], torch.tensor([0, 1, 0])
-    expected = compute_contrastive_loss(three, three, numbers, scale)
+    expected = compute_text_video_share(three, three, numbers[:, None], scale)
     assert scores["contrastive_loss"] == pytest.approx(float(expected))
     sums = objective.compute_clip_sums(values, ids)
     assert sums["recall_1"] == {"a": (100, 1), "b": (100, 1), "c": (100, 1)}

@@ -87,7 +87,7 @@ def copy_hiera(theirs: HieraForPreTraining, ours: MaskedAutoencoder) -> None:
             # Of three frames, the middle one: the first of the two that a moment is made of.
             target = target[:, :, 1]
         elif name.startswith("decoder.decoder_pred"):
-            # Theirs predicts colour by colour, ours pixel by pixel.
+            # Theirs predicts color by color, ours pixel by pixel.
             value = value.unflatten(0, (3, -1)).transpose(0, 1).flatten(0, 1)
         target.copy_(value.view_as(target))
     assert set(state) == {"encoder.pos_embed_temporal"}

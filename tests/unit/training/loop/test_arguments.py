@@ -52,7 +52,7 @@ def train(recipe: Recipe, store: Store, folder: Path, until: float = 99) -> dict
         if not any(part in name for part in NEEDS_BITSANDBYTES)
     ],
 )
-def test_every_optimiser_trains_and_resumes_to_the_bit(
+def test_every_optimizer_trains_and_resumes_to_the_bit(
     corpus: Path, store: Store, tmp_path: Path, name: str
 ) -> None:
     few = {"max_steps": 4, "eval_steps": 2}

@@ -45,6 +45,7 @@ def list_epoch_recipes(recipe: Recipe) -> tuple[EpochRecipe, ...]:
         return _list_video_epochs(recipe, recipe.features)
     # Corpora with different numbers repeat their variants until all start again together.
     num_epochs = math.lcm(*(_count_variants(corpus) for corpus in recipe.corpora))
+    # One variant needs no joining, and keeps the fingerprint of a plain store.
     if num_epochs == 1:
         return ()
     held_out = {"source": _select_variants(recipe.source, 0)}
@@ -65,9 +66,11 @@ def list_part_recipes(recipe: Recipe) -> tuple[Recipe, ...]:
 def _list_video_epochs(recipe: Recipe, features: VideoFeaturesConfig) -> tuple[EpochRecipe, ...]:
     """List the parts of a corpus of videos; empty without augmentation or a split to augment."""
     is_single = features.augmentation is None or isinstance(features, VideoEpochConfig)
+    # A `VideoEpochConfig` is a part itself: it would otherwise be split into parts again.
     if is_single or not any("train" in corpus.splits for corpus in recipe.corpora):
         return ()
     values = {name: getattr(features, name) for name in VideoFeaturesConfig.model_fields}
+    # Without the keys of augmentation, so that its store is shared with recipes that have none.
     plain = VideoFeaturesConfig.model_construct(**{**values, "augmentation": None, "epochs": 1})
     updates = [
         {"features": VideoEpochConfig.model_construct(**values, epoch=epoch)}
@@ -126,7 +129,10 @@ def _select_variants(source: Any, epoch: int) -> Any:
     if not isinstance(source, FeatureManifestConfig) or source.epochs_as != "variants":
         return source
     values = {name: getattr(source, name) for name in FeatureManifestConfig.model_fields}
+    # A corpus with fewer variants starts again while others go on.
     variant = epoch % len(source.epochs)
     values |= {"epochs": (source.epochs[variant],), "epochs_as": "clips"}
+    # A manifest states the lengths of the first variant; those of others cannot be checked by it.
     config_class = ManifestEpochConfig if variant else FeatureManifestConfig
+    # Not validated: the values come from a valid section, and paths must not be checked again.
     return config_class.model_construct(**values)

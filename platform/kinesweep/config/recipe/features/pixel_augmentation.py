@@ -21,6 +21,7 @@ def _check_order(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+# Bounds of a range, each checked by itself before `_check_order` compares them.
 _Share = Annotated[float, Field(gt=0, le=1)]
 _Ratio = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -95,6 +96,7 @@ class PixelAugmentationConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_operations(self) -> "PixelAugmentationConfig":
         """Check that frames are cropped in one way, and that something is random."""
+        # Both decide which rectangle of a frame is read.
         if self.random_crop_from is not None and self.random_resized_crop is not None:
             raise ValueError(
                 "`random_crop_from` and `random_resized_crop` exclude each other; set one to null"

@@ -31,7 +31,10 @@ class HfDetectorConfig(StrictConfig):
     )
     threshold: float = Field(0.7, ge=0, le=1, description="Least score of a detection.")
     short_side: int = Field(
-        480, ge=16, description="Pixels that the shorter side of a frame is scaled to."
+        # A person fills much of a signing video, so small frames suffice and cost a fraction.
+        480,
+        ge=16,
+        description="Pixels that the shorter side of a frame is scaled to.",
     )
     every_s: float = Field(
         0.5, gt=0, description="Seconds from one frame that the model sees to the next."
@@ -52,6 +55,7 @@ class PluginDetectorConfig(StrictConfig):
     )
 
 
+# Told apart by `kind`, so errors name the keys of one detector only.
 DetectorConfig = HfDetectorConfig | PluginDetectorConfig
 
 
@@ -67,6 +71,7 @@ class SignerCropConfig(StrictConfig):
         " the face, or all. Points outside of the frame count as at its edge.",
     )
     over_frames: Literal["union", "median", "mean"] = Field(
+        # The hands stay in the picture wherever they go in a clip.
         "union",
         description="One box of the boxes of all frames: the `union` without `outliers`, or the"
         " `median` or `mean` of each edge.",

@@ -22,6 +22,7 @@ def _explain_untrained_part(part: RatedPart, stage: str, model: ModelConfig) -> 
     """Return why training does not change a part; an empty text if it does."""
     if stage == "projectors" and part != "encoder":
         return "the stage `projectors` trains the encoders only"
+    # `backbone` in `freeze` covers all parts but the encoders of streams.
     if part in model.freeze or (part != "encoder" and "backbone" in model.freeze):
         return "`model.freeze` keeps its weights as they are"
     if model.backbone.kind == "causal" and part in ("backbone_encoder", "backbone_decoder"):

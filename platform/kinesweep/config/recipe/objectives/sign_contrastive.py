@@ -14,6 +14,7 @@ class SignContrastiveConfig(StrictConfig):
     """
 
     weight: float = Field(
+        # The smallest of the authors' values, because they divide by the number of clips once more.
         0.01,
         gt=0,
         description="Weight of the loss beside the loss of the stage. The authors use 0.01 to 0.06,"

@@ -39,6 +39,7 @@ def _check_text_encoder(training: TrainingConfig, model: ModelConfig) -> None:
     Raises:
         ValueError: If a causal backbone lacks an encoder or a decoder that could restore texts.
     """
+    # An encoder-decoder has all that the stage can ask for.
     if model.backbone.kind == "seq2seq":
         return
     alignment = training.effective_alignment
@@ -60,6 +61,7 @@ def _check_targets(batch: BatchConfig) -> None:
     Raises:
         ValueError: If other tasks than translation are sampled, or each clip has several labels.
     """
+    # Answers such as `yes` describe no clip, and would be equal for half of a batch.
     tasks = sorted(set(batch.tasks.sampling_probabilities) - {"translation"})
     if tasks:
         raise ValueError(

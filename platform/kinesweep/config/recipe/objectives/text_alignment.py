@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.core.scores import RECALL_RANKS
 
-RECALL_RANKS = (1, 5, 10)
-"""Ranks k of recall@k."""
 RETRIEVAL_METRICS = tuple(
     f"{way}_r{rank}" for way in ("sign_to_text", "text_to_sign") for rank in RECALL_RANKS
 )
@@ -63,7 +62,10 @@ class TextAlignmentConfig(StrictConfig):
         description="Width in which clips and texts are compared; none: that of the backbone.",
     )
     temperature: float = Field(
-        0.07, gt=0, description="Temperature of the similarities at the start of training."
+        # The start value of CLIP (arXiv 2103.00020).
+        0.07,
+        gt=0,
+        description="Temperature of the similarities at the start of training.",
     )
     learn_temperature: bool = Field(True, description="Train the temperature, as CLIP does.")
     restoration: RestorationConfig | None = Field(
@@ -80,6 +82,7 @@ def list_alignment_metrics(config: TextAlignmentConfig, has_sign_contrast: bool)
         config: Section `training.alignment`.
         has_sign_contrast: Whether `training.sign_contrastive` is set.
     """
+    # First, because it is the default of `metric_for_best_model` in this stage.
     losses = ["contrastive_loss"]
     losses += ["restoration_loss"] if config.restoration is not None else []
     losses += ["sign_contrastive_loss"] if has_sign_contrast else []

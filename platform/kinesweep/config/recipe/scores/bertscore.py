@@ -51,6 +51,7 @@ class BertScoreConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_baseline(self) -> "BertScoreConfig":
         """Check that a file of baselines is named exactly if it is used."""
+        # A baseline that is not used would be an ignored setting, and rescaling needs its values.
         if self.rescale_with_baseline != (self.baseline is not None):
             raise ValueError("`rescale_with_baseline: true` and `baseline` belong together")
         return self
@@ -72,5 +73,6 @@ def remove_unset_bertscore_keys(values: dict[str, Any] | None) -> None:
     if values is None:
         return
     for key in ("idf", "rescale_with_baseline", "baseline", "variant", "precision_recall"):
+        # Recipes that were written before these keys existed keep their hash.
         if not values[key]:
             del values[key]

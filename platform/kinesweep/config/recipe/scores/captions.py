@@ -43,6 +43,7 @@ class CaptionMetricConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_references(self) -> "CaptionMetricConfig":
         """Check that the reduction over references has an effect."""
+        # The other metrics fix how several references are reduced.
         has_choice = self.name == "rouge_l" and self.package == "nlg_metricverse"
         if self.references is not None and not has_choice:
             raise ValueError(
@@ -58,4 +59,5 @@ class CaptionMetricConfig(StrictConfig):
     @property
     def direction(self) -> Literal["max"]:
         """Return the direction in which the metric is better."""
+        # All six count agreement with references.
         return "max"

@@ -171,10 +171,12 @@ class JudgeConfig(StrictConfig):
             ValueError: If they do not.
         """
         names = [get_criterion_name(criterion) for criterion in self.criteria]
+        # Found here and not while scoring, when requests have been paid for.
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
             raise ValueError(f"`criteria` has `{repeated}` twice")
         if self.scoring == "answers":
+            # Equal answers would be paid for several times.
             if self.samples > 1 and self.temperature == 0:
                 raise ValueError("`samples` above 1 need a `temperature` above 0; use 1.0")
             return self
@@ -213,6 +215,7 @@ def check_judge_names(judges: Collection[JudgeConfig], taken_names: Collection[s
     names = set(taken_names)
     for config in judges:
         for name in config.score_names:
+            # Scores are stored by name, so the second would replace the first.
             if name in names:
                 raise ValueError(f"two scores would be called `{name}`; give judges a `label`")
             names.add(name)
@@ -227,4 +230,5 @@ def remove_unhashed_judge_keys(values: list[dict[str, Any]]) -> None:
         values: Plain values of the judges of a recipe.
     """
     for judge_values in values:
+        # The limit on requests bounds the expense and changes no grade.
         del judge_values["service"], judge_values["max_requests"]

@@ -40,6 +40,7 @@ class EstimatorEnvironmentConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_one_environment(self) -> "EstimatorEnvironmentConfig":
         """Check that the environment is either given or created, not both."""
+        # Packages are never installed into an environment that somebody else owns.
         if self.python is not None and self.requirements:
             raise ValueError(
                 "`python` names an environment that exists and `requirements` one that is created;"
@@ -115,6 +116,7 @@ class PythonEstimatorConfig(EstimatorEnvironmentConfig):
     @model_validator(mode="after")
     def _check_location(self) -> "PythonEstimatorConfig":
         """Check that the function is in a file or in a module."""
+        # Neither and both are equally ambiguous.
         if (self.file is None) == (self.module is None):
             raise ValueError("set either `file` or `module`, which contains the function")
         return self
@@ -141,6 +143,7 @@ class CommandEstimatorConfig(EstimatorEnvironmentConfig):
     @model_validator(mode="after")
     def _check_places(self) -> "CommandEstimatorConfig":
         """Check that the command is told which video to read and which file to write."""
+        # A placeholder may be part of an argument, such as `--video={video}`.
         missing = [name for name in ("{video}", "{output}") if name not in " ".join(self.command)]
         if missing:
             raise ValueError(f"`command` lacks {' and '.join(missing)}")
@@ -176,6 +179,7 @@ def list_identity_files(config: ConfiguredEstimator) -> list[Path]:
     function; a module and a command have none, so their `version` speaks for them.
     """
     if isinstance(config, HybrikEstimatorConfig):
+        # An absolute path replaces the folder in a join, so both kinds of paths work.
         folder = Path(config.folder)
         detector = [Path(config.detector)] if config.detector else []
         return [folder / config.config, folder / config.checkpoint, *detector]
@@ -191,6 +195,7 @@ def compute_files_digest(config: ConfiguredEstimator) -> str | None:
         The hash; `sha256` if one of the files is not on this machine; None if there are no files.
     """
     paths = list_identity_files(config)
+    # A recipe must stay readable on machines that only train, where the estimator is not installed.
     if not all(path.is_file() for path in paths):
         return config.sha256
     return compute_fingerprint([compute_cached_sha256(path) for path in paths]) if paths else None
@@ -199,5 +204,6 @@ def compute_files_digest(config: ConfiguredEstimator) -> str | None:
 def set_files_digest(section: dict[str, Any]) -> None:
     """Set `sha256` in the plain values of an estimator whose files are on this machine."""
     if section["kind"] != "plugin":
+        # Defaults of the section name files too, and only validation fills them in.
         config = EstimatorFile.model_validate({"estimator": section}).estimator
         section["sha256"] = compute_files_digest(config)  # type: ignore[arg-type]

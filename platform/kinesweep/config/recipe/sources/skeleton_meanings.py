@@ -16,6 +16,7 @@ AUGMENTED_MEANING = "augmented"
 """Meaning of texts that only training reads, such as rephrasings of the references."""
 KNOWN_MEANINGS = (*COLUMN_MEANINGS, *TEXT_MEANINGS, AUGMENTED_MEANING)
 """All meanings, with those that may be numbered in their unnumbered form."""
+# `output` is a single text in all formats that use it, so it has no number.
 _TEXT_MEANING_PATTERN = re.compile(r"output|(?:text|ref)\d*")
 _AUGMENTED_MEANING_PATTERN = re.compile(rf"{AUGMENTED_MEANING}\d*")
 

@@ -23,6 +23,7 @@ def build_caption_metric(
         config: Name and package of the metric.
         protocol: Normalization of texts before the package's own.
     """
+    # BLEU sums counts over the corpus; the others average the scores of clips.
     if config.name.startswith("bleu"):
         return CaptionBleu(config, protocol)
     return (CaptionRouge if config.name == "rouge_l" else CaptionCider)(config, protocol)

@@ -60,6 +60,7 @@ class CaptionBleu(ConfiguredMetric):
         if self._is_coco:
             precisions = [(m + _TINY) / (t + _SMALL) for m, t in zip(matches, totals, strict=True)]
             ratio = (length + _TINY) / (reference_length + _SMALL)
+        # Without smoothing, one order without a match makes the geometric mean zero.
         elif not all(matches) or not reference_length:
             return 0.0
         else:
@@ -77,10 +78,12 @@ class CaptionBleu(ConfiguredMetric):
         """Return the lengths, and matches and numbers of n-grams of each order, of one clip."""
         allowed: Counter[Ngram] = Counter()
         for reference in references:
+            # The union of counters keeps the largest count of each n-gram, as BLEU clips matches.
             allowed |= count_ngrams(reference, self._order)
         matches = [0] * self._order
         for ngram, count in (count_ngrams(words, self._order) & allowed).items():
             matches[len(ngram) - 1] += count
+        # A text shorter than n words has no n-grams of that order.
         totals = [max(0, len(words) - n) for n in range(self._order)]
         lengths = [len(reference) for reference in references]
         # Of two lengths that are equally close, the shorter one.

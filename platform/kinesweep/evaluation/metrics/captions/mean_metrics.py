@@ -111,6 +111,7 @@ def _measure_common_subsequence(left: Sequence[str], right: Sequence[str]) -> in
     """Return the length of the longest common subsequence of two sequences of words."""
     lengths = [0] * (len(right) + 1)
     for word in left:
+        # One row of the table suffices; `diagonal` is the value that the loop has overwritten.
         diagonal = 0
         for position, other in enumerate(right, start=1):
             above = lengths[position]
@@ -135,6 +136,7 @@ class CaptionCider(_CaptionMeanMetric):
             [" ".join(split(some[n])) if n < len(some) else None for some in references]
             for n in range(max(map(len, references)))
         ]
+        # Texts were split above, so no further tokenizer may change them.
         metric = Cider("none")
         return [row[0] for row in metric._extract_corpus_statistics(texts, streams)]
 

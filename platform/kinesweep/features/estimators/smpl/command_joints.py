@@ -50,6 +50,7 @@ class CommandJoints:
             self._run({**places, "width": width, "height": height})
             if not output.is_file():
                 raise RuntimeError(f"`{self._command[0]}` did not write {{output}}")
+            # Read inside the block: the folder and its file are removed at its end.
             joints = _read_joints(output)
         # The caller compares the number of poses with the number of frames that were taken.
         for _ in frames:
@@ -78,6 +79,7 @@ class CommandJoints:
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"`{command[0]}` took over {self._timeout_s:g} s") from None
         if result.returncode:
+            # Tracebacks end with the line that says what went wrong.
             lines = (result.stderr or result.stdout).strip().splitlines() or ["no output"]
             raise RuntimeError(
                 f"`{command[0]}` ended with exit code {result.returncode}: {lines[-1][:300]}"
@@ -90,6 +92,7 @@ def _read_joints(path: Path) -> Any:
     Raises:
         ValueError: If the file holds a pickle, or no array that is known.
     """
+    # A pickle could run code when it is loaded.
     arrays = np.load(path, allow_pickle=False)
     if isinstance(arrays, np.ndarray):
         return arrays

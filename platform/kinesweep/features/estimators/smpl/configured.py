@@ -58,6 +58,7 @@ def build_estimator_spec(config: JointEstimatorConfig) -> EstimatorSpec:
     if isinstance(config, PluginEstimatorConfig):
         return find_estimator(config.name)
     for path in list_identity_files(config):
+        # Reported here by its name; in a worker it would be a traceback of the library.
         if not path.is_file():
             raise InputError(
                 f"the estimator of kind {config.kind} needs `{path}`, which does not exist"
@@ -85,6 +86,7 @@ def _build_spec(config: ConfiguredEstimator, digest: str | None) -> EstimatorSpe
         config: Estimator with settings.
         digest: Hash of the files that determine its joints; None if there are none.
     """
+    # The version has a place of its own in the fingerprint.
     settings = config.model_dump(mode="json", exclude=_ENVIRONMENT_KEYS | {"version"})
     identity_settings = {
         key: value for key, value in settings.items() if key not in ESTIMATOR_PATH_KEYS

@@ -65,6 +65,7 @@ class Hybrik:
         unit: str = "m",
         flip_test: bool = True,
     ) -> None:
+        # Before HybrIK is imported, whose modules import `chumpy`.
         _restore_removed_names()
         detector_path = None if detector is None else str(Path(detector).absolute())
         with _working_directory(Path(folder)):
@@ -100,7 +101,9 @@ class Hybrik:
                 frame_joints.append(
                     [None if box is None else self._estimate_joints(image, box) for box in boxes]
                 )
+        # At least one: a pose without people could not say that somebody is missing.
         num_people = max([1, *map(len, frame_joints)])
+        # Known without a frame, because a video may show nobody.
         num_joints = 29 if self._output == _OUTPUTS["regressed"] else 24
         joints_TPKC = np.full((len(frame_joints), num_people, num_joints, 3), np.nan, np.float32)
         for row_PKC, people in zip(joints_TPKC, frame_joints, strict=True):
@@ -130,6 +133,7 @@ class Hybrik:
         )
         joints_KC = output[self._output].reshape(-1, 3).cpu().numpy() * self._unit_m
         if not self._in_camera:
+            # The first joint is the pelvis, the root of SMPL.
             return np.asarray((joints_KC - joints_KC[:1]) * self._per_m, np.float32)
         translation = output["transl"].reshape(3).cpu().numpy()
         # The camera of the crop has the focal length 1000 · side / 256 in pixels of the image. The
@@ -204,6 +208,7 @@ def _working_directory(folder: Path) -> Iterator[None]:
     """Change to a folder from which modules can be imported, and back afterwards."""
     previous = Path.cwd()
     os.chdir(folder)
+    # First, so that an installed package of the same name is not taken.
     sys.path.insert(0, str(folder.absolute()))
     try:
         yield

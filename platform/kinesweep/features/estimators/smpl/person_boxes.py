@@ -26,6 +26,7 @@ def compute_overlaps(
     shared_N = (bottom_right - top_left).clip(min=0).prod(axis=1)
     sizes_N = (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1)
     union_N = (box[2:] - box[:2]).prod() + sizes_N - shared_N
+    # Detectors may return boxes without an area.
     return np.asarray(shared_N / np.maximum(union_N, 1e-9))
 
 
@@ -57,6 +58,7 @@ class PersonTracker:
         free_scores_N = np.asarray(scores, np.float64).reshape(-1).copy()
         found: list[NDArray[np.float64] | None] = []
         for index, last_box in enumerate(self._last_boxes):
+            # Boxes that somebody has already have a score of 0.
             weights_N = free_scores_N * compute_overlaps(last_box, boxes_N4)
             if not len(weights_N) or weights_N.max() <= 0:
                 found.append(None)
@@ -88,6 +90,8 @@ class PersonTracker:
         people = [box for box in found if box is not None]
         new: list[NDArray[np.float64]] = []
         sizes_N = (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1)
+        # The signer or athlete is usually nearest to the camera; a stable order makes ties
+        # repeatable.
         for index in np.argsort(-sizes_N, kind="stable"):
             if len(people) + len(new) >= self._max_people:
                 break
@@ -95,6 +99,7 @@ class PersonTracker:
             is_apart = not others or (
                 compute_overlaps(boxes_N4[index], np.stack(others)).max() <= _MAX_NEW_OVERLAP
             )
+            # Above 0 even with a threshold of 0: a score of 0 marks boxes that are taken.
             if free_scores_N[index] >= max(self._threshold, 1e-9) and is_apart:
                 new.append(boxes_N4[index])
         return new

@@ -55,6 +55,7 @@ class PythonJoints:
 
 def _load_file(file: Path) -> Any:
     """Import a Python file, which may import its neighbors."""
+    # The process serves one estimator only, so the search path need not be restored.
     sys.path.insert(0, str(file.parent.absolute()))
     spec = importlib.util.spec_from_file_location(_MODULE_NAME, file)
     assert spec is not None and spec.loader is not None

@@ -36,6 +36,7 @@ def select_body_joints(joints: Any) -> NDArray[np.float32]:
     x = np.asarray(joints, np.float32)
     if x.ndim == 2 and x.shape[1] in [3 * count for count in NUM_JOINTS]:
         x = x.reshape(len(x), -1, 3)
+    # One person is the common case, for which functions leave out the axis.
     x_TPKC = x[:, None] if x.ndim == 3 else x
     if x_TPKC.ndim != 4 or x_TPKC.shape[2] not in NUM_JOINTS or x_TPKC.shape[3] != 3:
         counts = ", ".join(map(str, NUM_JOINTS))
@@ -54,6 +55,7 @@ def select_array(arrays: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: If no array has a known name and there is not exactly one.
     """
+    # In this order: HybrIK's files hold several arrays, and the general name wins.
     for name in ARRAY_NAMES:
         if name in arrays:
             return arrays[name]
@@ -86,6 +88,7 @@ def build_smpl_pose(joints: Any, fps: float, width: int, height: int) -> Any:
     from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 
     x_TPJC = select_body_joints(joints)
+    # A joint with one unknown coordinate is not found as a whole.
     found_TPJ = np.isfinite(x_TPJC).all(axis=3)
     limbs = list(zip(range(1, len(SMPL_22)), _PARENTS, strict=True))
     component = PoseHeaderComponent("SMPL", list(SMPL_22), limbs, [(0, 0, 0)], "XYZC")

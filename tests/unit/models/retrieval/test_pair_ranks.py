@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kinesweep.models.pretraining.retrieval import rank_pairs
+from kinesweep.models.retrieval.pair_ranks import rank_pairs
 
 
 def unit(x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from kinesweep.evaluation.alignment.recall import compute_chance_level, compute_ranks
+from kinesweep.models.retrieval.recall import compute_chance_level, compute_ranks
 
 
 def test_ranks_are_those_of_sorting() -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-RECALL_CUTOFFS = (1, 5, 10)
+from kinesweep.core.scores import RECALL_RANKS
+from kinesweep.models.retrieval.recall import compute_ranks
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,11 @@ def rank_pairs(
     _, first_M, text_N = np.unique(text_ids_N, return_index=True, return_inverse=True)
     # Products of float32 may depend on the shape of the matrix; float64 makes ties reproducible.
     similarity_NM = video_NE.astype(np.float64) @ text_NE[first_M].astype(np.float64).T
-    own_N1 = np.take_along_axis(similarity_NM, text_N[:, None], axis=1)
-    # Hits never compete with each other, only with clips of other texts.
     is_hit_NM = text_N[:, None] == np.arange(len(first_M))
-    best_M = np.where(is_hit_NM, similarity_NM, -np.inf).max(axis=0)
-    text_ranks_M = 1 + ((similarity_NM >= best_M) & ~is_hit_NM).sum(axis=0)
     return RetrievalRanks(
-        # The own text is among those counted, hence no + 1.
-        (similarity_NM >= own_N1).sum(axis=1),
-        text_ranks_M[text_N],
+        compute_ranks(similarity_NM, is_hit_NM),
+        # Hits never compete with each other, only with clips of other texts.
+        compute_ranks(similarity_NM.T, is_hit_NM.T)[text_N],
         len(first_M),
         is_hit_NM.sum(axis=0)[text_N],
     )
@@ -87,7 +84,7 @@ def rank_pairs(
 
 def _score_ranks(ranks_N: NDArray[np.int64]) -> dict[str, float]:
     """Return the recalls in percent and the median of ranks counted from 1."""
-    recalls = {f"recall_{k}": 100 * float((ranks_N <= k).mean()) for k in RECALL_CUTOFFS}
+    recalls = {f"recall_{k}": 100 * float((ranks_N <= k).mean()) for k in RECALL_RANKS}
     return {**recalls, "median_rank": float(np.median(ranks_N))}
 
 
@@ -107,7 +104,7 @@ def _compute_chance(num_texts: int, clips_per_text_N: NDArray[np.int64]) -> dict
     )
     chance = {
         f"recall_{k}": 50 * (min(1.0, k / num_texts) + float(reached_R[min(k, num_clips)]))
-        for k in RECALL_CUTOFFS
+        for k in RECALL_RANKS
     }
     median_text_rank = int(np.argmax(reached_R >= 0.5))
     return {**chance, "median_rank": ((num_texts + 1) / 2 + median_text_rank) / 2}

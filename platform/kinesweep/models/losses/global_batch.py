@@ -33,6 +33,7 @@ class GlobalBatch:
 
     def __init__(self, num_clips: int, width: int, device: torch.device) -> None:
         rank, world_size = get_rank_and_world_size()
+        # Both sizes in one message: latency dominates for tensors as small as this.
         sizes_W2 = torch.tensor([[num_clips, width]], device=device)
         if world_size > 1:
             gathered = [torch.empty_like(sizes_W2) for _ in range(world_size)]
@@ -46,6 +47,7 @@ class GlobalBatch:
 
     def gather(self, x_BP: Tensor) -> Tensor:
         """Gather a tensor of all ranks with its gradient, (G, P); a collective call, both ways."""
+        # One rank needs no process group, which may not exist.
         if len(self.sizes) == 1:
             return x_BP
         gathered_GP: Tensor = _GatherRows.apply(x_BP, self)
@@ -79,6 +81,7 @@ class _GatherRows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         """Sum the gradients of all ranks and return those of this rank's rows."""
+        # A copy: `all_reduce` works in place, and autograd may use the gradient elsewhere.
         grad_GP = grads[0].contiguous().clone()
         dist.all_reduce(grad_GP)
         return grad_GP[ctx.rows], None

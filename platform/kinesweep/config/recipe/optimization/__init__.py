@@ -1,0 +1,1 @@
+"""Choices of the optimization that the section `training` consists of."""
