@@ -18,6 +18,7 @@ from kinesweep.core.errors import InputError, SourceError
 from kinesweep.core.pickle_policy import is_pickle
 from kinesweep.interop.hybrik_output import HybrikJoints, select_hybrik_joints
 from kinesweep.interop.motion_record import (
+    UNREADABLE_RECORD_ERRORS,
     MotionRecord,
     convert_record,
     extract_records,
@@ -98,7 +99,7 @@ def convert_pickled_motions(
             `third` is needed.
     """
     pack_path = find_pack_path(table_path, path)
-    raw_records = select_hybrik_joints(extract_records(read_plain_values(path)), joints)
+    raw_records = select_hybrik_joints(extract_records(read_plain_values(path), path), joints)
     unconverted_counts = Counter(
         key for raw_record in raw_records for key in find_unconverted_keys(raw_record)
     )
@@ -188,7 +189,7 @@ def _convert_records(
     for index, raw_record in enumerate(raw_records):
         try:
             records.append(convert_record(raw_record, index))
-        except (SourceError, ValueError, TypeError, IndexError) as error:
+        except UNREADABLE_RECORD_ERRORS as error:
             errors.append(f"  record {index}: {error}")
     # Records that are valid one by one may not fit together.
     share = f", of which {len(errors)} cannot be converted" if errors else ""
@@ -235,11 +236,15 @@ def _make_names_unique(records: Sequence[MotionRecord]) -> list[tuple[str, Motio
     # The first motion of a name keeps it unchanged; the second becomes `name#2`. Names of reference
     # motions count as used: a clip of such a name would be taken for the reference.
     name_counts = Counter({record.reference for record in records} - {""})
+    # A numbered name must not be the name of another record either.
+    names = {record.name for record in records}
     named_records = []
     for record in records:
         name_counts[record.name] += 1
-        occurrence = name_counts[record.name]
-        unique_name = record.name if occurrence == 1 else f"{record.name}#{occurrence}"
+        unique_name = record.name
+        if name_counts[record.name] > 1:
+            while (unique_name := f"{record.name}#{name_counts[record.name]}") in names:
+                name_counts[record.name] += 1
         named_records.append((unique_name, record))
     return named_records
 

@@ -12,6 +12,7 @@ Shapes: T frames, J points, C values of a point.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ _LENGTH_KEYS = ("seq_len",)
 _START_KEYS = ("start_frame", "start")
 _END_KEYS = ("end_frame", "end")
 _KIND_KEYS = ("motion_type",)
+UNREADABLE_RECORD_ERRORS = (SourceError, ValueError, TypeError, IndexError, OverflowError)
+"""Errors of values that are no record; NumPy raises the last four for what are no numbers."""
 # Of HybrIK's 24 or 29 joints, the first 22 are SMPL's body; the others are dropped.
 _NUM_SMPL_JOINTS = 22
 # Joints of Motion2text and HumanML3D, and all of SMPL: three-dimensional by definition.
@@ -70,11 +73,12 @@ class MotionRecord:
     reference_end: int = 0
 
 
-def extract_records(content: Any) -> list[Any]:
+def extract_records(content: Any, path: Path) -> list[Any]:
     """Extract the records of a file: a list, a mapping from names to records, or one record.
 
     Args:
         content: Plain values of the file.
+        path: The file, for the error message.
 
     Returns:
         Records in the order of the file, which are not checked yet.
@@ -90,11 +94,15 @@ def extract_records(content: Any) -> list[Any]:
         values = list(content.values())
         # An `.npz` with a single array, or a wrapper such as {"data": [...]}.
         if len(values) == 1 and isinstance(values[0], list | Mapping):
-            return extract_records(values[0])
+            return extract_records(values[0], path)
         # The key becomes the name of the motion, unless the record has its own `video_name`.
         if all(isinstance(value, Mapping) for value in values):
             return [{_NAME_KEYS[0]: name, **record} for name, record in content.items()]
-    raise SourceError(f"expected a list of records, but found {_describe_type(content)}")
+    found = "an empty mapping" if content == {} else _describe_type(content)
+    raise SourceError(
+        f"`{path}` must contain a list of records, a mapping from names to records, or one record"
+        f" with {' or '.join(f'`{key}`' for key in _MOTION_KEYS[:3])}, but contains {found}"
+    )
 
 
 def find_unconverted_keys(raw_record: Any) -> list[str]:
@@ -125,7 +133,8 @@ def convert_record(raw_record: Any, index: int) -> MotionRecord:
 
     Raises:
         SourceError: If the record is invalid.
-        ValueError: If its coordinates are not numbers; likewise `TypeError` and `IndexError`.
+        ValueError: If its coordinates are not numbers; likewise the other
+            `UNREADABLE_RECORD_ERRORS`.
     """
     if not isinstance(raw_record, Mapping):
         raise SourceError(f"must be a mapping, but is {_describe_type(raw_record)}")
@@ -142,23 +151,19 @@ def convert_record(raw_record: Any, index: int) -> MotionRecord:
     # An end of 0 stands for the end of the motion.
     if start < 0 or end < 0 or start >= (end or length):
         raise SourceError(f"has an invalid segment: it starts at frame {start} and ends at {end}")
-    # The empty key stands for "none of the keys", since no record has it.
-    raw_texts = raw_record.get(_find_key(raw_record, _TEXT_KEYS) or "", [])
-    texts = [raw_texts] if isinstance(raw_texts, str) else raw_texts
-    if not all(isinstance(text, str) for text in texts):
-        raise SourceError(f"has texts that are not strings: {_describe_type(raw_texts)}")
-    name = raw_record.get(_find_key(raw_record, _NAME_KEYS) or "", f"motion_{index}")
-    kind = raw_record.get(_find_key(raw_record, _KIND_KEYS) or "", "")
+    texts = parse_texts(raw_record, _TEXT_KEYS)
+    name = parse_text(raw_record, _NAME_KEYS)
+    kind = parse_text(raw_record, _KIND_KEYS)
     num_points, num_values = x_TJC.shape[1:]
     is_xyz = motion_key in HYBRIK_JOINTS or num_points in _NUM_XYZ_JOINTS
     # Frames after `length` are padding.
     return MotionRecord(
         x_TJC[:length],
-        collapse_whitespace(name),
-        tuple(map(collapse_whitespace, texts)),
+        name or f"motion_{index}",
+        texts,
         start,
         end,
-        collapse_whitespace(kind),
+        kind,
         has_known_third=is_xyz or num_values != 3,
     )
 
@@ -197,16 +202,75 @@ def parse_integer(raw_record: Mapping[str, Any], keys: Sequence[str], default: i
         default: Value to return if the record has none of the keys, or its value is None.
 
     Raises:
-        SourceError: If the value is a number, but not a whole one, or has several elements.
-        ValueError: If the value is not a number; likewise `TypeError`.
+        SourceError: If the value is not a whole number, or has several elements.
     """
     key = _find_key(raw_record, keys)
     if key is None or raw_record[key] is None:
         return default
-    value = np.asarray(raw_record[key]).reshape(-1)
-    if value.size != 1 or value[0] != int(value[0]):
+    value = _extract_single_value(raw_record[key])
+    try:
+        is_whole = value == int(value)
+    except (TypeError, ValueError, OverflowError):  # texts, NaN and infinity
+        is_whole = False
+    if not is_whole:
         raise SourceError(f"`{key}` must be a whole number, but is {raw_record[key]!r:.60}")
-    return int(value[0])
+    return int(value)
+
+
+def parse_text(raw_record: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Parse a name or a number of a record as one line of text.
+
+    Args:
+        raw_record: The record.
+        keys: Possible keys; the first one that the record has is used.
+
+    Returns:
+        The text; empty if the record has none of the keys, or its value is None.
+
+    Raises:
+        SourceError: If the value has several elements.
+    """
+    key = _find_key(raw_record, keys)
+    if key is None or raw_record[key] is None:
+        return ""
+    value = _extract_single_value(raw_record[key])
+    if isinstance(value, list | tuple | set | frozenset | Mapping | np.ndarray):
+        raise SourceError(f"`{key}` must be one value, but is {raw_record[key]!r:.60}")
+    return collapse_whitespace(value)
+
+
+def parse_texts(raw_record: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
+    """Parse the texts of a record: a list, a tuple or an array of strings, or one string.
+
+    Args:
+        raw_record: The record.
+        keys: Possible keys; the first one that the record has is used.
+
+    Returns:
+        Each text as one line; none if the record has none of the keys, or its value is None.
+
+    Raises:
+        SourceError: If the value is anything else. Sets and mappings state no order of texts.
+    """
+    key = _find_key(raw_record, keys)
+    if key is None or raw_record[key] is None:
+        return ()
+    value = raw_record[key]
+    texts = value.tolist() if isinstance(value, np.ndarray) else value
+    texts = [texts] if isinstance(texts, str) else texts
+    if not isinstance(texts, list | tuple):
+        raise SourceError(f"`{key}` must be a list of texts, but is {_describe_type(value)}")
+    foreign_texts = [text for text in texts if not isinstance(text, str)]
+    if foreign_texts:
+        raise SourceError(
+            f"`{key}` has texts that are not strings: {_describe_type(foreign_texts[0])}"
+        )
+    return tuple(map(collapse_whitespace, texts))
+
+
+def _extract_single_value(value: Any) -> Any:
+    """Return the element of an array of one element; any other value as it is."""
+    return value.reshape(-1)[0] if isinstance(value, np.ndarray) and value.size == 1 else value
 
 
 def _find_key(raw_record: Mapping[str, Any], keys: Sequence[str]) -> str | None:

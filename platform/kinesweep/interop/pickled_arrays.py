@@ -114,7 +114,9 @@ def load_tensor_storage(content: bytes) -> NDArray[Any]:
 
     # `weights_only` makes PyTorch use its own restricted unpickler.
     storage: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    return torch.tensor([], dtype=storage.dtype).set_(storage).numpy()
+    values = torch.tensor([], dtype=storage.dtype).set_(storage)
+    # NumPy has no bfloat16; float32 has all of its values.
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
 def rebuild_tensor(

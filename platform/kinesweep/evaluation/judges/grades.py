@@ -49,13 +49,16 @@ def weight_grades(choice: JudgeChoice, criterion: CriterionConfig) -> float | No
 
 def _average(alternatives: Mapping[str, float], criterion: CriterionConfig) -> float:
     """Return the mean grade of the tokens that are grades, weighted by probability."""
-    masses: dict[int, float] = {}
-    for token, log_probability in alternatives.items():
-        grade = _read_token(token, criterion)
-        if grade is not None:
-            # `4` and ` 4` are different tokens of the same grade.
-            masses[grade] = masses.get(grade, 0.0) + math.exp(log_probability)
-    return sum(grade * mass for grade, mass in masses.items()) / sum(masses.values())
+    logs = [
+        (grade, log_probability)
+        for token, log_probability in alternatives.items()
+        if (grade := _read_token(token, criterion)) is not None
+    ]
+    # Servers write -9999 for probabilities that they round to 0; relative to the highest one, at
+    # least one mass is 1. `4` and ` 4` are different tokens of the same grade.
+    highest = max(log_probability for _, log_probability in logs)
+    masses = [(grade, math.exp(log_probability - highest)) for grade, log_probability in logs]
+    return sum(grade * mass for grade, mass in masses) / sum(mass for _, mass in masses)
 
 
 def _read_token(token: str, criterion: CriterionConfig) -> int | None:

@@ -116,8 +116,8 @@ def _parse_choice(choice: object) -> JudgeChoice:
     text = message.get("content") or ""
     if not isinstance(text, str):
         raise ValueError("the `content` of a message is not a text")
-    tokens = (choice.get("logprobs") or {}).get("content") or []
     try:
+        tokens = (choice.get("logprobs") or {}).get("content") or []
         parsed = tuple(_parse_token(token) for token in tokens)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"its `logprobs` cannot be read: {error}") from None

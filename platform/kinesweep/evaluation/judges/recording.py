@@ -5,6 +5,7 @@ none. Scoring from a recording gives the same grades on every machine.
 """
 
 import json
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import JudgeError
+from kinesweep.core.io import hold_lock_file
 from kinesweep.evaluation.judges.protocol import (
     JudgeAnswer,
     JudgeRequest,
@@ -36,8 +38,10 @@ class Recording:
         # Answers arrive in several threads, and their lines must not mix.
         self._lock = threading.Lock()
         self._answers: dict[str, JudgeAnswer] = {}
-        # Length of the valid part: a process that was killed may have left half a line.
-        self._size = self._read() if path.exists() else 0
+        # Bytes and lines that were read; answers of other processes may follow them.
+        self._size = self._num_lines = 0
+        if path.exists():
+            self._read_new_lines()
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -49,8 +53,10 @@ class Recording:
     def add(self, request: JudgeRequest, response: Mapping[str, Any]) -> None:
         """Add a response to the file, at once, so that a crash loses no answer that was paid for.
 
+        Several processes may add to one file; their answers are read, too.
+
         Raises:
-            JudgeError: If the file cannot be written.
+            JudgeError: If the file cannot be written, or another process has damaged it.
         """
         line = {
             "digest": request.digest,
@@ -59,35 +65,52 @@ class Recording:
             "response": prune_response(response),
         }
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8")
+        lock_path = self.path.with_name(f".{self.path.name}.lock")
         with self._lock:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("ab") as file:
-                    # Removes half a line that a killed process has left.
-                    file.truncate(self._size)
-                    file.write(data)
+                with hold_lock_file(lock_path):
+                    self._append(data)
             except OSError as error:
                 raise JudgeError(
                     f"answers of a judge cannot be recorded in `{self.path}`: {error}"
                 ) from None
-            # Only after the write: a failed one must not count as a part of the file.
-            self._size += len(data)
             answer = replace(parse_response(response), is_replayed=True)
             self._answers[request.digest] = answer
 
-    def _read(self) -> int:
-        """Read the file and return the number of bytes of its complete lines.
+    def _append(self, data: bytes) -> None:
+        """Append a line after the last complete one, while no other process writes.
+
+        Raises:
+            JudgeError: If another process has written something else than answers.
+            OSError: If the file cannot be written.
+        """
+        if self.path.exists():
+            self._read_new_lines()
+        with self.path.open("ab") as file:
+            # Only half a line of a process that was killed is removed: writers hold the lock.
+            file.truncate(self._size)
+            file.write(data)
+        self._size += len(data)
+        self._num_lines += 1
+
+    def _read_new_lines(self) -> None:
+        """Read the complete lines that were not read before.
 
         Raises:
             JudgeError: See the class.
         """
         try:
-            data = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                # A shorter file is another one.
+                if file.seek(0, os.SEEK_END) < self._size:
+                    self._size = self._num_lines = 0
+                file.seek(self._size)
+                data = file.read()
         except OSError as error:
             raise JudgeError(f"the recording `{self.path}` cannot be read: {error}") from None
         # What follows the last line break is unfinished and is written again.
-        size = data.rfind(b"\n") + 1
-        for number, line in enumerate(data[:size].splitlines(), start=1):
+        lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+        for number, line in enumerate(lines, start=self._num_lines + 1):
             if not line.strip():
                 continue
             try:
@@ -99,7 +122,8 @@ class Recording:
                     f"line {number} of the recording `{self.path}` is not a recorded answer:"
                     f" {error}. Remove the line, or record the answers again"
                 ) from None
-        return size
+        self._size += sum(map(len, lines))
+        self._num_lines += len(lines)
 
 
 class ReplayJudge:

@@ -58,7 +58,7 @@ def convert_coachme_data(
     input_paths = [path] if standards_path is None else [path, standards_path]
     result = ConvertedCoachMeData(table_path, find_pack_path(table_path, *input_paths))
     # Read once: the error without a clip counts the records of all settings.
-    raw_records = extract_records(read_plain_values(path))
+    raw_records = extract_records(read_plain_values(path), path)
     clips = read_clips(raw_records, path, setting, result)
     records = [clip.record for clip in clips]
     reference_motions: list[NDArray[np.float32]] = []

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.errors import SourceError
 from kinesweep.interop.coachme.segments import (
     LENGTH_KEY,
     SEGMENT_KEYS,
@@ -25,10 +24,12 @@ from kinesweep.interop.coachme.segments import (
 )
 from kinesweep.interop.motion_pickle import make_records_error
 from kinesweep.interop.motion_record import (
+    UNREADABLE_RECORD_ERRORS,
     MotionRecord,
-    collapse_whitespace,
     convert_record,
     find_unconverted_keys,
+    parse_text,
+    parse_texts,
 )
 
 DROP_REASONS = {
@@ -107,7 +108,7 @@ def read_clips(
         try:
             clip = _read_clip(raw_record, index, setting, result)
         # A pickle may hold anything in place of a number or a list; each is an error of its record.
-        except (SourceError, ValueError, TypeError, IndexError) as error:
+        except UNREADABLE_RECORD_ERRORS as error:
             errors.append(f"  record {index}: {error}")
         else:
             clips += [] if clip is None else [clip]
@@ -163,25 +164,11 @@ def _read_clip(
         # Whole clips have no segment in the table, where an end of 0 is the end of the motion.
         start=first,
         end=0 if segment is None else last,
-        augmented_texts=_parse_augmented_texts(raw_record),
-        camera_view=collapse_whitespace(raw_record.get(_CAMERA_KEY) or ""),
+        augmented_texts=tuple(filter(None, parse_texts(raw_record, [_AUGMENTED_KEY]))),
+        camera_view=parse_text(raw_record, [_CAMERA_KEY]),
         document=_find_video_name(record),
     )
     return SelectedClip(record, segment)
-
-
-def _parse_augmented_texts(raw_record: Mapping[str, Any]) -> tuple[str, ...]:
-    """Parse the augmented labels of a record; a missing value is none, as are empty texts.
-
-    Raises:
-        SourceError: If they are not strings.
-    """
-    raw_texts = raw_record.get(_AUGMENTED_KEY)
-    # A single text would otherwise be taken for a list of letters.
-    texts = [raw_texts] if isinstance(raw_texts, str) else list(raw_texts or ())
-    if not all(isinstance(text, str) for text in texts):
-        raise SourceError(f"`{_AUGMENTED_KEY}` has values that are not strings")
-    return tuple(text for text in map(collapse_whitespace, texts) if text)
 
 
 def _find_video_name(record: MotionRecord) -> str:

@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import SourceError
 from kinesweep.interop.coachme.segments import remove_padding
-from kinesweep.interop.motion_record import convert_record, extract_records, find_unconverted_keys
+from kinesweep.interop.motion_record import (
+    UNREADABLE_RECORD_ERRORS,
+    convert_record,
+    extract_records,
+    find_unconverted_keys,
+)
 from kinesweep.interop.safe_unpickler import read_plain_values
 
 
@@ -69,7 +74,10 @@ class Standards:
         # All missing types are reported together.
         missing = [motion_type for motion_type, name in matches.items() if name is None]
         if missing:
-            types = ", ".join(f"`{name}` ({counts[name]} clips)" for name in sorted(missing))
+            types = ", ".join(
+                f"{f'`{name}`' if name else 'none stated'} ({counts[name]} clips)"
+                for name in sorted(missing)
+            )
             raise SourceError(
                 f"`{self.path}` has no standard of the motion types {types}; it has"
                 f" {', '.join(f'`{name}`' for name in self.motions)}. Add the missing ones, or"
@@ -89,12 +97,12 @@ def read_standards(path: Path) -> Standards:
     motions: dict[str, NDArray[np.float32]] = {}
     names_by_type: dict[str, list[str]] = {}
     left: Counter[str] = Counter()
-    for index, raw_record in enumerate(extract_records(read_plain_values(path))):
+    for index, raw_record in enumerate(extract_records(read_plain_values(path), path)):
         try:
             record = convert_record(raw_record, index)
             # Padding would be compared with frames of the clip.
             x_TJC, _ = remove_padding(record.x_TJC, raw_record)
-        except (SourceError, ValueError, TypeError, IndexError) as error:
+        except UNREADABLE_RECORD_ERRORS as error:
             raise SourceError(f"`{path}`, standard {index}: {error}") from None
         if record.name in motions:
             raise SourceError(f"`{path}` has two standards of the name `{record.name}`; remove one")

@@ -15,6 +15,8 @@ from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.errors import ConfigError, JudgeError
 from kinesweep.evaluation.judges import chat_service
 from kinesweep.evaluation.judges.panel import JudgePanel
+from kinesweep.evaluation.judges.protocol import JudgeRequest, parse_response
+from kinesweep.evaluation.judges.recording import Recording
 from kinesweep.evaluation.judges.request_pacing import RequestPacer, compute_retry_delay
 from kinesweep.evaluation.metrics import build_metric, compute_extra_scores
 from kinesweep.evaluation.metrics.base import MetricResult
@@ -391,3 +393,32 @@ def test_the_recording_is_readable_by_people(server: JudgeServer, tmp_path: Path
     assert set(line) == {"digest", "repeat", "request", "response"}
     assert line["request"]["model"] == "tiny"
     assert line["response"]["choices"][0]["message"]["content"] == "4"
+
+
+def test_two_evaluations_add_to_one_recording(server: JudgeServer, tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    requests = [JudgeRequest({"model": "tiny", "messages": [str(i)]}) for i in range(4)]
+    response = {"choices": [{"message": {"content": "4"}}]}
+    first, second = Recording(path), Recording(path)
+    for number, request in enumerate(requests):
+        (first, second)[number % 2].add(request, response)
+    # Half a line of a third process, which was killed.
+    path.write_bytes(path.read_bytes() + b'{"digest": ')
+    second.add(JudgeRequest({"model": "other"}), response)
+    assert all(Recording(path).get(request) for request in requests)
+    assert len(Recording(path)) == 5
+    # Answers of the other evaluation are not paid for again.
+    assert second.get(requests[0]) is not None
+
+
+def test_grades_whose_probabilities_are_rounded_to_zero(server: JudgeServer) -> None:
+    server.logprobs = [{"token": "4", "logprob": -9999.0, "top_logprobs": []}]
+    config = section(at(server), scoring="probabilities")
+    assert grade_of(config, {"b": "Turn the hips."}).value == 4.0
+
+
+@pytest.mark.parametrize("logprobs", [[1], "text", 3])
+def test_logprobs_of_another_form_are_an_error(logprobs: Any) -> None:
+    choice = {"message": {"content": "4"}, "logprobs": logprobs}
+    with pytest.raises(ValueError, match="`logprobs` cannot be read"):
+        parse_response({"choices": [choice]})

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from coachme import SETTINGS, TYPES, joints, motion, record, records, segment, standards, write
@@ -184,3 +185,56 @@ def test_command(tmp_path: Path) -> None:
         assert refused.exit_code == 2 and said in refused.output.replace("\n", " ")
     refused = run(app, ["convert", "recipe.yaml", out, "--setting", "gt"])
     assert refused.exit_code == 2 and "`--setting` is an option for motions" in refused.output
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), "3", 2.5, [1, 2], "abc"])
+def test_a_start_that_is_no_whole_number_is_an_error(tmp_path: Path, value: Any) -> None:
+    found = records("boxing", 2)
+    found[1]["gt_start_frame"] = value
+    with pytest.raises(SourceError, match=r"record 1: `gt_start_frame` must be a whole number"):
+        convert(tmp_path, found, "gt", None)
+
+
+def test_texts_in_arrays_and_missing_values(tmp_path: Path) -> None:
+    found = records("boxing", 3)
+    found[0] |= {
+        "labels": np.array(["Größer „ja“", '"quoted', "tab\there"], object),
+        "augmented_labels": np.array(["日本語", ""]),
+        "camera_view": 0,
+        "coordinates": torch.ones(20, 22, 3, dtype=torch.bfloat16),
+    }
+    found[1] |= {"labels": None, "augmented_labels": None, "camera_view": np.array([2])}
+    found[2] |= {"video_name": None, "motion_type": None}
+    convert(tmp_path, found, "none", None)
+    clips = source_of(tmp_path / "out.tsv").list_clips("train")
+    assert clips[0].texts == ("Größer „ja“", '"quoted', "tab here")
+    assert clips[0].augmented_texts == ("日本語",)
+    rows = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
+    column = rows[0].index("camera_view")
+    assert [row[column] for row in rows[1:3]] == ["0", "2"]
+    assert rows[3][0] == "motion_2"
+    assert rows[3][rows[0].index("gloss")] == ""
+
+
+@pytest.mark.parametrize("key", ["labels", "augmented_labels"])
+@pytest.mark.parametrize("value", [{"b", "a"}, {"a": 1}, 3, [["a"]]])
+def test_texts_without_an_order_are_refused(tmp_path: Path, key: str, value: Any) -> None:
+    found = records("boxing", 1)
+    found[0][key] = value
+    with pytest.raises(SourceError, match=rf"record 0: `{key}` (must be a list|has texts)"):
+        convert(tmp_path, found, "none", None)
+
+
+def test_numbered_names_are_unique(tmp_path: Path) -> None:
+    found = records("boxing", 4)
+    for entry, name in zip(found, ("a", "a", "a#2", "a"), strict=True):
+        entry["video_name"] = name
+    convert(tmp_path, found, "none", None)
+    names = [line.split("\t")[0] for line in (tmp_path / "out.tsv").read_text().splitlines()[1:]]
+    assert names == ["a", "a#3", "a#2", "a#4"]
+
+
+@pytest.mark.parametrize("content", [{}, None, "text", {"a": [1], "b": 2}])
+def test_a_file_without_records_is_named(tmp_path: Path, content: Any) -> None:
+    with pytest.raises(SourceError, match=r"data\.pkl` must contain a list of records"):
+        convert_coachme_data(write(tmp_path / "data.pkl", content), tmp_path / "o.tsv", "gt", None)
