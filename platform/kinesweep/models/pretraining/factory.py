@@ -38,6 +38,27 @@ def build_objective(
     return objective
 
 
+def check_model(
+    config: ObjectiveConfig, model_config: PretrainedModelConfig, num_frames: int, frame_size: int
+) -> None:
+    """Check, without building the model, that windows fit it and that files of weights exist.
+
+    Args:
+        config: The recipe's `objective` section.
+        model_config: The recipe's `model` section.
+        num_frames: Frames of a window, `batch.num_frames`.
+        frame_size: Height and width of the stored frames, `features.size`.
+
+    Raises:
+        CheckpointError: If a file of weights is missing, damaged or has changed.
+        ConfigError: If the sizes of the model cannot be used.
+        InputError: If windows are longer, or frames smaller, than the model reads.
+    """
+    check_window_size(find_geometry(model_config), num_frames, frame_size)
+    if config.init_from is not None:
+        check_weights_file("objective.init_from", Path(config.init_from), config.sha256)
+
+
 def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:
     """Find the size of the model of a recipe without building it.
 
