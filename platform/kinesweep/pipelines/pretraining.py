@@ -46,7 +46,7 @@ def pretrain_recipe(
     """
     check_trackers(recipe.tracking)
     # Extraction may take hours, so what the model does not fit is reported before it.
-    check_model(recipe.objective, recipe.model, recipe.batch.num_frames, recipe.features.size)
+    check_model(recipe.objective, recipe.model, recipe.batch, recipe.features.size)
     corpus_recipe = recipe.corpus_recipe
     store = extract_features(corpus_recipe, on_ray)
     name = f"{recipe.name}-{recipe.compute_config_hash(store.fingerprint)}-s{recipe.training.seed}"

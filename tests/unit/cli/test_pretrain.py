@@ -75,6 +75,8 @@ def test_a_model_that_windows_do_not_fit(place: Path, capsys: pytest.CaptureFixt
     words = ("model.scratch=null", "model.init_from=nowhere.pth")
     assert "there is no such file" in call(capsys, *words, code=2)
     assert "there is no such file" in call(capsys, "objective.init_from=nowhere.pth", code=2)
+    crop = "batch.augmentation={random_crop_from: 64}"
+    assert "nothing would be cropped" in call(capsys, crop, code=2)
     assert not (place / "stores").exists()
 
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from kinesweep.config.pretraining.objectives import ObjectiveConfig, PretrainedModelConfig
+from kinesweep.config.pretraining.windows import PretrainingBatchConfig
 from kinesweep.core.checkpoint_files import compute_cached_sha256
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_network import load_signhiera, read_stated_geometry
+from kinesweep.features.pixels.transform import check_crop_size
 from kinesweep.models.pretraining.initialization import initialize_encoder
 from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
 from kinesweep.models.pretraining.masked_decoder import load_decoder
@@ -39,22 +41,27 @@ def build_objective(
 
 
 def check_model(
-    config: ObjectiveConfig, model_config: PretrainedModelConfig, num_frames: int, frame_size: int
+    config: ObjectiveConfig,
+    model_config: PretrainedModelConfig,
+    batch: PretrainingBatchConfig,
+    frame_size: int,
 ) -> None:
     """Check, without building the model, that windows fit it and that files of weights exist.
 
     Args:
         config: The recipe's `objective` section.
         model_config: The recipe's `model` section.
-        num_frames: Frames of a window, `batch.num_frames`.
+        batch: The recipe's `batch` section.
         frame_size: Height and width of the stored frames, `features.size`.
 
     Raises:
         CheckpointError: If a file of weights is missing, damaged or has changed.
         ConfigError: If the sizes of the model cannot be used.
-        InputError: If windows are longer, or frames smaller, than the model reads.
+        InputError: If windows are longer, or frames or random crops smaller, than the model reads.
     """
-    check_window_size(find_geometry(model_config), num_frames, frame_size)
+    geometry = find_geometry(model_config)
+    check_window_size(geometry, batch.num_frames, frame_size)
+    check_crop_size(batch.augmentation, geometry.size, "batch.augmentation")
     if config.init_from is not None:
         check_weights_file("objective.init_from", Path(config.init_from), config.sha256)
 
