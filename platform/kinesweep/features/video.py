@@ -34,6 +34,7 @@ from kinesweep.features.encoders import (
 from kinesweep.features.pixels.transform import (
     AUGMENTATION_VERSION,
     PixelTransform,
+    check_crop_size,
     draw_transform,
 )
 from kinesweep.features.signer_crop.identity import describe_signer_crop
@@ -105,11 +106,15 @@ class VideoFeatures:
         Each process caches the two encoders that it used last.
 
         Raises:
-            InputError: If the files do not exist or the model is not supported.
+            InputError: If the files do not exist, the model is not supported, or its frames are too
+                large for the random crops of the augmentation.
             CheckpointError: If the weights do not fit the model.
         """
         device = "cuda" if self.config.gpus and torch.cuda.is_available() else "cpu"
-        return build_video_encoder(self.config.encoder, self.config.precision, device)
+        encoder = build_video_encoder(self.config.encoder, self.config.precision, device)
+        # Only the model knows the size of its frames, so this cannot be checked with the recipe.
+        check_crop_size(self.config.augmentation, encoder.size, "features.augmentation")
+        return encoder
 
     def build_stitcher(self, encoder: VideoEncoder) -> WindowStitcher:
         """Build the window stitcher for the configured windows and an encoder.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.core.paths import get_state_dir
+from kinesweep.models.pretraining.factory import check_model
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.pipelines.tracking import RunLogOpener, check_trackers, create_tracker
 from kinesweep.pipelines.training import log_evaluation, remove_run
@@ -45,6 +46,8 @@ def pretrain_recipe(
     """
     # Before the extraction, which may take hours.
     check_trackers(recipe.tracking)
+    # Extraction may take hours, so what the model does not fit is reported before it.
+    check_model(recipe.objective, recipe.model, recipe.batch, recipe.features.size)
     corpus_recipe = recipe.corpus_recipe
     store = extract_features(corpus_recipe, on_ray)
     name = f"{recipe.name}-{recipe.compute_config_hash(store.fingerprint)}-s{recipe.training.seed}"

@@ -67,5 +67,18 @@ def test_a_recipe_that_is_none(place: Path, capsys: pytest.CaptureFixture[str]) 
     assert "model.scratch.sise" in said and "did you mean `size`" in said
 
 
+def test_a_model_that_windows_do_not_fit(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is found before the frames are extracted, which may take hours."""
+    assert "`batch.num_frames` is 32" in call(capsys, "batch.num_frames=32", code=2)
+    assert "`features.size` is 64" in call(capsys, "model.scratch.size=96", code=2)
+    assert "is 32, one mask unit" in call(capsys, "model.scratch.size=32", code=2)
+    words = ("model.scratch=null", "model.init_from=nowhere.pth")
+    assert "there is no such file" in call(capsys, *words, code=2)
+    assert "there is no such file" in call(capsys, "objective.init_from=nowhere.pth", code=2)
+    crop = "batch.augmentation={random_crop_from: 64}"
+    assert "nothing would be cropped" in call(capsys, crop, code=2)
+    assert not (place / "stores").exists()
+
+
 def test_a_diverged_run_is_an_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "diverged" in call(capsys, "training.learning_rate=1e30", code=1)

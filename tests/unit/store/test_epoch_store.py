@@ -173,6 +173,14 @@ def test_what_decides_over_the_pixels_is_in_the_fingerprint(
     assert summarize_extraction_plan(make(renamed, model, root)).num_to_compute == 2
 
 
+def test_a_crop_from_frames_that_the_model_reads_whole(
+    corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    changes = {"augmentation": {"random_crop_from": 16}}
+    with pytest.raises(InputError, match="nothing would be cropped"):
+        extract_locally(make(corpus, model, tmp_path, features=changes))
+
+
 def test_a_clip_that_fails_is_dropped_once(model: Path, tmp_path: Path) -> None:
     corpus = small_films(tmp_path / "corpus", train=4, validation=1)
     (corpus / "films" / "1.mp4").write_text("no film")

@@ -19,6 +19,7 @@ from kinesweep.config.recipe.features.pixel_augmentation import (
     PixelAugmentationConfig,
     RandomResizedCropConfig,
 )
+from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import create_generator
 from kinesweep.features.pixels.operations import (
     PixelOperation,
@@ -77,6 +78,25 @@ class PixelTransform:
         return np.asarray(image, np.uint8)
 
 
+def check_crop_size(config: PixelAugmentationConfig | None, size: int, key: str) -> None:
+    """Check that a random crop is cut out of frames that are larger than it.
+
+    Args:
+        config: Augmentation; None: none.
+        size: Height and width in pixels of the model's input.
+        key: Key of the recipe that holds the augmentation.
+
+    Raises:
+        InputError: If `random_crop_from` is not larger than the model's input.
+    """
+    if config is None or config.random_crop_from is None or config.random_crop_from > size:
+        return
+    raise InputError(
+        f"`{key}.random_crop_from` is {config.random_crop_from}, but the model reads frames of"
+        f" {size} pixels, so nothing would be cropped; give more than {size} pixels, or remove it"
+    )
+
+
 def draw_transform(
     config: PixelAugmentationConfig, size: int, crops: Sequence[str], clip_id: str, epoch: int
 ) -> PixelTransform:
@@ -127,8 +147,7 @@ def _draw_box(
         # Decoded so large that a rectangle of the smallest area is not enlarged.
         decoded_size = math.ceil(size / math.sqrt(config.random_resized_crop.scale[0]))
         return decoded_size, _draw_rectangle(config.random_resized_crop, rng)
-    # Frames that are not larger than the input are not cropped.
-    if config.random_crop_from is None or config.random_crop_from <= size:
+    if config.random_crop_from is None:
         return size, None
     # In whole pixels, as torchvision cuts, so that nothing is interpolated.
     margin = config.random_crop_from - size

@@ -5,10 +5,12 @@ from pathlib import Path
 from kinesweep.config.pretraining.clip import ClipConfig
 from kinesweep.config.pretraining.objective_kinds import AnyObjective
 from kinesweep.config.pretraining.objectives import MaskedAutoencodingConfig, PretrainedModelConfig
+from kinesweep.config.pretraining.windows import PretrainingBatchConfig
 from kinesweep.core.checkpoint_files import compute_cached_sha256
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_network import load_signhiera, read_stated_geometry
+from kinesweep.features.pixels.transform import check_crop_size
 from kinesweep.models.pretraining.initialization import initialize_encoder
 from kinesweep.models.pretraining.language_supervision import CaptionInput, LanguageSupervision
 from kinesweep.models.pretraining.masked_autoencoder import MaskedAutoencoder
@@ -66,6 +68,35 @@ def _start_decoder(key: str, decoder: MaskedDecoder, config: MaskedAutoencodingC
         path = Path(config.init_from)
         check_weights_file(key, path, config.sha256)
         load_decoder(decoder, path)
+
+
+def check_model(
+    config: AnyObjective,
+    model_config: PretrainedModelConfig,
+    batch: PretrainingBatchConfig,
+    frame_size: int,
+) -> None:
+    """Check, without building the model, that windows fit it and that files of weights exist.
+
+    Args:
+        config: The recipe's `objective` section.
+        model_config: The recipe's `model` section.
+        batch: The recipe's `batch` section.
+        frame_size: Height and width of the stored frames, `features.size`.
+
+    Raises:
+        CheckpointError: If a file of weights is missing, damaged or has changed.
+        ConfigError: If the sizes of the model cannot be used.
+        InputError: If windows are longer, or frames or random crops smaller, than the model reads.
+    """
+    geometry = find_geometry(model_config)
+    check_window_size(geometry, batch.num_frames, frame_size)
+    check_crop_size(batch.augmentation, geometry.size, "batch.augmentation")
+    key, decoder = "objective", config if isinstance(config, MaskedAutoencodingConfig) else None
+    if isinstance(config, ClipConfig):
+        key, decoder = "objective.mae", config.mae
+    if decoder is not None and decoder.init_from is not None:
+        check_weights_file(f"{key}.init_from", Path(decoder.init_from), decoder.sha256)
 
 
 def find_geometry(model_config: PretrainedModelConfig) -> HieraGeometry:

@@ -9,8 +9,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from kinesweep.config.recipe.features.pixel_augmentation import PixelAugmentationConfig
+from kinesweep.core.errors import InputError
 from kinesweep.features.pixels.operations import PixelOperation
-from kinesweep.features.pixels.transform import PixelTransform, draw_transform
+from kinesweep.features.pixels.transform import PixelTransform, check_crop_size, draw_transform
 
 NOTHING: dict[str, Any] = {"rand_augment": None, "horizontal_flip": 0}
 
@@ -127,7 +128,9 @@ def test_a_random_crop_is_cut_out_of_a_larger_frame() -> None:
         pixels = noise(number, 20)
         np.testing.assert_array_equal(transform(pixels), pixels[top : top + 16, left : left + 16])
     assert {left for left, _ in boxes} == set(range(5))
-    assert draw({**NOTHING, "horizontal_flip": 1, "random_crop_from": 16}).box is None
+    check_crop_size(config(**values), 19, "features.augmentation")
+    with pytest.raises(InputError, match=r"`features\.augmentation\.random_crop_from` is 20"):
+        check_crop_size(config(**values), 20, "features.augmentation")
 
 
 def test_a_random_rectangle_is_scaled_to_the_size() -> None:
