@@ -63,7 +63,10 @@ class TextAlignmentConfig(StrictConfig):
         description="Width in which clips and texts are compared; none: that of the backbone.",
     )
     temperature: float = Field(
-        0.07, gt=0, description="Temperature of the similarities at the start of training."
+        0.07,
+        ge=0.01,
+        description="Temperature of the similarities at the start of training. As in CLIP, it does"
+        " not fall below 0.01, where training becomes unstable.",
     )
     learn_temperature: bool = Field(True, description="Train the temperature, as CLIP does.")
     restoration: RestorationConfig | None = Field(
