@@ -17,7 +17,7 @@ import torch
 from kinesweep.checkpoints.model_dir import LoadedModel
 from kinesweep.config.recipe.sources.estimators import JointEstimatorConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.errors import InputError, KinesweepError
+from kinesweep.core.errors import KinesweepError
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
 from kinesweep.data.collate import ClipTokens
@@ -169,12 +169,9 @@ class Bundle:
         Example: `bundle.with_generation(num_beams=1, do_sample=True, temperature=0.7, seed=3)`.
 
         Raises:
-            InputError: If a key is unknown or a value is invalid.
+            ConfigError: If a key is unknown or a value is invalid.
         """
-        try:
-            generation = self.loaded.recipe.generation.with_changes(**changes)
-        except ValueError as error:
-            raise InputError(f"`generation` cannot be changed: {error}") from None
+        generation = self.loaded.recipe.generation.with_changes(**changes)
         recipe = self.loaded.recipe.model_copy(update={"generation": generation})
         return replace(self, loaded=replace(self.loaded, recipe=recipe))
 

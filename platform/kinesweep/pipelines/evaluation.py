@@ -8,7 +8,7 @@ from pathlib import Path
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.prompt import SideTaskName, TaskEvaluationConfig
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.io import write_json
 from kinesweep.core.scores import check_finite_scores
 from kinesweep.evaluation.evaluate import Evaluation, evaluate_model, evaluate_texts
@@ -189,7 +189,7 @@ def evaluate_tasks_of_model_dir(
         Task → answers and scores.
 
     Raises:
-        CheckpointError: If there is no model in the folder.
+        CheckpointError: If there is no model in the folder, or it does not write texts yet.
         ConfigError: If an override is invalid.
         InputError: If the clips have too few words for a task.
         StoreError: If the features that the model was trained on are missing or have no such split.
@@ -197,6 +197,11 @@ def evaluate_tasks_of_model_dir(
     weights_dir = resolve_model_dir(model_dir)
     store = find_training_store(model_dir, overrides)
     recipe = load_config(Recipe, weights_dir / "recipe.yaml", overrides)
+    if recipe.training.stage == "align":
+        raise CheckpointError(
+            f"`{model_dir}` was trained in `training.stage: align` and writes no answers yet; train"
+            " a translation that starts from its folder `best` (`model.init_from`) and score that"
+        )
     settings = {task: recipe.evaluation.tasks.get(task, TaskEvaluationConfig()) for task in tasks}
     evaluation = recipe.evaluation.model_copy(update={"tasks": settings})
     answered = evaluate_model_tasks(weights_dir, store, split, recipe.generation, evaluation)

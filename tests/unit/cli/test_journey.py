@@ -10,6 +10,8 @@ import yaml
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
+from kinesweep.cli.inference.task_scores import parse_task_names
+from kinesweep.core.errors import InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.loop.run import RunSpec, train_run
 from kinesweep.training.reproducibility import determinism
@@ -103,6 +105,8 @@ def test_side_tasks_are_scored_by_name(shell: Shell) -> None:
     assert rows[0].split("\t")[0] == "id" and len(rows) == 4
     shell("evaluate", shell.run, "--task", "reversed", *few, *out, code=2)
     shell("evaluate", shell.run, "--task", "reversed", *few, *out, "--overwrite")
+    with pytest.raises(InputError, match=r"but is `revrsed`; did you mean `reversed`\?$"):
+        parse_task_names(["revrsed"])
     shell("evaluate", shell.run, "--task", "revrsed", code=2)
     shell("evaluate", shell.run, "--task", "reversed", "--out", "a.tsv", code=2)
     shell("evaluate", shell.run, "--task", "reversed", "--predictions", "recipe.yaml", code=2)

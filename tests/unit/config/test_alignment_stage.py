@@ -71,6 +71,27 @@ def test_its_own_losses_and_recalls_select_checkpoints() -> None:
             {"batch": {"reference_choice": "min_loss"}},
             "first, random or each, not min_loss",
         ),
+        (
+            {"stage": "align"},
+            {"evaluation": {"tasks": {"reversed": {}}}},
+            "does not write texts yet, but `evaluation.tasks.reversed`",
+        ),
+        ({"stage": "align", "alignment": {"temperature": 0.005}}, {}, "equal to 0.01, but"),
+        ({"stage": "align"}, {"batch": {"batch_size": 1}}, "`batch.batch_size` is 1; set it to 2"),
+        (
+            {"stage": "align", "alignment": {**OWN_ENCODER, "restoration": None}},
+            {"model": {"backbone": {**CAUSAL["backbone"], "lora": {}}, "init_from": "best"}},
+            "adapters of `model.backbone.lora` would not change",
+        ),
+        (
+            {
+                "stage": "align",
+                "alignment": {"restoration": None},
+                "learning_rates": {"backbone_decoder": 1e-3},
+            },
+            {},
+            "has `backbone_decoder`, but without `training.alignment.restoration`",
+        ),
         ({"sign_contrastive": {"weight": 0}}, {}, "greater than 0|must be above 0"),
     ],
 )
@@ -79,6 +100,13 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         recipe(training, **sections)
+
+
+def test_what_only_seems_not_to_fit_is_accepted() -> None:
+    two_workers = {"batch": {"batch_size": 1}, "resources": {"workers": 2}}
+    assert recipe({"stage": "align"}, **two_workers).batch.batch_size == 1
+    restored = recipe({"stage": "align", "learning_rates": {"backbone_decoder": 1e-3}})
+    assert restored.training.learning_rates == {"backbone_decoder": 1e-3}
 
 
 def test_hashes_of_recipes_without_it_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,9 @@ from kinesweep.config.recipe.generation import GenerationConfig, check_training_
         ({"do_sample": True}, "`do_sample` needs `num_beams: 1`, not 5"),
         ({"min_new_tokens": 100}, r"`min_new_tokens` \(100\) must be below"),
         ({"top_p": 1.5}, "less than or equal to 1"),
+        ({"num_beams": 1, "do_sample": True, "temperature": 1e-39}, "equal to 0.001"),
+        ({"num_beams": 1, "do_sample": True, "temperature": float("inf")}, "finite number"),
+        ({"repetition_penalty": float("inf")}, "finite number"),
         ({"top_k": 0}, "greater than or equal to 1"),
     ],
 )

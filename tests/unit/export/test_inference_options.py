@@ -14,7 +14,7 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.cli import main
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.evaluation.predictions import read_predictions
@@ -97,7 +97,7 @@ def test_a_file_has_the_same_draws_in_any_list(bundle: Bundle, files: list[Path]
     assert bundle.with_generation(seed=9).translate(files) != texts
     searched = bundle.with_generation(do_sample=False, temperature=None, seed=None)
     assert searched.translate(files) == searched.translate(files) != texts
-    with pytest.raises(InputError, match="needs `num_beams: 1`"):
+    with pytest.raises(ConfigError, match="needs `num_beams: 1`"):
         bundle.with_generation(num_beams=2)
 
 
@@ -125,6 +125,13 @@ def test_a_question_of_a_task_is_answered_as_in_its_evaluation(
     asked = dict(zip(ids, texts, strict=True))
     assert {clip: asked[clip] for clip in answers} == answers
     assert greedy.translate(files) != texts
+
+
+def test_problems_of_changed_decoding_are_named(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bundle.with_generation(temperature=-1, nope=1)
+    assert [key for key, _ in caught.value.problems] == ["temperature", "nope"]
+    assert "pydantic" not in str(caught.value)
 
 
 def test_prompts_that_the_model_never_read_are_refused(bundle: Bundle, files: list[Path]) -> None:
@@ -203,7 +210,13 @@ def test_the_command_line(
     other = bundle.with_generation(seed=9).translate([files[0]], question="Say it:")
     assert said == other[0]
     assert run_cli("translate", path, file, "--system", "You") == 2
-    assert run_cli("translate", path, file, "--sample", "--temperature", "0") == 2
+    for temperature in ("0", "1e-39", "inf"):
+        told = ("--sample", "--temperature", temperature)
+        assert run_cli("translate", path, file, *told) == 2
+    drawn = ("--seed", "9", "--out", str(tmp_path / "drawn"))
+    assert run_cli("embed", path, file, "--question", "Say it:", *drawn) == 0
+    index = json.loads((tmp_path / "drawn" / "index.json").read_text())
+    assert index["clips"][0]["text"] == said
 
 
 def test_hidden_states_of_encoder_decoders(folder: Path, store: Store) -> None:

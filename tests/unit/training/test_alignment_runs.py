@@ -19,6 +19,7 @@ from kinesweep.evaluation.evaluate import evaluate_model
 from kinesweep.evaluation.metrics import build_metric
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export.bundle import export_bundle
+from kinesweep.pipelines.evaluation import evaluate_tasks_of_model_dir
 from kinesweep.pipelines.sweeps.winner import export_winner
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
@@ -121,6 +122,8 @@ def test_it_is_evaluated_with_its_projections_and_not_exported(lab: Lab, tmp_pat
     found = evaluate_model(whole.folder / "best", lab.store, "validation", device="cpu")
     assert found.scores == pytest.approx(whole.scores) and found.is_retrieval
     assert "sign_to_text_r1" in evaluate_model(whole.folder / "best", lab.store, "test").scores
+    with pytest.raises(CheckpointError, match=r"writes no answers yet; train a translation"):
+        evaluate_tasks_of_model_dir(lab.folder / "whole", "validation", ["reversed"], [])
     with pytest.raises(BundleError, match=r"stage: align.*`model\.init_from"):
         export_bundle(whole.folder, tmp_path / "bundle", lab.store)
     shutil.copytree(whole.folder / "best", tmp_path / "best")

@@ -271,6 +271,11 @@ def test_a_run_is_named_by_the_weights_it_begins_with(lab: Lab, tmp_path: Path) 
         ("pretrain", "training.stage=lora", "needs `model.backbone.lora`"),
         ("pretrain", "model.freeze=[encoder]", "trains the encoders"),
         ("finetune", "model.init_from=null", "random weights would"),
+        (
+            "finetune",
+            "model.backbone.lora.quantize=int8",
+            "is int8, but only the weights of `backbone.pretrained`",
+        ),
     ],
 )
 def test_stages_that_cannot_be(lab: Lab, stage: str, override: str, error: str) -> None:

@@ -14,14 +14,17 @@ from kinesweep.cli.inference.options import (
     InferenceOptions,
     PromptOption,
     QuestionOption,
+    SampleOption,
+    SeedOption,
     SystemOption,
+    TemperatureOption,
 )
 from kinesweep.core.errors import InputError
 from kinesweep.pipelines.progress import show_progress_bar
 
 
 @wrap_command
-def embed(
+def embed(  # noqa: PLR0913 (a command has one argument per option)
     bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
     inputs: Annotated[
         list[Path],
@@ -38,6 +41,9 @@ def embed(
     prompt: PromptOption = None,
     question: QuestionOption = None,
     system: SystemOption = None,
+    sample: SampleOption = False,
+    seed: SeedOption = None,
+    temperature: TemperatureOption = None,
     accept_rate: Annotated[
         bool,
         typer.Option(
@@ -57,12 +63,14 @@ def embed(
     from kinesweep.export.part_inputs import list_raw_parts
 
     recipe = read_bundle_recipe(bundle)
+    options = InferenceOptions(prompt, question, system, sample, seed, temperature)
+    options.check(recipe.generation)
     named_clips = find_inputs(inputs, recipe.corpora[0], parts=list_raw_parts(recipe))
     # Imported after the inputs are found: PyTorch takes seconds.
     from kinesweep.export.inference.embedding import write_embeddings
 
     loaded = replace(Bundle.load(bundle, skip_file_check=True), accept_rate=accept_rate)
-    loaded = InferenceOptions(prompt, question, system).apply(loaded)
+    loaded = options.apply(loaded)
     with show_progress_bar("embed") as update:
         clips = loaded.embed([clip for _, clip in named_clips], update)
     write_embeddings(out, [name for name, _ in named_clips], clips)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kinesweep.config.recipe.generation import MIN_TEMPERATURE
 from kinesweep.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,10 +85,13 @@ class InferenceOptions:
             generation: Decoding settings of the model.
 
         Raises:
-            InputError: If they have none, or the temperature is not positive.
+            InputError: If they have none, or the temperature is too low or infinite.
         """
-        if self.temperature is not None and not self.temperature > 0:
-            raise InputError(f"`--temperature` must be above 0, but is {self.temperature:g}")
+        if self.temperature is not None and not MIN_TEMPERATURE <= self.temperature < float("inf"):
+            raise InputError(
+                f"`--temperature` must be a number from {MIN_TEMPERATURE}, but is"
+                f" {self.temperature:g}"
+            )
         for name in ("seed", "temperature"):
             # A setting without an effect is refused, so that nobody takes equal texts for a result.
             if getattr(self, name) is not None and not (self.sample or generation.do_sample):

@@ -65,11 +65,9 @@ def parse_task_names(tasks: Sequence[str]) -> list[SideTaskName]:
     known_tasks = get_args(SideTaskName)
     for task in tasks:
         if task not in known_tasks:
-            suggestion = suggest_closest_word(task, known_tasks)
-            hint = f"; did you mean `{suggestion}`?" if suggestion else ""
             raise InputError(
                 f"`--task` must be {', '.join(known_tasks[:-1])} or {known_tasks[-1]}, but is"
-                f" `{task}`{hint}"
+                f" `{task}`{suggest_closest_word(task, known_tasks)}"
             )
     return cast("list[SideTaskName]", list(dict.fromkeys(tasks)))
 

@@ -91,7 +91,7 @@ class Recipe(StrictConfig):
         cross_checks.check_best_metric(training, self.evaluation)
         cross_checks.check_truecasing(generation, model)
         check_training_beams(generation, self.evaluation.during_training.num_beams)
-        check_training_stage(training, model, self.batch)
+        check_training_stage(training, model, self.batch, self.evaluation, self.resources)
         check_learning_rates(training, model)
         cross_checks.check_reserved_text_tokens(generation, model)
         cross_checks.check_sharded_training(training, self.resources, model)

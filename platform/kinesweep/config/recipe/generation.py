@@ -4,10 +4,12 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from kinesweep.config.loading import StrictConfig
+from kinesweep.config.loading import StrictConfig, validate_config
 
 # Settings that act on the draws of sampling only.
 _SAMPLING_KEYS = ("temperature", "top_k", "top_p", "seed")
+MIN_TEMPERATURE = 0.001
+"""Smallest temperature of sampling: far below it, divided logits exceed the range of float32."""
 
 
 class GenerationConfig(StrictConfig):
@@ -34,6 +36,7 @@ class GenerationConfig(StrictConfig):
     repetition_penalty: float | None = Field(
         None,
         gt=0,
+        allow_inf_nan=False,
         description="Factor by which tokens that the text already contains become less likely"
         " (CTRL, arXiv 1909.05858); 1 and none: no penalty.",
     )
@@ -50,7 +53,8 @@ class GenerationConfig(StrictConfig):
     )
     temperature: float | None = Field(
         None,
-        gt=0,
+        ge=MIN_TEMPERATURE,
+        allow_inf_nan=False,
         description="Divisor of the logits before sampling; below 1 favors probable tokens.",
     )
     top_k: int | None = Field(
@@ -87,9 +91,10 @@ class GenerationConfig(StrictConfig):
         """Return the section with some keys replaced.
 
         Raises:
-            ValueError: If a key is unknown or a value is invalid.
+            ConfigError: If a key is unknown or a value is invalid.
         """
-        return GenerationConfig.model_validate({**self.model_dump(), **changes})
+        values = {**self.model_dump(), **changes}
+        return validate_config(GenerationConfig, values, "the changed section `generation`")
 
     def get_set_values(self) -> dict[str, Any]:
         """Return the plain values of the section without optional keys that are not set."""

@@ -96,7 +96,9 @@ class AlignmentObjective(TrainingObjective):
     @property
     def scale(self) -> Tensor:
         """Return the inverse temperature, (1,)."""
-        return self.log_scale.exp().clamp(max=_MAX_SCALE)
+        # A clamp would stop the gradient too, and the temperature would never leave the limit.
+        excess = (self.log_scale.detach() - math.log(_MAX_SCALE)).clamp(min=0)
+        return (self.log_scale - excess).exp()
 
     def forward(
         self, translator: Any, inputs: Mapping[str, Any], num_items: Tensor | int | None

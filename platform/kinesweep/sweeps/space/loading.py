@@ -163,7 +163,7 @@ def _validate_parameter(
         problems = error.problems if isinstance(error, ConfigError) else [("", str(error))]
         return [f"its condition never holds: {f'{key} {text}'.strip()}" for key, text in problems]
     if name not in recipe_keys and not name.startswith(_SCRATCH_CONFIG_PREFIXES):
-        return [f"is not a key of the recipe{format_unknown_key_hint(name, list(recipe_keys))}"]
+        return [_explain_unknown_key(name, recipe_keys)]
     messages = []
     for value in parameter.bounds_or_choices:
         try:
@@ -172,6 +172,23 @@ def _validate_parameter(
             messages += [f"{value!r}: {text}" for _, text in error.problems]
     # All choices of one list may fail for the same reason, which is reported once.
     return list(dict.fromkeys(messages))
+
+
+def _explain_unknown_key(name: str, recipe_keys: Values) -> str:
+    """Return the error message of a key that the recipe lacks; it may belong to an unset section.
+
+    Args:
+        name: Dotted key.
+        recipe_keys: Dotted key of the recipe → value, also of its sections that are not set.
+    """
+    parts = name.split(".")
+    for section in (".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)):
+        if section in recipe_keys and recipe_keys[section] is None:
+            return (
+                f"is not a key of the recipe, whose `{section}` is null; give this section a"
+                " value in the recipe"
+            )
+    return f"is not a key of the recipe{format_unknown_key_hint(name, list(recipe_keys))}"
 
 
 def _validate_noise_parameter(name: str, parameter: SearchParameter) -> list[str]:

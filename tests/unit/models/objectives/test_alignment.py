@@ -215,3 +215,13 @@ def test_two_ranks_have_the_loss_and_the_gradients_of_one() -> None:
         assert first[name][0] + second[name][0] == pytest.approx(whole[name][0], rel=1e-9)
     assert first["loss"] != second["loss"]
     assert json.dumps(first) != json.dumps(second)
+
+
+def test_the_temperature_leaves_its_limit_again(translator: Make) -> None:
+    model = aligned(translator(), alignment={"temperature": 0.01, "restoration": None})
+    objective = model.objective
+    with torch.no_grad():
+        objective.log_scale += 0.1
+    assert float(objective.scale) == pytest.approx(100)
+    objective.scale.backward()
+    assert float(objective.log_scale.grad) > 0

@@ -21,6 +21,11 @@ ARCHITECTURE = "model.backbone.scratch.architecture"
     [
         ({"training.learnin_rate": {"log": [1e-4, 1e-2]}}, "learnin_rate", "`training.learning_r"),
         ({"training.deepspeed": {"choices": [2, 3]}}, "deepspeed", "`training.fsdp: true`"),
+        (
+            {"training.alignment.temperature": {"log": [0.01, 1]}},
+            "training.alignment.temperature",
+            "whose `training.alignment` is null; give this section a value",
+        ),
         ({RATE: {"float": [-1.0, 1.0]}}, "learning_rate", "greater than 0"),
         ({"training.max_steps": {"choices": [10, 2.5]}}, "max_steps", "2.5"),
         ({"training.seed": {"int": [1, 5]}}, "training.seed", "`role: noise`"),

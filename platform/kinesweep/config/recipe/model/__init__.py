@@ -163,6 +163,12 @@ class ModelConfig(StrictConfig):
                 "`backbone.lora` needs `backbone.pretrained` or `init_from`; random weights would"
                 " never be trained"
             )
+        lora = self.backbone.lora
+        if self.backbone.pretrained is None and lora is not None and lora.quantize != "none":
+            raise ValueError(
+                f"`backbone.lora.quantize` is {lora.quantize}, but only the weights of"
+                " `backbone.pretrained` are held in fewer bits; set it to none"
+            )
         vision = self.vision
         if (
             vision is not None

@@ -64,8 +64,9 @@ class TextAlignmentConfig(StrictConfig):
     temperature: float = Field(
         # The start value of CLIP (arXiv 2103.00020).
         0.07,
-        gt=0,
-        description="Temperature of the similarities at the start of training.",
+        ge=0.01,
+        description="Temperature of the similarities at the start of training. As in CLIP, it does"
+        " not fall below 0.01, where training becomes unstable.",
     )
     learn_temperature: bool = Field(True, description="Train the temperature, as CLIP does.")
     restoration: RestorationConfig | None = Field(
