@@ -46,6 +46,7 @@ def build_training_arguments(
         device: Device of the model; the CPU keeps the Trainer off an available GPU.
         log_every_step: Whether to log the loss of every step, regardless of `logging_steps`.
     """
+    skips_decoder = config.stage == "align" and config.effective_alignment.restoration is None
     return Seq2SeqTrainingArguments(
         output_dir=str(folder),
         **{name: getattr(config, name) for name in _SHARED_KEYS},
@@ -64,6 +65,8 @@ def build_training_arguments(
         # `StepDataLoader` starts at the right batch itself; the Trainer would otherwise skip
         # batches again.
         ignore_data_skip=True,
+        # With activation checkpointing, the Trainer would expect gradients of all weights.
+        ddp_find_unused_parameters=True if skips_decoder else None,
         # The stream yields ready keyword arguments, not columns of a dataset.
         remove_unused_columns=False,
         # The stop flag must come from `TrainingProgress`, not from the Trainer's saved control.

@@ -74,6 +74,20 @@ def test_names_are_hugging_faces() -> None:
     assert set(get_args(ScheduleName)) == {name.value for name in SchedulerType} - left_out
 
 
+@pytest.mark.parametrize(("restoration", "skips_decoder"), [(None, True), ({}, None)])
+def test_workers_do_not_wait_for_gradients_of_a_decoder_that_is_not_run(
+    restoration: object, skips_decoder: bool | None, tmp_path: Path
+) -> None:
+    training = {
+        "stage": "align",
+        "alignment": {"restoration": restoration},
+        "activation_checkpointing": True,
+    }
+    config = TrainingConfig.model_validate(training)
+    arguments = build_training_arguments(config, tmp_path, torch.device("cpu"))
+    assert arguments.ddp_find_unused_parameters is skips_decoder
+
+
 @pytest.mark.parametrize("name", get_args(ScheduleName))
 def test_every_schedule_takes_its_keys(name: str, tmp_path: Path) -> None:
     function = TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(name)]
