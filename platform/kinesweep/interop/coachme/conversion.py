@@ -120,7 +120,8 @@ def _add_references(
         )
     result.standards, result.references = names, len(kept)
     # Standards follow the clips in the `.npz`, so their indices are known only now.
-    indices = {name: str(len(kept) + position) for position, name in enumerate(names)}
+    # A number alone could be the id of a clip, also of another table.
+    indices = {name: f"#{len(kept) + position}" for position, name in enumerate(names)}
     return [replace(record, reference=indices[name]) for record, name in kept], motions
 
 

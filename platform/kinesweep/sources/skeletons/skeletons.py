@@ -236,8 +236,7 @@ class SkeletonsSource(TableSource):
     def list_reference_motion_clips(self, clips: Sequence[Clip]) -> list[Clip]:
         """Return the reference motions of some clips that are rows but not clips of the corpus.
 
-        Such rows are invalid, for example without a text, or beyond `max_clips`. The result is in
-        the order of the clips and contains each row once.
+        Such rows are invalid (e.g. without a text) or beyond `max_clips`. Each is listed once.
         """
         clip_ids = {clip.id for clip in self._get_rows().clips}
         reference_ids = dict.fromkeys(clip.reference for clip in clips)
@@ -265,14 +264,15 @@ class SkeletonsSource(TableSource):
         span = clip.reference_span
         if candidate is not None:
             return candidate if span.is_full else replace(candidate, span=span)
-        # Otherwise `reference` names a motion directly, as `motion` or `index` would.
+        # Otherwise `reference` names a motion as `motion` or `index` would. A number is that of a
+        # motion of the pack; `#12` is one even if a clip of any table is called `12`.
         pack_name = self._pack_names[clip.split]
         if pack_name is None:
-            estimated = self.config.videos is not None
-            media = get_pose_path(clip.reference) if estimated else clip.reference
+            media = clip.reference if self.config.videos is None else get_pose_path(clip.reference)
             return replace(clip, media=media, span=span)
-        if clip.reference.isascii() and clip.reference.isdigit():
-            return replace(clip, media=f"{pack_name}{PACK_SEPARATOR}{clip.reference}", span=span)
+        number = clip.reference.removeprefix(PACK_SEPARATOR)
+        if number.isascii() and number.isdigit():
+            return replace(clip, media=f"{pack_name}{PACK_SEPARATOR}{number}", span=span)
         raise ClipError(
             f"{clip.row}: `reference` names `{clip.reference}`, which is neither the id of a clip"
             f" nor the number of a motion of `{pack_name}`",

@@ -150,6 +150,10 @@ def test_a_command_of_the_user(tmp_path: Path) -> None:
     assert (person.points_TPJC[0] == FPS * 64 + 48).all()
     write_frames(tmp_path / "bad", blocks([1, 2, 3]))
     write_frames(tmp_path / "long", blocks([1, 2, 3, 4]))
+    other = section | {"command": ["sh", "-c", "echo text > $1", "{video}", "{output}"]}
+    wrong = pytest.raises(ClipError, match=r"wrote no `\.npz` of numbers")
+    with EstimatorProcess(build_estimator_spec(make(other))) as estimate, wrong:
+        estimate(tmp_path / "bad", tmp_path / "bad.pose", FPS)
     with EstimatorProcess(build_estimator_spec(make(section))) as estimate:
         with pytest.raises(ClipError, match="exit code 1: no such model") as caught:
             estimate(tmp_path / "bad", tmp_path / "bad.pose", FPS)
@@ -222,6 +226,19 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     film = write_frames(tmp_path / "film", blocks([1]))
     with EstimatorProcess(broken) as estimate, pytest.raises(ResourceError, match="cannot be"):
         estimate(film, tmp_path / "x.pose", FPS)
+
+
+def test_interpreters_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers may have another working directory; a link must not be resolved."""
+    monkeypatch.chdir(tmp_path)
+    link = tmp_path / "env" / "python"
+    link.parent.mkdir()
+    link.symlink_to(sys.executable)
+    section = {"kind": "command", "version": "1", "command": ["x", "{video}", "{output}"]}
+    for python, found in (("env/python", str(link)), ("python3", "python3")):
+        assert build_estimator_spec(make({**section, "python": python})).python == found
 
 
 def test_a_file_holds_the_section(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_clip_is_not_taken_for_a_standard(tmp_path: Path) -> None:
     found = [{**record("skating", n, ("aligned",)), "video_name": str(n + 3)} for n in (0, 4, 8)]
     done = convert(tmp_path, found, "aligned", standards("skating"))
     source = source_of(done.table)
-    assert [clip.id for clip in source.list_clips("train")] == ["3#2", "7", "11"]
+    assert [clip.id for clip in source.list_clips("train")] == ["3", "7", "11"]
     correct = joints(standards("skating")[0])
     for clip in source.list_clips("train"):
         read = source.read(clip)
@@ -238,3 +238,26 @@ def test_numbered_names_are_unique(tmp_path: Path) -> None:
 def test_a_file_without_records_is_named(tmp_path: Path, content: Any) -> None:
     with pytest.raises(SourceError, match=r"data\.pkl` must contain a list of records"):
         convert_coachme_data(write(tmp_path / "data.pkl", content), tmp_path / "o.tsv", "gt", None)
+
+
+def test_a_clip_of_another_split_is_not_taken_for_a_standard(tmp_path: Path) -> None:
+    """The standards of `test` have the numbers 3 and 4 there, which clips of `train` are called."""
+    for split, count, held in (("train", 6, None), ("test", 3, standards("boxing"))):
+        (tmp_path / split).mkdir()
+        found = records("boxing", count)
+        for number, entry in enumerate(found):
+            entry["video_name"] = f"{number}" if split == "train" else f"t{number}"
+        convert(tmp_path / split, found, "aligned", held)
+    plain = {"kind": "skeletons", "fps": 30, "ignore_columns": ["camera_view"]}
+    tables = {split: str(tmp_path / split / "out.tsv") for split in ("train", "test")}
+    source = SkeletonsSource(SkeletonsConfig.model_validate(plain | tables))
+    clips = source.list_clips("test")
+    assert clips
+    correct = {entry["motion_type"]: joints(entry) for entry in standards("boxing")}
+    for clip in clips:
+        read = source.read(clip)
+        assert read.reference_pose is not None
+        first = int(clip.reference_span.start or 0)
+        np.testing.assert_array_equal(
+            read.reference_pose.points_TPJC[0, 0], correct[clip.gloss][first]
+        )

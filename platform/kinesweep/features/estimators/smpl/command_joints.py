@@ -92,9 +92,14 @@ def _read_joints(path: Path) -> Any:
     Raises:
         ValueError: If the file holds a pickle, or no array that is known.
     """
-    # A pickle could run code when it is loaded.
-    arrays = np.load(path, allow_pickle=False)
-    if isinstance(arrays, np.ndarray):
-        return arrays
-    with arrays:
-        return select_array({name: arrays[name] for name in arrays.files})
+    try:
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            return arrays
+        with arrays:
+            content = {name: arrays[name] for name in arrays.files}
+    except Exception:  # NumPy's text advises to load pickles; a damaged archive raises anything
+        raise ValueError(
+            f"the command wrote no `{path.suffix}` of numbers to {{output}}; pickles are not read"
+        ) from None
+    return select_array(content)

@@ -103,7 +103,7 @@ def _build_spec(config: ConfiguredEstimator, digest: str | None) -> EstimatorSpe
         config.requirements,
         settings=_make_paths_absolute(settings),
         identity={"settings": identity_settings, "sha256": digest},
-        python=config.python,
+        python=_make_program_absolute(config.python),
         gpus=config.gpus,
     )
 
@@ -115,6 +115,14 @@ def _make_paths_absolute(settings: dict[str, Any]) -> dict[str, Any]:
     """
     keys = [key for key in ("folder", "detector", "file") if settings.get(key)]
     return settings | {key: str(Path(settings[key]).absolute()) for key in keys}
+
+
+def _make_program_absolute(program: str | None) -> str | None:
+    """Return the absolute path of an interpreter; a name alone is searched for on each machine."""
+    if program is None or Path(program).name == program:
+        return program
+    # Not resolved: the link in the folder of an environment is what selects the environment.
+    return str(Path(program).absolute())
 
 
 def _get_version(config: ConfiguredEstimator) -> str:
