@@ -18,12 +18,8 @@ from corpus import tiny_recipe
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import ModelPart
-from kinesweep.config.recipe.training import (
-    _SCHEDULE_ARGUMENTS,
-    OptimizerName,
-    ScheduleName,
-    TrainingConfig,
-)
+from kinesweep.config.recipe.optimization.schedules import _SCHEDULE_ARGUMENTS, ScheduleName
+from kinesweep.config.recipe.training import OptimizerName, TrainingConfig
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models import Translator, build_translator
 from kinesweep.store import Store
