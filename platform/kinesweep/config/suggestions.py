@@ -6,9 +6,12 @@ from collections.abc import Sequence
 _FOREIGN_KEY_HINTS = {
     "deepspeed": "DeepSpeed is not supported. Weights, gradients and optimizer state are sharded"
     " over the workers by `training.fsdp: true` with `resources.workers` of 2 or more; projectors"
-    " saved by DeepSpeed (`mp_rank_00_model_states.pt`) are imported by `kinesweep convert`"
+    " saved by DeepSpeed (`mp_rank_00_model_states.pt`) are imported by `kinesweep convert`",
+    # The two kinds of recipes are easily given to each other's commands.
+    "objective": "a recipe with this key is one of `kinesweep pretrain`",
+    "backbone": "a recipe with the key `model.backbone` is one of `kinesweep train`",
 }
-"""Keys that users bring from other tools → the alternative in Kinesweep."""
+"""Keys that users bring from other tools or commands → the alternative, or who reads them."""
 _RENAMED_KEYS = {
     "clips": "batch_size",
     "max_stream_frames": "truncate_frames",

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.sources.required_texts import check_texts_are_required
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import get_state_dir
 from kinesweep.core.scores import format_scores
@@ -36,6 +37,7 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
     Raises:
         CheckpointError: If the folder belongs to another run, or if `model.init_from` does not fit
             the model.
+        ConfigError: If a corpus may contain clips without texts.
         InputError: If the folder to remove is not a run folder, or if the recipe cannot be trained
             on the clips.
         ResourceError: If no GPU is available, if the cluster can never hold the workers, or if the
@@ -46,6 +48,8 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
         TrainingError: If the run diverged or its workers were killed twice.
     """
     check_trackers(recipe.tracking)
+    # Here too, because an extraction for nothing may take hours.
+    check_texts_are_required(recipe.corpora)
     store = extract_features(recipe, on_ray)
     training = resolve_training(recipe, store, recipe.resources.workers if on_ray else 1)
     logger.info(f"training for at most {training.format_step_counts()}")

@@ -10,7 +10,7 @@ import yaml
 from kinesweep.cli import main
 from kinesweep.features.encoders.signhiera_network import load_signhiera
 from pretraining import pretraining_recipe
-from vision import film_corpus
+from vision import film_corpus, film_recipe
 
 pytestmark = pytest.mark.integration
 
@@ -65,6 +65,26 @@ def test_a_recipe_that_is_none(place: Path, capsys: pytest.CaptureFixture[str]) 
     assert "objective.mask_ratio" in said and "did you mean `windows`" in said
     said = call(capsys, "model.scratch.sise=64", code=2)
     assert "model.scratch.sise" in said and "did you mean `size`" in said
+
+
+def test_a_recipe_of_the_other_command(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("train", "check"):
+        with pytest.raises(SystemExit, match="2"):
+            main([command, "recipe.yaml"])
+        assert "one of `kinesweep pretrain`" in capsys.readouterr().err
+    vision = {"kind": "signhiera", "scratch": {}}
+    recipe = film_recipe(place / "films", place / "none", place / "stores").model_dump(mode="json")
+    recipe["features"], recipe["model"]["vision"] = {"kind": "frames", "size": 64}, vision
+    recipe["model"]["encoder"]["standardize"] = False
+    (place / "other.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(SystemExit, match="2"):
+        main(["pretrain", "other.yaml"])
+    assert "one of `kinesweep train`" in capsys.readouterr().err
+    # A run without texts is refused before anything is extracted.
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "other.yaml", "--no-ray", "source.allow_empty_texts=true"])
+    assert "source.allow_empty_texts" in capsys.readouterr().err
+    assert not (place / "stores").exists()
 
 
 def test_a_model_that_windows_do_not_fit(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from kinesweep.checkpoints.checkpoints import Checkpoint, recover_newest_checkpo
 from kinesweep.checkpoints.model_dir import write_model_folder_with_callback
 from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.sources.required_texts import check_texts_are_required
 from kinesweep.core.collectives import get_rank_and_world_size, is_rank_zero, run_on_rank_zero
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.evaluation.metrics.preflight import check_metrics
@@ -41,7 +42,7 @@ from kinesweep.training.loop.finalization import (
 from kinesweep.training.loop.length_checks import check_clips_fit_model, iter_tokenized_clips
 from kinesweep.training.loop.resource_checks import check_batches_fit_memory, check_disk_space
 from kinesweep.training.loop.run_callbacks import ReportCallback, RunCallbacks
-from kinesweep.training.loop.text_checks import check_texts, check_texts_are_required
+from kinesweep.training.loop.text_checks import check_texts
 from kinesweep.training.reproducibility.determinism import seed_dropout
 from kinesweep.training.reproducibility.step_trace import write_start_trace
 from kinesweep.training.run_records.metrics import MetricsRecorder, MetricsWriter

@@ -6,12 +6,9 @@ hours. Up to 1,000 clips of each split are examined, in about 0.1 s a split.
 """
 
 import logging
-from collections.abc import Sequence
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.generation import GenerationConfig
-from kinesweep.config.recipe.source import SingleSourceConfig
-from kinesweep.core.errors import ConfigError
 from kinesweep.evaluation.text_normalization import normalize_text
 from kinesweep.evaluation.tokenization.coverage import format_coverage_warnings, measure_coverage
 from kinesweep.evaluation.tokenization.protocol import resolve_protocol, sample_corpus_texts
@@ -22,23 +19,6 @@ from kinesweep.training.loop.components import RunComponents
 
 _LOG = logging.getLogger(__name__)
 _BLEU_ORDER = 4
-
-
-def check_texts_are_required(corpora: Sequence[SingleSourceConfig]) -> None:
-    """Check that no corpus of a run may contain clips without texts.
-
-    Args:
-        corpora: Corpora of the recipe.
-
-    Raises:
-        ConfigError: If a corpus allows them, as pretraining does.
-    """
-    if any(getattr(corpus, "allow_empty_texts", False) for corpus in corpora):
-        text = (
-            "is true, but this run learns to write texts; set it to false, which leaves out clips"
-            " without one (`kinesweep pretrain` needs none)"
-        )
-        raise ConfigError("the recipe", [("source.allow_empty_texts", text)])
 
 
 def check_texts(
