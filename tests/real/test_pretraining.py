@@ -78,7 +78,7 @@ def initial_loss(recipe: PretrainingRecipe) -> float:
     """The masked loss of the held-out films before the first step."""
     store = extract_locally(recipe.corpus_recipe)
     components = build_pretraining_components(recipe, store)
-    return components.evaluator.compute_scores(components.objective)["masked_loss"]
+    return components.evaluator.evaluate(components.objective)[0]["masked_loss"]
 
 
 def check_extraction(recipe: PretrainingRecipe, result: RunResult, folder: Path) -> None:
