@@ -70,6 +70,10 @@ def build_handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
                 failure = server.failures.pop(0) if server.failures else None
                 server.bodies.append(body)
                 server.headers.append(dict(self.headers))
+            answer = server.respond(body)
+            # Before the reply: the client may send its next request as soon as it has this one.
+            with server.lock:
+                server.running -= 1
             if failure is not None and failure[0] == 0:
                 self.close_connection = True
             elif failure is not None:
@@ -77,9 +81,7 @@ def build_handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             elif self.is_refused() or self.path != "/v1/chat/completions":
                 self.reply(401, {"error": f"wrong key {self.headers['Authorization']}"}, {})
             else:
-                self.reply(200, server.respond(body), {})
-            with server.lock:
-                server.running -= 1
+                self.reply(200, answer, {})
 
     return Handler
 
