@@ -48,7 +48,8 @@ def make(corpus: Path, tmp_path: Path) -> Make:
 def single(recipe: Recipe, **features: Any) -> Recipe:
     """A recipe with only the poses of a recipe."""
     plain = recipe.model_dump(mode="json")
-    source = {key: value for key, value in plain["source"].items() if key != "poses"}
+    of_videos = {"poses", "allow_empty_texts"}
+    source = {key: value for key, value in plain["source"].items() if key not in of_videos}
     source |= {"kind": "pose_tsv", "root": plain["source"]["poses"], "names_videos": True}
     own = {key: value for key, value in POSE.items() if key != "name"}
     return validate_config(Recipe, {**plain, "source": source, "features": own | features}, "one")
