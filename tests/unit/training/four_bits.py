@@ -139,7 +139,7 @@ def test_a_billion_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lora, "_FOUR_BIT_DEVICE_TYPES", ("cpu",))
+        patch.setattr(lora, "_QUANTIZING_DEVICE_TYPES", ("cpu",))
         yield Trained(tmp_path_factory.mktemp("tiny"), patch, 0, width=64)
 
 
@@ -150,7 +150,7 @@ def test_a_tiny_one_on_a_cpu(tiny: Trained) -> None:
 def test_where_there_are_no_4_bits_it_is_read_whole(
     tiny: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lora, "_FOUR_BIT_DEVICE_TYPES", ())
+    monkeypatch.setattr(lora, "_QUANTIZING_DEVICE_TYPES", ())
     with caplog.at_level(logging.WARNING):
         whole = read_model_folder(tiny.folder / "best", "cpu").model
     assert "held in 4 bits (nf4) in training, but this machine lacks a CUDA GPU" in caplog.text

@@ -40,7 +40,11 @@ def test_leaving_a_stream_out_changes_no_bit(tmp_path: Path) -> None:
     plain = parts_recipe(corpus, tmp_path / "stores", [POSE], training=SHORT).model_dump(
         mode="json"
     )
-    source = {key: value for key, value in plain["source"].items() if key != "poses"}
+    source = {
+        key: value
+        for key, value in plain["source"].items()
+        if key not in ("poses", "allow_empty_texts")
+    }
     source |= {"kind": "pose_tsv", "root": plain["source"]["poses"], "names_videos": True}
     alone = validate_config(Recipe, {**plain, "source": source, "features": own}, "alone")
     runs = [train(without, tmp_path / "without"), train(alone, tmp_path / "alone")]

@@ -157,7 +157,7 @@ def test_shards_learn_what_one_rank_learns(
 
 
 def test_four_bits_cannot_be_cut(corpus: Path, store: Store, base: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot shard 4-bit weights"):
+    with pytest.raises(ConfigError, match="cannot shard quantized weights"):
         tiny_recipe(
             corpus,
             store.folder.parent,
