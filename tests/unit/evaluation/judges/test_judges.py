@@ -86,7 +86,9 @@ def test_grades_of_a_server(server: JudgeServer) -> None:
     )
     together = grade_of(section(at(server), references="together"))
     assert len(server.bodies) == 5 and together.clip_scores["a"] == 5
-    assert "Guard up." in server.bodies[3]["messages"][0]["content"]
+    # Requests run side by side, so either of the two may have come first.
+    prompts = [body["messages"][0]["content"] for body in server.bodies[3:]]
+    assert any("Guard up." in prompt for prompt in prompts)
 
 
 def test_texts_reach_the_judge_as_they_are(server: JudgeServer) -> None:
