@@ -56,8 +56,8 @@ def schema(
 def doctor(json_line: JsonOption = False) -> None:
     """Report versions and resources of this machine and what is missing for a sweep.
 
-    Exits with code 2 if a package is missing or if less than 2 GB of disk space is free; the
-    trackers wandb and tensorboard may be missing.
+    Exits with code 2 if a package is missing, if less than 2 GB of disk space is free, or if a part
+    of another package cannot be used; the trackers wandb and tensorboard may be missing.
 
     Example: kinesweep doctor
     """
@@ -68,10 +68,16 @@ def doctor(json_line: JsonOption = False) -> None:
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
         table.add_row(name, str(value))
+    parts = _inspect_parts()
+    for part in parts:
+        label = f"{part['group']}: {part['kind']}"
+        table.add_row(label, f"{part['package']} {part['version']}, {part['problem'] or 'usable'}")
+    facts["parts"] = parts
     console.print(table)
     # Results come before the check, so that a program gets the facts even if something is missing.
     print_json_result(facts, json_line)
-    problems = [f"`{name}` is not installed" for name in _PACKAGES if facts[name] == "missing"]
+    problems = [str(part["problem"]) for part in parts if part["problem"]]
+    problems += [f"`{name}` is not installed" for name in _PACKAGES if facts[name] == "missing"]
     if free_bytes < _MIN_FREE_BYTES:
         problems.append(
             f"only {format_bytes(free_bytes)} of disk space is free for `{home}`; a sweep needs 2"
@@ -79,6 +85,23 @@ def doctor(json_line: JsonOption = False) -> None:
         )
     if problems:
         raise ResourceError("; ".join(problems))
+
+
+def _inspect_parts() -> list[dict[str, str]]:
+    """Describe each installed part of another package, with the reason if it cannot be used."""
+    from kinesweep.config.parts import list_installed_parts
+    from kinesweep.config.parts.inspection import find_part_problem
+
+    return [
+        {
+            "group": part.group,
+            "kind": part.kind,
+            "package": part.package,
+            "version": part.version,
+            "problem": find_part_problem(part),
+        }
+        for part in list_installed_parts()
+    ]
 
 
 def _collect_facts() -> dict[str, object]:

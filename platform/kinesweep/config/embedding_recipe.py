@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.parts import add_part_identities
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.config.recipe.data import StoreConfig
@@ -229,6 +230,7 @@ class EmbeddingRecipe(StrictConfig):
             store_fingerprint: Fingerprint of the feature store, which represents the data.
         """
         values = self.model_dump(mode="json", exclude=set(_UNHASHED_SECTIONS))
+        add_part_identities(values, self)
         del values["training"]["seed"]
         return compute_fingerprint({"embedding": values, "store": store_fingerprint})[:12]
 

@@ -5,6 +5,11 @@ A callable discriminator lets `kind` be omitted; pydantic's own would require it
 
 from collections.abc import Callable, Mapping
 
+PART_TAG = "(part)"
+"""Union tag of all parts of other packages; pydantic inserts it into the locations of errors."""
+UNKNOWN_KIND = "unknown_kind"
+"""Type of the validation error for a `kind` that is neither ours nor that of an installed part."""
+
 
 def make_kind_getter(default_kind: str) -> Callable[[object], str]:
     """Return a function that gets the `kind` of a mapping or a config, for use as a discriminator.

@@ -1,10 +1,11 @@
 """Problems of a configuration: pydantic's errors as dotted paths with a message for users."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from kinesweep.config.kinds import PART_TAG, UNKNOWN_KIND
 from kinesweep.config.suggestions import format_unknown_key_hint
 
 
@@ -26,14 +27,17 @@ def format_problem(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in location
     ).lstrip(".")
     if error["type"] == "extra_forbidden":
-        candidates = _list_candidate_keys(config_class, error["loc"])
+        candidates = _list_candidate_keys(config_class, error["loc"], values)
         return path, f"unknown{format_unknown_key_hint(str(error['loc'][-1]), candidates)}"
     if error["type"] == "missing":
         return path, "missing"
     # For a wrong or missing union tag, pydantic reports the section instead of its key `kind`.
     if error["type"] == "union_tag_invalid":
         tags = error["ctx"]
-        return f"{path}.kind", f"must be one of {tags['expected_tags']}, but is {tags['tag']!r}"
+        expected = tags["expected_tags"].removesuffix(f", {PART_TAG!r}")
+        return f"{path}.kind", f"must be one of {expected}, but is {tags['tag']!r}"
+    if error["type"] == UNKNOWN_KIND:
+        return f"{path}.kind", error["msg"]
     if error["type"] == "union_tag_not_found":
         return f"{path}.kind", "missing"
     # pydantic puts this prefix before the ValueErrors of validators.
@@ -76,11 +80,7 @@ def _strip_union_tags(
     current_value = values
     # Walk down the values: a part that is not in them is a tag, not a key that the user wrote.
     for index, part in enumerate(location):
-        is_key = isinstance(current_value, Mapping) and part in current_value
-        is_key |= (
-            isinstance(current_value, list) and isinstance(part, int) and part < len(current_value)
-        )
-        if is_key:
+        if _is_key(current_value, part):
             current_value = current_value[part]  # type: ignore[index]
             key_path.append(part)
         # The last part of a `missing` error is a real key, although the values lack it.
@@ -93,16 +93,27 @@ def _strip_union_tags(
     return key_path
 
 
-def _list_candidate_keys(config_class: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+def _is_key(values: object, part: str | int) -> bool:
+    """Return whether a part of a location is a key or index of the values, not a union tag."""
+    if isinstance(values, list):
+        return isinstance(part, int) and part < len(values)
+    return isinstance(values, Mapping) and part in values
+
+
+def _list_candidate_keys(
+    config_class: type[BaseModel], location: Sequence[str | int], values: object
+) -> list[str]:
     """List the field names of all configuration classes to which an unknown key could belong.
 
     Args:
         config_class: The class that was validated.
         location: Location of the unknown key as pydantic reports it.
+        values: The values that were validated.
     """
     # There are several candidates where a field may hold one of several classes.
     candidates: list[type[BaseModel]] = [config_class]
     for part in location[:-1]:
+        values = values[part] if _is_key(values, part) else values  # type: ignore[index]
         nested_classes: list[type[BaseModel]] = []
         for candidate in candidates:
             field = candidate.model_fields.get(str(part))
@@ -110,8 +121,19 @@ def _list_candidate_keys(config_class: type[BaseModel], location: Sequence[str |
             # Not a field but a union tag: it selects the member with this `kind`.
             if field is None and _get_union_tag(candidate) == part:
                 nested_classes.append(candidate)
+            if part == PART_TAG and isinstance(values, Mapping):
+                # The class of the part was imported when the section was validated.
+                parts = _iter_subclasses(candidate)
+                nested_classes += [sub for sub in parts if _get_union_tag(sub) == values["kind"]]
         candidates = nested_classes or candidates
     return [name for candidate in candidates for name in candidate.model_fields]
+
+
+def _iter_subclasses(config_class: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield all subclasses of a class that are imported, at any depth."""
+    for subclass in config_class.__subclasses__():
+        yield subclass
+        yield from _iter_subclasses(subclass)
 
 
 def _get_union_tag(config_class: type[BaseModel]) -> object:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinesweep.checkpoints.model_dir_files import FEATURES_FILENAME, read_recipe, write_recipe
+from kinesweep.config.parts import list_used_parts
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, RecipeFeaturesConfig
 from kinesweep.core.errors import BundleError, CheckpointError, KinesweepError
@@ -81,20 +82,25 @@ def export_bundle(
 
     loaded = read_model_folder(run_dir / "best")
     _check_store(store, run_dir, loaded.features["store_fingerprint"])
+    parts = list_used_parts(loaded.recipe)
+    facts = {f"part `{part.kind}`": f"{part.package} {part.version}" for part in parts}
 
     # Order matters: the card reads the recipe, and the manifest hashes everything before it.
     def write_bundle_files(temp_dir: Path) -> None:
         """Write all files of the bundle to a temporary folder, which is renamed afterwards."""
         _write_model_files(temp_dir, run_dir, loaded, store)
-        write_model_card(temp_dir, result, store, title, test_scores, extra_facts)
+        write_model_card(
+            temp_dir, result, store, title, test_scores, {**facts, **(extra_facts or {})}
+        )
         write_mlflow_flavor(
             temp_dir,
             result.weights_sha256,
             list_raw_parts(loaded.recipe)
             or get_all_file_columns(loaded.recipe.corpora[0], loaded.recipe.single_features),
             get_feature_columns(loaded.features["streams"]).values(),
+            dict.fromkeys(part.requirement for part in parts),
         )
-        write_bundle_manifest(temp_dir)
+        write_bundle_manifest(temp_dir, [part.to_json() for part in parts])
 
     bundle_dir.parent.mkdir(parents=True, exist_ok=True)
     write_folder(bundle_dir, write_bundle_files)

@@ -4,14 +4,20 @@
 of the same name, but only a bundle's manifest lists a model card, so a bundle is recognized by it.
 """
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from kinesweep.checkpoints.checkpoints import PROGRESS_FILENAME
-from kinesweep.core.errors import BundleError
+from kinesweep.config.parts import InstalledPart, check_required_parts, read_required_parts
+from kinesweep.core.errors import BundleError, InputError
 from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
 from kinesweep.core.io import read_json, write_json
 from kinesweep.export.model_card import CARD
 from kinesweep.store.format.writer import INDEX
+
+_LOG = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -22,13 +28,16 @@ _LOADABLE_SUFFIXES = frozenset({".json", ".safetensors", ".bin", ".model", ".txt
 _MAX_SHOWN_NAMES = 3
 
 
-def write_bundle_manifest(bundle_dir: Path) -> None:
+def write_bundle_manifest(bundle_dir: Path, parts: Sequence[dict[str, Any]] = ()) -> None:
     """Write the manifest of a bundle, with the SHA-256 of all files that the folder contains.
 
     Args:
         bundle_dir: Folder with all other files of the bundle, but without a manifest.
+        parts: Parts of other packages that the model needs (`config.parts.required_parts`).
     """
-    write_json(bundle_dir / MANIFEST, {"format": _FORMAT, "files": compute_file_hashes(bundle_dir)})
+    files = {"format": _FORMAT, "files": compute_file_hashes(bundle_dir)}
+    # Only if there are any, so that the manifests of all other bundles stay the same.
+    write_json(bundle_dir / MANIFEST, files | ({"parts": list(parts)} if parts else {}))
 
 
 def check_output_dir(bundle_dir: Path, overwrite: bool) -> None:
@@ -82,19 +91,20 @@ def _describe_other_content(path: Path) -> str:
 
 
 def check_bundle_files(bundle_dir: Path) -> dict[str, str]:
-    """Check every file of a bundle against its manifest.
+    """Check every file of a bundle against its manifest, and that all parts it needs are installed.
 
-    Hidden files and files that no loader reads (a README, a license) may be added.
+    Hidden files and files that no loader reads (a README, a license) may be added. A part in
+    another version is logged as a warning.
 
     Returns:
         Path of each file in the manifest, relative to the bundle → SHA-256.
 
     Raises:
         BundleError: If the folder is not a bundle or has another format, if its manifest is
-            damaged, or if a file is missing, changed or unexpected. The message names all of these
-            files.
+            damaged, if a file is missing, changed or unexpected, or if a package of a part is not
+            installed. The message names all of these files or packages.
     """
-    file_digests = _read_manifest_digests(bundle_dir)
+    file_digests, parts = _read_manifest(bundle_dir)
     problems = [
         f"`{name}` is missing" for name in file_digests if not (bundle_dir / name).is_file()
     ]
@@ -111,14 +121,19 @@ def check_bundle_files(bundle_dir: Path) -> dict[str, str]:
         raise BundleError(
             f"the bundle `{bundle_dir}` is damaged: {'; '.join(problems)}. Copy the bundle again"
         )
+    try:
+        for warning in check_required_parts(parts, f"the bundle `{bundle_dir}`"):
+            _LOG.warning("%s", warning)
+    except InputError as error:
+        raise BundleError(str(error)) from None
     return file_digests
 
 
-def _read_manifest_digests(folder: Path) -> dict[str, str]:
-    """Read the digests of a bundle's files from its manifest.
+def _read_manifest(folder: Path) -> tuple[dict[str, str], list[InstalledPart]]:
+    """Read the digests of a bundle's files, and the parts that it needs, from its manifest.
 
     Returns:
-        Path of each file, relative to the bundle → SHA-256.
+        Path of each file, relative to the bundle → SHA-256; and the parts of other packages.
 
     Raises:
         BundleError: If the folder is not a bundle or has another format, or its manifest is
@@ -130,6 +145,7 @@ def _read_manifest_digests(folder: Path) -> dict[str, str]:
     try:
         manifest = read_json(path)
         format_version, file_digests = manifest["format"], dict(manifest["files"])
+        parts = read_required_parts(manifest.get("parts", []))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BundleError(
             f"the bundle `{folder}` is damaged: `{MANIFEST}` cannot be read: {error}"
@@ -139,4 +155,4 @@ def _read_manifest_digests(folder: Path) -> dict[str, str]:
             f"`{folder}` is a bundle of format {format_version}, but this version reads {_FORMAT};"
             " use the version of Kinesweep that the model card names"
         )
-    return file_digests
+    return file_digests, parts

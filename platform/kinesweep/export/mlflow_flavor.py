@@ -21,6 +21,7 @@ def write_mlflow_flavor(
     weights_sha256: str,
     file_columns: Iterable[str] = ("pose",),
     feature_columns: Iterable[str] = ("features",),
+    requirements: Iterable[str] = (),
 ) -> None:
     """Write the MLflow files of a bundle, `MLmodel` and `requirements.txt`.
 
@@ -31,6 +32,7 @@ def write_mlflow_flavor(
         weights_sha256: SHA-256 of the weights, from which the model's UUID is derived.
         file_columns: Names of the input columns for bytes of raw files, or for texts.
         feature_columns: Names of the input columns for features, which are frames × numbers.
+        requirements: Requirements of parts of other packages, such as `my-encoder==1.0`.
     """
     # Slow to import, and needed only here.
     import mlflow.pyfunc
@@ -58,4 +60,5 @@ def write_mlflow_flavor(
     mlflow.pyfunc.add_to_model(model, loader_module=_LOADER_MODULE)
     content = {key: value for key, value in model.to_dict().items() if key not in _VOLATILE_FIELDS}
     write_text(bundle_dir / MLMODEL, yaml.safe_dump(content))
-    (bundle_dir / REQUIREMENTS).write_text(f"kinesweep=={__version__}\n", encoding="utf-8")
+    lines = [f"kinesweep=={__version__}", *requirements]
+    write_text(bundle_dir / REQUIREMENTS, "".join(f"{line}\n" for line in lines))

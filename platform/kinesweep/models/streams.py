@@ -8,8 +8,8 @@ encoder that no stream uses, and a sweep over it would vary nothing.
 from collections.abc import Mapping, Sequence
 
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.encoders import reads_skeleton
 from kinesweep.config.recipe.model.fusion import ChannelFusionConfig
-from kinesweep.config.recipe.model.graph import GraphEncoderConfig
 from kinesweep.config.recipe.model.vision_checks import format_standardize_problem
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError, InputError
@@ -183,7 +183,7 @@ def check_skeletons(
     graph_streams = [
         name
         for name in widths
-        if name != against and isinstance(config.get_encoder_config(name), GraphEncoderConfig)
+        if name != against and reads_skeleton(config.get_encoder_config(name))
     ]
     problems = []
     for name in graph_streams:

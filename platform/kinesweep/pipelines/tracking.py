@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
+from kinesweep.config.parts import identify_parts
 from kinesweep.config.pretraining_recipe import PretrainingRecipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.tracking import TrackingChoice
@@ -15,6 +16,7 @@ from kinesweep.core.paths import get_state_dir
 from kinesweep.core.provenance import collect_provenance
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.sweeps.journal.run_folders import parse_run_name
+from kinesweep.sweeps.space.loading import apply_overrides
 from kinesweep.tracking.backends import Tracker
 from kinesweep.tracking.queued_run_logger import RunIdentifiers
 from kinesweep.tracking.resolution import resolve_tracker
@@ -104,6 +106,10 @@ class RunLogOpener:
             f"made_with.{name}": value for name, value in collect_provenance().items()
         }
         tags = {"config_hash": config_hash, "seed": str(seed), "phase": phase, **provenance_tags}
+        # A search may choose the kinds of parts, so the recipe alone does not tell them.
+        recipe: Any = self.recipe
+        recipe = recipe if self.parent is None else apply_overrides(recipe, dict(params))
+        tags |= {f"part.{part}": package for part, package in identify_parts(recipe).items()}
         run_logger = self.tracker.open_run_logger(
             RunIdentifiers(str(folder), title, tags, self.parent), folder
         )

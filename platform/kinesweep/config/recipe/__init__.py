@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.parts import add_part_identities
 from kinesweep.config.recipe import cross_checks, derived_sections
 from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig, StoreConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
@@ -241,6 +242,7 @@ class Recipe(StrictConfig):
         values = self.model_dump(mode="json")
         for key in _UNHASHED_SECTIONS:
             del values[key]
+        add_part_identities(values, self)
         del values["training"]["seed"]
         # Defaults are resolved and unused keys removed, so that recipes which do the same have the
         # same hash, and hashes from before a key was added stay valid.

@@ -4,15 +4,16 @@ An encoder is called as `(x_BTD, mask_BT) -> (x_BTE, mask_BT)`. It may change th
 and returns the mask that belongs to its output. Real frames never depend on padding.
 `set_statistics(mean_D, deviation_D)` sets the statistics of the training split, which are saved
 with the weights. An encoder of tokens takes their ids. Graph encoders also take the skeleton of
-their stream. Encoders are chosen by `kind` from the table below.
+their stream. Encoders are chosen by `kind` from the table below, otherwise from the entry points of
+other packages.
 """
 
 from collections.abc import Callable
 
 from torch import nn
 
-from kinesweep.config.recipe.model.encoders import EncoderConfig
-from kinesweep.config.recipe.model.graph import GraphEncoderConfig
+from kinesweep.config.parts import EncoderPart
+from kinesweep.config.recipe.model.encoders import EncoderConfig, reads_skeleton
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.adapter import AdapterEncoder
@@ -48,10 +49,16 @@ def build_encoder(
 
     Raises:
         ConfigError: If a graph encoder has no skeleton, or one that does not fit the width.
+        InputError: If an encoder of another package cannot be imported.
     """
-    if not isinstance(config, GraphEncoderConfig):
-        return ENCODERS[config.kind](config, width, out)
+    build: Callable[..., nn.Module]
+    if isinstance(config, EncoderPart):
+        build = config.import_implementation()
+    else:
+        build = ENCODERS[config.kind]
+    if not reads_skeleton(config):
+        return build(config, width, out)
     problem = find_skeleton_problem(config.kind, "the stream", width, skeleton)
     if problem:
         raise ConfigError("the model", [("model.encoder.kind", problem)])
-    return ENCODERS[config.kind](config, width, out, skeleton)
+    return build(config, width, out, skeleton)

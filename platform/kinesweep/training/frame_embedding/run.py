@@ -20,6 +20,7 @@ import transformers
 from kinesweep.checkpoints.checkpoints import recover_newest_checkpoint, remove_checkpoints
 from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
+from kinesweep.config.recipe.model.encoders import reads_statistics
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.run_logger import RunLogger
@@ -190,7 +191,7 @@ def build_embedder(recipe: EmbeddingRecipe, store: Store, stream: str) -> FrameE
     network = FrameEmbedder(
         recipe.encoder, schema.width, embedding_config.hidden, embedding_config.width, skeleton
     )
-    if recipe.encoder.standardize:
+    if reads_statistics(recipe.encoder):
         mean_D, deviation_D = compute_frame_statistics(store)[stream]
         encoder: Any = network.encoder
         encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))

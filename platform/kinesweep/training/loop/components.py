@@ -19,6 +19,7 @@ from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.encoders import reads_statistics
 from kinesweep.config.recipe.prompt import PromptConfig, PromptSettings
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
 from kinesweep.core.collectives import get_rank_and_world_size, run_on_rank_zero
@@ -100,7 +101,7 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
     # Statistics read the whole training split, so they are computed only if an encoder uses them.
     # Frames have none.
     needs_statistics = any(
-        model_config.get_encoder_config(name).standardize
+        reads_statistics(model_config.get_encoder_config(name))
         for name in store.schema.widths
         if name not in store.schema.frame_sizes
     )

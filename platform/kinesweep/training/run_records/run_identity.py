@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kinesweep.config.parts import identify_parts
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import hold_lock_file, read_json, write_json
@@ -57,6 +58,8 @@ class RunIdentity:
         chosen_tokenizer: Tokenizer that the scoring protocol `auto` chose for the texts, because it
             decides which checkpoint is the best. None for `13a`, which was the only one in earlier
             versions, and for a tokenizer that the recipe names.
+        parts: `encoders.my_kind` of each part of another package → its package and version; None
+            without any.
     """
 
     config_hash: str
@@ -68,6 +71,7 @@ class RunIdentity:
     transformers: str
     processor: str
     chosen_tokenizer: str | None = None
+    parts: dict[str, str] | None = None
 
 
 def build_run_identity(recipe: Recipe, store: "Store", workers: int) -> RunIdentity:
@@ -97,6 +101,7 @@ def build_run_identity(recipe: Recipe, store: "Store", workers: int) -> RunIdent
         transformers=transformers.__version__,
         processor=get_processor_name(recipe.resources.gpus > 0),
         chosen_tokenizer=find_chosen_tokenizer(recipe.evaluation, store),
+        parts=identify_parts(recipe) or None,
     )
 
 

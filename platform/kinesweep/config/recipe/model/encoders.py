@@ -6,11 +6,15 @@ module of their own (`config.recipe.model.graph`).
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, Tag, field_validator, model_validator
 
-from kinesweep.config.kinds import make_kind_getter
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.recipe.model.graph import StagcnEncoderConfig, StgcnEncoderConfig
+from kinesweep.config.parts import EncoderPart, KindOrPart
+from kinesweep.config.recipe.model.graph import (
+    GraphEncoderConfig,
+    StagcnEncoderConfig,
+    StgcnEncoderConfig,
+)
 
 
 class FrameEncoderConfig(StrictConfig):
@@ -126,7 +130,6 @@ class TokensEncoderConfig(StrictConfig):
         return False
 
 
-# A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 EncoderConfig = Annotated[
     Annotated[LinearEncoderConfig, Tag("linear")]
     | Annotated[MlpEncoderConfig, Tag("mlp")]
@@ -134,6 +137,22 @@ EncoderConfig = Annotated[
     | Annotated[CnnEncoderConfig, Tag("cnn")]
     | Annotated[StgcnEncoderConfig, Tag("stgcn")]
     | Annotated[StagcnEncoderConfig, Tag("stagcn")]
-    | Annotated[TokensEncoderConfig, Tag("tokens")],
-    Discriminator(make_kind_getter("linear")),
+    | Annotated[TokensEncoderConfig, Tag("tokens")]
+    | EncoderPart,
+    KindOrPart("linear"),
 ]
+
+
+def reads_statistics(config: EncoderConfig) -> bool:
+    """Return whether an encoder standardizes its input with statistics of the training split.
+
+    One of another package does unless its `standardize` is false.
+    """
+    return bool(getattr(config, "standardize", True))
+
+
+def reads_skeleton(config: EncoderConfig) -> bool:
+    """Return whether an encoder needs the skeleton of its stream."""
+    if isinstance(config, EncoderPart):
+        return config.reads_skeleton
+    return isinstance(config, GraphEncoderConfig)

@@ -1,0 +1,69 @@
+"""Inspection of installed parts for `kinesweep doctor`: whether each loads and fits its group.
+
+The whole contract of a group is its conformance suite in `kinesweep.testing`. This is the part of
+it that needs no data: what the class must have so that a run does not fail at its first use.
+"""
+
+import inspect
+from collections.abc import Mapping
+
+from kinesweep.config.parts.installed_parts import (
+    InstalledPart,
+    find_installed_part,
+    load_part_config,
+)
+from kinesweep.core.errors import InputError
+
+REQUIRED_METHODS: Mapping[str, tuple[str, ...]] = {
+    "kinesweep.encoders": ("forward", "set_statistics"),
+}
+"""Group → methods that an implementation must have."""
+
+
+def find_part_problem(part: InstalledPart) -> str:
+    """Find the reason why an installed part cannot be used; an empty text if there is none.
+
+    Imports the configuration and the implementation of the part.
+
+    Args:
+        part: An installed part.
+    """
+    if part.group == "kinesweep.estimators":
+        return _find_estimator_problem(part)
+    try:
+        find_installed_part(part.group, part.kind)
+        config_class = load_part_config(part)
+        implementation = config_class.import_implementation()
+    except InputError as error:
+        return str(error)
+    if undescribed := [
+        name
+        for name, field in config_class.model_fields.items()
+        if name != "kind" and not field.description
+    ]:
+        return f"settings without a description: {', '.join(undescribed)}"
+    if not callable(implementation):
+        return f"`{config_class.implementation}` is not callable"
+    missing = [
+        name
+        for name in REQUIRED_METHODS.get(part.group, ())
+        # A function may return an object of any class, which is known only when it is called.
+        if inspect.isclass(implementation) and not callable(getattr(implementation, name, None))
+    ]
+    return f"`{config_class.implementation}` has no {', '.join(missing)}" if missing else ""
+
+
+def _find_estimator_problem(part: InstalledPart) -> str:
+    """Find the reason why an estimator cannot be used; its entry point names the class itself."""
+    assert part.entry_point is not None
+    try:
+        estimator_class = part.entry_point.load()
+        missing = [
+            name
+            for name in ("version", "requirements", "__call__")
+            if not hasattr(estimator_class, name)
+        ]
+    # An import executes code of another package, which may fail in any way.
+    except (Exception, SystemExit) as error:
+        return f"{part} cannot be imported: {type(error).__name__}: {error}"
+    return f"`{part.entry_point.value}` has no {', '.join(missing)}" if missing else ""
