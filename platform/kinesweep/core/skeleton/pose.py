@@ -22,11 +22,13 @@ class PointTree:
         name: Name of the skeleton.
         parents: Index of each point's parent, -1 for a root; J values.
         mirror: Index of each point's mirror image, None where it is unknown; J values.
+        left: Indices of the left points of all pairs.
     """
 
     name: str
     parents: tuple[int, ...]
     mirror: tuple[int | None, ...]
+    left: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class PointLayout:
             "name": self.tree.name,
             "parents": list(self.tree.parents),
             "mirror": list(self.tree.mirror),
+            "left": list(self.tree.left),
         }
         return {"components": components, "tree": tree}
 
@@ -75,7 +78,9 @@ class PointLayout:
         tree = values["tree"]
         return cls(
             cls.from_json(values["components"]).components,
-            PointTree(tree["name"], tuple(tree["parents"]), tuple(tree["mirror"])),
+            PointTree(
+                tree["name"], tuple(tree["parents"]), tuple(tree["mirror"]), tuple(tree["left"])
+            ),
         )
 
 

@@ -17,11 +17,9 @@ from functools import cache
 from itertools import pairwise
 
 from kinesweep.core.skeleton.keypoints import MESH_LIPS, MESH_SIDES
+from kinesweep.core.skeleton.point_graph import ROOT
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.symmetry import IBUG_MIRROR, MESH_MIRROR, parse_face_point_number
-
-ROOT = -1
-"""Parent index of a point without a parent."""
 
 Key = tuple[str, str | int]
 """A point, identified by its body part and its name or number."""
