@@ -25,8 +25,10 @@ from kinesweep.cli import (
     training,
     translation,
 )
+from kinesweep.cli.catalog import skeletons
 from kinesweep.cli.inference import embedding
 from kinesweep.cli.panel_group import PanelGroup
+from kinesweep.cli.search import cross_validation
 from kinesweep.pipelines.cluster import ray_cluster
 
 app = typer.Typer(
@@ -73,6 +75,7 @@ _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
     ),
     "Sweeps": (
         ("plan", sweeps.plan, "Estimate the cost of a sweep before it is run."),
+        ("cross-validate", cross_validation.cross_validate, "Search over folds of signers."),
         ("status", sweeps.status, "Show the progress and ranking of sweeps."),
         ("report", sweeps.report, "Write the report of a finished sweep."),
     ),
@@ -82,6 +85,7 @@ _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
         ("submit", services.submit, "Run a sweep as a Ray job and follow its log."),
         ("ui", services.ui, "Print links to runs, comparisons and reports."),
         ("doctor", info.doctor, "Report versions, resources and what is missing."),
+        ("skeletons", skeletons.skeletons, "List skeletons by name, or the points of one."),
         ("schema", info.schema, "Print the JSON schema of a recipe or search space."),
     ),
 }
