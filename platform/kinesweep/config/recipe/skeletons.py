@@ -42,6 +42,8 @@ class SkeletonsConfig(CorpusConfig):
         "holistic_33",
         "holistic_hands",
         "holistic_178",
+        "humanml3d_22",
+        "kit_ml_21",
     ] = Field("smpl_22", description="Point layout of arrays; `.pose` files store their own.")
     fps: float = Field(
         gt=0, description="Frame rate of arrays in frames per second; `.pose` files store theirs."

@@ -6,7 +6,7 @@ file with another layout is recognized instead of misread.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,28 +15,68 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class PointTree:
+    """Bones and mirror images that a layout carries itself, because its names do not imply them.
+
+    Attributes:
+        name: Name of the skeleton.
+        parents: Index of each point's parent, -1 for a root; J values.
+        mirror: Index of each point's mirror image, None where it is unknown; J values.
+    """
+
+    name: str
+    parents: tuple[int, ...]
+    mirror: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
 class PointLayout:
     """The points of a pose file or a stream, in its order.
 
     Attributes:
         components: Pairs of a component, such as `LEFT_HAND_LANDMARKS`, and its point names.
+        tree: Bones and mirror images, for layouts that `core.skeleton.topology` does not cover.
     """
 
     components: tuple[tuple[str, tuple[str, ...]], ...]
+    tree: PointTree | None = None
 
     @property
     def num_points(self) -> int:
         """Return the number of points over all components, J."""
         return sum(len(points) for _, points in self.components)
 
-    def to_json(self) -> list[list[Any]]:
-        """Convert the layout to plain values for JSON: pairs of a component and its points."""
-        return [[component, list(points)] for component, points in self.components]
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """Return the names of the J points without their components."""
+        return tuple(name for _, names in self.components for name in names)
+
+    def to_json(self) -> list[list[Any]] | dict[str, Any]:
+        """Convert the layout to plain values for JSON: pairs of a component and its points.
+
+        A layout with a tree becomes a mapping of `components` and `tree`.
+        """
+        components = [[component, list(points)] for component, points in self.components]
+        # Layouts without a tree keep the form that existing stores and bundles have.
+        if self.tree is None:
+            return components
+        tree = {
+            "name": self.tree.name,
+            "parents": list(self.tree.parents),
+            "mirror": list(self.tree.mirror),
+        }
+        return {"components": components, "tree": tree}
 
     @classmethod
-    def from_json(cls, pairs: Sequence[Sequence[Any]]) -> "PointLayout":
+    def from_json(cls, values: Sequence[Sequence[Any]] | Mapping[str, Any]) -> "PointLayout":
         """Build a layout from the output of `to_json`."""
-        return cls(tuple((component, tuple(points)) for component, points in pairs))
+        if not isinstance(values, Mapping):
+            return cls(tuple((component, tuple(points)) for component, points in values))
+        tree = values["tree"]
+        return cls(
+            cls.from_json(values["components"]).components,
+            PointTree(tree["name"], tuple(tree["parents"]), tuple(tree["mirror"])),
+        )
 
 
 @dataclass(frozen=True)

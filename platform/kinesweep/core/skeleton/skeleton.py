@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from kinesweep.core.skeleton import keypoints
+from kinesweep.core.skeleton.layouts import NAMED_LAYOUTS
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.symmetry import find_mirror_indices
 from kinesweep.core.skeleton.topology import ROOT, find_parents
@@ -69,8 +70,9 @@ def find_skeleton(layout: PointLayout | None) -> Skeleton | None:
         layout: Points of the stream; None for a stream without named points.
 
     Returns:
-        A named skeleton with exactly these points, otherwise one built from the body tree. None if
-        there is no layout, or if it does not fit the tree (see `topology.find_parents`).
+        The skeleton of the layout's own tree, a named skeleton with exactly these points, or one
+        built from the body tree. None if there is no layout, or if it does not fit the tree (see
+        `topology.find_parents`).
     """
     return None if layout is None else _find_or_build_skeleton(layout)
 
@@ -112,6 +114,17 @@ def _build_smpl_skeleton(joints: tuple[str, ...]) -> Skeleton:
     )
 
 
+def _build_from_tree(layout: PointLayout) -> Skeleton:
+    """Build the skeleton of a layout that carries its own tree.
+
+    Raises:
+        ValueError: If the layout has no tree.
+    """
+    if layout.tree is None:
+        raise ValueError("the layout has no tree")
+    return Skeleton(layout.tree.name, layout, layout.tree.parents, _compute_mirror_indices(layout))
+
+
 _HANDS = tuple((f"{side}_HAND_LANDMARKS", keypoints.HAND_21) for side in ("LEFT", "RIGHT"))
 SMPL_22 = _build_smpl_skeleton(keypoints.SMPL_22)
 SKELETONS = {
@@ -135,9 +148,12 @@ SKELETONS = {
             ("FACE_LANDMARKS", tuple(map(str, keypoints.FACE_128))),
             *_HANDS,
         ),
+        *map(_build_from_tree, NAMED_LAYOUTS),
     )
 }
 """Name → skeleton. Recipes select one by name for arrays, which do not store point names."""
+# HumanML3D's joints are SMPL's first 22: the same order and the same kinematic chains.
+SKELETONS["humanml3d_22"] = SMPL_22
 
 
 @lru_cache(maxsize=64)
@@ -146,6 +162,8 @@ def _find_or_build_skeleton(layout: PointLayout) -> Skeleton | None:
 
     The result is None if the layout has no named skeleton and does not fit the tree. It is cached.
     """
+    if layout.tree is not None:
+        return _build_from_tree(layout)
     # Named skeletons first, because SMPL's topology is not part of the body tree.
     named_skeleton = next(
         (skeleton for skeleton in SKELETONS.values() if skeleton.layout == layout), None

@@ -69,7 +69,8 @@ _IBUG_CHAINS = (
 def find_parents(layout: PointLayout) -> tuple[int, ...] | None:
     """Find the index of each point's parent in a layout, according to the tree of the whole body.
 
-    The parent is the nearest ancestor that the layout contains.
+    The parent is the nearest ancestor that the layout contains. A tree of the layout's own goes
+    before that of the body.
 
     Args:
         layout: Components and point names, J points in total.
@@ -79,6 +80,8 @@ def find_parents(layout: PointLayout) -> tuple[int, ...] | None:
         (other points of a full face mesh, which have the chin as their parent, are allowed), or if
         two points are the same point of the tree.
     """
+    if layout.tree is not None:
+        return layout.tree.parents
     keys = [
         _make_tree_key(component, points, index)
         for component, points in layout.components

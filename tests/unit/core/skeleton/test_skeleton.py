@@ -1,5 +1,6 @@
 """Skeletons: every layout that is known has one, its trees are trees, both sides are alike."""
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -157,3 +158,21 @@ def test_the_hands_of_smpl_hang_on_the_wrists() -> None:
     more = [(names[child], names[up]) for child, up in whole.bones if (child, up) not in body.bones]
     assert more == [("left_hand", "left_wrist"), ("right_hand", "right_wrist")]
     assert whole.mirror == (*body.mirror, 23, 22)
+
+
+def test_humanml3d_names_the_joints_of_smpl() -> None:
+    assert SKELETONS["humanml3d_22"] is SKELETONS["smpl_22"]
+
+
+def test_kit_ml_has_the_published_chains() -> None:
+    chains = ((0, 11, 12, 13, 14, 15), (0, 16, 17, 18, 19, 20), (0, 1, 2, 3, 4))
+    chains += ((3, 5, 6, 7), (3, 8, 9, 10))
+    bones = {(down, up) for chain in chains for up, down in pairwise(chain)}
+    assert set(SKELETONS["kit_ml_21"].bones) == bones
+
+
+def test_a_layout_keeps_its_own_tree_in_plain_values() -> None:
+    layout = SKELETONS["kit_ml_21"].layout
+    again = PointLayout.from_json(json.loads(json.dumps(layout.to_json())))
+    assert again == layout and find_skeleton(again) == SKELETONS["kit_ml_21"]
+    assert isinstance(SKELETONS["smpl_22"].layout.to_json(), list)
