@@ -27,9 +27,9 @@ def prepare(  # noqa: PLR0913 (options of a command)
         str,
         typer.Argument(
             help="Corpus: how2sign, phoenix, csl_daily, openasl, youtube_asl, dailymoth, generic,"
-            " humanml3d or kit_ml; with `--from tfds` one of sign-language-datasets, such as phoenix"
-            " or dgs_corpus; with `--from hf` a name on the Hub, a folder of Parquet files or a saved"
-            " folder.",
+            " humanml3d or kit_ml; with `--from tfds` one of sign-language-datasets, such as"
+            " phoenix or dgs_corpus; with `--from hf` a name on the Hub, a folder of Parquet files"
+            " or a saved folder.",
             show_default=False,
         ),
     ],
