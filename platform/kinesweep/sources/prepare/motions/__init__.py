@@ -7,7 +7,7 @@ a quarter of a minute.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kinesweep.core.clip import SPLITS
@@ -172,10 +172,7 @@ def _read_split(
         _read_motion(folder, motion, corpus, settings, found)
     # Scores compare with all references, so published numbers of references are a limit there.
     limit = None if split == "train" else settings.max_references
-    found.clips = [
-        MotionClip(clip.id, clip.motion, clip.start, clip.end, clip.texts[:limit])
-        for clip in found.clips
-    ]
+    found.clips = [replace(clip, texts=clip.texts[:limit]) for clip in found.clips]
     return found
 
 

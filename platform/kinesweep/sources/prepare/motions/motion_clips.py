@@ -22,7 +22,8 @@ class MotionClip:
         id: Id of the clip.
         motion: Motion of the lists.
         start: First frame.
-        end: Frame after the last one; 0 with a start of 0 is the whole motion.
+        end: Frame after the last one.
+        is_whole: Whether these are all frames of the motion.
         texts: Texts in the order of the file.
     """
 
@@ -30,6 +31,7 @@ class MotionClip:
     motion: ListedMotion
     start: int
     end: int
+    is_whole: bool
     texts: tuple[str, ...]
 
 
@@ -80,8 +82,7 @@ def build_motion_clips(
     ):
         is_whole = (start, end) == (0, frames.count)
         clip_id = motion.id if is_whole else f"{motion.id}@{start}-{end}"
-        bounds = (0, 0) if is_whole else (start, end)
-        found.clips.append(MotionClip(clip_id, motion, *bounds, tuple(texts)))
+        found.clips.append(MotionClip(clip_id, motion, start, end, is_whole, tuple(texts)))
     return found
 
 

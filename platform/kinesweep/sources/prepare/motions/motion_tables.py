@@ -61,7 +61,11 @@ def _format_skeletons(clips: Sequence[MotionClip]) -> str:
 
 
 def _format_features(clips: Sequence[MotionClip]) -> str:
-    """Format the table of a split for the source `feature_tsv`, with times in frames."""
+    """Format the table of a split for the source `feature_tsv`, with times in frames.
+
+    The end of a whole motion is written, because that source takes a row without times for one that
+    lacks them if other rows have some.
+    """
     count = max(len(clip.texts) for clip in clips)
     header = ["id", "signal", "signal_start", "signal_end", "document", "output"]
     header += [f"output_{number}" for number in range(2, count + 1)]
@@ -70,12 +74,15 @@ def _format_features(clips: Sequence[MotionClip]) -> str:
 
 def _format(header: Sequence[str], clips: Iterable[MotionClip], count: int) -> str:
     """Format the rows of clips, with empty fields where a clip has fewer texts than others."""
-    rows = (
+    has_all_ends = "signal_end" in header
+    rows = [
         (
-            *(clip.id, f"{clip.motion.id}.npy", clip.start, clip.end, clip.motion.base_id),
+            *(clip.id, f"{clip.motion.id}.npy", clip.start),
+            clip.end if has_all_ends or not clip.is_whole else 0,
+            clip.motion.base_id,
             *clip.texts,
             *([""] * (count - len(clip.texts))),
         )
         for clip in clips
-    )
+    ]
     return format_table([header, *rows])
