@@ -174,7 +174,7 @@ def test_clips_that_cannot_be_used(change: Any, reason: str, words: str) -> None
 def test_files_without_irises_are_named() -> None:
     face = tuple((c, p[:468] if c == "FACE_LANDMARKS" else p) for c, p in REFINED.components)
     pose = replace(holistic(), layout=PointLayout(face))
-    with pytest.raises(ClipError, match="mediapipe_refined.*`468` of `FACE_LANDMARKS`"):
+    with pytest.raises(ClipError, match=r"mediapipe_refined.*`468` of `FACE_LANDMARKS`"):
         step(points="youtube_asl_85")(pose)
 
 

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from kinesweep.config.kinds import make_kind_getter
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.model.graph import StagcnEncoderConfig, StgcnEncoderConfig
+from kinesweep.config.recipe.model.part_graph import PartGraphEncoderConfig
 
 
 class FrameEncoderConfig(StrictConfig):
@@ -134,6 +135,7 @@ EncoderConfig = Annotated[
     | Annotated[CnnEncoderConfig, Tag("cnn")]
     | Annotated[StgcnEncoderConfig, Tag("stgcn")]
     | Annotated[StagcnEncoderConfig, Tag("stagcn")]
+    | Annotated[PartGraphEncoderConfig, Tag("part_graph")]
     | Annotated[TokensEncoderConfig, Tag("tokens")],
     Discriminator(make_kind_getter("linear")),
 ]
