@@ -15,7 +15,9 @@ from kinesweep.config.recipe.model.encoders import (
     TokensEncoderConfig,
 )
 from kinesweep.config.recipe.model.graph import StagcnEncoderConfig, StgcnEncoderConfig
-from kinesweep.core.skeleton.skeleton import ROOT
+from kinesweep.config.recipe.model.part_graph import PartGraphEncoderConfig
+from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 from kinesweep.models.encoders import ENCODERS, build_encoder
 from tolerances import assert_same, float64  # noqa: F401
 from trees import made
@@ -24,6 +26,12 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 WIDTH, OUT = 6, 8
 SKELETON = made((ROOT, 0, ROOT))  # of two coordinates each
+PARTS = Skeleton(
+    "parts",
+    PointLayout((("BODY", ("a", "b")), ("LEFT_HAND", ("c", "d")), ("RIGHT_HAND", ("c", "d")))),
+    parents=(ROOT, 0, 0, 2, 1, 4),
+    mirror=(1, 0, 4, 5, 2, 3),
+)  # of one coordinate each
 CONFIGS: dict[str, EncoderConfig] = {
     "linear": LinearEncoderConfig(dropout=0.5),
     "linear, nothing optional": LinearEncoderConfig(
@@ -53,6 +61,18 @@ CONFIGS: dict[str, EncoderConfig] = {
         velocity=True,
         perceive_skeleton=True,
     ),
+    "part_graph": PartGraphEncoderConfig(channels=4, blocks=2, dropout=0.5),
+    "part_graph, everything else": PartGraphEncoderConfig(
+        channels=3,
+        share_hands=False,
+        fuse_body="attached",
+        downsample=2,
+        hops=2,
+        bones=True,
+        velocity=True,
+        standardize=True,
+    ),
+    "part_graph, no fusion": PartGraphEncoderConfig(channels=3, fuse_body="none", kernel=1),
 }
 
 
@@ -63,7 +83,7 @@ def config(request: pytest.FixtureRequest) -> EncoderConfig:
 
 def make(config: EncoderConfig) -> nn.Module:
     torch.manual_seed(0)
-    return build_encoder(config, WIDTH, OUT, SKELETON)
+    return build_encoder(config, WIDTH, OUT, PARTS if config.kind == "part_graph" else SKELETON)
 
 
 def clips(config: EncoderConfig) -> tuple[torch.Tensor, torch.Tensor]:

@@ -98,6 +98,7 @@ class PoseSequence:
         has_whole_fps: Whether the file can store whole frame rates only, so that a rate of 29.97
             may have become 29.
         num_people: Number of people that the file shows, whose points may have been left out.
+        frame_size: Width and height of the video in the unit of the points; None if unknown.
     """
 
     points_TPJC: NDArray[np.float32]
@@ -107,3 +108,4 @@ class PoseSequence:
     has_confidence: bool = True
     has_whole_fps: bool = False
     num_people: int = 1
+    frame_size: tuple[int, int] | None = None
