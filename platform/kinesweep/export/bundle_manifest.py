@@ -4,13 +4,14 @@
 of the same name, but only a bundle's manifest lists a model card, so a bundle is recognized by it.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from kinesweep.checkpoints.checkpoints import PROGRESS_FILENAME
 from kinesweep.core.errors import BundleError
 from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
 from kinesweep.core.io import read_json, write_json
-from kinesweep.export.model_card import CARD
+from kinesweep.export.model_card import CARD, FORMER_CARD
 from kinesweep.store.format.writer import INDEX
 
 MANIFEST = "manifest.json"
@@ -60,7 +61,7 @@ def check_output_dir(bundle_dir: Path, overwrite: bool) -> None:
 def _is_bundle(folder: Path) -> bool:
     """Return whether a folder has the manifest of a bundle, which lists the model card."""
     try:
-        return CARD in dict(read_json(folder / MANIFEST)["files"])
+        return not {CARD, FORMER_CARD}.isdisjoint(dict(read_json(folder / MANIFEST)["files"]))
     except (OSError, ValueError, TypeError, KeyError):
         return False
 
@@ -81,10 +82,14 @@ def _describe_other_content(path: Path) -> str:
     return f"a folder with {names_text}" + (f" and {num_others} more" if num_others > 0 else "")
 
 
-def check_bundle_files(bundle_dir: Path) -> dict[str, str]:
+def check_bundle_files(bundle_dir: Path, unchecked: Collection[str] = ()) -> dict[str, str]:
     """Check every file of a bundle against its manifest.
 
-    Hidden files and files that no loader reads (a README, a license) may be added.
+    Hidden files and files that no loader reads (a license, a picture) may be added.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        unchecked: Files that may be missing or changed.
 
     Returns:
         Path of each file in the manifest, relative to the bundle → SHA-256.
@@ -94,11 +99,10 @@ def check_bundle_files(bundle_dir: Path) -> dict[str, str]:
             damaged, or if a file is missing, changed or unexpected. The message names all of these
             files.
     """
-    file_digests = _read_manifest_digests(bundle_dir)
-    problems = [
-        f"`{name}` is missing" for name in file_digests if not (bundle_dir / name).is_file()
-    ]
-    for name, digest in file_digests.items():
+    file_digests = read_manifest_digests(bundle_dir)
+    checked = {name: digest for name, digest in file_digests.items() if name not in unchecked}
+    problems = [f"`{name}` is missing" for name in checked if not (bundle_dir / name).is_file()]
+    for name, digest in checked.items():
         if (bundle_dir / name).is_file() and compute_file_sha256(bundle_dir / name) != digest:
             problems.append(f"`{name}` was changed")
     existing_names = {
@@ -114,7 +118,7 @@ def check_bundle_files(bundle_dir: Path) -> dict[str, str]:
     return file_digests
 
 
-def _read_manifest_digests(folder: Path) -> dict[str, str]:
+def read_manifest_digests(folder: Path) -> dict[str, str]:
     """Read the digests of a bundle's files from its manifest.
 
     Returns:

@@ -13,6 +13,7 @@ from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe import cross_checks, derived_sections
 from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig, StoreConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.export import ExportConfig
 from kinesweep.config.recipe.features.combined import (
     AnyRecipeFeatures,
     CombinedFeaturesConfig,
@@ -75,6 +76,7 @@ class Recipe(StrictConfig):
     checkpoints: CheckpointsConfig = Field(CheckpointsConfig(), description="Checkpoints on disk.")
     resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of one run.")
     tracking: TrackingChoice = "auto"
+    export: ExportConfig = Field(ExportConfig(), description="Statements on the model card.")
 
     # Runs before validation, so that the saved recipe lists the streams that were used.
     @model_validator(mode="before")
@@ -239,7 +241,7 @@ class Recipe(StrictConfig):
                 folder.
         """
         values = self.model_dump(mode="json")
-        for key in _UNHASHED_SECTIONS:
+        for key in (*_UNHASHED_SECTIONS, "export"):
             del values[key]
         del values["training"]["seed"]
         # Defaults are resolved and unused keys removed, so that recipes which do the same have the
