@@ -7,6 +7,7 @@ from pathlib import Path
 from kinesweep.core.errors import CheckpointError, TrackingError
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.inputs import find_sweep_dir
+from kinesweep.pipelines.sweeps.study import complete_study
 from kinesweep.pipelines.sweeps.sweep_report import REPORT_DIR
 from kinesweep.report import PAGE_FILE
 from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata
@@ -61,6 +62,8 @@ def collect_tracking_links(name: str | None) -> tuple[str, dict[str, dict[str, s
         page = folder / REPORT_DIR / PAGE_FILE
         if page.exists():
             links_by_page["file"] = page.as_uri()
+        if command := complete_study(folder):
+            links_by_page["Optuna"] = command
         links_by_sweep[folder.name] = links_by_page
     return uri, links_by_sweep
 
