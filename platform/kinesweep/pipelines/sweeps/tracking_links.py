@@ -14,6 +14,7 @@ from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata
 from kinesweep.tracking.links import RunOrdering, find_sweep_links
 from kinesweep.tracking.places import find_recorded_places
 from kinesweep.tracking.resolution import find_server_uri
+from kinesweep.tracking.saved_views import ChartedColumns
 from kinesweep.tracking.server import start_mlflow_server
 
 logger = logging.getLogger(__name__)
@@ -78,4 +79,7 @@ def _find_mlflow_links(uri: str, folder: Path) -> dict[str, str]:
     space = read_sweep_metadata(folder).space
     objective = space.objectives[0]
     ordering = RunOrdering(objective.name, ascending=objective.direction_sign < 0)
-    return asdict(find_sweep_links(uri, space.question, str(folder), ordering))
+    columns = ChartedColumns(
+        [metric.name for metric in space.objectives], list(space.searched_parameters)
+    )
+    return asdict(find_sweep_links(uri, space.question, str(folder), ordering, columns))

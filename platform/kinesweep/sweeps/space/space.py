@@ -3,9 +3,11 @@
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.resources import ResourcesConfig
+from kinesweep.config.validation_problems import SECRET_VALUE
 from kinesweep.core.scores import COSTS, is_lower_better
 from kinesweep.core.units import parse_bytes
 from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values
@@ -183,7 +185,10 @@ class SearchSpace(StrictConfig):
     @classmethod
     def _check_study_storage(cls, value: str | None) -> str | None:
         """Check that the address is valid and contains no password."""
-        return None if value is None else check_study_url(value)
+        try:
+            return None if value is None else check_study_url(value)
+        except ValueError as error:
+            raise PydanticCustomError(SECRET_VALUE, "{reason}", {"reason": str(error)}) from None
 
     @property
     def objectives(self) -> tuple[ObjectiveConfig, ...]:

@@ -4,6 +4,7 @@ Addresses of databases contain no passwords, so they may be logged and shown: Po
 library reads the password from `~/.pgpass` or `$PGPASSWORD`.
 """
 
+import json
 import logging
 import shlex
 from importlib.util import find_spec
@@ -140,7 +141,15 @@ def open_study_storage(folder: Path, url: str | None) -> BaseStorage:
 
 
 def _open_file(path: Path) -> BaseStorage:
-    """Open a file as a storage; read all of it."""
+    """Open a file as a storage; read all of it.
+
+    Raises:
+        ValueError: If a line is not JSON.
+    """
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    # Optuna takes a last line that it cannot read for one that is still being written.
+    if lines:
+        json.loads(lines[-1])
     backend = optuna.storages.journal.JournalFileBackend(str(path))
     return optuna.storages.JournalStorage(backend)
 
