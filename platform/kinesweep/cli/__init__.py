@@ -47,6 +47,7 @@ app = typer.Typer(
 _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
     "Start here": (
         ("sample", data.sample, "Write a sample corpus to try everything on."),
+        ("recipes", info.recipes, "List or copy the recipes that come with Kinesweep."),
         ("check", data.check, "Report invalid rows, unreadable files and leakage."),
         ("train", training.train, "Train one run of a recipe, or resume it."),
         ("sweep", sweeps.sweep, "Search, train finalists, rank, export the winner."),
