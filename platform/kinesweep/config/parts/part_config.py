@@ -9,6 +9,8 @@ once; a package of one file has both in one module.
 from importlib import import_module
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from kinesweep.config.loading import StrictConfig
 from kinesweep.core.errors import InputError
 
@@ -86,6 +88,13 @@ class LossPart(PartConfig):
     """Base class for settings of a training loss."""
 
     group: ClassVar[str] = "kinesweep.losses"
+
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of this loss; the rest is the cross entropy. 1: it is replaced.",
+    )
 
 
 class MetricPart(PartConfig):
