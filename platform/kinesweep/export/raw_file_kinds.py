@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kinesweep.config.parts import SourcePart
 from kinesweep.config.recipe.source import SingleSourceConfig, TsvConfig
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.core.video_files import VIDEO_SUFFIXES
@@ -104,6 +105,21 @@ RAW_FILE_KINDS: Mapping[str, RawFileKind] = {
     ),
 }
 """Kind of the source → kind of its raw files."""
+
+
+def get_raw_file_kind(source: SingleSourceConfig) -> RawFileKind:
+    """Return the kind of raw files that a model of this corpus translates."""
+    if not isinstance(source, SourcePart):
+        return RAW_FILE_KINDS[source.kind]
+    suffixes = source.file_suffixes
+    return RawFileKind(
+        f"files of `{source.kind}`" + (f" ({', '.join(suffixes)})" if suffixes else ""),
+        lambda path: not suffixes or path.suffix.lower() in suffixes,
+        (),
+        "file",
+        suffixes[0] if suffixes else "",
+    )
+
 
 _MEDIA_KINDS: Mapping[str, MediaKind] = {
     "pose_tsv": "poses",

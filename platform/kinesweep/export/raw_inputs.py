@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kinesweep.config.parts import SourcePart
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.h5_shards import StreamsFeaturesConfig
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
@@ -24,11 +25,12 @@ from kinesweep.core.tables.text_encoding import decode_text
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.export.estimated_motions import is_video, read_motion, reads_videos
-from kinesweep.export.raw_file_kinds import RAW_FILE_KINDS
+from kinesweep.export.raw_file_kinds import get_raw_file_kind
 from kinesweep.features.quality.corpus_findings import find_rate_findings
 from kinesweep.sources import read_pose
 from kinesweep.sources.base import Media, SourceImage, SourceText
 from kinesweep.sources.images.image_file import read_image
+from kinesweep.sources.part_source import build_source_part
 from kinesweep.sources.precomputed.feature_files import read_feature_file
 from kinesweep.sources.precomputed.pt_features import read_features
 from kinesweep.sources.tsv.media_names import get_pose_path
@@ -101,8 +103,10 @@ def read_raw_file(
             lacks its poses or a reference motion has other points.
     """
     is_film = reads_videos(source) and is_video(file)
-    if file.suffix.lower() in RAW_FILE_KINDS[source.kind].rejected_suffixes and not is_film:
+    if file.suffix.lower() in get_raw_file_kind(source).rejected_suffixes and not is_film:
         raise InputError(f"`{file}`: this model translates {describe_raw_files(source)}")
+    if isinstance(source, SourcePart):
+        return build_source_part(source).read_file(file, span)
     if source.kind == "pose_tsv":
         return _read_poses(file, span, source)
     if source.kind == "video_tsv":
@@ -223,7 +227,7 @@ def get_raw_file_filter(source: SingleSourceConfig) -> Callable[[Path], bool]:
 
     For models of videos, it also accepts folders of images.
     """
-    is_accepted = RAW_FILE_KINDS[source.kind].is_accepted
+    is_accepted = get_raw_file_kind(source).is_accepted
     if not reads_videos(source):
         return is_accepted
     return lambda path: is_accepted(path) or is_video(path)
@@ -231,13 +235,13 @@ def get_raw_file_filter(source: SingleSourceConfig) -> Callable[[Path], bool]:
 
 def describe_raw_files(source: SingleSourceConfig) -> str:
     """Describe the kind of files that the model can translate, as a plural noun for messages."""
-    description = RAW_FILE_KINDS[source.kind].description
+    description = get_raw_file_kind(source).description
     return f"{description} or videos" if reads_videos(source) else description
 
 
 def get_file_column_and_suffix(source: SingleSourceConfig) -> tuple[str, str]:
     """Return the request column for the bytes of a raw file, and the suffix of such a file."""
-    kind = RAW_FILE_KINDS[source.kind]
+    kind = get_raw_file_kind(source)
     return kind.column, kind.suffix
 
 

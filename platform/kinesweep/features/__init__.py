@@ -6,9 +6,11 @@ There is one class for each kind of feature. `kind` in the recipe selects one fr
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kinesweep.config.parts import FeaturesPart
 from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.features.frames import FramesFeatures
+from kinesweep.features.parts import build_feature_step_part
 from kinesweep.features.pose import PoseFeatures
 from kinesweep.features.precomputed_features import PrecomputedStep, PrecomputedStreamsStep
 from kinesweep.features.skeleton import SkeletonFeatures
@@ -19,6 +21,8 @@ __all__ = ["FeatureStep", "Features", "build_features"]
 
 def build_features(config: FeaturesConfig) -> FeatureStep:
     """Build the feature step that `config.kind` names, with this configuration."""
+    if isinstance(config, FeaturesPart):
+        return build_feature_step_part(config)
     return _STEPS[config.kind](config)
 
 

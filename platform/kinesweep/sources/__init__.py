@@ -6,12 +6,14 @@ end of this file.
 
 from collections.abc import Callable, Mapping
 
+from kinesweep.config.parts import SourcePart
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig
 from kinesweep.config.recipe.source import CorporaConfig, FeatureManifestConfig, SourceConfig
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
 from kinesweep.sources.base import Source
 from kinesweep.sources.combined import CombinedSource
+from kinesweep.sources.part_source import build_source_part
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
@@ -29,6 +31,8 @@ def build_source(config: SourceConfig) -> Source:
     """
     if isinstance(config, CorporaConfig):
         return CombinedSource({str(corpus.name): build_source(corpus) for corpus in config.corpora})
+    if isinstance(config, SourcePart):
+        return build_source_part(config)
     return _SOURCE_BUILDERS[config.kind](config)
 
 

@@ -31,6 +31,7 @@ from kinesweep.config.parts.required_parts import (
 )
 from kinesweep.config.parts.used_parts import (
     add_part_identities,
+    describe_packages,
     identify_parts,
     list_used_parts,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "SourcePart",
     "add_part_identities",
     "check_required_parts",
+    "describe_packages",
     "describe_required_parts",
     "find_installed_part",
     "identify_parts",

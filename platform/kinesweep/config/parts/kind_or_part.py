@@ -8,7 +8,7 @@ validated by the configuration class of that part, so its keys, defaults and err
 part. They are thereby known to overrides, search spaces and JSON schemas too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, PydanticOmit, core_sc
 
 from kinesweep.config.kinds import PART_TAG, UNKNOWN_KIND, make_kind_getter
 from kinesweep.config.parts.installed_parts import (
+    InstalledPart,
     find_installed_part,
     list_installed_parts,
     load_part_config,
@@ -32,9 +33,12 @@ class KindOrPart:
 
     Attributes:
         default_kind: `kind` of a mapping without this key; None: the key is required.
+        adapt_class: Function from the configuration class of a part to the class that validates the
+            section, for sections with further keys; None: the class itself.
     """
 
     default_kind: str | None = None
+    adapt_class: Callable[[Any], Any] | None = None
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -47,7 +51,7 @@ class KindOrPart:
             if member is not part_class:
                 kinds = get_args(member.model_fields["kind"].annotation)
                 choices |= dict.fromkeys(kinds, handler.generate_schema(member))
-        part_choice = _PartChoice(part_class, tuple(choices))
+        part_choice = _PartChoice(part_class, tuple(choices), self.adapt_class)
         get_kind = make_kind_getter(self.default_kind or "")
 
         def get_tag(value: object) -> str | None:
@@ -72,10 +76,12 @@ class _PartChoice:
     Attributes:
         part_class: Base class of the configurations of these parts.
         our_kinds: Kinds of the other choices.
+        adapt_class: See `KindOrPart`.
     """
 
     part_class: type[PartConfig]
     our_kinds: tuple[str, ...]
+    adapt_class: Callable[[Any], Any] | None = None
 
     def build_schema(self) -> CoreSchema:
         """Build the schema, which serializes each part with its own fields."""
@@ -100,7 +106,17 @@ class _PartChoice:
                 UNKNOWN_KIND, "{text}", {"text": self._describe_unknown_kind(kind)}
             )
         # Errors of the part's own fields keep their places: pydantic puts them below this section.
-        return load_part_config(part).model_validate(dict(value))
+        return self._load_class(part).model_validate(dict(value))
+
+    def _load_class(self, part: InstalledPart) -> type[PartConfig]:
+        """Import the configuration class of a part, and adapt it to the section.
+
+        Raises:
+            InputError: If it cannot be imported.
+        """
+        config_class = load_part_config(part)
+        adapted = config_class if self.adapt_class is None else self.adapt_class(config_class)
+        return adapted
 
     def _describe_unknown_kind(self, kind: str) -> str:
         """Describe a `kind` that nobody has, with all kinds there are and the most similar one."""
@@ -133,7 +149,7 @@ class _PartChoice:
             if part.kind in self.our_kinds:
                 continue
             try:
-                schemas.append(handler(load_part_config(part).__pydantic_core_schema__))
+                schemas.append(handler(self._load_class(part).__pydantic_core_schema__))
             except InputError as error:
                 kind_schema = {"properties": {"kind": {"const": part.kind}}, "required": ["kind"]}
                 schemas.append({"type": "object", **kind_schema, "$comment": str(error)})

@@ -7,10 +7,11 @@ once; a package of one file has both in one module.
 """
 
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from kinesweep.config.corpus import CorpusConfig
 from kinesweep.config.loading import StrictConfig
 from kinesweep.core.errors import InputError
 
@@ -48,16 +49,34 @@ class PartConfig(StrictConfig):
             ) from None
 
 
-class SourcePart(PartConfig):
-    """Base class for settings of a source."""
+class SourcePart(CorpusConfig, PartConfig):
+    """Base class for settings of a source: one table per split, one media file per clip.
+
+    Attributes:
+        features_kinds: Kinds of features that can be extracted from its media.
+        file_suffixes: Suffixes of its media files, with the point, in lower case.
+    """
 
     group: ClassVar[str] = "kinesweep.sources"
+    features_kinds: ClassVar[tuple[str, ...]] = ("precomputed",)
+    file_suffixes: ClassVar[tuple[str, ...]] = ()
+
+    root: str | None = Field(
+        None,
+        description="Folder that media paths are relative to; default: the folder of each table.",
+    )
 
 
 class FeaturesPart(PartConfig):
-    """Base class for settings of features."""
+    """Base class for settings of features.
+
+    Attributes:
+        source_kinds: Kinds of sources from whose media the features can be extracted, beside those
+            that name the features themselves.
+    """
 
     group: ClassVar[str] = "kinesweep.features"
+    source_kinds: ClassVar[tuple[str, ...]] = ()
 
 
 class EstimatorPart(PartConfig):
@@ -98,15 +117,56 @@ class LossPart(PartConfig):
 
 
 class MetricPart(PartConfig):
-    """Base class for settings of a metric."""
+    """Base class for settings of a metric of texts.
+
+    Attributes:
+        mode: Direction in which the metric is better.
+    """
 
     group: ClassVar[str] = "kinesweep.metrics"
+    mode: ClassVar[Literal["max", "min"]] = "max"
+
+    label: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="Name of the score in results, objectives and plots; none: the `kind`.",
+    )
+    during_training: bool = Field(
+        True, description="Compute the metric in evaluations during training too."
+    )
+
+    @property
+    def name(self) -> str:
+        """Return the name of the metric, for messages."""
+        return self.kind
+
+    @property
+    def score_name(self) -> str:
+        """Return the name of the score."""
+        return self.label or self.kind
+
+    @property
+    def direction(self) -> Literal["max", "min"]:
+        """Return the direction in which the metric is better."""
+        return self.mode
 
 
 class SamplerPart(PartConfig):
-    """Base class for settings of a sampler of search spaces."""
+    """Base class for settings of a sampler that learns from earlier trials.
+
+    Attributes:
+        supports_conditions: Whether it can be used if parameters exist only under a condition.
+        supports_objectives: Whether it can be used with several objectives.
+    """
 
     group: ClassVar[str] = "kinesweep.samplers"
+    supports_conditions: ClassVar[bool] = True
+    supports_objectives: ClassVar[bool] = True
+
+    trials: int = Field(ge=1, description="Number of configurations to try.")
+    seed: int = Field(
+        0, ge=0, description="Seed of the sampler and of all trials; must not be a final seed."
+    )
 
 
 PART_CLASSES: dict[str, type[PartConfig]] = {

@@ -65,6 +65,16 @@ def add_part_identities(values: dict[str, Any], recipe: BaseModel) -> None:
         values["parts"] = parts
 
 
+def describe_packages(*sections: Any) -> dict[str, Any]:
+    """Return the identities of parts under the key `packages`; empty if there are none.
+
+    Args:
+        *sections: Configurations, or mappings and lists of them.
+    """
+    identities = identify_parts(*sections)
+    return {"packages": identities} if identities else {}
+
+
 def _iter_part_configs(value: Any) -> Iterator[PartConfig]:
     """Yield the configurations of parts at and below a value."""
     if isinstance(value, PartConfig):

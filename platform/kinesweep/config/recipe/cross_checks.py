@@ -16,12 +16,12 @@ from kinesweep.config.recipe.model.vision_checks import check_vision_model
 from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
 from kinesweep.config.recipe.source import (
     ESTIMATOR_PLACEHOLDER,
-    FEATURES_KINDS_BY_SOURCE_KIND,
     CorporaConfig,
     FeaturesConfig,
     SingleSourceConfig,
     SourceConfig,
 )
+from kinesweep.config.recipe.sources.feature_kinds import can_extract, get_features_kinds
 from kinesweep.config.recipe.sources.part_sources import derive_part_source, find_part_corpora
 from kinesweep.config.recipe.training import TrainingConfig
 
@@ -83,16 +83,16 @@ def check_features_match_source(
         ValueError: If the source needs features of another kind.
     """
     kinds = {corpus.kind for corpus in corpora}
-    if len(kinds) > 1 and len({FEATURES_KINDS_BY_SOURCE_KIND[kind] for kind in kinds}) > 1:
+    if len(kinds) > 1 and len({get_features_kinds(corpus) for corpus in corpora}) > 1:
         raise ValueError(
             f"corpora must be of one kind, not {' and '.join(sorted(kinds))}, unless `features` is"
             " a list of parts"
         )
     source_kind = corpora[0].kind
-    possible_kinds = FEATURES_KINDS_BY_SOURCE_KIND[source_kind]
-    if features.kind not in possible_kinds:
+    if not can_extract(corpora[0], features):
+        possible_kinds = " or ".join(get_features_kinds(corpora[0]))
         raise ValueError(
-            f"a source of kind {source_kind} needs `features.kind: {' or '.join(possible_kinds)}`,"
+            f"a source of kind {source_kind} needs `features.kind: {possible_kinds}`,"
             f" not {features.kind}"
         )
     tokenizer = getattr(features, "tokenizer", None)

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from kinesweep.config.corpus import CorpusConfig
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.recipe.corpus import CorpusConfig
 
 StreamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 _ANNOTATION_PATTERN = re.compile(r"annotation\.([\w-]+)\.json")

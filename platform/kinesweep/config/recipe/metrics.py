@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.parts import KindOrPart, MetricPart
 from kinesweep.config.recipe.objectives.text_alignment import RETRIEVAL_METRICS
 from kinesweep.config.recipe.scores.bertscore import BertScoreConfig
 from kinesweep.config.recipe.scores.captions import CaptionMetricConfig
@@ -256,7 +257,7 @@ class EvaluateMetricConfig(_ExtraMetricConfig):
 
 
 ExtraMetricConfig = Annotated[
-    TorchmetricsConfig | EvaluateMetricConfig | CaptionMetricConfig, Field(discriminator="kind")
+    TorchmetricsConfig | EvaluateMetricConfig | CaptionMetricConfig | MetricPart, KindOrPart()
 ]
 
 

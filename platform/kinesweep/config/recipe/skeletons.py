@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from kinesweep.config.corpus import CorpusConfig
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.alignment import AlignmentConfig
-from kinesweep.config.recipe.corpus import CorpusConfig
 from kinesweep.config.recipe.sources.estimators import AnyJointEstimator
 from kinesweep.config.recipe.sources.skeleton_meanings import KNOWN_MEANINGS, is_known_meaning
 from kinesweep.config.suggestions import suggest_closest_word

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, Tag, model_validator
 
-from kinesweep.config.kinds import make_kind_getter
+from kinesweep.config.corpus import CorpusConfig
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.recipe.corpus import CorpusConfig
+from kinesweep.config.parts import FeaturesPart, KindOrPart, SourcePart
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
 from kinesweep.config.recipe.features.images import ImagesFeaturesConfig
 from kinesweep.config.recipe.features.text import TextFeaturesConfig
@@ -192,8 +192,8 @@ SingleSourceConfig = (
     | TextTsvConfig
     | H5ShardsConfig
     | SkeletonsConfig
+    | SourcePart
 )
-# A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 SingleSource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
@@ -203,8 +203,9 @@ SingleSource = Annotated[
     | Annotated[SignWritingTsvConfig, Tag("signwriting_tsv")]
     | Annotated[TextTsvConfig, Tag("text_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
-    | Annotated[SkeletonsConfig, Tag("skeletons")],
-    Discriminator(make_kind_getter("pose_tsv")),
+    | Annotated[SkeletonsConfig, Tag("skeletons")]
+    | SourcePart,
+    KindOrPart("pose_tsv"),
 ]
 
 
@@ -257,6 +258,7 @@ FeaturesConfig = (
     | ImagesFeaturesConfig
     | TextFeaturesConfig
     | SkeletonFeaturesConfig
+    | FeaturesPart
 )
 AnySource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
@@ -268,8 +270,9 @@ AnySource = Annotated[
     | Annotated[TextTsvConfig, Tag("text_tsv")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")]
-    | Annotated[CorporaConfig, Tag("corpora")],
-    Discriminator(make_kind_getter("pose_tsv")),
+    | Annotated[CorporaConfig, Tag("corpora")]
+    | SourcePart,
+    KindOrPart("pose_tsv"),
     BeforeValidator(_wrap_corpora_list),
 ]
 AnyFeatures = Annotated[
@@ -280,18 +283,7 @@ AnyFeatures = Annotated[
     | Annotated[StreamsFeaturesConfig, Tag("streams")]
     | Annotated[ImagesFeaturesConfig, Tag("images")]
     | Annotated[TextFeaturesConfig, Tag("text")]
-    | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
-    Discriminator(make_kind_getter("pose")),
+    | Annotated[SkeletonFeaturesConfig, Tag("skeleton")]
+    | FeaturesPart,
+    KindOrPart("pose"),
 ]
-FEATURES_KINDS_BY_SOURCE_KIND: dict[str, tuple[str, ...]] = {
-    "pose_tsv": ("pose",),
-    "video_tsv": ("video", "frames"),
-    "feature_manifest": ("precomputed",),
-    "feature_tsv": ("precomputed",),
-    "image_tsv": ("images",),
-    "signwriting_tsv": ("text", "images"),
-    "text_tsv": ("text", "images"),
-    "h5_shards": ("streams",),
-    "skeletons": ("skeleton",),
-}
-"""Kind of source → the kinds of features that can be extracted from it."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from kinesweep.config.parts import MetricPart
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.metrics import ExtraMetricConfig, TorchmetricsConfig
 from kinesweep.config.recipe.objectives.text_alignment import RETRIEVAL_METRICS
@@ -23,6 +24,7 @@ from kinesweep.evaluation.metrics.base import (
     Texts,
     isolate_scoring,
 )
+from kinesweep.evaluation.metrics.metric_parts import build_metric_part
 from kinesweep.evaluation.metrics.stored import StoredMetric
 from kinesweep.evaluation.metrics.task_accuracy import TaskAccuracy
 from kinesweep.evaluation.scoring import CorpusMetric
@@ -167,6 +169,8 @@ def _build_extra(
     Raises:
         InputError: If it cannot be created.
     """
+    if isinstance(metric, MetricPart):
+        return build_metric_part(metric, config.protocol_config, device)
     if isinstance(metric, TorchmetricsConfig):
         from kinesweep.evaluation.metrics.torchmetrics_text import TorchmetricsMetric
 

@@ -106,6 +106,8 @@ class ConfiguredMetric(ABC):
     """
 
     num_resamples = 1000
+    package = ""
+    """Package and version of a metric that another package adds."""
 
     def __init__(self, name: str, protocol: ScoringProtocol) -> None:
         self.metric = name
@@ -144,7 +146,8 @@ class ConfiguredMetric(ABC):
     def format_signature(self) -> str:
         """Format the protocol, the name and the settings of the metric."""
         protocol = format_protocol(self.protocol)
-        return f"protocol:{protocol}|{self.metric}|{self.format_settings()}"
+        package = f"|package:{self.package}" if self.package else ""
+        return f"protocol:{protocol}|{self.metric}|{self.format_settings()}{package}"
 
     def normalize(
         self, hypotheses: Texts, references: References

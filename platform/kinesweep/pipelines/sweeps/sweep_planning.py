@@ -26,7 +26,7 @@ from kinesweep.sweeps.search.budget import Budget
 from kinesweep.sweeps.search.samples_per_eval import compute_samples_per_eval
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.loading import load_space
-from kinesweep.sweeps.space.space import FIXED_DESIGN_KINDS, SearchSpace
+from kinesweep.sweeps.space.space import FIXED_DESIGN_KINDS, SearchConfig, SearchSpace
 from kinesweep.sweeps.workers import tune_runner
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def _replace_adaptive_sampler(space: SearchSpace) -> SearchSpace:
     """
     if space.search.kind in FIXED_DESIGN_KINDS:
         return space
-    search_config = space.search.model_copy(update={"kind": "qmc"})
+    search_config = SearchConfig(kind="qmc", trials=space.search.trials, seed=space.search.seed)
     return space.model_copy(update={"search": search_config})
 
 

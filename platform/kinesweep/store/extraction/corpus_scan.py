@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kinesweep.config.parts import describe_packages
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import PartialStoreConfig
 from kinesweep.config.recipe.features.frames import FramesFeaturesConfig
@@ -90,7 +91,11 @@ class ExtractionSpec:
             dtype=_choose_dtype(recipe.single_features, recipe.store.dtype),
             max_dropped_share=recipe.store.max_dropped_share,
             required_splits=recipe.required_splits,
-            read_options=source.get_read_options(),
+            read_options={
+                **source.get_read_options(),
+                # Another version of a package may read or compute something else.
+                **describe_packages(recipe.effective_source, recipe.single_features),
+            },
             videos=find_video_origin(recipe.effective_source, recipe.single_features),
             splits=recipe.store.splits if isinstance(recipe.store, PartialStoreConfig) else None,
             depends_on_ids=isinstance(recipe.single_features, VideoEpochConfig),

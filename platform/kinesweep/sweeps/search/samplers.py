@@ -12,9 +12,11 @@ from typing import Protocol
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from kinesweep.config.parts import SamplerPart
 from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import derive_seed
 from kinesweep.sweeps.journal.journal import Trial
+from kinesweep.sweeps.search.sampler_parts import build_sampler_part
 from kinesweep.sweeps.space.arms import sort_topologically
 from kinesweep.sweeps.space.fixed_designs import Design, build_fixed_design
 from kinesweep.sweeps.space.parameter import SearchParameter, Values
@@ -225,6 +227,8 @@ def _build_optuna_sampler(
     # The number of replayed trials is part of the seed. Otherwise a resumed sampler would draw the
     # same numbers again and propose configurations that have been tried.
     seed = derive_seed(space.search.seed, "sampler", *seed_parts) % 2**32
+    if isinstance(space.search, SamplerPart):
+        return build_sampler_part(space.search, seed, num_trials)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if space.search.kind == "cmaes":

@@ -1,10 +1,11 @@
 """The schema of a search space: question, recipe, parameters and the settings of a sweep."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.parts import KindOrPart, SamplerPart
 from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.core.scores import COSTS, is_lower_better
 from kinesweep.core.units import parse_bytes
@@ -65,6 +66,9 @@ class SearchConfig(StrictConfig):
         if self.trials is None and self.kind != "grid":
             raise ValueError(f"`{self.kind}` needs `trials`")
         return self
+
+
+AnySearch = Annotated[SearchConfig | SamplerPart, KindOrPart("tpe")]
 
 
 class PrunerConfig(StrictConfig):
@@ -152,7 +156,7 @@ class SearchSpace(StrictConfig):
         ObjectiveConfig(),
         description="Objective or list of objectives; the first one picks the winner.",
     )
-    search: SearchConfig = Field(SearchConfig(trials=8), description="Settings of the sampler.")
+    search: AnySearch = Field(SearchConfig(trials=8), description="Settings of the sampler.")
     pruner: PrunerConfig = Field(PrunerConfig(), description="Settings of the pruner.")
     finalists: FinalsConfig = Field(FinalsConfig(), description="Settings of the finals.")
     budget: BudgetConfig = Field(BudgetConfig(), description="Limits of the sweep.")
@@ -220,6 +224,11 @@ class SearchSpace(StrictConfig):
             )
         if len(names) > 1 and self.search.kind == "cmaes":
             raise ValueError("`cmaes` supports only one objective; use `nsga2` or `tpe`")
+        part = self.search if isinstance(self.search, SamplerPart) else None
+        if len(names) > 1 and part is not None and not part.supports_objectives:
+            raise ValueError(
+                f"`{part.kind}` supports only one objective; use a sampler such as `nsga2`"
+            )
         return self
 
     @model_validator(mode="after")
@@ -236,4 +245,7 @@ class SearchSpace(StrictConfig):
                 and (parameter.choices or parameter.when)
             ):
                 raise ValueError(f"`cmaes` cannot search `{name}`: it has choices or a condition")
+            part = self.search if isinstance(self.search, SamplerPart) else None
+            if part is not None and parameter.when and not part.supports_conditions:
+                raise ValueError(f"`{part.kind}` cannot search `{name}`: it has a condition")
         return self

@@ -7,19 +7,19 @@ streams: all}`.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args
 
 from pydantic import (
     BeforeValidator,
-    Discriminator,
     Field,
     Tag,
     create_model,
     model_validator,
 )
 
-from kinesweep.config.kinds import make_kind_getter
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.parts import KindOrPart
 from kinesweep.config.recipe.h5_shards import StreamName, split_stream_names
 from kinesweep.config.recipe.source import AnyFeatures, AnySource, FeaturesConfig
 from kinesweep.config.suggestions import suggest_closest_word
@@ -57,8 +57,8 @@ class FeaturePartConfig(StrictConfig):
     @property
     def features(self) -> FeaturesConfig:
         """Return the features of the part as those of a recipe that has no others."""
-        # A class of parts has exactly one class of features among its bases.
-        features_class = next(base for base in type(self).__mro__ if base in _FEATURES_CLASSES)
+        # A class of parts has exactly one class of features among its bases, the second.
+        features_class = type(self).__bases__[1]
         # The values come from a validated part, so they are not validated again.
         return features_class.model_construct(  # type: ignore[attr-defined]
             **{name: getattr(self, name) for name in features_class.model_fields}  # type: ignore[attr-defined]
@@ -86,20 +86,16 @@ class FeaturePartConfig(StrictConfig):
         return self
 
 
-_FEATURES_CLASSES: tuple[type, ...] = get_args(FeaturesConfig)
-
-
-def _make_part_class(tagged_features: Any) -> Any:
-    """Make the class of parts from a features class with its tag, and return it with the tag."""
-    features_class, tag = get_args(tagged_features)
+@cache
+def _make_part_class(features_class: Any) -> Any:
+    """Make the class of parts from a features class."""
     name = features_class.__name__.replace("FeaturesConfig", "PartConfig")
-    part_class = create_model(
+    return create_model(
         name,
         __base__=(FeaturePartConfig, features_class),
         __module__=__name__,
         __doc__=features_class.__doc__,
     )
-    return Annotated[part_class, tag]
 
 
 _TAGGED_FEATURES: tuple[Any, ...] = get_args(get_args(AnyFeatures)[0])
@@ -108,8 +104,8 @@ if TYPE_CHECKING:
     AnyPart = FeaturePartConfig
 else:
     AnyPart = Annotated[
-        Union[tuple(_make_part_class(tagged) for tagged in _TAGGED_FEATURES)],  # noqa: UP007
-        Discriminator(make_kind_getter("pose")),
+        Union[tuple(_make_part_class(features) for features in get_args(FeaturesConfig))],  # noqa: UP007
+        KindOrPart("pose", adapt_class=_make_part_class),
     ]
 
 
@@ -197,6 +193,6 @@ if TYPE_CHECKING:
 else:
     AnyRecipeFeatures = Annotated[
         Union[(*_TAGGED_FEATURES, Annotated[CombinedFeaturesConfig, Tag("combined")])],
-        Discriminator(make_kind_getter("pose")),
+        KindOrPart("pose"),
         BeforeValidator(wrap_parts),
     ]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kinesweep.config.recipe.corpus import CorpusConfig
+from kinesweep.config.corpus import CorpusConfig
 
 
 class FeatureTsvConfig(CorpusConfig):

@@ -10,9 +10,9 @@ every source that names it, and on a `column`.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
+from kinesweep.config.parts import FeaturesPart, SourcePart
 from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, FeaturePartConfig
 from kinesweep.config.recipe.source import (
-    FEATURES_KINDS_BY_SOURCE_KIND,
     CorporaConfig,
     FeaturesConfig,
     PoseTsvConfig,
@@ -21,6 +21,7 @@ from kinesweep.config.recipe.source import (
     TsvConfig,
     VideoTsvConfig,
 )
+from kinesweep.config.recipe.sources.feature_kinds import FEATURES_KINDS_BY_SOURCE_KIND, can_extract
 
 CorpusNames = tuple[str, ...]
 _STANDARD_COLUMNS = ("signal", "signal_start", "signal_end", "source_signal", "input_pose")
@@ -141,9 +142,7 @@ def _derive_corpus(
     """Return the corpus from which a part reads the clips of a corpus; None if there is none."""
     features = part.features
     own_root = {} if part.root is None else {"root": part.root}
-    target_kinds = [
-        kind for kind, kinds in FEATURES_KINDS_BY_SOURCE_KIND.items() if features.kind in kinds
-    ]
+    target_kinds = _list_source_kinds(features)
     if part.column is not None:
         for kind in target_kinds:
             if isinstance(corpus, TsvConfig) and issubclass(_SOURCE_CLASSES[kind], TsvConfig):
@@ -154,7 +153,7 @@ def _derive_corpus(
                 changes["id_column"] = corpus.id_column or corpus.column
                 return _adapt_to_features(_convert_tables(corpus, kind, changes), corpus, features)
         return None
-    if corpus.kind in target_kinds:
+    if corpus.kind in target_kinds or can_extract(corpus, features):
         direct = corpus.model_copy(update=own_root) if hasattr(corpus, "root") else corpus
         return _adapt_to_features(direct, corpus, features)
     for kind in target_kinds:
@@ -164,6 +163,16 @@ def _derive_corpus(
             derived = derived.model_copy(update=own_root)
             return _adapt_to_features(derived, corpus, features)
     return None
+
+
+def _list_source_kinds(features: FeaturesConfig) -> list[str]:
+    """List our kinds of sources from which features of a kind can be extracted."""
+    own_kinds = features.source_kinds if isinstance(features, FeaturesPart) else ()
+    return [
+        kind
+        for kind, kinds in FEATURES_KINDS_BY_SOURCE_KIND.items()
+        if features.kind in kinds or kind in own_kinds
+    ]
 
 
 def _adapt_to_features(
@@ -245,7 +254,7 @@ def _format_missing_source(corpus: SingleSourceConfig, part: FeaturePartConfig) 
     keys = [
         f", or {key} in `source`"
         for (kind, derived_kind), key in hints.items()
-        if kind == corpus.kind and part.features.kind in FEATURES_KINDS_BY_SOURCE_KIND[derived_kind]
+        if kind == corpus.kind and derived_kind in _list_source_kinds(part.features)
     ]
     return (
         f"features of kind `{part.features.kind}` cannot be extracted from a source of kind"
@@ -257,6 +266,7 @@ def _format_missing_source(corpus: SingleSourceConfig, part: FeaturePartConfig) 
 _SOURCE_CLASSES: Mapping[str, Any] = {
     source_class.model_fields["kind"].annotation.__args__[0]: source_class
     for source_class in get_args(SingleSourceConfig)
+    if source_class is not SourcePart  # whose tables need not be like ours
 }
 # (kind of the recipe's source, kind of the part's source) → function that derives the second from
 # the first; None: the first lacks a setting for it.
