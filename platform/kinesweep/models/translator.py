@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
-from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.backbones import get_backbone_ops
 from kinesweep.models.base_translator import BaseTranslator
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders import build_encoder
@@ -64,7 +64,7 @@ class Translator(BaseTranslator):
     ) -> None:
         super().__init__(config)
         recipe = config.get_model_config()
-        self._backbone_ops = BACKBONES[recipe.backbone.kind]
+        self._backbone_ops = get_backbone_ops(recipe.backbone)
         self._vocabulary = config.get_vocabulary()
         self._appends_eos = recipe.should_append_eos
         self._num_reserved_tokens = recipe.reserved_text_tokens

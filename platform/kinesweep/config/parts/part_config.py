@@ -97,12 +97,6 @@ class EncoderPart(PartConfig):
     reads_skeleton: ClassVar[bool] = False
 
 
-class BackbonePart(PartConfig):
-    """Base class for settings of a backbone."""
-
-    group: ClassVar[str] = "kinesweep.backbones"
-
-
 class LossPart(PartConfig):
     """Base class for settings of a training loss."""
 
@@ -169,17 +163,14 @@ class SamplerPart(PartConfig):
     )
 
 
-PART_CLASSES: dict[str, type[PartConfig]] = {
-    part_class.group: part_class
-    for part_class in (
-        SourcePart,
-        FeaturesPart,
-        EstimatorPart,
-        EncoderPart,
-        BackbonePart,
-        LossPart,
-        MetricPart,
-        SamplerPart,
-    )
-}
-"""Entry-point group → base class of its configurations, in the order of a recipe."""
+PART_GROUPS = (
+    "kinesweep.sources",
+    "kinesweep.features",
+    "kinesweep.estimators",
+    "kinesweep.encoders",
+    "kinesweep.backbones",
+    "kinesweep.losses",
+    "kinesweep.metrics",
+    "kinesweep.samplers",
+)
+"""All entry-point groups, in the order of a recipe."""
