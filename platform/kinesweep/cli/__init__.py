@@ -82,6 +82,7 @@ _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
         ("submit", services.submit, "Run a sweep as a Ray job and follow its log."),
         ("ui", services.ui, "Print links to runs, comparisons and reports."),
         ("doctor", info.doctor, "Report versions, resources and what is missing."),
+        ("new", info.new, "Write a package with a part of your own."),
         ("schema", info.schema, "Print the JSON schema of a recipe or search space."),
     ),
 }
