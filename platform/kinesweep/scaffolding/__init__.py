@@ -100,7 +100,8 @@ def write_part_package(role: str, name: str, out: Path) -> Path:
     if role not in ROLES:
         raise InputError(f"`{role}` is no kind of part; choose one of {', '.join(ROLES)}")
     _check_name(name)
-    folder = out / name
+    # With a hyphen: a folder of the module's name would hide the installed module from Python.
+    folder = out / name.replace("_", "-")
     if folder.exists():
         raise InputError(f"`{folder}` exists and is not overwritten; give another name, or `--out`")
     environment = Environment(
