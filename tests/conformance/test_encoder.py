@@ -1,6 +1,4 @@
-"""`EncoderContract`: what every encoder must do. A new encoder is one line in `CONFIGS`."""
-
-import pickle
+"""`EncoderContract` on every encoder of ours; a new one is one line in `CONFIGS`."""
 
 import pytest
 import torch
@@ -19,12 +17,10 @@ from kinesweep.config.recipe.model.part_graph import PartGraphEncoderConfig
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 from kinesweep.models.encoders import ENCODERS, build_encoder
-from tolerances import assert_same, float64  # noqa: F401
+from kinesweep.testing import EncoderContract
 from trees import made
 
-pytestmark = pytest.mark.usefixtures("float64")
-
-WIDTH, OUT = 6, 8
+OUT = EncoderContract.out
 SKELETON = made((ROOT, 0, ROOT))  # of two coordinates each
 PARTS = Skeleton(
     "parts",
@@ -76,72 +72,17 @@ CONFIGS: dict[str, EncoderConfig] = {
 }
 
 
-@pytest.fixture(params=CONFIGS)
-def config(request: pytest.FixtureRequest) -> EncoderConfig:
-    return CONFIGS[request.param]
+class TestEncoders(EncoderContract):
+    skeleton = SKELETON
 
+    @pytest.fixture(params=CONFIGS)
+    def section(self, request: pytest.FixtureRequest) -> EncoderConfig:
+        return CONFIGS[request.param]
 
-def make(config: EncoderConfig) -> nn.Module:
-    torch.manual_seed(0)
-    return build_encoder(config, WIDTH, OUT, PARTS if config.kind == "part_graph" else SKELETON)
+    def build(self, section: EncoderConfig) -> nn.Module:
+        torch.manual_seed(0)
+        skeleton = PARTS if section.kind == "part_graph" else SKELETON
+        return build_encoder(section, self.width, self.out, skeleton)
 
-
-def clips(config: EncoderConfig) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features, ids of WIDTH tokens, or vectors of a backbone, whichever the encoder reads."""
-    torch.manual_seed(1)
-    mask_BT = torch.arange(7) < torch.tensor([7, 4, 6])[:, None]
-    if isinstance(config, TokensEncoderConfig):
-        if config.embeddings == "own":
-            return torch.randint(WIDTH, (3, 7, 1)), mask_BT
-        return torch.randn(3, 7, OUT), mask_BT
-    return torch.randn(3, 7, WIDTH), mask_BT
-
-
-def test_every_kind_is_tried() -> None:
-    assert {config.kind for config in CONFIGS.values()} == set(ENCODERS)
-
-
-def test_output_has_the_width_asked_for_and_a_mask_that_fits(config: EncoderConfig) -> None:
-    x_BTE, mask_BT = make(config)(*clips(config))
-    assert x_BTE.shape == (*mask_BT.shape, OUT)
-    assert mask_BT.dtype == torch.bool
-    assert mask_BT.any(dim=1).all()
-
-
-def test_padding_and_neighbours_change_nothing(config: EncoderConfig) -> None:
-    encoder = make(config).eval()
-    x_BTD, mask_BT = clips(config)
-    x_BTD[1, 4:] = WIDTH - 1 if config.kind == "tokens" else 1e3  # whatever stands in the padding
-    out_BTE, out_mask_BT = encoder(x_BTD, mask_BT)
-    alone_BTE, alone_mask_BT = encoder(x_BTD[1:2, :4], mask_BT[1:2, :4])
-    real = out_BTE[1][out_mask_BT[1]]
-    assert_same(real, alone_BTE[0][alone_mask_BT[0]])
-
-
-def test_equal_seeds_give_equal_weights(config: EncoderConfig) -> None:
-    first, second = make(config).state_dict(), make(config).state_dict()
-    assert all(torch.equal(first[key], second[key]) for key in first)
-
-
-def test_it_pickles(config: EncoderConfig) -> None:
-    encoder = make(config).eval()
-    again = pickle.loads(pickle.dumps(encoder))
-    assert torch.equal(again(*clips(config))[0], encoder(*clips(config))[0])
-
-
-def test_every_weight_learns(config: EncoderConfig) -> None:
-    encoder = make(config)
-    for parameter in encoder.parameters():  # layers that begin at zero hide those before them
-        if not parameter.any():
-            torch.nn.init.normal_(parameter)
-    x_BTE, _ = encoder(*clips(config))
-    (x_BTE * torch.arange(1.0, OUT + 1)).sum().backward()
-    gradients = {name: p.grad for name, p in encoder.named_parameters()}
-    assert [name for name, grad in gradients.items() if grad is None or not grad.any()] == []
-
-
-def test_statistics_are_kept_with_the_weights(config: EncoderConfig) -> None:
-    encoder, again = make(config).eval(), make(config).eval()
-    encoder.set_statistics(torch.arange(WIDTH).float(), torch.full((WIDTH,), 2.0))
-    again.load_state_dict(encoder.state_dict())
-    assert torch.equal(encoder(*clips(config))[0], again(*clips(config))[0])
+    def test_every_kind_is_tried(self) -> None:
+        assert {config.kind for config in CONFIGS.values()} == set(ENCODERS)

@@ -87,6 +87,7 @@ _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
         ("ui", services.ui, "Print links to runs, comparisons and reports."),
         ("doctor", info.doctor, "Report versions, resources and what is missing."),
         ("skeletons", skeletons.skeletons, "List skeletons by name, or the points of one."),
+        ("new", info.new, "Write a package with a part of your own."),
         ("schema", info.schema, "Print the JSON schema of a recipe or search space."),
     ),
 }

@@ -1,4 +1,4 @@
-"""Commands on this installation: recipes, schema, doctor."""
+"""Commands on this installation and parts of your own: recipes, schema, doctor, new."""
 
 import json
 import os
@@ -100,6 +100,36 @@ def schema(
         sys.stdout.write(text)
     else:
         out.write_text(text, encoding="utf-8")
+
+
+@wrap_command
+def new(
+    part: Annotated[
+        Literal[
+            "encoder",
+            "source",
+            "metric",
+            "loss",
+            "backbone",
+            "sampler",
+            "feature",
+            "estimator",
+        ],
+        typer.Argument(help="Kind of part."),
+    ],
+    name: Annotated[str, typer.Argument(help="Name by which recipes select the part.")],
+    out: Annotated[Path, typer.Option(help="Folder to create the package in.")] = Path(),
+    json_line: JsonOption = False,
+) -> None:
+    """Write a package with a part of your own, ready to install, with its conformance test.
+
+    Example: kinesweep new encoder my_encoder --out /tmp/kinesweep-parts
+    """
+    from kinesweep.scaffolding import write_part_package
+
+    folder = write_part_package(part, name, out)
+    console.print(f"`{folder}`: install it with `pip install -e {folder}`, then run `pytest`")
+    print_json_result({"folder": str(folder)}, json_line)
 
 
 @wrap_command

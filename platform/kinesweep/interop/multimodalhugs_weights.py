@@ -26,7 +26,7 @@ from kinesweep.interop.weight_import import (
     rename_state_dict_keys,
     write_imported_model,
 )
-from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.backbones import get_backbone_ops
 from kinesweep.models.backbones.architectures import get_seq2seq_special_ids
 from kinesweep.models.config import build_kinesweep_config
 from kinesweep.models.translator import Translator
@@ -136,7 +136,7 @@ def _build_model(
     backbone_config = dict(config["backbone_config"])
     # The type of the backbone may be stored next to its configuration instead of inside.
     backbone_config.setdefault("model_type", config.get("backbone_type", "m2m_100"))
-    backbone = BACKBONES[model_section.backbone.kind].create_from_saved_config(backbone_config)
+    backbone = get_backbone_ops(model_section.backbone).create_from_saved_config(backbone_config)
     num_embeddings = backbone.get_input_embeddings().num_embeddings
     if vocabulary.size > num_embeddings:
         raise InputError(

@@ -31,7 +31,7 @@ from kinesweep.interop.weight_import import (
     rename_state_dict_keys,
     write_imported_model,
 )
-from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.backbones import get_backbone_ops
 from kinesweep.models.config import build_kinesweep_config
 from kinesweep.models.translator import Translator
 
@@ -231,7 +231,7 @@ def _build_model(
         ConfigError: If the backbone of the recipe cannot be built.
         InputError: If the tokenizer has more tokens than the model has embeddings.
     """
-    backbone_type = BACKBONES[model_section.backbone.kind]
+    backbone_type = get_backbone_ops(model_section.backbone)
     backbone = backbone_type.create_with_random_weights(model_section.backbone, vocabulary)
     # The embeddings may have more rows than the tokenizer has tokens (padding of the vocabulary).
     num_embeddings = backbone.get_input_embeddings().num_embeddings

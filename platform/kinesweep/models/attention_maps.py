@@ -21,8 +21,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from kinesweep.config.recipe.model.backbone import is_causal
 from kinesweep.core.batch import IGNORE, Batch
-from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.backbones import get_backbone_ops
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.models.fusion import MaskedVectors
 from kinesweep.models.translator import Translator
@@ -83,9 +84,9 @@ def compute_attention_maps(model: Translator, batch: Batch) -> list[AttentionMap
     with record_fusion_outputs(model.fusion) as fusion_outputs:
         x_BNE, mask_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
     config = model.config.get_model_config()
-    kind, labels_BL = config.backbone.kind, batch.labels_BL
+    labels_BL = batch.labels_BL
     model.position_limit.check_text_length(config.reserved_text_tokens, labels_BL.shape[1])
-    weights_BAHLM = BACKBONES[kind].compute_attention_weights(
+    weights_BAHLM = get_backbone_ops(config.backbone).compute_attention_weights(
         model.backbone, x_BNE, mask_BN, labels_BL
     )
     attention_maps = []
@@ -93,7 +94,7 @@ def compute_attention_maps(model: Translator, batch: Batch) -> list[AttentionMap
         spans = _build_spans(model, batch, fusion_outputs[0], row)
         num_inputs = int(mask_BN[row].sum())
         num_labels = int((labels_BL[row] != IGNORE).sum())
-        if kind == "causal":
+        if is_causal(config.backbone):
             first = x_BNE.shape[1] - num_inputs  # the causal backbone moves padding to the left
             end = x_BNE.shape[1] + num_labels - 1
             # The last label is predicted but never read, so it is not an attended position.

@@ -12,7 +12,7 @@ from torch import nn
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.vocabulary import TokenVocabulary, Vocabulary
-from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.backbones import get_backbone_ops
 from kinesweep.models.base_model import build_base_model_entry
 from kinesweep.models.config import build_kinesweep_config
 from kinesweep.models.encoders.token_streams import check_token_encoders
@@ -72,7 +72,7 @@ def build_translator(  # noqa: PLR0913 (each kind of stream has facts of its own
     check_stream_config(config, widths, frame_sizes)
     check_token_encoders(config, widths, vocabularies or {})
     skeletons = check_skeletons(config, widths, skeletons or {})
-    backbone_ops = BACKBONES[config.backbone.kind]
+    backbone_ops = get_backbone_ops(config.backbone)
     # Pretrained vocabularies are often padded to a round number; a new tokenizer's is exact.
     exact_size = config.tokenizer.kind != "pretrained"
     backbone = backbone_ops.create_model(config.backbone, vocabulary, exact_size, device)
@@ -125,7 +125,7 @@ def check_backbone_config(config: ModelConfig) -> None:
     Raises:
         ConfigError: If there are problems; each is given with its dotted path.
     """
-    BACKBONES[config.backbone.kind].check_config(config.backbone)
+    get_backbone_ops(config.backbone).check_config(config.backbone)
     if config.vision is not None:
         check_vision_config(config.vision)
 
@@ -150,7 +150,7 @@ def _init_separators(translator: Translator, vocabulary: Vocabulary) -> None:
     if not isinstance(fusion, TimeFusion) or not fusion.separators:
         return
     # Embed as the backbone does: some models scale their token embeddings.
-    backbone_ops = BACKBONES[translator.config.get_model_config().backbone.kind]
+    backbone_ops = get_backbone_ops(translator.config.get_model_config().backbone)
     # Rounded up, so that there are at most `_MAX_SAMPLED_TOKENS` samples.
     step = -(-vocabulary.size // _MAX_SAMPLED_TOKENS)
     sampled_ids_W = torch.arange(0, vocabulary.size, step, device=translator.device)

@@ -16,7 +16,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 from kinesweep.config.recipe.model.backbone import AnyBackbone
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.hf_logging import silence_transformers
-from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.backbones import get_backbone_ops
 from kinesweep.models.base_model import check_base_model, find_base_model
 from kinesweep.models.checkpoint_io import load_non_base_weights
 from kinesweep.models.config import KinesweepConfig
@@ -59,7 +59,7 @@ def load_with_base_model(
     # Read the small file first: hashing the base model takes about 2 s per GB.
     weights = _read_saved_weights(folder, hub_kwargs)
     backbone_config = _find_backbone_config(config, base_models_dir)
-    backbone_ops = BACKBONES[backbone_config.kind]
+    backbone_ops = get_backbone_ops(backbone_config)
     device = device or get_default_device(backbone_config.lora)
     lora = drop_unsupported_quantization(backbone_config.lora, device, folder)
     exact_size = config.get_model_config().tokenizer.kind != "pretrained"

@@ -19,6 +19,7 @@ from kinesweep.models.losses.closest_reference import (
     find_closest_reference_rows,
 )
 from kinesweep.models.losses.cross_entropy import compute_cross_entropy
+from kinesweep.models.losses.part_loss import PartLoss
 
 ComputeLogits = Callable[..., Tensor]
 """Function that computes logits for a batch whose input vectors it knows.
@@ -47,6 +48,7 @@ def compute_translator_output(
     labels_BRL: Tensor | None,
     smoothing: float,
     num_items: Tensor | int | None,
+    part_loss: PartLoss | None = None,
 ) -> TranslatorOutput:
     """Compute the loss, and the logits of the labels that the loss is computed from.
 
@@ -58,10 +60,13 @@ def compute_translator_output(
         smoothing: Label smoothing factor.
         num_items: Number of labels in the whole optimizer step, by which the summed loss is
             divided; None: the number of labels in this batch.
+        part_loss: Loss of another package, which replaces the cross entropy or is mixed with it.
     """
     if labels_BRL is None:
         logits_BLV = compute_logits(labels_BL)
         loss = compute_cross_entropy(logits_BLV, labels_BL, smoothing, num_items)
+        if part_loss is not None:
+            loss = part_loss(loss, logits_BLV, labels_BL, labels_BL, num_items)
         return TranslatorOutput(loss=loss, logits=logits_BLV)
     # Score every reference of every clip, then train on the likeliest of each clip.
     references = ReferenceLabels.from_padded_labels(labels_BRL)
@@ -69,4 +74,6 @@ def compute_translator_output(
     row_B = find_closest_reference_rows(logits_MLV, references)
     logits_BLV, chosen_BL = logits_MLV[row_B], references.labels_ML[row_B]
     loss = compute_closest_reference_loss(logits_BLV, chosen_BL, labels_BL, smoothing, num_items)
+    if part_loss is not None:
+        loss = part_loss(loss, logits_BLV, chosen_BL, labels_BL, num_items)
     return TranslatorOutput(loss=loss, logits=logits_BLV)

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
-from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.backbones import get_backbone_ops
 from kinesweep.models.base_translator import BaseTranslator
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders import build_encoder
@@ -30,6 +30,7 @@ from kinesweep.models.input_embedding import build_input_text
 from kinesweep.models.length_budget import TruncationStats, create_mask_truncator
 from kinesweep.models.lora import add_lora
 from kinesweep.models.losses.cross_entropy import TokenSums, compute_token_sums
+from kinesweep.models.losses.part_loss import PartLoss
 from kinesweep.models.motion_difference import MotionDifference, encode_streams
 from kinesweep.models.streams import check_stream_widths
 from kinesweep.models.training_loss import TranslatorOutput, compute_translator_output
@@ -63,7 +64,7 @@ class Translator(BaseTranslator):
     ) -> None:
         super().__init__(config)
         recipe = config.get_model_config()
-        self._backbone_ops = BACKBONES[recipe.backbone.kind]
+        self._backbone_ops = get_backbone_ops(recipe.backbone)
         self._vocabulary = config.get_vocabulary()
         self._appends_eos = recipe.should_append_eos
         self._num_reserved_tokens = recipe.reserved_text_tokens
@@ -111,6 +112,7 @@ class Translator(BaseTranslator):
         clip_ids: Sequence[str] | None = None,
         all_labels: Tensor | None = None,
         observe_frames: Callable[[dict[str, MaskedVectors]], None] | None = None,
+        part_loss: PartLoss | None = None,
         **_: Any,
     ) -> TranslatorOutput:
         """Compute logits and loss for aligned labels, or the loss of a training objective.
@@ -130,6 +132,7 @@ class Translator(BaseTranslator):
                 each clip's likeliest reference. None: those of `labels`.
             observe_frames: Function that receives the encoded streams; an attached objective gives
                 it to get the model's own loss.
+            part_loss: Loss of another package; an attached objective gives it.
 
         Raises:
             InputError: If there are no labels, a stream is missing or has another width, the input
@@ -151,7 +154,7 @@ class Translator(BaseTranslator):
         compute_logits = partial(self._backbone_ops.compute_logits, self.backbone, x_BNE, mask_BN)
         smoothing = self.config.label_smoothing
         return compute_translator_output(
-            compute_logits, labels, all_labels, smoothing, num_items_in_batch
+            compute_logits, labels, all_labels, smoothing, num_items_in_batch, part_loss
         )
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """Parts of other packages: sources, features, encoders, losses … that entry points add to ours.
 
-A package declares an entry point in one of the groups of `PART_CLASSES`. Its name is the `kind` by
+A package declares an entry point in one of the groups of `PART_GROUPS`. Its name is the `kind` by
 which recipes select the part, its value the configuration class, a subclass of the base class of
 the group. Our own kinds take precedence. See docs/parts.md.
 """
@@ -13,8 +13,7 @@ from kinesweep.config.parts.installed_parts import (
 )
 from kinesweep.config.parts.kind_or_part import KindOrPart
 from kinesweep.config.parts.part_config import (
-    PART_CLASSES,
-    BackbonePart,
+    PART_GROUPS,
     EncoderPart,
     EstimatorPart,
     FeaturesPart,
@@ -37,8 +36,7 @@ from kinesweep.config.parts.used_parts import (
 )
 
 __all__ = [
-    "PART_CLASSES",
-    "BackbonePart",
+    "PART_GROUPS",
     "EncoderPart",
     "EstimatorPart",
     "FeaturesPart",

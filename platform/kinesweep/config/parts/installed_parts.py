@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from kinesweep.config.parts.part_config import PART_CLASSES, PartConfig
+from kinesweep.config.parts.part_config import PART_GROUPS, PartConfig
 from kinesweep.core.errors import InputError
 
 
@@ -94,16 +94,18 @@ def load_part_config(part: InstalledPart) -> type[PartConfig]:
         InputError: If it cannot be imported or is not a configuration class for this part.
     """
     assert part.entry_point is not None
-    value, base_class = part.entry_point.value, PART_CLASSES[part.group]
+    value = part.entry_point.value
     try:
         config_class = part.entry_point.load()
     # An import executes code of another package, which may fail in any way.
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {str(error).strip()[:300]}"
         raise InputError(f"{part} cannot be imported from `{value}`: {reason}") from None
-    if not (isinstance(config_class, type) and issubclass(config_class, base_class)):
+    is_config = isinstance(config_class, type) and issubclass(config_class, PartConfig)
+    if not is_config or config_class.group != part.group:
         raise InputError(
-            f"{part}: `{value}` is not a subclass of `kinesweep.config.parts.{base_class.__name__}`"
+            f"{part}: `{value}` is not a configuration of this group; inherit from its base class"
+            " (see docs/parts.md)"
         )
     default_kind = config_class.model_fields["kind"].default
     if default_kind != part.kind:
@@ -132,7 +134,7 @@ def _scan_entry_points(folders: tuple[tuple[str, int], ...]) -> tuple[InstalledP
     points = entry_points()
     parts = {
         (group, point.name, _normalize_name(part.package)): part
-        for group in PART_CLASSES
+        for group in PART_GROUPS
         for point in points.select(group=group)
         for part in [_describe_entry_point(group, point)]
     }

@@ -97,16 +97,17 @@ class EncoderPart(PartConfig):
     reads_skeleton: ClassVar[bool] = False
 
 
-class BackbonePart(PartConfig):
-    """Base class for settings of a backbone."""
-
-    group: ClassVar[str] = "kinesweep.backbones"
-
-
 class LossPart(PartConfig):
     """Base class for settings of a training loss."""
 
     group: ClassVar[str] = "kinesweep.losses"
+
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of this loss; the rest is the cross entropy. 1: it is replaced.",
+    )
 
 
 class MetricPart(PartConfig):
@@ -162,17 +163,14 @@ class SamplerPart(PartConfig):
     )
 
 
-PART_CLASSES: dict[str, type[PartConfig]] = {
-    part_class.group: part_class
-    for part_class in (
-        SourcePart,
-        FeaturesPart,
-        EstimatorPart,
-        EncoderPart,
-        BackbonePart,
-        LossPart,
-        MetricPart,
-        SamplerPart,
-    )
-}
-"""Entry-point group → base class of its configurations, in the order of a recipe."""
+PART_GROUPS = (
+    "kinesweep.sources",
+    "kinesweep.features",
+    "kinesweep.estimators",
+    "kinesweep.encoders",
+    "kinesweep.backbones",
+    "kinesweep.losses",
+    "kinesweep.metrics",
+    "kinesweep.samplers",
+)
+"""All entry-point groups, in the order of a recipe."""

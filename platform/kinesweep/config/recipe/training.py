@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig, select_alternatives
+from kinesweep.config.recipe.objectives.loss import CrossEntropyConfig, LossConfig
 from kinesweep.config.recipe.objectives.sign_contrastive import SignContrastiveConfig
 from kinesweep.config.recipe.objectives.text_alignment import (
     TextAlignmentConfig,
@@ -62,6 +63,10 @@ class TrainingConfig(StrictConfig):
     sign_contrastive: SignContrastiveConfig | None = Field(
         None,
         description="Sign contrastive loss (SignCL), added to the loss of any stage; none: off.",
+    )
+    loss: LossConfig = Field(
+        CrossEntropyConfig(),
+        description="Loss of a translation: `cross_entropy`, or the `kind` of an installed part.",
     )
     # Learning rate, AdamW, clipping and seed have the defaults of `TrainingArguments`.
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
@@ -248,6 +253,11 @@ class TrainingConfig(StrictConfig):
                     " it or change the stage"
                 )
             return self
+        if self.loss.kind != "cross_entropy":
+            raise ValueError(
+                f"`loss` is `{self.loss.kind}`, but `stage: align` trains the losses of"
+                " `alignment`; leave it out"
+            )
         if self.average_checkpoints > 1:
             # The projections of different steps are not averaged with the model.
             raise ValueError(

@@ -25,6 +25,8 @@ def remove_unset_keys(recipe: dict[str, Any]) -> None:
     for key in ("learning_rates", "auto_find_batch_size"):
         if not training[key]:
             del training[key]
+    if training["loss"] == {"kind": "cross_entropy"}:
+        del training["loss"]
     if not batch["drop_last"]:
         del batch["drop_last"]
     if batch["references_per_clip"] is None:

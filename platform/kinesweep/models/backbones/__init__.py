@@ -5,10 +5,27 @@ and calls it (`embed_tokens`, `compute_logits`, `generate`). The Hugging Face mo
 weights, so saving, weight tying and gradient checkpointing remain Hugging Face's.
 """
 
+from kinesweep.config.recipe.model.backbone import BackboneConfig, BackbonePart
 from kinesweep.models.backbones.causal import CausalBackbone
 from kinesweep.models.backbones.seq2seq import Seq2SeqBackbone
 
-BACKBONES: dict[str, Seq2SeqBackbone | CausalBackbone] = {
+AnyBackboneOps = Seq2SeqBackbone | CausalBackbone
+BACKBONES: dict[str, AnyBackboneOps] = {
     "seq2seq": Seq2SeqBackbone(),
     "causal": CausalBackbone(),
 }
+
+
+def get_backbone_ops(config: BackboneConfig) -> AnyBackboneOps:
+    """Return the operations on backbones of a kind, ours or of another package.
+
+    Args:
+        config: The recipe's `model.backbone` section.
+
+    Raises:
+        InputError: If a backbone of another package cannot be imported.
+    """
+    if not isinstance(config, BackbonePart):
+        return BACKBONES[config.kind]
+    backbone_ops: AnyBackboneOps = config.import_implementation()()
+    return backbone_ops

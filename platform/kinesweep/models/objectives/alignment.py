@@ -26,10 +26,10 @@ from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.batch import IGNORE
 from kinesweep.models.losses.closest_reference import compute_mean_losses
 from kinesweep.models.losses.cross_entropy import compute_cross_entropy
+from kinesweep.models.losses.part_loss import average_over_step
 from kinesweep.models.losses.text_video_contrastive import compute_text_video_share
 from kinesweep.models.objectives.base_objective import (
     TrainingObjective,
-    average_over_step,
     compute_sign_contrast,
 )
 from kinesweep.models.objectives.masked_text import draw_masked_tokens

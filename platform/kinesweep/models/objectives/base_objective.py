@@ -64,19 +64,3 @@ def compute_sign_contrast(
         )
     # Averaged, so that the weight does not depend on the number of streams.
     return sum(losses[1:], start=losses[0]) / len(losses)
-
-
-def average_over_step(loss_B: Tensor, labels_BL: Tensor, num_items: Tensor | int | None) -> Tensor:
-    """Average the losses of clips over an optimizer step; a clip weighs as its number of labels.
-
-    With the weights of the translation loss, the result does not depend on how a step is split into
-    batches and ranks.
-
-    Args:
-        loss_B: Loss of each clip.
-        labels_BL: Labels of the clips.
-        num_items: Number of labels in the whole step; None: in this batch.
-    """
-    weight_B = (labels_BL != IGNORE).sum(dim=1)
-    items = weight_B.sum() if num_items is None else num_items
-    return (weight_B * loss_B).sum() / items

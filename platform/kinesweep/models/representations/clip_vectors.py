@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kinesweep.core.batch import Batch
 from kinesweep.models.attention_maps import record_fusion_outputs
-from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.backbones import get_backbone_ops
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.models.fusion import ChannelFusion
 from kinesweep.models.translator import Translator
@@ -66,7 +66,7 @@ def compute_clip_vectors(model: Translator, batch: Batch) -> ClipVectors:
     with record_fusion_outputs(model.fusion) as fusion_outputs:
         # As in generation, so that the vectors are those from which the text was written.
         x_BNE, mask_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
-    backbone_ops = BACKBONES[model.config.get_model_config().backbone.kind]
+    backbone_ops = get_backbone_ops(model.config.get_model_config().backbone)
     hidden_BLH = backbone_ops.compute_hidden_states(model.backbone, x_BNE, mask_BN, batch.labels_BL)
     fusion: Any = model.fusion
     is_joined = isinstance(fusion, ChannelFusion) and len(fusion.streams) > 1

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.recipe.model.backbone import BackboneConfig
+from kinesweep.config.recipe.model.backbone import BackboneConfig, is_causal
 from kinesweep.config.recipe.model.encoders import EncoderConfig, LinearEncoderConfig
 from kinesweep.config.recipe.model.fusion import FusionConfig, TimeFusionConfig
 from kinesweep.config.recipe.model.graph import GraphEncoderConfig
@@ -146,7 +146,7 @@ class ModelConfig(StrictConfig):
                 " everything but the adapters is frozen anyway: leave it out"
             )
         missing = sorted({"backbone_encoder", "backbone_decoder"} & set(self.freeze))
-        if self.backbone.kind == "causal" and missing:
+        if is_causal(self.backbone) and missing:
             raise ValueError(
                 f"`freeze` has `{missing[0]}`, but a causal backbone has no encoder and decoder;"
                 " freeze `backbone`, `embeddings` or `lm_head`"
@@ -214,7 +214,7 @@ class ModelConfig(StrictConfig):
     @property
     def should_append_eos(self) -> bool:
         """Return whether an end-of-sentence token follows the language model's input."""
-        return self.backbone.kind == "seq2seq" if self.append_eos is None else self.append_eos
+        return not is_causal(self.backbone) if self.append_eos is None else self.append_eos
 
     @property
     def has_frozen_base(self) -> bool:

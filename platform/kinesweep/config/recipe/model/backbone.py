@@ -5,12 +5,12 @@ There are two kinds of backbone, which read vectors and generate tokens: encoder
 and trained as a whole or with low-rank adapters.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, Tag, field_validator, model_validator
 
-from kinesweep.config.kinds import make_kind_getter
 from kinesweep.config.loading import StrictConfig
+from kinesweep.config.parts import KindOrPart, PartConfig
 
 
 class LoraConfig(StrictConfig):
@@ -87,6 +87,35 @@ class _BackboneConfig(StrictConfig):
         return self
 
 
+class BackbonePart(PartConfig):
+    """Base class for settings of a backbone of another package.
+
+    Attributes:
+        is_causal: Whether the language model has a decoder only.
+    """
+
+    group: ClassVar[str] = "kinesweep.backbones"
+    is_causal: ClassVar[bool] = False
+
+    pretrained: str | None = Field(
+        None, description="Local folder or hub id of a pretrained model; none: random weights."
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub model.")
+    lora: LoraConfig | None = Field(
+        None, description="Low-rank adapters, trained instead of the language model's own weights."
+    )
+
+    @property
+    def scratch(self) -> dict[str, Any] | None:
+        """Return None: the part has its own keys for random weights."""
+        return None
+
+    @property
+    def dropout(self) -> float | None:
+        """Return None: the part has its own keys for dropout."""
+        return None
+
+
 class Seq2SeqBackboneConfig(_BackboneConfig):
     """Any Hugging Face encoder-decoder model, pretrained or from scratch."""
 
@@ -104,10 +133,15 @@ class CausalBackboneConfig(_BackboneConfig):
     kind: Literal["causal"] = Field("causal", description="Kind of language model.")
 
 
-# A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 BackboneConfig = Annotated[
     Annotated[Seq2SeqBackboneConfig, Tag("seq2seq")]
-    | Annotated[CausalBackboneConfig, Tag("causal")],
-    Discriminator(make_kind_getter("seq2seq")),
+    | Annotated[CausalBackboneConfig, Tag("causal")]
+    | BackbonePart,
+    KindOrPart("seq2seq"),
 ]
-AnyBackbone = Seq2SeqBackboneConfig | CausalBackboneConfig
+AnyBackbone = Seq2SeqBackboneConfig | CausalBackboneConfig | BackbonePart
+
+
+def is_causal(config: BackboneConfig) -> bool:
+    """Return whether a language model has a decoder only, which continues the frames."""
+    return config.is_causal if isinstance(config, BackbonePart) else config.kind == "causal"

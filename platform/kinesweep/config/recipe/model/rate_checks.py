@@ -1,6 +1,7 @@
 """Checks of `training.learning_rates` against the parts that the model trains."""
 
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.backbone import is_causal
 from kinesweep.config.recipe.training import RatedPart, TrainingConfig
 
 _KEY = "`training.learning_rates`"
@@ -25,7 +26,7 @@ def _explain_untrained_part(part: RatedPart, training: TrainingConfig, model: Mo
     # `backbone` in `freeze` covers all parts but the encoders of streams.
     if part in model.freeze or (part != "encoder" and "backbone" in model.freeze):
         return "`model.freeze` keeps its weights as they are"
-    if model.backbone.kind == "causal" and part in ("backbone_encoder", "backbone_decoder"):
+    if is_causal(model.backbone) and part in ("backbone_encoder", "backbone_decoder"):
         return "a causal backbone has no encoder and decoder"
     # Only the restoration runs the decoder in the stage `align`; causal backbones never have one.
     is_decoded = training.stage != "align" or training.effective_alignment.restoration is not None

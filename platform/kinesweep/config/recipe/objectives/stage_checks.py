@@ -6,6 +6,7 @@ Each raises a `ValueError` with the reason; `Recipe` calls them once all section
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.backbone import is_causal
 from kinesweep.config.recipe.resources import ResourcesConfig
 from kinesweep.config.recipe.training import TrainingConfig
 
@@ -53,7 +54,7 @@ def _check_text_encoder(training: TrainingConfig, model: ModelConfig) -> None:
         ValueError: If a causal backbone lacks an encoder or a decoder that could restore texts.
     """
     # An encoder-decoder has all that the stage can ask for.
-    if model.backbone.kind == "seq2seq":
+    if not is_causal(model.backbone):
         return
     alignment = training.effective_alignment
     if alignment.text_encoder.kind == "backbone":

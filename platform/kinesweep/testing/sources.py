@@ -1,0 +1,93 @@
+"""`SourceContract`: what every source of another package must do."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kinesweep.config.parts import PartConfig
+from kinesweep.core.errors import ClipError, KinesweepError
+from kinesweep.sources import Source, build_source
+from kinesweep.testing.parts import PartContract
+
+
+class SourceContract(PartContract):
+    """Checks of a source on a small corpus that the test writes.
+
+    A subclass implements `make_corpus`: tables of the splits `train`, with at least two clips, and
+    `validation`, with at least one, and their media files.
+    """
+
+    def make_corpus(self, folder: Path) -> Any:
+        """Write a corpus into a folder and return the configuration of its source."""
+        raise NotImplementedError("implement `make_corpus` in the test class")
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Source:
+        """Return the source of a new corpus."""
+        self.config = self.make_corpus(tmp_path)
+        assert isinstance(self.config, PartConfig)
+        return build_source(self.config)  # type: ignore[arg-type]
+
+    def test_the_entry_point_names_the_configuration(self, tmp_path: Path) -> None:  # type: ignore[override]
+        """Check that the installed package declares the part, and that it can be used."""
+        self.config = self.make_corpus(tmp_path)
+        super().test_the_entry_point_names_the_configuration()
+        self.test_the_configuration_is_plain_values()
+
+    def test_clips_are_complete_and_in_the_same_order_twice(self, source: Source) -> None:
+        """Check that every clip has an id of its own, a text, a row and media."""
+        assert source.list_splits() == ("train", "validation")
+        clips = [clip for split in source.list_splits() for clip in source.list_clips(split)]
+        assert len({clip.id for clip in clips}) == len(clips) >= 3
+        for clip in clips:
+            assert clip in source.list_clips(clip.split)
+            assert clip.texts and all(clip.texts) and clip.row and clip.media
+        assert source.list_clips("train") == source.list_clips("train")
+        assert source.read_all_rows().clips == clips
+
+    def test_a_pickle_reads_the_same(self, source: Source) -> None:
+        """Check that a source on another process lists and reads the same."""
+        again = pickle.loads(pickle.dumps(source))
+        clips = source.list_clips("train")
+        assert again.list_clips("train") == clips
+        for clip in clips:
+            assert are_equal(source.read(clip), again.read(clip))
+        assert not are_equal(source.read(clips[0]), source.read(clips[1])), (
+            "the first two clips of `train` must differ, or the check shows nothing"
+        )
+
+    def test_listing_opens_no_media(self, source: Source) -> None:
+        """Check that clips are listed from the tables alone, and that missing files are named."""
+        again = pickle.loads(pickle.dumps(source))
+        clips = source.list_clips("train")
+        source.resolve_media_path(clips[0]).unlink()
+        assert again.list_clips("train") == clips
+        with pytest.raises(ClipError):
+            again.read(clips[0])
+        assert clips[0].id in [row.clip_id for row in again.check_clips()]
+
+    def test_its_options_are_plain_values_without_paths(self, source: Source) -> None:
+        """Check that what identifies a reading can be written, and moves with the corpus."""
+        text = json.dumps(source.get_read_options())
+        assert str(source.resolve_media_path(source.list_clips("train")[0]).parent) not in text
+
+    def test_unknown_splits_are_an_error(self, source: Source) -> None:
+        """Check that a split without a table is refused."""
+        with pytest.raises(KinesweepError, match="test"):
+            source.list_clips("test")
+
+
+def are_equal(first: Any, second: Any) -> bool:
+    """Return whether two media are equal, bit by bit."""
+    if isinstance(first, np.ndarray):
+        return np.array_equal(first, second)
+    if hasattr(first, "__dataclass_fields__"):
+        return type(first) is type(second) and all(
+            are_equal(getattr(first, name), getattr(second, name))
+            for name in first.__dataclass_fields__
+        )
+    return bool(first == second)
