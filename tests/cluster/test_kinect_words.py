@@ -7,7 +7,7 @@ import pytest
 
 from kinect import POINTS, write_kinect_corpus
 from kinesweep.core.skeleton.skeleton import find_skeleton
-from kinesweep.export import load_bundle
+from kinesweep.export import Bundle, Input
 from kinesweep.pipelines.sweeps.cross_validation import (
     CrossValidation,
     FoldSettings,
@@ -68,10 +68,10 @@ def test_a_declared_skeleton_is_searched_over_folds_of_signers(
         assert skeleton is not None and skeleton.name == "kinect_8"
         assert skeleton.layout.point_names == POINTS and len(skeleton.bones) == 7
     # The bundle reads an array that names no joints, as the recipe declared them.
-    bundle = load_bundle(tmp_path / "home" / "exports" / "kinect-fold-0")
+    bundle = Bundle.load(tmp_path / "home" / "exports" / "kinect-fold-0")
     motion = tmp_path / "unknown.npy"
     np.save(motion, np.load(tmp_path / "data" / "motions" / "s0_w1_0.npy"))
-    assert len(bundle.translate([motion])) == 1
+    assert len(bundle.translate([Input(motion)])) == 1
     again = search(tmp_path, monkeypatch, 3, *SHORT)
     assert again.configurations == result.configurations
 

@@ -54,6 +54,17 @@ def test_every_mistake_is_reported_at_once() -> None:
     assert "unknown" in found["skeleton.legs"]
 
 
+@pytest.mark.parametrize("closing", range(5))
+def test_cycles_are_found_in_any_order(closing: int) -> None:
+    """Two chains of a ring meet in the last bone, wherever it begins."""
+    ring = [[0, 1], [3, 4], [1, 2], [4, 0], [2, 3]]
+    bones = [*ring[closing + 1 :], *ring[:closing], ring[closing]]
+    assert (
+        "[4] closes a cycle" in problems({"points": [*"abcde"], "bones": bones})["skeleton.bones"]
+    )
+    load({"points": [*"abcde"], "bones": bones[:4]})
+
+
 @pytest.mark.parametrize(
     ("skeleton", "path", "said"),
     [
