@@ -65,6 +65,12 @@ def test_cycles_are_found_in_any_order(closing: int) -> None:
     load({"points": [*"abcde"], "bones": bones[:4]})
 
 
+def test_a_cycle_is_found_after_branches() -> None:
+    """Two bones of one point, and one between their ends."""
+    found = problems({"points": [*"abc"], "bones": [[0, 1], [0, 2], [1, 2]]})
+    assert found["skeleton.bones"] == "[2] closes a cycle, from `b` to `c`"
+
+
 @pytest.mark.parametrize(
     ("skeleton", "path", "said"),
     [
