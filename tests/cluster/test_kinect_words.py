@@ -20,7 +20,7 @@ SPACE = Path(__file__).resolve().parents[2] / "search_spaces" / "kinect_words.ya
 SHORT = (
     *("recipe.training.max_steps=4", "recipe.training.eval_steps=2"),
     *("recipe.training.warmup_steps=1", "finalists.count=1"),
-    "parameters.training.learning_rate.choices=[0.003]",
+    "search.trials=2",
 )
 
 
@@ -55,14 +55,17 @@ def assert_complete(
     assert len(known) == signers
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_a_declared_skeleton_is_searched_over_folds_of_signers(
     tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_kinect_corpus(tmp_path / "data", words=5, signers=3, takes=4)
-    result = search(tmp_path, monkeypatch, 3, *SHORT)
+    result = search(tmp_path, monkeypatch, 2, *SHORT)
     assert_complete(result, tmp_path, signers=3, configurations=2)
-    for store in (tmp_path / "home" / "stores").iterdir():
+    stores = [path.parent for path in (tmp_path / "home" / "stores").glob("*/manifest.json")]
+    assert len(stores) == 2
+    for store in stores:
         layout = open_store(store).schema.streams["pose"].layout
         skeleton = find_skeleton(layout)
         assert skeleton is not None and skeleton.name == "kinect_8"
@@ -72,7 +75,7 @@ def test_a_declared_skeleton_is_searched_over_folds_of_signers(
     motion = tmp_path / "unknown.npy"
     np.save(motion, np.load(tmp_path / "data" / "motions" / "s0_w1_0.npy"))
     assert len(bundle.translate([Input(motion)])) == 1
-    again = search(tmp_path, monkeypatch, 3, *SHORT)
+    again = search(tmp_path, monkeypatch, 2, *SHORT)
     assert again.configurations == result.configurations
 
 
