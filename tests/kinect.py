@@ -29,10 +29,9 @@ SKELETON = {
     ],
     "root": "shoulder_center",
 }
-_REST = np.array(
-    [(0, 0.3, 0), (0, 0, 0), (-0.2, 0, 0), (-0.25, -0.3, 0.0), (-0.2, -0.5, 0.1)]
-    + [(0.2, 0, 0), (0.25, -0.3, 0.0), (0.2, -0.5, 0.1)]
-)
+_TRUNK = ((0, 0.3, 0), (0, 0, 0))
+_ARM = ((0.2, 0, 0), (0.25, -0.3, 0.0), (0.2, -0.5, 0.1))
+_REST = np.array([*_TRUNK, *((-x, y, z) for x, y, z in _ARM), *_ARM])
 """Joints of someone who stands still, in metres from between the shoulders."""
 _NUM_WAVES = 3
 
@@ -44,21 +43,31 @@ def write_kinect_corpus(
     rng = np.random.default_rng(seed)
     (folder / "motions").mkdir(parents=True)
     # Word → amplitudes and phases of both hands in three directions.
-    amplitudes = rng.normal(0, 0.12, (words, 2, _NUM_WAVES, 3))
+    amplitudes = rng.normal(0, 0.1, (words, 2, _NUM_WAVES, 3))
     phases = rng.uniform(0, 2 * np.pi, (words, 2, _NUM_WAVES, 3))
     rows = ["id\tmotion\ttext\tsigner"]
     for signer in range(signers):
-        size, place = rng.uniform(0.85, 1.15), rng.normal(0, 0.3, 3) + (0, 0, 2.5)
-        speed, noise = rng.uniform(0.8, 1.25), rng.uniform(0.004, 0.012)
+        size, place = rng.uniform(0.85, 1.15), rng.normal((0, 0, 2.5), 0.3)
+        speed, noise = rng.uniform(0.8, 1.25), rng.uniform(0.005, 0.015)
+        # An accent: each signer exaggerates some movements and begins others later.
+        habit = rng.normal(1, 0.3, amplitudes.shape[1:])
+        delay = rng.normal(0, 0.3, (1, _NUM_WAVES, 1))
+        turn = _turn(rng.normal(0, 0.2))
         for word in range(words):
             for take in range(takes):
-                path_TJC = _sign(amplitudes[word], phases[word], speed, rng)
-                x_TJC = place + size * path_TJC + rng.normal(0, noise, path_TJC.shape)
+                path_TJC = _sign(amplitudes[word] * habit, phases[word] + delay, speed, rng)
+                x_TJC = place + size * path_TJC @ turn + rng.normal(0, noise, path_TJC.shape)
                 name = f"s{signer}_w{word}_{take}"
                 np.save(folder / "motions" / f"{name}.npy", x_TJC.astype(np.float32))
                 rows.append(f"{name}\t{name}.npy\tword{word}\tsigner{signer}")
     (folder / "all.tsv").write_text("\n".join(rows) + "\n")
     return folder / "all.tsv"
+
+
+def _turn(angle: float) -> NDArray[np.float64]:
+    """A turn to a side of the camera."""
+    sine, cosine = np.sin(angle), np.cos(angle)
+    return np.array([(cosine, 0, sine), (0, 1, 0), (-sine, 0, cosine)])
 
 
 def _sign(

@@ -96,9 +96,9 @@ def _parse_bvh(path: Path) -> Any:
         raise ClipError(f"`{path}` does not exist", "missing_file") from None
     except Exception as error:  # damaged text raises many kinds of exceptions in the library
         # The library names the link; the message names the file itself.
-        reason = re.sub(r"(in|of) (file )?\S*motion\.bvh", "", format_one_line(error)).strip()
-        text = f"`{path}` cannot be read: {reason} ({_SUPPORTED})"
-        raise ClipError(text, "unreadable") from None
+        reason = re.sub(r",? (in|of) (file )?\S*motion\.bvh", "", format_one_line(error)).strip()
+        advice = f" ({_SUPPORTED})" if "channel" in reason else ""
+        raise ClipError(f"`{path}` cannot be read: {reason}{advice}", "unreadable") from None
 
 
 def _check_text(path: Path, text: str) -> None:

@@ -1,13 +1,13 @@
 """BVH files: hierarchy, order of rotations, forward kinematics, and files that cannot be used."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from bvh import TREE, write_bvh
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.skeleton import ROOT, find_skeleton
@@ -15,49 +15,11 @@ from kinesweep.core.units import Span
 from kinesweep.sources.skeletons.bvh_file import read_bvh
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 
-TREE = """\
-HIERARCHY
-ROOT Hips
-{
-  OFFSET 0 0 0
-  CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
-  JOINT LeftArm
-  {
-    OFFSET 2 0 0
-    CHANNELS 3 Xrotation Zrotation Yrotation
-    End Site
-    {
-      OFFSET 1 0 0
-    }
-  }
-  JOINT RightArm
-  {
-    OFFSET -2 0 0
-    CHANNELS 3 Yrotation Xrotation Zrotation
-    JOINT RightHand
-    {
-      OFFSET -1 0.5 0
-      CHANNELS 3 Zrotation Yrotation Xrotation
-      End Site
-      {
-        OFFSET 0 0 3
-      }
-    }
-  }
-}
-"""
 POINTS = ("Hips", "LeftArm", "LeftArm_end", "RightArm", "RightHand", "RightHand_end")
 PARENTS = (ROOT, 0, 1, 0, 3, 4)
 OFFSETS = ((0, 0, 0), (2, 0, 0), (1, 0, 0), (-2, 0, 0), (-1, 0.5, 0), (0, 0, 3))
 ORDERS = ("ZXY", "XZY", None, "YXZ", "ZYX", None)
 """Order of the rotations of each joint; ends have none."""
-
-
-def write(path: Path, frames: Any, tree: str = TREE, frame_time: object = 0.04) -> Path:
-    rows = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in np.asarray(frames))
-    head = f"MOTION\nFrames: {len(frames)}\nFrame Time: {frame_time}\n"
-    path.write_text(f"{tree}{head}{rows}\n")
-    return path
 
 
 def pose(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -82,7 +44,7 @@ def test_positions_computed_by_hand(tmp_path: Path) -> None:
     elbow[7] = 90  # the left arm about z, its second channel
     both = still.copy()
     both[6:8] = 90, 90  # about x, then about the turned z: the end of the arm points along z
-    found = read_bvh(write(tmp_path / "a.bvh", [still, quarter, elbow, both]), Span())
+    found = read_bvh(write_bvh(tmp_path / "a.bvh", [still, quarter, elbow, both]), Span())
     x_TJC = found.points_TPJC[:, 0] - (10, 20, 30)
     np.testing.assert_allclose(x_TJC[0][:4], [(0, 0, 0), (2, 0, 0), (3, 0, 0), (-2, 0, 0)])
     np.testing.assert_allclose(
@@ -97,13 +59,15 @@ def test_positions_computed_by_hand(tmp_path: Path) -> None:
 
 def test_every_order_of_rotations_equals_other_kinematics(tmp_path: Path) -> None:
     values = np.random.default_rng(3).uniform(-170, 170, (9, 15)).round(6)
-    found = read_bvh(write(tmp_path / "a.bvh", values), Span.from_frames(2, 8))
+    found = read_bvh(write_bvh(tmp_path / "a.bvh", values), Span.from_frames(2, 8))
     expected = np.array([pose(row) for row in values[2:8]])
     np.testing.assert_allclose(found.points_TPJC[:, 0], expected, atol=1e-4)
 
 
 def test_a_file_states_its_own_skeleton(tmp_path: Path) -> None:
-    skeleton = find_skeleton(read_bvh(write(tmp_path / "a.BVH", np.zeros((3, 15))), Span()).layout)
+    skeleton = find_skeleton(
+        read_bvh(write_bvh(tmp_path / "a.BVH", np.zeros((3, 15))), Span()).layout
+    )
     assert skeleton is not None and skeleton.layout.point_names == POINTS
     assert skeleton.parents == PARENTS
     # The right arm has a hand, and the left one has none.
@@ -115,8 +79,8 @@ def test_root_channels_may_come_in_another_order(tmp_path: Path) -> None:
     turned = TREE.replace(line, "Zrotation Xrotation Yrotation Xposition Yposition Zposition")
     values = np.random.default_rng(4).uniform(-90, 90, (3, 15)).round(6)
     moved = np.concatenate([values[:, 3:6], values[:, :3], values[:, 6:]], axis=1)
-    first = read_bvh(write(tmp_path / "a.bvh", values), Span())
-    second = read_bvh(write(tmp_path / "b.bvh", moved, turned), Span())
+    first = read_bvh(write_bvh(tmp_path / "a.bvh", values), Span())
+    second = read_bvh(write_bvh(tmp_path / "b.bvh", moved, turned), Span())
     np.testing.assert_allclose(first.points_TPJC, second.points_TPJC, atol=1e-4)
 
 
@@ -166,12 +130,12 @@ def test_a_file_that_cannot_be_used_is_named_with_a_reason(
 
 def test_spans_beyond_the_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match="4 frames"):
-        read_bvh(write(tmp_path / "a.bvh", ZEROS), Span.from_frames(0, 40))
+        read_bvh(write_bvh(tmp_path / "a.bvh", ZEROS), Span.from_frames(0, 40))
 
 
 def test_a_folder_of_them_is_a_corpus(tmp_path: Path) -> None:
     for name in "ab":
-        write(tmp_path / f"{name}.bvh", ZEROS)
+        write_bvh(tmp_path / f"{name}.bvh", ZEROS)
     (tmp_path / "c.bvh").write_text("HIERARCHY\n")
     (tmp_path / "train.tsv").write_text("id\ttext\na\tWalk.\nb\tSit.\nc\tGo.\n")
     config = {"kind": "skeletons", "fps": 99, "train": str(tmp_path / "train.tsv")}
