@@ -203,7 +203,7 @@ def test_odd_motions(tmp_path: Path) -> None:
     write_captions(tmp_path, "empty", [f"a#{TAIL}#0#0"])
     write_captions(tmp_path, "hole", [f"{b}#{TAIL}#{b}" for b in ("0#0", "0#3.5", "1#3.55", "4#9")])
     result = prepare(tmp_path, min_frames=None)
-    assert {clip for clip in texts_of(result)} == {"longest", "hole@0-70"}
+    assert set(texts_of(result)) == {"longest", "hole@0-70"}
     assert read_dropped(tmp_path) == {
         "train.txt:1": "too_short",
         "train.txt:3": "too_long",
@@ -309,7 +309,7 @@ def test_folders_that_are_no_corpus(tmp_path: Path) -> None:
         prepare(root)
     assert (root / "out" / "train.tsv").read_text() == table
     (root / "train.txt").write_text("\n")
-    with pytest.raises(InputError, match="the lists of .* are empty"):
+    with pytest.raises(InputError, match=r"the lists of .* are empty"):
         prepare(root)
     (root / "train.txt").unlink()
     with pytest.raises(InputError, match="no list of ids; expected `train.txt`"):
