@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from captioned_motions import (
     TAIL,
@@ -16,6 +17,7 @@ from captioned_motions import (
     write_motion,
     write_walkers,
 )
+from kinesweep.cli import app
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.core.errors import InputError
@@ -314,3 +316,39 @@ def test_folders_that_are_no_corpus(tmp_path: Path) -> None:
     (root / "train.txt").unlink()
     with pytest.raises(InputError, match="no list of ids; expected `train.txt`"):
         prepare(root)
+
+
+def run(*words: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["prepare", *map(str, words)])
+    return done.exit_code, done.output
+
+
+def test_the_command_prints_the_keys_of_a_recipe(tmp_path: Path) -> None:
+    root = write_walkers(tmp_path / "corpus", "kit_ml")
+    code, output = run("kit_ml", root, tmp_path / "out", "--no-mirrored", "--texts", "words")
+    assert code == 0 and "train: dropped 8 rows: 8 mirrored" in output
+    keys = f"source.motions={root / 'new_joints'} source.skeleton=kit_ml_21 source.fps=12.5"
+    assert f"source.kind=skeletons {keys}" in output
+    assert "\ta person walk\t" in (tmp_path / "out/train.tsv").read_text()
+    assert run("kit_ml", root, tmp_path / "out")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("humanml3d", "A"), "`humanml3d` takes FOLDER OUT"),
+        (("humanml3d", "A", "B", "C"), "`humanml3d` takes FOLDER OUT"),
+        (("humanml3d", "A", "B", "--media", "videos"), "not to `humanml3d` and `kit_ml`"),
+        (("humanml3d", "A", "B", "--languages", "en"), "not to `humanml3d` and `kit_ml`"),
+        (("generic", "A", "B", "C", "--min-frames", "3"), "`--min-frames` belongs to `humanml3d`"),
+        (("generic", "A", "B", "C", "--no-mirrored"), "belongs to `humanml3d` and `kit_ml`"),
+        (("how2sign", "A", "B", "C", "--features", "vecs"), "`--features` belongs to `humanml3d`"),
+        (("humanml", "A", "B", "C"), "did you mean `humanml3d`?"),
+        (("humanml3d", "A", "B"), "`A` is not a folder"),
+        (("humanml3d", "A", "B", "--max-frames", "many"), "should be a valid integer"),
+        (("humanml3d", "A", "B", "--texts", "tokens"), "'captions', 'words'"),
+    ],
+)
+def test_wrong_commands(words: tuple[str, ...], problem: str) -> None:
+    code, output = run(*words)
+    assert code == 2 and problem in " ".join(output.replace("│", " ").split())

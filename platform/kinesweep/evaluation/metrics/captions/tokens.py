@@ -29,7 +29,9 @@ def select_coco_split(package: str) -> Callable[[str], list[str]] | None:
     Returns:
         A function that splits a text into words; None for a package with rules of its own.
     """
-    return {"coco_caption": split_treebank, "nlg_eval": str.split}.get(package)
+    if package == "coco_caption":
+        return split_treebank
+    return str.split if package == "nlg_eval" else None
 
 
 def split_without_punctuation(text: str) -> list[str]:
