@@ -143,7 +143,7 @@ def test_a_line_without_a_clip_is_dropped_alone(line: str, reason: str, tmp_path
 
 
 def test_odd_files_of_captions(tmp_path: Path) -> None:
-    write_captioned_corpus(tmp_path, {name: [] for name in ("1", "2", "3", "4", "5", "6")})
+    write_captioned_corpus(tmp_path, {name: [] for name in tuple("12345678")})
     texts = tmp_path / "texts"
     crlf = f"\r\nnumber #1 # of 2#{TAIL}#0.0#0.0\r\n\r\n \r\nb\u2028c\ttab#{TAIL}# 0.0 #nan\r\n"
     (texts / "1.txt").write_bytes(b"\xef\xbb\xbf" + crlf.encode())
@@ -152,15 +152,20 @@ def test_odd_files_of_captions(tmp_path: Path) -> None:
     (texts / "4.txt").write_bytes(b"\n \n")
     (texts / "5.txt").write_bytes(b'"quoted" start#a//PUNCT  /X bare and/or/CCONJ#0#0\n')
     (texts / "6.txt").unlink()
+    (texts / "7.txt").write_bytes(b"cr#a/DET#0#0\rmac#a/DET#0#0\r")
+    (texts / "8.txt").write_bytes(b"nul\0#a/DET#0#0\nok#a/DET#0#0\n")
     result = prepare(tmp_path)
     assert texts_of(result) == {
         "1": ("number #1 # of 2", "b c tab"),
         "2": ("café",),
         "5": ('"quoted" start',),
+        "7": ("cr", "mac"),
+        "8": ("ok",),
     }
     assert read_dropped(tmp_path) == {
         "texts/2.txt:1": "unreadable_text",
         "texts/3.txt": "unreadable_text",
+        "texts/8.txt:1": "unreadable_text",
         "train.txt:4": "no_captions",
     }
     missing = (tmp_path / "out/missing.tsv").read_text().splitlines()
@@ -293,6 +298,8 @@ def test_folders_that_are_no_corpus(tmp_path: Path) -> None:
     (root / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
         prepare_motion_corpus("humanml3d", root, root / "file")
+    with pytest.raises(InputError, match=r"file` is a file; give a folder .* not `.*/file/out`"):
+        prepare_motion_corpus("humanml3d", root, root / "file" / "out")
     with pytest.raises(InputError, match="40, above `--max-frames`, which is 20"):
         prepare(root, min_frames=None, max_frames=20)
     with pytest.raises(InputError, match="`--max-references` must be at least 1"):
@@ -314,7 +321,7 @@ def test_folders_that_are_no_corpus(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the lists of .* are empty"):
         prepare(root)
     (root / "train.txt").unlink()
-    with pytest.raises(InputError, match="no list of ids; expected `train.txt`"):
+    with pytest.raises(InputError, match=r"no list of ids; expected `train.txt`"):
         prepare(root)
 
 
