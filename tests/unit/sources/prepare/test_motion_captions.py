@@ -18,9 +18,10 @@ from captioned_motions import (
     write_walkers,
 )
 from kinesweep.cli import app
-from kinesweep.config.recipe.skeletons import SkeletonsConfig
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.core.errors import InputError
+from kinesweep.features.skeleton_normalization import normalize_motion
 from kinesweep.sources.precomputed.feature_tsv import FeatureTsvSource
 from kinesweep.sources.prepare.motions import MotionSettings, prepare_motion_corpus
 from kinesweep.sources.prepare.preparation_result import PreparationResult
@@ -106,6 +107,19 @@ def test_every_line_is_in_the_clip_of_its_frames(corpus: str, tmp_path: Path) ->
     num_lines = sum(len(texts) for texts in read_by_hand(tmp_path, "000020", fps, 1).values())
     assert num_lines == 7 and read_dropped(tmp_path)["texts/000020.txt:7"] == "too_short"
     assert "1 captions end after their motion" in result.warnings[0]
+
+
+@pytest.mark.parametrize(("corpus", "points"), [("humanml3d", 22), ("kit_ml", 21)])
+def test_graph_encoders_know_the_skeleton(corpus: str, points: int, tmp_path: Path) -> None:
+    source = open_source(prepare(write_walkers(tmp_path, corpus), corpus))
+    pose = source.read(source.list_clips("train")[0]).pose
+    config = SkeletonFeaturesConfig(kind="skeleton", scale="bone")
+    motion = normalize_motion(pose, config)
+    assert motion.x_TJC.shape == (60, points, 3) and motion.skeleton.num_points == points
+    # One root, and the mirror image of the mirror image is the point itself.
+    assert len(motion.skeleton.bones) == points - 1
+    mirror = motion.skeleton.mirror
+    assert [mirror[index] for index in mirror] == list(range(points)) != list(mirror)
 
 
 def test_frames_of_times_by_hand(tmp_path: Path) -> None:
