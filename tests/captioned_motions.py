@@ -9,12 +9,16 @@ POINTS = {"humanml3d": 22, "kit_ml": 21}
 TAIL = "a/DET person/NOUN walk/VERB"
 
 
-def write_motion(root: Path, name: str, frames: int, points: int = 22) -> None:
-    """Joints and feature vectors of one motion; every value is its own, so that cuts show."""
+def write_motion(root: Path, name: str, frames: int, points: int = 22, lift: float = 0) -> None:
+    """Joints and feature vectors of one motion; every value is its own, so that cuts show.
+
+    `lift` moves half of the joints up, so that motions can be told apart.
+    """
     rng = np.random.default_rng(sum(name.encode()))
     for folder, shape in (("new_joints", (points, 3)), ("new_joint_vecs", (12 * points - 1,))):
         (root / folder).mkdir(parents=True, exist_ok=True)
         x = rng.normal(size=(frames, *shape)).astype(np.float32)
+        x[:, points // 2 :] += lift
         np.save(root / folder / f"{name}.npy", x)
 
 
@@ -48,7 +52,7 @@ def write_walkers(root: Path, corpus: str = "humanml3d", clips: int = 12) -> Pat
         split = "val" if number % 6 == 4 else "test" if number % 6 == 5 else "train"
         verb = ("walk", "jump")[number % 2]
         for name in (f"{number:06d}", f"M{number:06d}"):
-            write_motion(root, name, 60 + number, POINTS[corpus])
+            write_motion(root, name, 60 + number, POINTS[corpus], lift=3 * (number % 2))
             lines = [f"a person {verb}s.#a/DET person/NOUN {verb}/VERB#0.0#0.0"]
             lines.append(f"someone {verb}s, then stops.#someone/PRON {verb}/VERB#0.0#nan")
             lines.append(f"{verb}ing fast#{verb}/VERB fast/ADV#0.5#2.75")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from captioned_motions import (
     TAIL,
@@ -16,9 +17,11 @@ from captioned_motions import (
     write_motion,
     write_walkers,
 )
-from kinesweep.config.recipe.skeletons import SkeletonsConfig
+from kinesweep.cli import app
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.core.errors import InputError
+from kinesweep.features.skeleton_normalization import normalize_motion
 from kinesweep.sources.precomputed.feature_tsv import FeatureTsvSource
 from kinesweep.sources.prepare.motions import MotionSettings, prepare_motion_corpus
 from kinesweep.sources.prepare.preparation_result import PreparationResult
@@ -106,6 +109,19 @@ def test_every_line_is_in_the_clip_of_its_frames(corpus: str, tmp_path: Path) ->
     assert "1 captions end after their motion" in result.warnings[0]
 
 
+@pytest.mark.parametrize(("corpus", "points"), [("humanml3d", 22), ("kit_ml", 21)])
+def test_graph_encoders_know_the_skeleton(corpus: str, points: int, tmp_path: Path) -> None:
+    source = open_source(prepare(write_walkers(tmp_path, corpus), corpus))
+    pose = source.read(source.list_clips("train")[0]).pose
+    config = SkeletonFeaturesConfig(kind="skeleton", scale="bone")
+    motion = normalize_motion(pose, config)
+    assert motion.x_TJC.shape == (60, points, 3) and motion.skeleton.num_points == points
+    # One root, and the mirror image of the mirror image is the point itself.
+    assert len(motion.skeleton.bones) == points - 1
+    mirror = motion.skeleton.mirror
+    assert [mirror[index] for index in mirror] == list(range(points)) != list(mirror)
+
+
 def test_frames_of_times_by_hand(tmp_path: Path) -> None:
     lines = [f"{bounds}#{TAIL}#{bounds}" for bounds in ("0.0#1.25", "1.15#2.3", "2.0#90.0")]
     write_captioned_corpus(tmp_path, {"000001": lines})
@@ -141,7 +157,7 @@ def test_a_line_without_a_clip_is_dropped_alone(line: str, reason: str, tmp_path
 
 
 def test_odd_files_of_captions(tmp_path: Path) -> None:
-    write_captioned_corpus(tmp_path, {name: [] for name in ("1", "2", "3", "4", "5", "6")})
+    write_captioned_corpus(tmp_path, {name: [] for name in tuple("12345678")})
     texts = tmp_path / "texts"
     crlf = f"\r\nnumber #1 # of 2#{TAIL}#0.0#0.0\r\n\r\n \r\nb\u2028c\ttab#{TAIL}# 0.0 #nan\r\n"
     (texts / "1.txt").write_bytes(b"\xef\xbb\xbf" + crlf.encode())
@@ -150,15 +166,20 @@ def test_odd_files_of_captions(tmp_path: Path) -> None:
     (texts / "4.txt").write_bytes(b"\n \n")
     (texts / "5.txt").write_bytes(b'"quoted" start#a//PUNCT  /X bare and/or/CCONJ#0#0\n')
     (texts / "6.txt").unlink()
+    (texts / "7.txt").write_bytes(b"cr#a/DET#0#0\rmac#a/DET#0#0\r")
+    (texts / "8.txt").write_bytes(b"nul\0#a/DET#0#0\nok#a/DET#0#0\n")
     result = prepare(tmp_path)
     assert texts_of(result) == {
         "1": ("number #1 # of 2", "b c tab"),
         "2": ("café",),
         "5": ('"quoted" start',),
+        "7": ("cr", "mac"),
+        "8": ("ok",),
     }
     assert read_dropped(tmp_path) == {
         "texts/2.txt:1": "unreadable_text",
         "texts/3.txt": "unreadable_text",
+        "texts/8.txt:1": "unreadable_text",
         "train.txt:4": "no_captions",
     }
     missing = (tmp_path / "out/missing.tsv").read_text().splitlines()
@@ -203,7 +224,7 @@ def test_odd_motions(tmp_path: Path) -> None:
     write_captions(tmp_path, "empty", [f"a#{TAIL}#0#0"])
     write_captions(tmp_path, "hole", [f"{b}#{TAIL}#{b}" for b in ("0#0", "0#3.5", "1#3.55", "4#9")])
     result = prepare(tmp_path, min_frames=None)
-    assert {clip for clip in texts_of(result)} == {"longest", "hole@0-70"}
+    assert set(texts_of(result)) == {"longest", "hole@0-70"}
     assert read_dropped(tmp_path) == {
         "train.txt:1": "too_short",
         "train.txt:3": "too_long",
@@ -291,6 +312,8 @@ def test_folders_that_are_no_corpus(tmp_path: Path) -> None:
     (root / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
         prepare_motion_corpus("humanml3d", root, root / "file")
+    with pytest.raises(InputError, match=r"file` is a file; give a folder .* not `.*/file/out`"):
+        prepare_motion_corpus("humanml3d", root, root / "file" / "out")
     with pytest.raises(InputError, match="40, above `--max-frames`, which is 20"):
         prepare(root, min_frames=None, max_frames=20)
     with pytest.raises(InputError, match="`--max-references` must be at least 1"):
@@ -309,8 +332,44 @@ def test_folders_that_are_no_corpus(tmp_path: Path) -> None:
         prepare(root)
     assert (root / "out" / "train.tsv").read_text() == table
     (root / "train.txt").write_text("\n")
-    with pytest.raises(InputError, match="the lists of .* are empty"):
+    with pytest.raises(InputError, match=r"the lists of .* are empty"):
         prepare(root)
     (root / "train.txt").unlink()
-    with pytest.raises(InputError, match="no list of ids; expected `train.txt`"):
+    with pytest.raises(InputError, match=r"no list of ids; expected `train.txt`"):
         prepare(root)
+
+
+def run(*words: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["prepare", *map(str, words)])
+    return done.exit_code, done.output
+
+
+def test_the_command_prints_the_keys_of_a_recipe(tmp_path: Path) -> None:
+    root = write_walkers(tmp_path / "corpus", "kit_ml")
+    code, output = run("kit_ml", root, tmp_path / "out", "--no-mirrored", "--texts", "words")
+    assert code == 0 and "train: dropped 8 rows: 8 mirrored" in output
+    keys = f"source.motions={root / 'new_joints'} source.skeleton=kit_ml_21 source.fps=12.5"
+    assert f"source.kind=skeletons {keys}" in output
+    assert "\ta person walk\t" in (tmp_path / "out/train.tsv").read_text()
+    assert run("kit_ml", root, tmp_path / "out")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("humanml3d", "A"), "`humanml3d` takes FOLDER OUT"),
+        (("humanml3d", "A", "B", "C"), "`humanml3d` takes FOLDER OUT"),
+        (("humanml3d", "A", "B", "--media", "videos"), "not to `humanml3d` and `kit_ml`"),
+        (("humanml3d", "A", "B", "--languages", "en"), "not to `humanml3d` and `kit_ml`"),
+        (("generic", "A", "B", "C", "--min-frames", "3"), "`--min-frames` belongs to `humanml3d`"),
+        (("generic", "A", "B", "C", "--no-mirrored"), "belongs to `humanml3d` and `kit_ml`"),
+        (("how2sign", "A", "B", "C", "--features", "vecs"), "`--features` belongs to `humanml3d`"),
+        (("humanml", "A", "B", "C"), "did you mean `humanml3d`?"),
+        (("humanml3d", "A", "B"), "`A` is not a folder"),
+        (("humanml3d", "A", "B", "--max-frames", "many"), "should be a valid integer"),
+        (("humanml3d", "A", "B", "--texts", "tokens"), "'captions', 'words'"),
+    ],
+)
+def test_wrong_commands(words: tuple[str, ...], problem: str) -> None:
+    code, output = run(*words)
+    assert code == 2 and problem in " ".join(output.replace("│", " ").split())

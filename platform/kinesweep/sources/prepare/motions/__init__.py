@@ -6,6 +6,7 @@ files are read, so that lengths and values that are not numbers are known: 29,23
 a quarter of a minute.
 """
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -151,8 +152,12 @@ def _check_folders(folder: Path, out: Path, settings: MotionSettings) -> None:
                 f"`{folder}` has no folder `{name}`; expected `{FOLDERS[settings.features]}`,"
                 f" `{TEXTS_FOLDER}` and lists of ids such as `{LIST_NAMES['train']}`"
             )
-    if out.exists() and not out.is_dir():
-        raise InputError(f"`{out}` is a file; give the folder that the tables are written to")
+    # The folder of the tables may not exist yet, but a folder above it does.
+    parent = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not parent.is_dir():
+        raise InputError(f"`{parent}` is a file; give a folder for the tables, not `{out}`")
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"`{parent}` cannot be written to; give another folder for the tables")
 
 
 def _read_split(

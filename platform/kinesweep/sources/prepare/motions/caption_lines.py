@@ -61,8 +61,7 @@ def read_caption_file(path: Path) -> CaptionFile:
     text, invalid_lines = decode_lines(content)
     found = CaptionFile()
     problem_by_number = {line.line_number: line.error_text for line in invalid_lines}
-    # `splitlines` would also break lines at characters that captions may contain (U+2028).
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+    for number, line in enumerate(split_lines(text), 1):
         row = f"{name}:{number}"
         if number in problem_by_number:
             found.dropped.append(DroppedRow(row, "unreadable_text", problem_by_number[number]))
@@ -75,8 +74,16 @@ def read_caption_file(path: Path) -> CaptionFile:
     return found
 
 
+def split_lines(text: str) -> list[str]:
+    """Split a text at LF or CRLF, or at CR if it has no LF."""
+    # `splitlines` would also break lines at characters that captions may contain (U+2028).
+    return text.replace("\r\n", "\n").split("\n") if "\n" in text else text.split("\r")
+
+
 def _parse_line(line: str, row: str) -> CaptionLine | DroppedRow:
     """Parse one line, and return its caption, or the dropped row with its reason."""
+    if "\0" in line:
+        return DroppedRow(row, "unreadable_text", "the line contains NUL bytes")
     fields = line.rsplit("#", _NUM_FIELDS - 1)
     if len(fields) < _NUM_FIELDS:
         problem = f"{len(fields)} fields between `#`; expected caption#tokens#start#end"

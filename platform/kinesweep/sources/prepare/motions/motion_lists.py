@@ -12,6 +12,7 @@ from pathlib import Path
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import InputError
 from kinesweep.core.tables.text_encoding import decode_text
+from kinesweep.sources.prepare.motions.caption_lines import split_lines
 from kinesweep.sources.prepare.motions.motion_corpora import LIST_NAMES
 from kinesweep.sources.prepare.split_annotations import DroppedRow
 
@@ -98,7 +99,7 @@ def _read_list(path: Path) -> list[ListedMotion]:
         raise InputError(f"`{path}` cannot be read: {error}") from None
     return [
         ListedMotion(line.strip(), f"{path.name}:{number}")
-        for number, line in enumerate(text.split("\n"), 1)
+        for number, line in enumerate(split_lines(text), 1)
         if line.strip()
     ]
 
@@ -121,7 +122,7 @@ def _find_problem(
     """
     # An id names files, so it must stay inside their folders.
     if re.search(r"[/\\\0\t]", motion.id) or motion.id.startswith("."):
-        return DroppedRow(motion.row, "bad_id", f"`{motion.id}` is not the name of a file")
+        return DroppedRow(motion.row, "bad_id", f"{motion.id!r} is not the name of a file")
     if len(motion.id) > _MAX_ID_LENGTH:
         return DroppedRow(motion.row, "bad_id", f"the id has {len(motion.id)} characters")
     if motion.is_mirrored and not mirrored:

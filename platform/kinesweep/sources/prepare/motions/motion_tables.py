@@ -45,10 +45,11 @@ def write_motion_tables(
     if missing_rows:
         tables[out / MISSING_TABLE_NAME] = format_table([_MISSING_HEADER, *missing_rows])
     out.mkdir(parents=True, exist_ok=True)
-    for path in list_table_paths(out):
-        path.unlink(missing_ok=True)
     for path, text in tables.items():
         write_text(path, text)
+    # Old tables last, so that an interruption leaves none of them without its successor.
+    for path in set(list_table_paths(out)) - tables.keys():
+        path.unlink(missing_ok=True)
     return {split: out / f"{split}.tsv" for split, found in clips.items() if found}
 
 
