@@ -229,7 +229,9 @@ class Handler(BaseHTTPRequestHandler):
     def find(self, repo: str, revision: str = "main") -> tuple[Repo, str]:
         held = self.hub.repos.get(repo)
         if held is None or (held.private and self.token is None):
-            raise Refusal(401 if self.token is None else 404, "Repository not found", "RepoNotFound")
+            raise Refusal(
+                401 if self.token is None else 404, "Repository not found", "RepoNotFound"
+            )
         sha = held.find(revision)
         if sha is None:
             raise Refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")

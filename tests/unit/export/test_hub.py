@@ -31,11 +31,14 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="session")
 def exported(made, run, recipe, tmp_path_factory):
-    return made_once(
-        tmp_path_factory,
-        "hub-bundle",
-        lambda folder: export_bundle(run, folder / "bundle", tiny_store(recipe)),
-    ) / "bundle"
+    return (
+        made_once(
+            tmp_path_factory,
+            "hub-bundle",
+            lambda folder: export_bundle(run, folder / "bundle", tiny_store(recipe)),
+        )
+        / "bundle"
+    )
 
 
 @pytest.fixture
@@ -264,7 +267,9 @@ def test_a_token_of_somebody_else_or_none_is_named(bundle, hub, monkeypatch, tmp
     assert not hub.requests and not hub.repos
 
 
-@pytest.mark.parametrize("name", ["signs", "a/b/c", "lab/", "/lab", "lab/si gns", "../x", "lab/a--b"])
+@pytest.mark.parametrize(
+    "name", ["signs", "a/b/c", "lab/", "/lab", "lab/si gns", "../x", "lab/a--b"]
+)
 def test_a_wrong_name_is_refused_before_any_request(name, bundle, hub):
     with pytest.raises(InputError, match="OWNER/NAME"):
         ks.push_bundle(bundle, name)

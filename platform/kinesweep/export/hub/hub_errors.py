@@ -90,7 +90,9 @@ def _describe_error(error: Exception, repo: str) -> str | None:
             return f"`{repo}` is not a name of a repository: {reason}"
     if isinstance(error, LocalEntryNotFoundError):
         # `huggingface_hub` looked into its cache because the Hub did not answer.
-        return f"`{repo}` is not in the cache, and the Hub does not answer: {format_one_line(error)}"
+        return (
+            f"`{repo}` is not in the cache, and the Hub does not answer: {format_one_line(error)}"
+        )
     if isinstance(error, OSError | ValueError | RuntimeError):
         return f"the Hub cannot be used for `{repo}`: {format_one_line(error)}"
     return None
@@ -103,7 +105,9 @@ def _describe_response(error: Exception, repo: str) -> str:
     reason = format_one_line(getattr(error, "server_message", None) or error, 200)
     message = _STATUS_MESSAGES.get(status)
     if message is None:
-        message = _SERVER_ERROR if status >= 500 else "the Hub answers {status} for `{repo}`: {reason}"
+        message = (
+            _SERVER_ERROR if status >= 500 else "the Hub answers {status} for `{repo}`: {reason}"
+        )
     return message.format(repo=repo, status=status, reason=reason)
 
 
