@@ -121,7 +121,7 @@ class HubServer:
         return None
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     def __init__(self, status: int, message: str, code: str = "") -> None:
         super().__init__(message)
         self.status, self.code = status, code
@@ -173,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
                 try:
                     with self.hub.lock:
                         getattr(self, f"do_{name}")(body, **found)
-                except Refusal as refusal:
+                except RefusalError as refusal:
                     headers = {"X-Error-Message": str(refusal)}
                     if refusal.code:
                         headers["X-Error-Code"] = refusal.code
@@ -217,29 +217,29 @@ class Handler(BaseHTTPRequestHandler):
             return None
         token = given.removeprefix("Bearer ")
         if token not in (TOKEN, READ_TOKEN):
-            raise Refusal(401, "Invalid credentials in Authorization header")
+            raise RefusalError(401, "Invalid credentials in Authorization header")
         return token
 
     def check_write(self, owner: str) -> None:
         if self.token is None:
-            raise Refusal(401, "Invalid username or password.")
+            raise RefusalError(401, "Invalid username or password.")
         if self.token != TOKEN or owner != OWNER:
-            raise Refusal(403, f"You don't have the rights to create a model under {owner!r}")
+            raise RefusalError(403, f"You don't have the rights to create a model under {owner!r}")
 
     def find(self, repo: str, revision: str = "main") -> tuple[Repo, str]:
         held = self.hub.repos.get(repo)
         if held is None or (held.private and self.token is None):
-            raise Refusal(
+            raise RefusalError(
                 401 if self.token is None else 404, "Repository not found", "RepoNotFound"
             )
         sha = held.find(revision)
         if sha is None:
-            raise Refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+            raise RefusalError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return held, sha
 
     def do_whoami(self, _: bytes) -> None:
         if self.token is None:
-            raise Refusal(401, "Invalid username or password.")
+            raise RefusalError(401, "Invalid username or password.")
         self.send(200, {"name": OWNER, "type": "user"})
 
     def do_validate(self, body: bytes) -> None:
@@ -281,7 +281,7 @@ class Handler(BaseHTTPRequestHandler):
         self.check_write(repo.split("/")[0])
         held, sha = self.find(repo, json.loads(body).get("startingPoint", "main"))
         if revision in held.branches:
-            raise Refusal(409, "Reference already exists")
+            raise RefusalError(409, "Reference already exists")
         held.branches[revision] = sha
         self.send(201, {})
 
@@ -317,14 +317,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_put(self, body: bytes, oid: str) -> None:
         if hashlib.sha256(body).hexdigest() != oid or len(body) != int(self.query["size"]):
-            raise Refusal(400, "XAmzContentSHA256Mismatch")
+            raise RefusalError(400, "XAmzContentSHA256Mismatch")
         self.hub.objects[oid] = body
         self.send(200, {})
 
     def do_verify(self, body: bytes) -> None:
         asked = json.loads(body)
         if len(self.hub.objects.get(asked["oid"], b"")) != asked["size"]:
-            raise Refusal(400, "the object was not uploaded")
+            raise RefusalError(400, "the object was not uploaded")
         self.send(200, {})
 
     def do_commit(self, body: bytes, repo: str, revision: str) -> None:
@@ -336,17 +336,19 @@ class Handler(BaseHTTPRequestHandler):
             if key == "header":
                 header = value
                 if value.get("parentCommit", sha) != sha:
-                    raise Refusal(412, "A commit has happened since. Please refresh and try again.")
+                    raise RefusalError(
+                        412, "A commit has happened since. Please refresh and try again."
+                    )
             elif key == "file":
                 files[value["path"]] = File(base64.b64decode(value["content"]), False)
             elif key == "lfsFile":
                 if len(self.hub.objects.get(value["oid"], b"")) != value["size"]:
-                    raise Refusal(400, f"{value['path']}: the LFS object does not exist")
+                    raise RefusalError(400, f"{value['path']}: the LFS object does not exist")
                 files[value["path"]] = File(self.hub.objects[value["oid"]], True)
             elif key == "deletedFile":
                 del files[value["path"]]
             else:
-                raise Refusal(400, f"unknown operation {key}")
+                raise RefusalError(400, f"unknown operation {key}")
         for path in self.hub.tampered & files.keys():
             files[path] = File(files[path].content[:-1] + b"?", files[path].is_lfs)
         oid = held.commit(revision, files, header["summary"])

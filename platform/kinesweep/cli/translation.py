@@ -105,15 +105,12 @@ def translate(  # noqa: PLR0913 (options of a command)
     Example: kinesweep translate .kinesweep/exports/sample .kinesweep/sample/poses/test
     """
     from kinesweep.export import find_inputs
-    from kinesweep.export.bundle import read_bundle_recipe
-    from kinesweep.export.hub.download import find_bundle_dir
+    from kinesweep.export.hub.download import find_bundle_recipe
     from kinesweep.export.input_failure import InputFailure
     from kinesweep.export.part_inputs import list_raw_parts, parse_stream_files
 
     failures: list[InputFailure] = []
-    bundle_dir = find_bundle_dir(bundle, revision)
-    # A bundle from the Hub was checked, except for its card, which may be edited there.
-    recipe = read_bundle_recipe(bundle_dir, skip_file_check=bundle_dir != bundle)
+    bundle_dir, recipe = find_bundle_recipe(bundle, revision)
     options = InferenceOptions(prompt, question, system, sample, seed, temperature)
     options.check(recipe.generation)
     parts = list_raw_parts(recipe)

@@ -280,7 +280,7 @@ def test_what_is_no_bundle_is_refused_before_any_request(bundle, hub, tmp_path):
     with pytest.raises(BundleError, match="not a bundle"):
         ks.push_bundle(tmp_path, "lab/signs")
     (bundle / "recipe.yaml").write_text("name: x")
-    with pytest.raises(BundleError, match="`recipe.yaml` was changed"):
+    with pytest.raises(BundleError, match=r"`recipe\.yaml` was changed"):
         ks.push_bundle(bundle, "lab/signs")
     (bundle / "README.md").rename(bundle / "card.md")
     write_new_manifest(bundle)
@@ -328,7 +328,7 @@ def test_offline_a_cached_bundle_is_used(bundle, hub, monkeypatch):
     hub.requests.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert download_bundle("lab/signs") == first
-    with pytest.raises(HubError, match="not in the cache|HF_HUB_OFFLINE"):
+    with pytest.raises(HubError, match=r"not in the cache|HF_HUB_OFFLINE"):
         download_bundle("lab/unknown")
     with pytest.raises(HubError, match="HF_HUB_OFFLINE"):
         ks.push_bundle(bundle, "lab/signs")
@@ -339,7 +339,7 @@ def test_without_a_hub_the_network_is_named(bundle, hub, monkeypatch, tmp_path):
     use_hub(monkeypatch, HubServer(url="http://127.0.0.1:9"), tmp_path / "cache")
     with pytest.raises(HubError, match=r"127.0.0.1:9 cannot be reached"):
         ks.push_bundle(bundle, "lab/signs")
-    with pytest.raises(HubError, match="cannot be reached|does not answer"):
+    with pytest.raises(HubError, match=r"cannot be reached|does not answer"):
         download_bundle("lab/signs")
 
 

@@ -62,13 +62,10 @@ def embed(  # noqa: PLR0913 (a command has one argument per option)
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise InputError(f"`{out}` exists and is not an empty folder; choose another `--out`")
     from kinesweep.export import Bundle, find_inputs
-    from kinesweep.export.bundle import read_bundle_recipe
-    from kinesweep.export.hub.download import find_bundle_dir
+    from kinesweep.export.hub.download import find_bundle_recipe
     from kinesweep.export.part_inputs import list_raw_parts
 
-    bundle_dir = find_bundle_dir(bundle, revision)
-    # A bundle from the Hub was checked, except for its card, which may be edited there.
-    recipe = read_bundle_recipe(bundle_dir, skip_file_check=bundle_dir != bundle)
+    bundle_dir, recipe = find_bundle_recipe(bundle, revision)
     options = InferenceOptions(prompt, question, system, sample, seed, temperature)
     options.check(recipe.generation)
     named_clips = find_inputs(inputs, recipe.corpora[0], parts=list_raw_parts(recipe))

@@ -69,7 +69,7 @@ class KinesweepProcessor(ProcessorMixin):
         self._bundle = bundle
 
     @classmethod
-    def from_pretrained(  # type: ignore[override] (the options of Hugging Face are passed on)
+    def from_pretrained(
         cls, name: str | Path, *, revision: str | None = None, **kwargs: Any
     ) -> Self:
         """Load the processor of a bundle, after checking all files of the bundle.
@@ -100,7 +100,7 @@ class KinesweepProcessor(ProcessorMixin):
         """Return a bundle that translates with a model."""
         return replace(self._bundle, loaded=replace(self._bundle.loaded, model=model))
 
-    def __call__(  # type: ignore[override] (motions instead of images and texts)
+    def __call__(
         self,
         clips: ClipInput | Sequence[ClipInput],
         *,

@@ -9,7 +9,9 @@ import glob
 from pathlib import Path
 from typing import Any
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import BundleError, HubError
+from kinesweep.export.bundle import read_bundle_recipe
 from kinesweep.export.bundle_manifest import MANIFEST, check_bundle_files, read_manifest_digests
 from kinesweep.export.hub.card_metadata import LIBRARY_NAME
 from kinesweep.export.hub.hub_errors import name_hub_errors
@@ -35,6 +37,19 @@ def find_bundle_dir(name: str | Path, revision: str | None = None, **options: An
     if not is_hub_name(name, revision):
         return Path(name)
     return download_bundle(str(name), revision, **options)
+
+
+def find_bundle_recipe(name: Path, revision: str | None = None) -> tuple[Path, Recipe]:
+    """Return the folder and the recipe of a bundle, whose files are checked.
+
+    The arguments and further errors are those of `find_bundle_dir`.
+
+    Raises:
+        BundleError: If there is no bundle, or it is damaged or of an incompatible version.
+    """
+    folder = find_bundle_dir(name, revision)
+    # A bundle from the Hub was checked, except for its card, which may be edited there.
+    return folder, read_bundle_recipe(folder, skip_file_check=folder != name)
 
 
 def download_bundle(repo: str, revision: str | None = None, **options: Any) -> Path:

@@ -45,8 +45,8 @@ class CardConfig(StrictConfig):
     )
     base_model: HubId | None = Field(
         None,
-        description="Model on the Hub that training started from. Unset: `model.backbone.pretrained`"
-        " if that is a name on the Hub.",
+        description="Model on the Hub that training started from. Unset:"
+        " `model.backbone.pretrained` if that is a name on the Hub.",
     )
     tags: tuple[Tag, ...] = Field((), description="Further tags, by which the Hub finds models.")
 
