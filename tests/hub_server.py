@@ -14,10 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
 import yaml
+from huggingface_hub import constants
+from huggingface_hub.utils import _http
 
 LFS_THRESHOLD_BYTES = 20_000
 TOKEN, READ_TOKEN = "hf_writerSecret123", "hf_readerSecret456"
@@ -396,7 +400,7 @@ def serve_hub() -> Iterator[HubServer]:
         thread.join()
 
 
-def hub_environment(hub: HubServer, cache: Any, token: str | None = TOKEN) -> dict[str, str]:
+def hub_environment(hub: HubServer, cache: Path, token: str | None = TOKEN) -> dict[str, str]:
     """Variables with which a process knows this server only."""
     variables = {
         "HF_ENDPOINT": hub.url,
@@ -407,3 +411,19 @@ def hub_environment(hub: HubServer, cache: Any, token: str | None = TOKEN) -> di
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     return variables if token is None else {**variables, "HF_TOKEN": token}
+
+
+def use_hub(monkeypatch: pytest.MonkeyPatch, server: HubServer, cache: Path) -> None:
+    """Make this process know this server only; the library read its settings at its import."""
+    values = {
+        "ENDPOINT": server.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(cache),
+        "HF_TOKEN_PATH": str(cache / "token"),
+        "HF_HUB_DISABLE_XET": True,
+    }
+    for name, value in values.items():
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    # Retries come at once.
+    monkeypatch.setattr(_http.time, "sleep", lambda _: None)

@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard, constants
+from huggingface_hub import ModelCard
 
 from commands import kinesweep
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from hub_server import TOKEN, Fault, hub_environment, serve_hub
+from hub_server import TOKEN, Fault, hub_environment, serve_hub, use_hub
 from kinesweep.cli import main
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.loop.run import RunSpec, train_run
@@ -30,11 +30,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     with serve_hub() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        use_hub(monkeypatch, server, tmp_path / "cache")
         monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
         monkeypatch.chdir(tmp_path)
         yield server
