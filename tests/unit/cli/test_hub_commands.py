@@ -54,6 +54,7 @@ def say(capsys):
     return call
 
 
+@pytest.mark.slow
 def test_export_push_and_translate_by_name(run, hub, say, trained, tmp_path, forked_verification):
     card = ("--card", "license=cc-by-4.0", "--card", "language=[ase,en]")
     done = say("export", run, "--push", "lab/signs", "--private", *card)
@@ -93,6 +94,7 @@ def test_wrong_arguments_are_refused_at_once(run, hub, say, tmp_path, monkeypatc
         "`--private` has no effect": ("export", run, "out", "--private"),
         "`signs` is not a name on the Hub": ("export", run, "out", "--push", "signs"),
         "export.card.licence": ("export", run, "out", "--card", "licence=mit"),
+        "must be a list, such as [en]": ("export", run, "out", "--card", "language=en"),
         "`license: other` needs": ("export", run, "out", "--card", "license=other"),
     }
     for message, words in wrong.items():
@@ -105,7 +107,7 @@ def test_wrong_arguments_are_refused_at_once(run, hub, say, tmp_path, monkeypatc
     (tmp_path / "exports").mkdir()
     assert "not a bundle" in say("translate", "exports/sampel", "a.pose", code=2)
     assert not hub.requests
-    assert "no repository" in say("translate", "lab/nothing", "a.pose", code=2)
+    assert "repository does not exist" in say("translate", "lab/nothing", "a.pose", code=2)
 
 
 def test_statements_of_the_recipe_change_no_identity(trained):
