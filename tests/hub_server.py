@@ -14,10 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
 import yaml
+from huggingface_hub import constants
+from huggingface_hub.utils import _http
 
 LFS_THRESHOLD_BYTES = 20_000
 TOKEN, READ_TOKEN = "hf_writerSecret123", "hf_readerSecret456"
@@ -121,7 +125,7 @@ class HubServer:
         return None
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     def __init__(self, status: int, message: str, code: str = "") -> None:
         super().__init__(message)
         self.status, self.code = status, code
@@ -173,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
                 try:
                     with self.hub.lock:
                         getattr(self, f"do_{name}")(body, **found)
-                except Refusal as refusal:
+                except RefusalError as refusal:
                     headers = {"X-Error-Message": str(refusal)}
                     if refusal.code:
                         headers["X-Error-Code"] = refusal.code
@@ -217,27 +221,29 @@ class Handler(BaseHTTPRequestHandler):
             return None
         token = given.removeprefix("Bearer ")
         if token not in (TOKEN, READ_TOKEN):
-            raise Refusal(401, "Invalid credentials in Authorization header")
+            raise RefusalError(401, "Invalid credentials in Authorization header")
         return token
 
     def check_write(self, owner: str) -> None:
         if self.token is None:
-            raise Refusal(401, "Invalid username or password.")
+            raise RefusalError(401, "Invalid username or password.")
         if self.token != TOKEN or owner != OWNER:
-            raise Refusal(403, f"You don't have the rights to create a model under {owner!r}")
+            raise RefusalError(403, f"You don't have the rights to create a model under {owner!r}")
 
     def find(self, repo: str, revision: str = "main") -> tuple[Repo, str]:
         held = self.hub.repos.get(repo)
         if held is None or (held.private and self.token is None):
-            raise Refusal(401 if self.token is None else 404, "Repository not found", "RepoNotFound")
+            raise RefusalError(
+                401 if self.token is None else 404, "Repository not found", "RepoNotFound"
+            )
         sha = held.find(revision)
         if sha is None:
-            raise Refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+            raise RefusalError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return held, sha
 
     def do_whoami(self, _: bytes) -> None:
         if self.token is None:
-            raise Refusal(401, "Invalid username or password.")
+            raise RefusalError(401, "Invalid username or password.")
         self.send(200, {"name": OWNER, "type": "user"})
 
     def do_validate(self, body: bytes) -> None:
@@ -279,7 +285,7 @@ class Handler(BaseHTTPRequestHandler):
         self.check_write(repo.split("/")[0])
         held, sha = self.find(repo, json.loads(body).get("startingPoint", "main"))
         if revision in held.branches:
-            raise Refusal(409, "Reference already exists")
+            raise RefusalError(409, "Reference already exists")
         held.branches[revision] = sha
         self.send(201, {})
 
@@ -315,14 +321,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_put(self, body: bytes, oid: str) -> None:
         if hashlib.sha256(body).hexdigest() != oid or len(body) != int(self.query["size"]):
-            raise Refusal(400, "XAmzContentSHA256Mismatch")
+            raise RefusalError(400, "XAmzContentSHA256Mismatch")
         self.hub.objects[oid] = body
         self.send(200, {})
 
     def do_verify(self, body: bytes) -> None:
         asked = json.loads(body)
         if len(self.hub.objects.get(asked["oid"], b"")) != asked["size"]:
-            raise Refusal(400, "the object was not uploaded")
+            raise RefusalError(400, "the object was not uploaded")
         self.send(200, {})
 
     def do_commit(self, body: bytes, repo: str, revision: str) -> None:
@@ -334,17 +340,19 @@ class Handler(BaseHTTPRequestHandler):
             if key == "header":
                 header = value
                 if value.get("parentCommit", sha) != sha:
-                    raise Refusal(412, "A commit has happened since. Please refresh and try again.")
+                    raise RefusalError(
+                        412, "A commit has happened since. Please refresh and try again."
+                    )
             elif key == "file":
                 files[value["path"]] = File(base64.b64decode(value["content"]), False)
             elif key == "lfsFile":
                 if len(self.hub.objects.get(value["oid"], b"")) != value["size"]:
-                    raise Refusal(400, f"{value['path']}: the LFS object does not exist")
+                    raise RefusalError(400, f"{value['path']}: the LFS object does not exist")
                 files[value["path"]] = File(self.hub.objects[value["oid"]], True)
             elif key == "deletedFile":
                 del files[value["path"]]
             else:
-                raise Refusal(400, f"unknown operation {key}")
+                raise RefusalError(400, f"unknown operation {key}")
         for path in self.hub.tampered & files.keys():
             files[path] = File(files[path].content[:-1] + b"?", files[path].is_lfs)
         oid = held.commit(revision, files, header["summary"])
@@ -392,7 +400,7 @@ def serve_hub() -> Iterator[HubServer]:
         thread.join()
 
 
-def hub_environment(hub: HubServer, cache: Any, token: str | None = TOKEN) -> dict[str, str]:
+def hub_environment(hub: HubServer, cache: Path, token: str | None = TOKEN) -> dict[str, str]:
     """Variables with which a process knows this server only."""
     variables = {
         "HF_ENDPOINT": hub.url,
@@ -403,3 +411,19 @@ def hub_environment(hub: HubServer, cache: Any, token: str | None = TOKEN) -> di
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     return variables if token is None else {**variables, "HF_TOKEN": token}
+
+
+def use_hub(monkeypatch: pytest.MonkeyPatch, server: HubServer, cache: Path) -> None:
+    """Make this process know this server only; the library read its settings at its import."""
+    values = {
+        "ENDPOINT": server.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(cache),
+        "HF_TOKEN_PATH": str(cache / "token"),
+        "HF_HUB_DISABLE_XET": True,
+    }
+    for name, value in values.items():
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    # Retries come at once.
+    monkeypatch.setattr(_http.time, "sleep", lambda _: None)

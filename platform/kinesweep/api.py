@@ -263,22 +263,27 @@ def pretrain(
     return pretrain_recipe(recipe, run_dir, overwrite, on_ray)
 
 
-def export_bundle(model: PathLike, folder: PathLike, overwrite: bool = False) -> "ExportedBundle":
+def export_bundle(
+    model: PathLike, folder: PathLike, overwrite: bool = False, card: Sequence[str] = ()
+) -> "ExportedBundle":
     """Export a finished run as a bundle and verify the bundle's texts in a fresh process.
 
     Args:
         model: Folder of a run.
         folder: Output folder.
         overwrite: Whether an existing bundle is replaced.
+        card: Statements on the model card in place of the recipe's `export.card`, such as
+            `license=cc-by-4.0`.
 
     Raises:
         BundleError: If the bundle exists and may not be replaced, or if its texts differ.
         CheckpointError: If `model` contains no finished model.
+        ConfigError: If a statement of the card is invalid.
         StoreError: If the features that the model was trained on are missing.
     """
     from kinesweep.pipelines.bundle_export import export_verified_bundle
 
-    return export_verified_bundle(Path(model), Path(folder), overwrite)
+    return export_verified_bundle(Path(model), Path(folder), overwrite, card)
 
 
 def push_bundle(

@@ -157,14 +157,19 @@ def _write_model_files(
     copy_encoder_files(loaded.recipe.features, list_raw_parts(loaded.recipe), bundle_dir)
 
 
-def read_bundle_recipe(bundle_dir: Path) -> Recipe:
+def read_bundle_recipe(bundle_dir: Path, skip_file_check: bool = False) -> Recipe:
     """Check every file of a bundle and read its recipe, without loading the model.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        skip_file_check: Whether to skip `check_bundle_files`, because the caller has called it.
 
     Raises:
         BundleError: If the folder is not a bundle or is damaged, or if its recipe was written by an
             incompatible version.
     """
-    check_bundle_files(bundle_dir)
+    if not skip_file_check:
+        check_bundle_files(bundle_dir)
     try:
         return read_recipe(bundle_dir)
     except KinesweepError as error:

@@ -59,14 +59,14 @@ def check_output_dir(bundle_dir: Path, overwrite: bool) -> None:
     if not overwrite:
         raise BundleError(f"`{bundle_dir}` exists; give another folder, or `--overwrite`")
     # `--overwrite` must never delete a folder that is something else.
-    if not _is_bundle(bundle_dir):
+    if not is_bundle(bundle_dir):
         raise BundleError(
             f"`{bundle_dir}` is not a bundle but {_describe_other_content(bundle_dir)}, and is not"
             " overwritten; give another folder"
         )
 
 
-def _is_bundle(folder: Path) -> bool:
+def is_bundle(folder: Path) -> bool:
     """Return whether a folder has the manifest of a bundle, which lists the model card."""
     try:
         return not {CARD, FORMER_CARD}.isdisjoint(dict(read_json(folder / MANIFEST)["files"]))

@@ -262,5 +262,5 @@ def _format_usage_examples(bundle_name: str) -> list[str]:
         'translate(["clip.pose"])',
         "```",
         "",
-        f"`{bundle_name}` stands for this folder, or for this repository on the Hub (`OWNER/NAME`).",
+        f"`{bundle_name}` stands for this folder, or for its name on the Hub (`OWNER/NAME`).",
     ]

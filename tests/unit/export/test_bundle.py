@@ -31,7 +31,13 @@ pytestmark = pytest.mark.integration
 def test_it_holds_everything(bundle, run, store):
     names = {path.name for path in bundle.iterdir()}
     assert names >= {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"}
-    assert names >= {"recipe.yaml", "features.json", "README.md", "predictions.tsv", "manifest.json"}
+    assert names >= {
+        "recipe.yaml",
+        "features.json",
+        "README.md",
+        "predictions.tsv",
+        "manifest.json",
+    }
     for name in names - {"manifest.json"}:
         assert check_bundle_files(bundle)[name] == compute_file_sha256(bundle / name)
     card = (bundle / "README.md").read_text()

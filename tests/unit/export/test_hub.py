@@ -9,17 +9,17 @@ import shutil
 from pathlib import Path
 
 import pytest
-from huggingface_hub import ModelCard, constants, file_download
-from huggingface_hub.utils import _http as hub_http
+from huggingface_hub import ModelCard, constants
 
 import kinesweep as ks
 from corpus import tiny_store
-from hub_server import READ_TOKEN, TOKEN, Fault, HubServer, serve_hub
+from hub_server import READ_TOKEN, TOKEN, Fault, HubServer, serve_hub, use_hub
 from kinesweep.config.recipe.export import CardConfig
 from kinesweep.core.errors import BundleError, HubError, InputError
 from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
 from kinesweep.export import export_bundle
 from kinesweep.export.bundle_manifest import write_bundle_manifest
+from kinesweep.export.hub import push
 from kinesweep.export.hub.card_metadata import find_base_model
 from kinesweep.export.hub.download import download_bundle
 from kinesweep.export.hub.repo_names import is_hub_name
@@ -31,11 +31,14 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="session")
 def exported(made, run, recipe, tmp_path_factory):
-    return made_once(
-        tmp_path_factory,
-        "hub-bundle",
-        lambda folder: export_bundle(run, folder / "bundle", tiny_store(recipe)),
-    ) / "bundle"
+    return (
+        made_once(
+            tmp_path_factory,
+            "hub-bundle",
+            lambda folder: export_bundle(run, folder / "bundle", tiny_store(recipe)),
+        )
+        / "bundle"
+    )
 
 
 @pytest.fixture
@@ -47,25 +50,7 @@ def bundle(exported, tmp_path):
 def hub(monkeypatch, tmp_path):
     with serve_hub() as server:
         use_hub(monkeypatch, server, tmp_path / "cache")
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setattr(hub_http.time, "sleep", lambda _: None)
         yield server
-
-
-def use_hub(monkeypatch, server: HubServer, cache: Path) -> None:
-    """The library reads its settings once, when it is imported."""
-    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    values = {
-        "ENDPOINT": server.url,
-        "HUGGINGFACE_CO_URL_TEMPLATE": template,
-        "HF_HUB_CACHE": str(cache),
-        "HF_TOKEN_PATH": str(cache / "token"),
-        "HF_HUB_DISABLE_XET": True,
-    }
-    for name, value in values.items():
-        monkeypatch.setattr(constants, name, value)
-        if hasattr(file_download, name):
-            monkeypatch.setattr(file_download, name, value)
 
 
 def test_a_bundle_goes_there_and_comes_back(bundle, hub, made):
@@ -210,6 +195,10 @@ FAULTS = {
     "a cut connection": (Fault("PUT /lfs/", 0, 99), r"cannot be reached.*continues"),
     "a cut commit": (Fault("POST .*/commit/", 0, 99), "cannot be reached"),
     "a commit in between": (Fault("POST .*/commit/", 412), "changed by somebody else"),
+    "an echoed token": (
+        Fault("POST /api/repos/create", 400, headers={"X-Error-Message": f"bad {TOKEN}"}),
+        r"rejected: .*\*\*\*",
+    ),
     "a refusing card check": (
         Fault("validate-yaml", 400, body='{"errors": [{"message": "license: unknown"}]}'),
         "license: unknown",
@@ -232,6 +221,21 @@ def test_a_failed_push_names_the_cause_and_is_continued(what, bundle, hub, caplo
     for oid in sent:
         assert len(hub.asked(f"PUT /lfs/{oid}")) == 1, "what had arrived is not sent again"
     assert compute_file_hashes(download_bundle("lab/signs")) == compute_file_hashes(bundle)
+
+
+def test_a_commit_of_somebody_else_is_not_overwritten(bundle, hub, monkeypatch):
+    ks.push_bundle(bundle, "lab/signs")
+    list_replaced_names = push._list_replaced_names
+
+    def list_and_be_late(*arguments):
+        names = list_replaced_names(*arguments)
+        hub.edit("lab/signs", "recipe.yaml", b"name: theirs")
+        return names
+
+    monkeypatch.setattr(push, "_list_replaced_names", list_and_be_late)
+    with pytest.raises(HubError, match="changed by somebody else"):
+        ks.push_bundle(bundle, "lab/signs")
+    assert hub.files("lab/signs")["recipe.yaml"] == b"name: theirs"
 
 
 def test_passing_faults_are_not_noticed(bundle, hub):
@@ -264,7 +268,9 @@ def test_a_token_of_somebody_else_or_none_is_named(bundle, hub, monkeypatch, tmp
     assert not hub.requests and not hub.repos
 
 
-@pytest.mark.parametrize("name", ["signs", "a/b/c", "lab/", "/lab", "lab/si gns", "../x", "lab/a--b"])
+@pytest.mark.parametrize(
+    "name", ["signs", "a/b/c", "lab/", "/lab", "lab/si gns", "../x", "lab/a--b"]
+)
 def test_a_wrong_name_is_refused_before_any_request(name, bundle, hub):
     with pytest.raises(InputError, match="OWNER/NAME"):
         ks.push_bundle(bundle, name)
@@ -275,7 +281,7 @@ def test_what_is_no_bundle_is_refused_before_any_request(bundle, hub, tmp_path):
     with pytest.raises(BundleError, match="not a bundle"):
         ks.push_bundle(tmp_path, "lab/signs")
     (bundle / "recipe.yaml").write_text("name: x")
-    with pytest.raises(BundleError, match="`recipe.yaml` was changed"):
+    with pytest.raises(BundleError, match=r"`recipe\.yaml` was changed"):
         ks.push_bundle(bundle, "lab/signs")
     (bundle / "README.md").rename(bundle / "card.md")
     write_new_manifest(bundle)
@@ -323,7 +329,7 @@ def test_offline_a_cached_bundle_is_used(bundle, hub, monkeypatch):
     hub.requests.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert download_bundle("lab/signs") == first
-    with pytest.raises(HubError, match="not in the cache|HF_HUB_OFFLINE"):
+    with pytest.raises(HubError, match=r"not in the cache|HF_HUB_OFFLINE"):
         download_bundle("lab/unknown")
     with pytest.raises(HubError, match="HF_HUB_OFFLINE"):
         ks.push_bundle(bundle, "lab/signs")
@@ -334,7 +340,7 @@ def test_without_a_hub_the_network_is_named(bundle, hub, monkeypatch, tmp_path):
     use_hub(monkeypatch, HubServer(url="http://127.0.0.1:9"), tmp_path / "cache")
     with pytest.raises(HubError, match=r"127.0.0.1:9 cannot be reached"):
         ks.push_bundle(bundle, "lab/signs")
-    with pytest.raises(HubError, match="cannot be reached|does not answer"):
+    with pytest.raises(HubError, match=r"cannot be reached|does not answer"):
         download_bundle("lab/signs")
 
 

@@ -7,8 +7,11 @@ file is compared with the manifest before anything reads it.
 
 import glob
 from pathlib import Path
+from typing import Any
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import BundleError, HubError
+from kinesweep.export.bundle import read_bundle_recipe
 from kinesweep.export.bundle_manifest import MANIFEST, check_bundle_files, read_manifest_digests
 from kinesweep.export.hub.card_metadata import LIBRARY_NAME
 from kinesweep.export.hub.hub_errors import name_hub_errors
@@ -18,22 +21,38 @@ from kinesweep.export.model_card import CARD
 from kinesweep.version import __version__
 
 
-def find_bundle_dir(name: str | Path, revision: str | None = None) -> Path:
+def find_bundle_dir(name: str | Path, revision: str | None = None, **options: Any) -> Path:
     """Return the folder of a bundle, which is downloaded first if its name is one on the Hub.
 
     Args:
         name: Folder of a bundle, or `OWNER/NAME`.
         revision: Branch, tag or commit on the Hub. None: the default branch.
+        **options: Arguments of `huggingface_hub.snapshot_download`, such as `cache_dir`.
 
     Raises:
         BundleError: If a downloaded bundle is damaged, or could run code.
         HubError: If the Hub cannot be reached, or has no such bundle.
         InputError: If a revision is given for a folder.
     """
-    return download_bundle(str(name), revision) if is_hub_name(name, revision) else Path(name)
+    if not is_hub_name(name, revision):
+        return Path(name)
+    return download_bundle(str(name), revision, **options)
 
 
-def download_bundle(repo: str, revision: str | None = None) -> Path:
+def find_bundle_recipe(name: Path, revision: str | None = None) -> tuple[Path, Recipe]:
+    """Return the folder and the recipe of a bundle, whose files are checked.
+
+    The arguments and further errors are those of `find_bundle_dir`.
+
+    Raises:
+        BundleError: If there is no bundle, or it is damaged or of an incompatible version.
+    """
+    folder = find_bundle_dir(name, revision)
+    # A bundle from the Hub was checked, except for its card, which may be edited there.
+    return folder, read_bundle_recipe(folder, skip_file_check=folder != name)
+
+
+def download_bundle(repo: str, revision: str | None = None, **options: Any) -> Path:
     """Download a bundle, or find it in the cache, and check all of its files.
 
     Without a network, or with `HF_HUB_OFFLINE`, the cached bundle is returned.
@@ -41,6 +60,7 @@ def download_bundle(repo: str, revision: str | None = None) -> Path:
     Args:
         repo: Name of the repository, `OWNER/NAME`.
         revision: Branch, tag or commit. None: the default branch.
+        **options: Arguments of `huggingface_hub.snapshot_download`, such as `cache_dir`.
 
     Returns:
         Folder in the cache.
@@ -54,10 +74,10 @@ def download_bundle(repo: str, revision: str | None = None) -> Path:
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    library = {"library_name": LIBRARY_NAME, "library_version": __version__}
+    options |= {"library_name": LIBRARY_NAME, "library_version": __version__}
     with name_hub_errors(repo):
         try:
-            manifest_path = Path(hf_hub_download(repo, MANIFEST, revision=revision, **library))
+            manifest_path = Path(hf_hub_download(repo, MANIFEST, revision=revision, **options))
         except LocalEntryNotFoundError:
             raise
         except EntryNotFoundError:
@@ -70,7 +90,7 @@ def download_bundle(repo: str, revision: str | None = None) -> Path:
                 repo,
                 revision=manifest_path.parent.name,
                 allow_patterns=[glob.escape(name) for name in (*digests, MANIFEST)],
-                **library,
+                **options,
             )
         )
     try:

@@ -17,8 +17,8 @@ _STATUS_MESSAGES = {
     402: "the Hub asks for a payment for `{repo}`: {reason}",
     403: "the token has no permission for `{repo}`; create one that may write there"
     " (https://huggingface.co/settings/tokens), or use a name of your own",
-    404: "there is no repository `{repo}` on the Hub that this token can see; check the name and the"
-    " owner",
+    404: "there is no repository `{repo}` on the Hub that this token can see; check the name and"
+    " the owner",
     412: "`{repo}` was changed by somebody else in the meantime; run the same command again",
     413: "a file is too large for `{repo}`: {reason}",
     429: "the Hub limits the rate of requests; wait a few minutes and run the same command again",
@@ -68,8 +68,8 @@ def _describe_error(error: Exception, repo: str) -> str | None:
     import httpx2
     from huggingface_hub import constants
     from huggingface_hub.errors import (
-        HFValidationError,
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RevisionNotFoundError,
@@ -90,7 +90,9 @@ def _describe_error(error: Exception, repo: str) -> str | None:
             return f"`{repo}` is not a name of a repository: {reason}"
     if isinstance(error, LocalEntryNotFoundError):
         # `huggingface_hub` looked into its cache because the Hub did not answer.
-        return f"`{repo}` is not in the cache, and the Hub does not answer: {format_one_line(error)}"
+        return (
+            f"`{repo}` is not in the cache, and the Hub does not answer: {format_one_line(error)}"
+        )
     if isinstance(error, OSError | ValueError | RuntimeError):
         return f"the Hub cannot be used for `{repo}`: {format_one_line(error)}"
     return None
@@ -103,14 +105,16 @@ def _describe_response(error: Exception, repo: str) -> str:
     reason = format_one_line(getattr(error, "server_message", None) or error, 200)
     message = _STATUS_MESSAGES.get(status)
     if message is None:
-        message = _SERVER_ERROR if status >= 500 else "the Hub answers {status} for `{repo}`: {reason}"
+        message = (
+            _SERVER_ERROR if status >= 500 else "the Hub answers {status} for `{repo}`: {reason}"
+        )
     return message.format(repo=repo, status=status, reason=reason)
 
 
-def _iter_causes(error: BaseException) -> Iterator[BaseException]:
+def _iter_causes(error: Exception) -> Iterator[Exception]:
     """Yield an error and what caused it, outermost first."""
     current: BaseException | None = error
-    while current is not None:
+    while isinstance(current, Exception):
         yield current
         current = current.__cause__ or current.__context__
 

@@ -79,7 +79,7 @@ def push_bundle(
             differ.
         InputError: If the name of the repository is invalid.
     """
-    check_repo_name(repo)
+    api = check_push(repo)
     digests = check_bundle_files(bundle_dir)
     if CARD not in digests:
         raise BundleError(
@@ -88,7 +88,6 @@ def push_bundle(
         )
     check_file_kinds(str(bundle_dir), digests)
     names = [*digests, MANIFEST]
-    api = _build_api(repo)
     with name_hub_errors(repo):
         api.create_repo(repo, private=private or None, exist_ok=True)
         info = api.model_info(repo)
@@ -117,12 +116,17 @@ def push_bundle(
     return PushedBundle(repo, str(commit.commit_url), commit_hash, len(names))
 
 
-def _build_api(repo: str) -> "HfApi":
-    """Build a client of the Hub with the token of the user.
+def check_push(repo: str) -> "HfApi":
+    """Check what can be checked of a push without a request, and return a client of the Hub.
+
+    Args:
+        repo: Name of the repository.
 
     Raises:
         HubError: If there is no token, or the Hub must not be asked.
+        InputError: If the name of the repository is invalid.
     """
+    check_repo_name(repo)
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.constants import is_offline_mode
 

@@ -4,9 +4,9 @@ None of it can be derived from a run, and none of it changes a model, so no hash
 not stated here is not stated on the card.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
 
@@ -45,10 +45,18 @@ class CardConfig(StrictConfig):
     )
     base_model: HubId | None = Field(
         None,
-        description="Model on the Hub that training started from. Unset: `model.backbone.pretrained`"
-        " if that is a name on the Hub.",
+        description="Model on the Hub that training started from. Unset:"
+        " `model.backbone.pretrained` if that is a name on the Hub.",
     )
     tags: tuple[Tag, ...] = Field((), description="Further tags, by which the Hub finds models.")
+
+    @field_validator("datasets", "language", "tags", mode="before")
+    @classmethod
+    def _check_list(cls, value: Any) -> Any:
+        """Return a value that is no single text, of which a card has several."""
+        if isinstance(value, str):
+            raise ValueError(f"must be a list, such as [{value}]")
+        return value
 
     @model_validator(mode="after")
     def _check_license(self) -> "CardConfig":
