@@ -23,7 +23,7 @@ from kinesweep.export.bundle_manifest import (
     write_bundle_manifest,
 )
 from kinesweep.export.bundled_encoder import copy_encoder_files
-from kinesweep.export.mlflow_flavor import write_mlflow_flavor
+from kinesweep.export.mlflow_flavor import make_example_frames, write_mlflow_flavor
 from kinesweep.export.model_card import write_model_card
 from kinesweep.export.part_inputs import RawParts, list_raw_parts
 from kinesweep.export.raw_inputs import get_all_file_columns, get_feature_columns
@@ -87,12 +87,14 @@ def export_bundle(
         """Write all files of the bundle to a temporary folder, which is renamed afterwards."""
         _write_model_files(temp_dir, run_dir, loaded, store)
         write_model_card(temp_dir, result, store, title, test_scores, extra_facts)
+        columns = get_feature_columns(loaded.features["streams"])
         write_mlflow_flavor(
             temp_dir,
             result.weights_sha256,
             list_raw_parts(loaded.recipe)
             or get_all_file_columns(loaded.recipe.corpora[0], loaded.recipe.single_features),
-            get_feature_columns(loaded.features["streams"]).values(),
+            columns.values(),
+            make_example_frames(columns, loaded.features["streams"]),
         )
         write_bundle_manifest(temp_dir)
 
