@@ -100,7 +100,7 @@ def test_mlflow_charts_the_objective_over_the_searched_parameters(
     assert [plot.evaluate(points) for plot in plots] == [count] * 3
     # Parallel coordinates are drawn by another library.
     page.locator(".parcoords").first.wait_for()
-    labels = page.locator(".parcoords .dimension .label").all_inner_texts()
+    labels = page.locator(".parcoords .dimension .label").all_text_contents()
     look.keep(f"mlflow-{link}")
     assert len(labels) == 3 and labels[-1] == "bleu", labels
 
