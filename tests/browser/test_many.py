@@ -42,7 +42,8 @@ def links(home: Path) -> SweepLinks:
 
 
 def test_300_runs_beside_each_other(links: SweepLinks, look: "Look") -> None:
-    assert links.finalists == ""  # there are none
+    # There are none.
+    assert links.finalists == links.compare_finalists == links.details_finalists == ""
     page = look.open(links.details_trials)
     page.get_by_text(f"Comparing {RUNS} Runs").first.wait_for()
     plot = page.wait_for_selector(".js-plotly-plot")

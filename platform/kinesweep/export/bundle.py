@@ -27,7 +27,7 @@ from kinesweep.export.bundle_manifest import (
 )
 from kinesweep.export.bundled_encoder import copy_encoder_files
 from kinesweep.export.hub.card_metadata import find_base_model
-from kinesweep.export.mlflow_flavor import write_mlflow_flavor
+from kinesweep.export.mlflow_flavor import make_example_frames, write_mlflow_flavor
 from kinesweep.export.model_card import write_model_card
 from kinesweep.export.part_inputs import RawParts, list_raw_parts
 from kinesweep.export.raw_inputs import get_all_file_columns, get_feature_columns
@@ -101,12 +101,14 @@ def export_bundle(
             *(temp_dir, result, store, title, test_scores, {**facts, **(extra_facts or {})}),
             base_model=find_base_model(loaded.recipe.model.backbone.pretrained),
         )
+        columns = get_feature_columns(loaded.features["streams"])
         write_mlflow_flavor(
             temp_dir,
             result.weights_sha256,
             list_raw_parts(loaded.recipe)
             or get_all_file_columns(loaded.recipe.corpora[0], loaded.recipe.single_features),
-            get_feature_columns(loaded.features["streams"]).values(),
+            columns.values(),
+            make_example_frames(columns, loaded.features["streams"]),
             dict.fromkeys(part.requirement for part in parts),
         )
         write_bundle_manifest(temp_dir, [part.to_json() for part in parts])
