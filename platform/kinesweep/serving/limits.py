@@ -1,4 +1,4 @@
-"""Limits of a server: sizes, times and the number of requests at once, and the gate that counts them.
+"""Limits of a server: sizes, times and requests at once, and the gate that counts them.
 
 A request is refused before it costs memory: the gate counts it before its body is read, and the
 body is counted while it arrives.

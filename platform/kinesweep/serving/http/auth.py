@@ -6,10 +6,8 @@ cookie that scripts cannot read and other sites cannot use, and leaves the token
 
 import hmac
 import secrets
-from collections.abc import MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -158,7 +156,7 @@ def _add_security_headers(send: Send) -> Send:
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            fields: MutableMapping[str, Any] = MutableHeaders(scope=message)
+            fields = MutableHeaders(scope=message)
             for name, value in _SECURITY_HEADERS.items():
                 fields[name] = value
         await send(message)

@@ -5,7 +5,7 @@ options are then in the query.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
@@ -110,7 +110,7 @@ async def _parse_form(
         RequestError: If the form is malformed, or has too many or too long fields.
     """
 
-    async def iter_body() -> AsyncIterator[bytes]:
+    async def iter_body() -> AsyncGenerator[bytes, None]:
         yield body
 
     parser = MultiPartParser(

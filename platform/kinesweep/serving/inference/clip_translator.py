@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import InputError
-from kinesweep.features.texts.text import UNTIMED_RATE_HZ
 from kinesweep.core.video_files import VideoSegment, is_video_file
 from kinesweep.data.absent_streams import fill_absent_streams
 from kinesweep.data.collate import BatchItem, ClipTokens
@@ -21,7 +20,9 @@ from kinesweep.evaluation.attention_inference import translate_with_attention
 from kinesweep.evaluation.embedding.single_clip import decode_alternatives
 from kinesweep.export import Bundle, Input, find_inputs
 from kinesweep.export.inference.clip_names import name_inputs
+from kinesweep.export.input_translation import StreamFeatures
 from kinesweep.features import Features
+from kinesweep.features.texts.text import UNTIMED_RATE_HZ
 from kinesweep.report.pose_scene import build_scene
 from kinesweep.serving.accepted_inputs import FILE_FIELD, POSES_FIELD, REFERENCE_FIELD
 from kinesweep.serving.clip_request import ClipRequest, RequestOptions, UploadedFile
@@ -54,6 +55,11 @@ class _PreparedClip:
     tokens: ClipTokens
 
     @property
+    def arrays(self) -> StreamFeatures:
+        """Return stream → features as an array, (T, D)."""
+        return {name: features.x_TD for name, features in self.features.items()}
+
+    @property
     def rates_hz(self) -> dict[str, float]:
         """Return stream → frames per second."""
         return {name: features.rate_hz for name, features in self.features.items()}
@@ -71,8 +77,7 @@ class _PreparedClip:
     @property
     def item(self) -> BatchItem:
         """Return the clip as an input of the model."""
-        arrays = {name: features.x_TD for name, features in self.features.items()}
-        filled = fill_absent_streams(arrays, self.bundle.stream_schemas)
+        filled = fill_absent_streams(self.arrays, self.bundle.stream_schemas)
         return BatchItem(self.name, filled, self.tokens)
 
 
@@ -186,7 +191,7 @@ class ClipTranslator:
                 results = [self._describe_single(clips[0])]
             else:
                 texts = clips[0].bundle.translate_features(
-                    [clip.item.streams for clip in clips],
+                    [clip.arrays for clip in clips],
                     [clip.tokens for clip in clips],
                     [clip.name for clip in clips],
                 )

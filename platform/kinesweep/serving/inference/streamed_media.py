@@ -57,7 +57,7 @@ def _make_pose(points: StreamedPoints) -> PoseSequence:
     else:
         # A point that was not detected is sent as NaN.
         confidence_TJ = np.isfinite(points_TJC).all(axis=2).astype(np.float32)
-        points_TJC = np.nan_to_num(points_TJC)
+        points_TJC = np.where(np.isfinite(points_TJC), points_TJC, np.float32(0))
     return PoseSequence(
         np.ascontiguousarray(points_TJC[:, None]),
         np.ascontiguousarray(confidence_TJ[:, None]),
