@@ -124,7 +124,6 @@ function showScene(chosen) {
   element("frame").max = scene.frames.length - 1;
   element("skeleton-part").hidden = false;
   drawFrame();
-  requestAnimationFrame(play);
 }
 
 function drawFrame() {
@@ -157,8 +156,7 @@ function drawFrame() {
 }
 
 function play(now) {
-  if (!scene) return;
-  if (isPlaying && now - lastFrameTime >= 1000 / scene.rate_hz) {
+  if (scene && isPlaying && now - lastFrameTime >= 1000 / scene.rate_hz) {
     lastFrameTime = now;
     frameIndex = (frameIndex + 1) % scene.frames.length;
     drawFrame();
@@ -265,6 +263,8 @@ element("frame").addEventListener("input", (event) => {
   frameIndex = Number(event.target.value);
   if (scene) drawFrame();
 });
+
+requestAnimationFrame(play);
 
 (async () => {
   try {
