@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from kinesweep.checkpoints.model_dir_files import read_recipe
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.io import write_text
 from kinesweep.core.scores import is_lower_better
 from kinesweep.core.seeds import create_generator
+from kinesweep.export.bundle_manifest import check_bundle_files
 from kinesweep.export.raw_file_kinds import TEXT_COLUMN
 from kinesweep.version import __version__
 
@@ -126,9 +128,8 @@ def build_mlflow_metrics(bundle_dir: str | Path) -> "list[EvaluationMetric]":
     """
     from mlflow.models import make_metric
 
-    from kinesweep.export.bundle import read_bundle_recipe
-
-    evaluation = read_bundle_recipe(Path(bundle_dir)).evaluation
+    check_bundle_files(Path(bundle_dir))
+    evaluation = read_recipe(Path(bundle_dir)).evaluation
     return [
         make_metric(
             eval_fn=partial(_compute_mlflow_score, evaluation, name),

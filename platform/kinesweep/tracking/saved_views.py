@@ -48,7 +48,7 @@ def encode_saved_view(
         name: Name in the list of saved views.
         search_filter: MLflow's filter that selects the runs.
         order: Metric by which the runs are ordered, and whether the smallest value comes first.
-        columns: What the charts show.
+        columns: Metrics and parameters of the charts.
     """
     value = ""
     for num_scatter_plots in range(_MAX_SCATTER_PLOTS, -1, -1):
