@@ -2,8 +2,8 @@
 
 Each id of a list and each line of its texts becomes a part of a clip, or is counted with a reason.
 The tables are those of the sources `skeletons` (joints) and `feature_tsv` (feature vectors). All
-files are read, so that lengths and values that are not numbers are known: 29,232 motions take about
-a quarter of a minute.
+files are read, so that lengths and values that are not numbers are known: 29,232 motions take 7 s
+of CPU time.
 """
 
 import os
