@@ -123,7 +123,8 @@ class _PartGraphNetwork(nn.Module):
         # The body first, because its features are added to those of the others.
         order = sorted(range(len(self._parts)), key=lambda at: self._parts[at].kind != "body")
         for index in order:
-            part, network = self._parts[index], self.parts[self._keys[index]]
+            part = self._parts[index]
+            network: Any = self.parts[self._keys[index]]
             points = slice(part.first, part.end)
             graphs_SVV = skeleton_graphs_SVV[:, points, points]
             part_NVC = network.encode_space(x_NVC[:, points], packer, graphs_SVV)
