@@ -80,7 +80,7 @@ _MESH_37 = (
 KEYPOINT_SETS = {
     # Uni-Sign (Li et al., ICLR 2025, arXiv 2501.15187), datasets.py: `load_part_kp`, `crop_scale`.
     "uni_sign_69": KeypointSet(
-        layout="COCO-WholeBody (133 points), as the estimator `rtmpose` writes it",
+        layout="COCO-WholeBody (133 points), as `kinesweep import-poses mmpose` writes it",
         parts=(
             KeypointPart(("BODY", "BODY_133"), _COCO_BODY_9, extent=2.0),
             KeypointPart(("LEFT_HAND", "LEFT_HAND_133"), COCO_HAND, anchor=0),

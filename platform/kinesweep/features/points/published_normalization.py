@@ -36,9 +36,9 @@ def normalize_as_published(
         ClipError: If the box has too few points or no extent (reason `no_scale`), or if the rules
             need the size of the video and it is unknown (reason `no_picture_size`).
     """
-    x_TJC = points.x_TJC[..., : keypoint_set.num_coordinates]
+    x_TJC: NDArray[np.float32] = points.x_TJC[..., : keypoint_set.num_coordinates]
     if keypoint_set.in_frame_units:
-        x_TJC = x_TJC / _get_frame_scale(frame_size, x_TJC.shape[2])
+        x_TJC = np.asarray(x_TJC / _get_frame_scale(frame_size, x_TJC.shape[2]), np.float32)
     # Without a threshold, filled points count too, whose confidence is 0.
     counts_TJ = (points.confidence_TJ > keypoint_set.threshold) | (keypoint_set.threshold == 0)
     known_TJ = points.known_TJ & counts_TJ
@@ -50,7 +50,7 @@ def normalize_as_published(
     origin_C = lower_C if keypoint_set.origin == "corner" else (lower_C + upper_C) / 2
     values_TJC = np.empty_like(x_TJC)
     for part, columns in zip(keypoint_set.parts, slices, strict=True):
-        center: NDArray[np.float32] = origin_C
+        center = np.asarray(origin_C, np.float32)
         if part.anchor is not None:
             anchor = columns.start + part.anchor
             # Its own confidence may be low, as in the publication, but it must have a position.

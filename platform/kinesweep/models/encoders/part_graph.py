@@ -3,8 +3,8 @@
 In each part: linear layer → 3 spatial blocks → sum with the body's features → temporal blocks →
 average over points. The parts' vectors are concatenated and mapped to the backbone's width. Both
 hands share their weights. With the published sizes and the 69 points of Uni-Sign (arXiv 2501.15187)
-the networks have 4.56 million weights and the last layer 0.79 million, 4 · 256 fewer than published:
-its input bias is left out, because the layer has a bias anyway.
+the networks have 4.56 million weights and the last layer 0.79 million. That is 4 · 256 fewer than
+published: the bias of the last layer's input is left out, because the layer has a bias anyway.
 
 Shapes: N real frames of all clips, B clips, T frames, D features, V points, S graphs, C channels, P
 parts, W output width, E output width of the encoder.
@@ -123,7 +123,8 @@ class _PartGraphNetwork(nn.Module):
         # The body first, because its features are added to those of the others.
         order = sorted(range(len(self._parts)), key=lambda at: self._parts[at].kind != "body")
         for index in order:
-            part, network = self._parts[index], self.parts[self._keys[index]]
+            part = self._parts[index]
+            network: Any = self.parts[self._keys[index]]
             points = slice(part.first, part.end)
             graphs_SVV = skeleton_graphs_SVV[:, points, points]
             part_NVC = network.encode_space(x_NVC[:, points], packer, graphs_SVV)
@@ -215,7 +216,7 @@ class PartGraphBlock(nn.Module):
             packer: Positions of the real frames in the batch.
             graphs_SVV: Graphs that the learned weights are added to.
         """
-        # A point receives S messages of each point, so one matrix of V rows and V · S columns mixes.
+        # A point receives S messages from each point, so the matrix has V rows and V · S columns.
         messages_NRC = self.linear(x_NVC).unflatten(2, (self.num_graphs, -1)).flatten(1, 2)
         rows_VR = (graphs_SVV + self.edges).permute(1, 2, 0).flatten(1)
         out_NVC = self.norm_graph(mix_points(rows_VR[None], messages_NRC)).relu()
@@ -243,14 +244,13 @@ def _check_parts(config: PartGraphEncoderConfig, parts: tuple[BodyPart, ...]) ->
     kinds = {part.kind: part for part in parts}
     problems = []
     left, right = kinds.get("left_hand"), kinds.get("right_hand")
-    if config.share_hands and left and right:
-        if (left.num_points, left.edges) != (right.num_points, right.edges):
-            text = (
-                f"`{left.component}` ({left.num_points} points) and `{right.component}`"
-                f" ({right.num_points}) have different graphs and cannot share weights; set it to"
-                " false"
-            )
-            problems.append(("model.encoder.share_hands", text))
+    graphs = {(hand.num_points, hand.edges) for hand in (left, right) if hand is not None}
+    if config.share_hands and left and right and len(graphs) == 2:
+        text = (
+            f"`{left.component}` ({left.num_points} points) and `{right.component}`"
+            f" ({right.num_points}) have different graphs and cannot share weights; set it to false"
+        )
+        problems.append(("model.encoder.share_hands", text))
     if config.fuse_body != "none" and "body" not in kinds:
         components = ", ".join(f"`{part.component}`" for part in parts)
         text = f"is `{config.fuse_body}`, but {components} are no body; set it to `none`"
