@@ -51,7 +51,7 @@ import json, sys
 from pathlib import Path
 from kinesweep.export import Bundle
 bundle = Bundle.load(Path(sys.argv[1]))
-print(json.dumps([result.text for result in bundle.translate(sys.argv[2:])]))
+print(json.dumps(bundle.translate(sys.argv[2:])))
 """
 
 
@@ -119,12 +119,14 @@ def open_log(*_: Any) -> NullRunLogger:
 
 
 @pytest.fixture(scope="module")
-def swept(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Journal, Path]:
-    """A grid over our encoder and loss and those of the packages, in this process."""
-    folder = tmp_path_factory.mktemp("sweep")
+def lab(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    folder = tmp_path_factory.mktemp("lab")
     write_corpus(folder)
     recipe = make_recipe(folder)
-    lab = Lab(recipe, extract_locally(recipe))
+    return Lab(recipe, extract_locally(recipe))
+
+
+def test_a_sweep_compares_them_with_ours(lab: Lab, tmp_path: Path) -> None:
     parameters = {
         "model.encoder.kind": {"choices": ["linear", "lab_encoder"]},
         "model.encoder.reach": {"choices": [0, 2], "when": {"model.encoder.kind": "lab_encoder"}},
@@ -135,12 +137,16 @@ def swept(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[La
         metric={"name": "lab_metric", "mode": "max"},
         parameters=parameters,
     )
-    journal = Journal(folder / "journal.jsonl")
-    jobs = JobFactory(
-        recipe, FeatureStores.from_store(recipe.features, lab.store), folder, open_log
-    )
+    journal = Journal(tmp_path)
+    stores = FeatureStores.from_store(lab.recipe.features, lab.store)
+    jobs = JobFactory(lab.recipe, stores, tmp_path, open_log)
     Here().run_policy(lab.search(space, journal), jobs)
-    return lab, journal, folder
+    trials = journal.trials
+    assert {trial.state for trial in trials} == {"finished"}
+    keys = ("model.encoder.kind", "model.encoder.reach", "training.loss.kind")
+    assert len({tuple(trial.values.get(key) for key in keys) for trial in trials}) == 6
+    assert len({trial.config_hash for trial in trials}) == 6
+    assert all("lab_metric" in trial.scores for trial in trials)
 
 
 @pytest.mark.slow
@@ -154,34 +160,23 @@ def test_written_packages_are_green_as_they_are(packages: Path) -> None:
     assert result.returncode == 0, result.stdout[-3000:]
 
 
-def test_a_sweep_compares_them_with_ours(swept: tuple[Lab, Journal, Path]) -> None:
-    trials = swept[1].trials
-    assert {trial.state for trial in trials} == {"finished"}
-    keys = ("model.encoder.kind", "model.encoder.reach", "training.loss.kind")
-    assert len({tuple(trial.values.get(key) for key in keys) for trial in trials}) == 6
-    assert len({trial.config_hash for trial in trials}) == 6
-    scores = {tuple(sorted(trial.scores.items())) for trial in trials if trial.scores}
-    assert scores and all("lab_metric" in dict(score) for score in scores)
-
-
-def test_a_bundle_needs_the_packages_and_says_so(
-    swept: tuple[Lab, Journal, Path], installed: Path, tmp_path: Path
-) -> None:
+def test_a_bundle_needs_the_packages_and_says_so(lab: Lab, installed: Path, tmp_path: Path) -> None:
     values = {"model.encoder.kind": "lab_encoder", "training.loss.kind": "lab_loss"}
-    recipe = apply_overrides(swept[0].recipe, values)
+    recipe = apply_overrides(lab.recipe, values)
     ks.train(recipe, tmp_path / "run", on_ray=False)
     run = tmp_path / "run"
     identity = json.loads((run / "run.json").read_text())["parts"]
     assert identity == {
         f"{ROLES[role].group[10:]}.lab_{role}": f"lab-{role} 0.1.0" for role in SWEPT
     }
-    bundle = export_bundle(run, tmp_path / "bundle", swept[0].store)
+    bundle = export_bundle(run, tmp_path / "bundle", lab.store)
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert {(part["kind"], part["package"], part["version"]) for part in manifest["parts"]} == {
         (f"lab_{role}", f"lab-{role}", "0.1.0") for role in SWEPT
     }
     assert "lab-encoder==0.1.0\n" in (bundle / "requirements.txt").read_text()
-    files = [swept[2] / f"validation{index}.npy" for index in range(4)]
+    corpus = Path(str(lab.recipe.source.validation)).parent
+    files = [corpus / f"validation{index}.npy" for index in range(4)]
     without = python("-c", TRANSLATE, bundle, *files)
     assert without.returncode == 1
     for role in SWEPT:
