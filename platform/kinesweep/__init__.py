@@ -6,7 +6,8 @@ The public API is `kinesweep.api`, whose functions are attributes of this packag
 `import kinesweep as ks`, then `ks.load_recipe`, `ks.train`, `ks.sweep` and so on. Importing this
 package loads no heavy library, but it does register a hook with which Hugging Face's
 Auto classes can load models that Kinesweep saved: the first `AutoConfig.from_pretrained` imports
-`kinesweep.models`, regardless of whether transformers is imported before or after this package.
+`kinesweep.models`, regardless of whether transformers is imported before or after this package. The
+same goes for `AutoProcessor` and for `transformers.pipeline("motion-to-text")`.
 """
 
 from importlib import import_module
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         load_sweep,
         plan,
         pretrain,
+        push_bundle,
         repeat,
         show_progress,
         sweep,
@@ -57,6 +59,7 @@ __all__ = [
     "load_sweep",
     "plan",
     "pretrain",
+    "push_bundle",
     "repeat",
     "show_progress",
     "sweep",
@@ -91,3 +94,22 @@ def _patch_auto_config(module: ModuleType) -> None:
         import kinesweep.models  # noqa: F401
 
         return load(*args, **kwargs)
+
+
+@wrapt.when_imported("transformers.models.auto.processing_auto")
+def _patch_auto_processor(module: ModuleType) -> None:
+    """Make the first `AutoProcessor.from_pretrained` import the processor of bundles."""
+
+    @wrapt.patch_function_wrapper(module.AutoProcessor, "from_pretrained")
+    def from_pretrained(load: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        import kinesweep.export.auto_classes.processor  # noqa: F401
+
+        return load(*args, **kwargs)
+
+
+@wrapt.when_imported("transformers.pipelines")
+def _register_pipeline(_: ModuleType) -> None:
+    """Add the task `motion-to-text` to transformers' pipelines."""
+    from kinesweep.export.auto_classes.motion_pipeline import register_pipeline
+
+    register_pipeline()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kinesweep.evaluation.evaluate import Evaluation
     from kinesweep.evaluation.tasks.evaluate_tasks import TaskEvaluation
     from kinesweep.export import Bundle
+    from kinesweep.export.hub.push import PushedBundle
     from kinesweep.pipelines.bundle_export import ExportedBundle
     from kinesweep.pipelines.corpus_check import CorpusCheck
     from kinesweep.pipelines.reproducibility import ExecutionMode, Repetition
@@ -262,22 +263,57 @@ def pretrain(
     return pretrain_recipe(recipe, run_dir, overwrite, on_ray)
 
 
-def export_bundle(model: PathLike, folder: PathLike, overwrite: bool = False) -> "ExportedBundle":
+def export_bundle(
+    model: PathLike, folder: PathLike, overwrite: bool = False, card: Sequence[str] = ()
+) -> "ExportedBundle":
     """Export a finished run as a bundle and verify the bundle's texts in a fresh process.
 
     Args:
         model: Folder of a run.
         folder: Output folder.
         overwrite: Whether an existing bundle is replaced.
+        card: Statements on the model card in place of the recipe's `export.card`, such as
+            `license=cc-by-4.0`.
 
     Raises:
         BundleError: If the bundle exists and may not be replaced, or if its texts differ.
         CheckpointError: If `model` contains no finished model.
+        ConfigError: If a statement of the card is invalid.
         StoreError: If the features that the model was trained on are missing.
     """
     from kinesweep.pipelines.bundle_export import export_verified_bundle
 
-    return export_verified_bundle(Path(model), Path(folder), overwrite)
+    return export_verified_bundle(Path(model), Path(folder), overwrite, card)
+
+
+def push_bundle(
+    folder: PathLike,
+    repo: str,
+    private: bool = False,
+    revision: str | None = None,
+    message: str | None = None,
+) -> "PushedBundle":
+    """Upload a bundle to the Hugging Face Hub as one commit, and verify the uploaded files.
+
+    The token is that of `hf auth login` or `HF_TOKEN`. The same call continues an interrupted
+    upload, and replaces an earlier bundle in the repository.
+
+    Args:
+        folder: Folder written by `kinesweep export` or a sweep.
+        repo: Name of the repository, `OWNER/NAME`; a missing one is created.
+        private: Whether the repository is private.
+        revision: Branch, which is created if it is missing. Default: the default branch.
+        message: Message of the commit.
+
+    Raises:
+        BundleError: If the folder is no bundle, is damaged, or has files that could run code.
+        HubError: If there is no token or no permission, the Hub cannot be reached, or the
+            repository holds something else.
+        InputError: If the name of the repository is invalid.
+    """
+    from kinesweep.export.hub.push import push_bundle as push
+
+    return push(Path(folder), repo, private, revision, message)
 
 
 def evaluate(
@@ -443,26 +479,32 @@ def load_bundle(
     *,
     accept_rate: bool = False,
     estimator: PathLike | None = None,
+    revision: str | None = None,
 ) -> "Bundle":
     """Load a bundle; its method `translate` turns files into text.
 
     Args:
-        folder: Folder written by `kinesweep export` or a sweep.
+        folder: Folder written by `kinesweep export` or a sweep, or `OWNER/NAME` on the Hub.
         device: Device of the model, such as `cuda:0`. Default: a GPU if there is one.
         accept_rate: Whether to accept files with another frame rate than the training data.
         estimator: YAML file with `source.estimator` of the training recipe, which finds the joints
             of videos for a model of estimated motions.
+        revision: Branch, tag or commit of a bundle on the Hub. Default: the default branch.
 
     Raises:
         BundleError: If the folder is not a bundle or is damaged.
         ConfigError: If the file of the estimator is invalid.
+        HubError: If the Hub cannot be reached, or has no such bundle.
         InputError: If the estimator is not that of the training data.
     """
     from dataclasses import replace
 
     from kinesweep.export import Bundle
+    from kinesweep.export.hub.download import find_bundle_dir
     from kinesweep.features.estimators.smpl.configured import read_estimator_file
 
     section = None if estimator is None else read_estimator_file(Path(estimator))
-    loaded = Bundle.load(Path(folder), device, estimator=section)
+    bundle_dir = find_bundle_dir(folder, revision)
+    # A bundle from the Hub was checked, except for its card, which may be edited there.
+    loaded = Bundle.load(bundle_dir, device, bundle_dir != Path(folder), estimator=section)
     return replace(loaded, accept_rate=accept_rate)

@@ -11,6 +11,7 @@ from mlflow.entities import Metric, Param
 from kinesweep.tracking import server
 from kinesweep.tracking.links import RunOrdering, SweepLinks, find_sweep_links
 from kinesweep.tracking.mlflow_client import PARENT_TAG, RUN_KEY_TAG
+from kinesweep.tracking.saved_views import ChartedColumns
 
 if TYPE_CHECKING:
     from conftest import Look
@@ -35,12 +36,15 @@ def links(home: Path) -> SweepLinks:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(make, range(RUNS)))
-    return find_sweep_links(uri, "many", "sweep", RunOrdering("bleu"))
+    return find_sweep_links(
+        uri, "many", "sweep", RunOrdering("bleu"), ChartedColumns(["bleu"], ["rate"])
+    )
 
 
 def test_300_runs_beside_each_other(links: SweepLinks, look: "Look") -> None:
-    assert links.finalists == ""  # there are none
-    page = look.open(links.compare_trials)
+    # There are none.
+    assert links.finalists == links.compare_finalists == links.details_finalists == ""
+    page = look.open(links.details_trials)
     page.get_by_text(f"Comparing {RUNS} Runs").first.wait_for()
     plot = page.wait_for_selector(".js-plotly-plot")
     assert plot is not None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from conftest import Look
 
 pytestmark = pytest.mark.slow
-RATE = "training.learning_rate"
+RATE, DROPOUT = "training.learning_rate", "model.backbone.scratch.dropout"
 TRIALS = 5
 
 
@@ -66,14 +66,14 @@ def test_leafing_through_translations(links: dict[str, str], look: "Look") -> No
 
 def test_mlflow_compares_the_finalists(links: dict[str, str], look: "Look") -> None:
     """Parameters and scores of every final run, and every trial in parallel coordinates."""
-    page = look.open(links["compare_finalists"])
+    page = look.open(links["details_finalists"])
     page.get_by_text("Comparing 6 Runs").first.wait_for()
     page.wait_for_selector(".js-plotly-plot")
     text = page.inner_text("body")
     look.keep("mlflow-finalists")
     for wanted in (RATE, "model.backbone.scratch.dropout", "training.seed", "bleu", "finals"):
         assert wanted in text, wanted
-    page = look.open(links["compare_trials"])
+    page = look.open(links["details_trials"])
     page.get_by_text(f"Comparing {TRIALS} Runs").first.wait_for()
     plot = page.wait_for_selector(".js-plotly-plot")
     assert plot is not None
@@ -81,6 +81,28 @@ def test_mlflow_compares_the_finalists(links: dict[str, str], look: "Look") -> N
     assert {RATE, "model.backbone.scratch.dropout"} <= {label for label, _ in axes}
     assert {count for _, count in axes} == {TRIALS}
     look.keep("mlflow-trials")
+
+
+@pytest.mark.parametrize(("link", "count"), [("compare_trials", TRIALS), ("compare_finalists", 6)])
+def test_mlflow_charts_the_objective_over_the_searched_parameters(
+    links: dict[str, str], look: "Look", link: str, count: int
+) -> None:
+    """The link opens with these and nothing else; MLflow's own choice would show `samples`."""
+    page = look.open(links[link])
+    page.get_by_text("Searched parameters").first.wait_for()
+    page.get_by_text("Sort: bleu").first.wait_for()
+    page.get_by_text(f"{count} matching runs").first.wait_for()
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length > 2")
+    axes = "plot => [plot.layout.xaxis.title.text, plot.layout.yaxis.title.text]"
+    plots = page.query_selector_all(".js-plotly-plot")
+    assert [p.evaluate(axes) for p in plots] == [[DROPOUT, "bleu"], [RATE, "bleu"], [DROPOUT, RATE]]
+    points = "plot => plot.data.find(d => d.type === 'scatter').x.length"
+    assert [plot.evaluate(points) for plot in plots] == [count] * 3
+    # Parallel coordinates are drawn by another library.
+    page.locator(".parcoords").first.wait_for()
+    labels = page.locator(".parcoords .dimension .label").all_text_contents()
+    look.keep(f"mlflow-{link}")
+    assert len(labels) == 3 and labels[-1] == "bleu", labels
 
 
 def test_mlflow_lists_the_runs_and_shows_the_report(links: dict[str, str], look: "Look") -> None:

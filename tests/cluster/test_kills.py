@@ -13,14 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import optuna
 import psutil
 import pytest
 from ray.util.state import list_actors
 
 import sweeping
 import worker_server
-from kinesweep.sweeps.journal.journal import read_journal
+from kinesweep.sweeps.journal.journal import build_trials, read_journal
 from kinesweep.sweeps.results.outcome_file import write_sweep_outcome
+from kinesweep.sweeps.study.storage import STUDY_FILE
 from kinesweep.sweeps.sweep import Sweep, run_sweep
 from sweeping import assert_trained_once, make_lab, times
 
@@ -95,10 +97,22 @@ def assert_all_ended_once(folder: Path) -> None:
     assert sorted(ended) == [(trial, "finished") for trial in range(TRIALS)]
     finals = [e["run"] for e in events if e["event"] == "run_finished"]
     assert len(finals) == len(set(finals)) == 4
+    assert_study_is_whole(folder)
     notes = times(folder)
     assert len(notes) == TRIALS + 4
     for rows in notes.values():
         assert_trained_once(rows, STEPS, EVAL_STEPS)
+
+
+def assert_study_is_whole(folder: Path) -> None:
+    """Optuna finds each trial once, and the best one of the journal."""
+    trials = build_trials(read_journal(folder))
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / STUDY_FILE))
+    study = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(backend))
+    assert [trial.number for trial in study.trials] == list(range(TRIALS))
+    assert [trial.values for trial in study.trials] == [[t.scores["bleu"]] for t in trials]
+    best = max(trials, key=lambda trial: (trial.scores["bleu"], -trial.number))
+    assert (study.best_trial.number, study.best_trial.params) == (best.number, best.values)
 
 
 def assert_like_undisturbed(

@@ -21,12 +21,15 @@ from kinesweep.cli import (
     preparation,
     pretraining,
     services,
+    serving,
     sweeps,
     training,
     translation,
 )
+from kinesweep.cli.catalog import skeletons
 from kinesweep.cli.inference import embedding
 from kinesweep.cli.panel_group import PanelGroup
+from kinesweep.cli.search import cross_validation
 from kinesweep.pipelines.cluster import ray_cluster
 
 app = typer.Typer(
@@ -45,6 +48,7 @@ app = typer.Typer(
 _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
     "Start here": (
         ("sample", data.sample, "Write a sample corpus to try everything on."),
+        ("recipes", info.recipes, "List or copy the recipes that come with Kinesweep."),
         ("check", data.check, "Report invalid rows, unreadable files and leakage."),
         ("train", training.train, "Train one run of a recipe, or resume it."),
         ("sweep", sweeps.sweep, "Search, train finalists, rank, export the winner."),
@@ -73,6 +77,7 @@ _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
     ),
     "Sweeps": (
         ("plan", sweeps.plan, "Estimate the cost of a sweep before it is run."),
+        ("cross-validate", cross_validation.cross_validate, "Search over folds of signers."),
         ("status", sweeps.status, "Show the progress and ranking of sweeps."),
         ("report", sweeps.report, "Write the report of a finished sweep."),
     ),
@@ -80,8 +85,10 @@ _PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
         ("up", services.up, "Start MLflow and a local Ray."),
         ("down", services.down, "Stop what `kinesweep up` started."),
         ("submit", services.submit, "Run a sweep as a Ray job and follow its log."),
+        ("serve", serving.serve, "Serve a bundle over HTTP, with a page."),
         ("ui", services.ui, "Print links to runs, comparisons and reports."),
         ("doctor", info.doctor, "Report versions, resources and what is missing."),
+        ("skeletons", skeletons.skeletons, "List skeletons by name, or the points of one."),
         ("new", info.new, "Write a package with a part of your own."),
         ("schema", info.schema, "Print the JSON schema of a recipe or search space."),
     ),

@@ -1,4 +1,4 @@
-"""Commands on this installation and parts of one's own: schema, doctor, new."""
+"""Commands on this installation and parts of your own: recipes, schema, doctor, new."""
 
 import json
 import os
@@ -13,9 +13,20 @@ import typer
 from pydantic import BaseModel
 from rich.table import Table
 
-from kinesweep.cli.console import JsonOption, console, print_json_result, wrap_command
+from kinesweep.cli.console import (
+    JsonOption,
+    console,
+    print_json_result,
+    print_line,
+    wrap_command,
+)
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.errors import ResourceError
+from kinesweep.config.shipped_files import (
+    copy_shipped_files,
+    find_shipped_root,
+    list_shipped_files,
+)
+from kinesweep.core.errors import InputError, ResourceError
 from kinesweep.core.paths import get_state_dir
 from kinesweep.core.units import format_bytes
 
@@ -24,6 +35,45 @@ _PACKAGES = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", 
 _OPTIONAL_PACKAGES = ("wandb", "tensorboard")
 # Minimum free disk space for a first sweep: the sample corpus, its store and its runs take 1.5 GB.
 _MIN_FREE_BYTES = 2 * 10**9
+
+
+@wrap_command
+def recipes(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder for the copies. Default: the current folder.")
+    ] = None,
+    copy: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a recipe or search space to copy; may be given repeatedly."),
+    ] = None,
+    json_line: JsonOption = False,
+) -> None:
+    """List the recipes and search spaces that come with Kinesweep, or copy some of them.
+
+    A copy includes the search space and the recipe of that name and every file that they refer to.
+    Existing files are never overwritten.
+
+    Example: kinesweep recipes --copy sample /tmp/kinesweep-recipes
+    """
+    root = find_shipped_root()
+    if copy:
+        copies = copy_shipped_files(root, copy, folder or Path())
+        for path, is_new in copies.items():
+            print_line(f"{(folder or Path()) / path}{'' if is_new else ' (already there)'}")
+        print_json_result({"files": [str((folder or Path()) / path) for path in copies]}, json_line)
+        return
+    if folder is not None:
+        raise InputError(f"`{folder}` is a folder for copies; name what to copy by `--copy NAME`")
+    files = list_shipped_files(root)
+    table = Table("kind", "name", box=None, pad_edge=False, expand=True)
+    table.add_column("summary", no_wrap=True, overflow="ellipsis", ratio=1)
+    for file in files:
+        table.add_row(file.kind, file.name, file.summary)
+    console.print(table)
+    print_json_result(
+        {"files": [{**vars(file), "name": file.name, "path": str(file.path)} for file in files]},
+        json_line,
+    )
 
 
 @wrap_command

@@ -8,3 +8,10 @@ import typer
 ModelArgument = Annotated[
     Path, typer.Argument(help="Run folder, its `best`, or a bundle.", show_default=False)
 ]
+BundleArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Exported bundle: a folder, or OWNER/NAME on the Hugging Face Hub.",
+        show_default=False,
+    ),
+]

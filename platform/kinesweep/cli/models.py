@@ -17,6 +17,13 @@ from kinesweep.cli.console import (
     print_line,
     wrap_command,
 )
+from kinesweep.cli.inference.hub_options import (
+    BranchOption,
+    MessageOption,
+    PrivateOption,
+    PushOption,
+    build_push_request,
+)
 from kinesweep.cli.inference.task_scores import evaluate_tasks, print_task_scores
 from kinesweep.cli.model_argument import ModelArgument
 from kinesweep.core.errors import InputError
@@ -120,23 +127,58 @@ def _print_evaluation(
 
 
 @wrap_command
-def export(
-    run: ModelArgument,
-    out: Annotated[Path, typer.Argument(help="Output folder for the bundle.", show_default=False)],
+def export(  # noqa: PLR0913 (one argument for each option)
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_OR_SWEEP",
+            help="Run folder; with `--push` also a bundle, or the name of a sweep.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Output folder for the bundle. Default with `--push`: one in the state folder.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing bundle.")
     ] = False,
+    card: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Statement on the model card in place of the recipe's `export.card`, such as"
+            " license=cc-by-4.0 or language=[ase,en]; can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    push: PushOption = None,
+    private: PrivateOption = False,
+    revision: BranchOption = None,
+    message: MessageOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Export a finished run as a bundle and verify that the bundle generates the same texts.
 
-    Example: kinesweep export .kinesweep/runs/my .kinesweep/exports/my --overwrite
-    """
-    from kinesweep.pipelines.bundle_export import export_verified_bundle
+    With `--push` the bundle is then uploaded to the Hugging Face Hub as one commit and compared
+    with what arrived there.
 
-    bundle = export_verified_bundle(run, out, overwrite)
-    print_line(f"bundle  {bundle.folder} ({bundle.num_verified} texts are identical after loading)")
-    print_json_result({"bundle": str(bundle.folder), "verified": bundle.num_verified}, json_line)
+    Example: kinesweep export .kinesweep/runs/my .kinesweep/exports/my --push lab/my --private
+    """
+    from kinesweep.pipelines.bundle_export import export_and_push
+
+    request = build_push_request(push, private, revision, message)
+    bundle, num_verified, pushed = export_and_push(run, out, overwrite, card or (), request)
+    result: dict[str, Any] = {"bundle": str(bundle), "verified": num_verified}
+    if num_verified is not None:
+        print_line(f"bundle  {bundle} ({num_verified} texts are identical after loading)")
+    if pushed is not None:
+        print_line(f"pushed  {pushed.url} ({pushed.num_files} files verified)")
+        result["pushed"] = vars(pushed)
+    print_json_result(result, json_line)
 
 
 @wrap_command

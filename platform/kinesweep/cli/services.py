@@ -94,7 +94,7 @@ def ui(
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Print links to sweeps and commands for TensorBoard and W&B; start MLflow if needed.
+    """Print links to sweeps and commands of Optuna, TensorBoard, W&B; start MLflow if needed.
 
     Example: kinesweep ui sample
     """

@@ -1,12 +1,10 @@
 """Commands on sweeps: plan, sweep, status, report."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from kinesweep.cli.console import (
     DryRunOption,
@@ -181,7 +179,7 @@ def status(
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Show the progress of sweeps and, if one is named, its provisional ranking.
+    """Show the progress of sweeps; of a named one, its provisional ranking and Optuna study too.
 
     Example: kinesweep status
     """
@@ -189,25 +187,26 @@ def status(
 
     from rich.live import Live
 
+    from kinesweep.cli.tables import build_status_table
+
     if table is not None:
         _print_sweep_table(name, table, json_line)
         return
     # Journals are read without a lock and without Ray, so this works while a driver is running.
     rows = _read_statuses(name)
     if watch:
-        with Live(_build_status_table(rows), console=console, auto_refresh=False) as live:
+        with Live(build_status_table(rows), console=console, auto_refresh=False) as live:
             # A sweep whose journal has been silent for 15 minutes is `silent` and ends the loop.
             while any(row.state in ("search", "finals") for row in rows):
                 time.sleep(2)
                 rows = _read_statuses(name)
-                live.update(_build_status_table(rows), refresh=True)
+                live.update(build_status_table(rows), refresh=True)
     else:
         console.print(
-            _build_status_table(rows) if rows else f"no sweeps in {get_state_dir() / 'sweeps'}"
+            build_status_table(rows) if rows else f"no sweeps in {get_state_dir() / 'sweeps'}"
         )
-        provisional_ranking = rows[0].provisional if name and len(rows) == 1 else None
-        for line in provisional_ranking.format_lines() if provisional_ranking is not None else []:
-            print_line(line)
+        if name and len(rows) == 1:
+            rows = [_print_details(rows[0])]
     print_json_result({"sweeps": [asdict(row) for row in rows]}, json_line)
 
 
@@ -223,11 +222,29 @@ def report(
     Example: kinesweep report sample
     """
     from kinesweep.pipelines.inputs import find_sweep_dir
+    from kinesweep.pipelines.sweeps.study import complete_study
     from kinesweep.pipelines.sweeps.sweep_report import write_sweep_report
 
-    page = write_sweep_report(find_sweep_dir(name))
+    folder = find_sweep_dir(name)
+    page, study = write_sweep_report(folder), complete_study(folder)
     print_line(f"report  {page}")
-    print_json_result({"report": str(page)}, json_line)
+    print_line(f"study   {study}")
+    print_json_result({"report": str(page), "study": study}, json_line)
+
+
+def _print_details(row: "SweepStatus") -> "SweepStatus":
+    """Print the provisional ranking of a sweep, and the command that shows its study.
+
+    Returns:
+        The status with this command.
+    """
+    from kinesweep.pipelines.sweeps.study import complete_study
+
+    for line in row.provisional.format_lines() if row.provisional is not None else []:
+        print_line(line)
+    if command := complete_study(get_state_dir() / "sweeps" / row.sweep):
+        print_line(f"study   {command}")
+    return replace(row, study=command)
 
 
 def _print_sweep_table(name: str | None, style: "TableStyle", json_line: bool) -> None:
@@ -266,26 +283,3 @@ def _read_statuses(name: str | None) -> "list[SweepStatus]":
     if name and not statuses:
         raise InputError(f"there is no sweep `{name}` in `{get_state_dir() / 'sweeps'}`")
     return statuses
-
-
-def _build_status_table(rows: "Sequence[SweepStatus]") -> Table:
-    """Build a status table with one row per sweep."""
-    table = Table("sweep", "state", "trials", "running", "pruned", "failed")
-    for heading in ("rung", "best", "final runs", "hours", "time left"):
-        table.add_column(heading)
-    for row in rows:
-        total_text = "" if row.of is None else f" of {row.of}"
-        table.add_row(
-            row.sweep,
-            row.state,
-            f"{row.finished + row.pruned + row.failed}{total_text}",
-            str(row.running),
-            str(row.pruned),
-            str(row.failed),
-            "" if row.rung is None else f"{row.rung:,.0f}",
-            "" if row.best is None else f"{row.best:.2f}",
-            str(row.runs),
-            f"{row.hours:.2f}",
-            row.stopped or ("" if row.eta_hours is None else f"{row.eta_hours:.2f} h"),
-        )
-    return table

@@ -1,17 +1,22 @@
-"""Tables of results for the terminal: ranking, objectives, plan, repetitions."""
+"""Tables for the terminal: status, ranking, objectives, plan, repetitions."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from kinesweep.core.scores import format_score_value
 from kinesweep.core.units import format_bytes
-from kinesweep.sweeps.planning.sweep_plan import SweepPlan
-from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
-from kinesweep.training.run_records.result import RunResult
+
+# Types only: the table of `kinesweep status` needs none of their dependencies.
+if TYPE_CHECKING:
+    from kinesweep.sweeps.journal.status import SweepStatus
+    from kinesweep.sweeps.planning.sweep_plan import SweepPlan
+    from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
+    from kinesweep.training.run_records.result import RunResult
 
 
-def build_objectives_table(outcome: SweepOutcome) -> Table:
+def build_objectives_table(outcome: "SweepOutcome") -> Table:
     """Build a table of the mean objectives, with a mark for configurations on the Pareto front."""
     names = list(next(iter(outcome.objectives.values())))
     table = Table("", *names, "front")
@@ -21,7 +26,7 @@ def build_objectives_table(outcome: SweepOutcome) -> Table:
     return table
 
 
-def build_plan_table(plan: SweepPlan) -> Table:
+def build_plan_table(plan: "SweepPlan") -> Table:
     """Build a table of a sweep's expected costs on the requested cluster (first row) and others."""
     table = Table("devices", "parallel runs", "hours", "10–90 %", "device hours", "finished")
     for heading in ("pruned", "disk"):
@@ -41,7 +46,7 @@ def build_plan_table(plan: SweepPlan) -> Table:
     return table
 
 
-def build_ranking_table(outcome: SweepOutcome) -> Table:
+def build_ranking_table(outcome: "SweepOutcome") -> Table:
     """Build a table of the ranking: mean score, gap to the best, its errors, scores of the seeds.
 
     A gap has an interval, two standard errors and a p-value; `tie`: it is not significant.
@@ -66,7 +71,7 @@ def build_ranking_table(outcome: SweepOutcome) -> Table:
     return table
 
 
-def build_repeats_table(results: Sequence[RunResult], metric: str) -> Table:
+def build_repeats_table(results: "Sequence[RunResult]", metric: str) -> Table:
     """Build a table of the results of runs with the same configuration and seed, one row each."""
     table = Table("", "status", metric, "steps", "epochs", "best step", "weights")
     for result in results:
@@ -82,14 +87,37 @@ def build_repeats_table(results: Sequence[RunResult], metric: str) -> Table:
     return table
 
 
-def format_sanity_scores(outcome: SweepOutcome) -> list[str]:
+def format_sanity_scores(outcome: "SweepOutcome") -> list[str]:
     """Format the scores of the sanity baselines, one line each."""
     return [
         f"sanity  {outcome.metric} {value:.2f}  {name}" for name, value in outcome.sanity.items()
     ]
 
 
-def _format_config_name(outcome: SweepOutcome, name: str) -> str:
+def _format_config_name(outcome: "SweepOutcome", name: str) -> str:
     """Format the name of a configuration, with the levels of its scientific parameters if any."""
     level = outcome.levels.get(name)
     return f"{name} ({level})" if level else name
+
+
+def build_status_table(rows: "Sequence[SweepStatus]") -> Table:
+    """Build a status table with one row per sweep."""
+    table = Table("sweep", "state", "trials", "running", "pruned", "failed")
+    for heading in ("rung", "best", "final runs", "hours", "time left"):
+        table.add_column(heading)
+    for row in rows:
+        total_text = "" if row.of is None else f" of {row.of}"
+        table.add_row(
+            row.sweep,
+            row.state,
+            f"{row.finished + row.pruned + row.failed}{total_text}",
+            str(row.running),
+            str(row.pruned),
+            str(row.failed),
+            "" if row.rung is None else f"{row.rung:,.0f}",
+            "" if row.best is None else f"{row.best:.2f}",
+            str(row.runs),
+            f"{row.hours:.2f}",
+            row.stopped or ("" if row.eta_hours is None else f"{row.eta_hours:.2f} h"),
+        )
+    return table

@@ -16,6 +16,7 @@ from kinesweep.cli.console import (
     print_line,
     wrap_command,
 )
+from kinesweep.cli.inference.hub_options import RevisionOption
 from kinesweep.cli.inference.options import (
     InferenceOptions,
     PromptOption,
@@ -25,7 +26,7 @@ from kinesweep.cli.inference.options import (
     SystemOption,
     TemperatureOption,
 )
-from kinesweep.cli.model_argument import ModelArgument
+from kinesweep.cli.model_argument import BundleArgument, ModelArgument
 from kinesweep.core.errors import InputError, KinesweepError
 from kinesweep.pipelines.progress import show_progress_bar
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 @wrap_command
 def translate(  # noqa: PLR0913 (options of a command)
-    bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
+    bundle: BundleArgument,
     inputs: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -92,6 +93,7 @@ def translate(  # noqa: PLR0913 (options of a command)
     sample: SampleOption = False,
     seed: SeedOption = None,
     temperature: TemperatureOption = None,
+    revision: RevisionOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Translate raw files to text and print one line per clip: its name, a tab, the text.
@@ -103,12 +105,12 @@ def translate(  # noqa: PLR0913 (options of a command)
     Example: kinesweep translate .kinesweep/exports/sample .kinesweep/sample/poses/test
     """
     from kinesweep.export import find_inputs
-    from kinesweep.export.bundle import read_bundle_recipe
+    from kinesweep.export.hub.download import find_bundle_recipe
     from kinesweep.export.input_failure import InputFailure
     from kinesweep.export.part_inputs import list_raw_parts, parse_stream_files
 
     failures: list[InputFailure] = []
-    recipe = read_bundle_recipe(bundle)
+    bundle_dir, recipe = find_bundle_recipe(bundle, revision)
     options = InferenceOptions(prompt, question, system, sample, seed, temperature)
     options.check(recipe.generation)
     parts = list_raw_parts(recipe)
@@ -119,7 +121,7 @@ def translate(  # noqa: PLR0913 (options of a command)
     results: list[str | KinesweepError] = []
     if named_clips:
         results = _translate_clips(
-            bundle, named_clips, document, reference, accept_rate, options, estimator
+            bundle_dir, named_clips, document, reference, accept_rate, options, estimator
         )
     texts = _print_translations([name for name, _ in named_clips], results, failures)
     print_json_result(texts, json_line)

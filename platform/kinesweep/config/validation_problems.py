@@ -8,6 +8,9 @@ from pydantic import BaseModel, ValidationError
 from kinesweep.config.kinds import PART_TAG, UNKNOWN_KIND
 from kinesweep.config.suggestions import format_unknown_key_hint
 
+SECRET_VALUE = "secret_value"
+"""Type of pydantic errors whose message must not repeat the value, which may hold a password."""
+
 
 def format_problem(
     config_class: type[BaseModel], values: Mapping[str, Any], error: Any
@@ -45,6 +48,8 @@ def format_problem(
     message = message[:1].lower() + message[1:]
     input_value = error.get("input")
     is_scalar = isinstance(input_value, str | int | float | bool) or input_value is None
+    if error["type"] == SECRET_VALUE:
+        return path, message
     # Mappings and lists are not repeated: a whole section would hide the message.
     return path or "(file)", f"{message}, but is {input_value!r}" if is_scalar and path else message
 

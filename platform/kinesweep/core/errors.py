@@ -72,6 +72,10 @@ class BundleError(KinesweepError):
     """An exported bundle that is damaged or of the wrong kind."""
 
 
+class HubError(KinesweepError):
+    """The Hugging Face Hub, if it cannot be reached or refuses a request."""
+
+
 class JudgeError(KinesweepError):
     """A language model that grades texts, and whose server, key or recording cannot be used."""
 

@@ -11,14 +11,24 @@ if TYPE_CHECKING:
     from kinesweep.export.bundle import export_bundle
     from kinesweep.export.bundle_manifest import check_bundle_files
     from kinesweep.export.inputs import find_inputs
+    from kinesweep.export.mlflow_flavor import build_mlflow_metrics
     from kinesweep.export.raw_inputs import Input
     from kinesweep.export.translate import Bundle
     from kinesweep.export.verify import verify_bundle
 
-__all__ = ["Bundle", "Input", "check_bundle_files", "export_bundle", "find_inputs", "verify_bundle"]
+__all__ = [
+    "Bundle",
+    "Input",
+    "build_mlflow_metrics",
+    "check_bundle_files",
+    "export_bundle",
+    "find_inputs",
+    "verify_bundle",
+]
 _MODULES = {
     "Bundle": "translate",
     "Input": "raw_inputs",
+    "build_mlflow_metrics": "mlflow_flavor",
     "check_bundle_files": "bundle_manifest",
     "export_bundle": "bundle",
     "find_inputs": "inputs",

@@ -9,12 +9,14 @@ file that a loader would read, is rejected with the name of the file.
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinesweep.checkpoints.model_dir_files import FEATURES_FILENAME, read_recipe, write_recipe
 from kinesweep.config.parts import list_used_parts
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.export import CardConfig, ExportConfig
 from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, RecipeFeaturesConfig
 from kinesweep.core.errors import BundleError, CheckpointError, KinesweepError
 from kinesweep.core.io import write_folder, write_json
@@ -24,7 +26,8 @@ from kinesweep.export.bundle_manifest import (
     write_bundle_manifest,
 )
 from kinesweep.export.bundled_encoder import copy_encoder_files
-from kinesweep.export.mlflow_flavor import write_mlflow_flavor
+from kinesweep.export.hub.card_metadata import find_base_model
+from kinesweep.export.mlflow_flavor import make_example_frames, write_mlflow_flavor
 from kinesweep.export.model_card import write_model_card
 from kinesweep.export.part_inputs import RawParts, list_raw_parts
 from kinesweep.export.raw_inputs import get_all_file_columns, get_feature_columns
@@ -50,6 +53,7 @@ def export_bundle(
     test_scores: Mapping[str, float] | None = None,
     *,
     extra_facts: Mapping[str, str] | None = None,
+    card: CardConfig | None = None,
 ) -> Path:
     """Export a finished run as a bundle and return the folder of the bundle.
 
@@ -62,6 +66,7 @@ def export_bundle(
         test_scores: Metric → score on the test split; those of the run's result by default.
         extra_facts: Name → value of additional table rows of the model card, for example the
             interval over seeds.
+        card: Statements of the model card; None: those of the recipe's `export.card`.
 
     Raises:
         CheckpointError: If the run is not finished, did not decode the whole validation split, or
@@ -84,20 +89,26 @@ def export_bundle(
     _check_store(store, run_dir, loaded.features["store_fingerprint"])
     parts = list_used_parts(loaded.recipe)
     facts = {f"part `{part.kind}`": f"{part.package} {part.version}" for part in parts}
+    if card is not None:
+        recipe = loaded.recipe.model_copy(update={"export": ExportConfig(card=card)})
+        loaded = replace(loaded, recipe=recipe)
 
     # Order matters: the card reads the recipe, and the manifest hashes everything before it.
     def write_bundle_files(temp_dir: Path) -> None:
         """Write all files of the bundle to a temporary folder, which is renamed afterwards."""
         _write_model_files(temp_dir, run_dir, loaded, store)
         write_model_card(
-            temp_dir, result, store, title, test_scores, {**facts, **(extra_facts or {})}
+            *(temp_dir, result, store, title, test_scores, {**facts, **(extra_facts or {})}),
+            base_model=find_base_model(loaded.recipe.model.backbone.pretrained),
         )
+        columns = get_feature_columns(loaded.features["streams"])
         write_mlflow_flavor(
             temp_dir,
             result.weights_sha256,
             list_raw_parts(loaded.recipe)
             or get_all_file_columns(loaded.recipe.corpora[0], loaded.recipe.single_features),
-            get_feature_columns(loaded.features["streams"]).values(),
+            columns.values(),
+            make_example_frames(columns, loaded.features["streams"]),
             dict.fromkeys(part.requirement for part in parts),
         )
         write_bundle_manifest(temp_dir, [part.to_json() for part in parts])
@@ -148,14 +159,19 @@ def _write_model_files(
     copy_encoder_files(loaded.recipe.features, list_raw_parts(loaded.recipe), bundle_dir)
 
 
-def read_bundle_recipe(bundle_dir: Path) -> Recipe:
+def read_bundle_recipe(bundle_dir: Path, skip_file_check: bool = False) -> Recipe:
     """Check every file of a bundle and read its recipe, without loading the model.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        skip_file_check: Whether to skip `check_bundle_files`, because the caller has called it.
 
     Raises:
         BundleError: If the folder is not a bundle or is damaged, or if its recipe was written by an
             incompatible version.
     """
-    check_bundle_files(bundle_dir)
+    if not skip_file_check:
+        check_bundle_files(bundle_dir)
     try:
         return read_recipe(bundle_dir)
     except KinesweepError as error:

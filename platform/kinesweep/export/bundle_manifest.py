@@ -5,7 +5,7 @@ of the same name, but only a bundle's manifest lists a model card, so a bundle i
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from kinesweep.config.parts import InstalledPart, check_required_parts, read_req
 from kinesweep.core.errors import BundleError, InputError
 from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
 from kinesweep.core.io import read_json, write_json
-from kinesweep.export.model_card import CARD
+from kinesweep.export.model_card import CARD, FORMER_CARD
 from kinesweep.store.format.writer import INDEX
 
 _LOG = logging.getLogger(__name__)
@@ -59,17 +59,17 @@ def check_output_dir(bundle_dir: Path, overwrite: bool) -> None:
     if not overwrite:
         raise BundleError(f"`{bundle_dir}` exists; give another folder, or `--overwrite`")
     # `--overwrite` must never delete a folder that is something else.
-    if not _is_bundle(bundle_dir):
+    if not is_bundle(bundle_dir):
         raise BundleError(
             f"`{bundle_dir}` is not a bundle but {_describe_other_content(bundle_dir)}, and is not"
             " overwritten; give another folder"
         )
 
 
-def _is_bundle(folder: Path) -> bool:
+def is_bundle(folder: Path) -> bool:
     """Return whether a folder has the manifest of a bundle, which lists the model card."""
     try:
-        return CARD in dict(read_json(folder / MANIFEST)["files"])
+        return not {CARD, FORMER_CARD}.isdisjoint(dict(read_json(folder / MANIFEST)["files"]))
     except (OSError, ValueError, TypeError, KeyError):
         return False
 
@@ -90,11 +90,15 @@ def _describe_other_content(path: Path) -> str:
     return f"a folder with {names_text}" + (f" and {num_others} more" if num_others > 0 else "")
 
 
-def check_bundle_files(bundle_dir: Path) -> dict[str, str]:
+def check_bundle_files(bundle_dir: Path, unchecked: Collection[str] = ()) -> dict[str, str]:
     """Check every file of a bundle against its manifest, and that all parts it needs are installed.
 
-    Hidden files and files that no loader reads (a README, a license) may be added. A part in
+    Hidden files and files that no loader reads (a license, a picture) may be added. A part in
     another version is logged as a warning.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        unchecked: Files that may be missing or changed.
 
     Returns:
         Path of each file in the manifest, relative to the bundle → SHA-256.
@@ -105,10 +109,9 @@ def check_bundle_files(bundle_dir: Path) -> dict[str, str]:
             installed. The message names all of these files or packages.
     """
     file_digests, parts = _read_manifest(bundle_dir)
-    problems = [
-        f"`{name}` is missing" for name in file_digests if not (bundle_dir / name).is_file()
-    ]
-    for name, digest in file_digests.items():
+    checked = {name: digest for name, digest in file_digests.items() if name not in unchecked}
+    problems = [f"`{name}` is missing" for name in checked if not (bundle_dir / name).is_file()]
+    for name, digest in checked.items():
         if (bundle_dir / name).is_file() and compute_file_sha256(bundle_dir / name) != digest:
             problems.append(f"`{name}` was changed")
     existing_names = {
@@ -127,6 +130,18 @@ def check_bundle_files(bundle_dir: Path) -> dict[str, str]:
     except InputError as error:
         raise BundleError(str(error)) from None
     return file_digests
+
+
+def read_manifest_digests(folder: Path) -> dict[str, str]:
+    """Read the digests of a bundle's files from its manifest.
+
+    Returns:
+        Path of each file, relative to the bundle → SHA-256.
+
+    Raises:
+        BundleError: If the folder is not a bundle or its manifest cannot be read.
+    """
+    return _read_manifest(folder)[0]
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, str], list[InstalledPart]]:

@@ -1,4 +1,9 @@
-"""The model card of a bundle: scores, training facts, limits and usage of the model."""
+"""The model card of a bundle: scores, training facts, limits and usage of the model.
+
+It is the `README.md` that the Hugging Face Hub shows, with the same scores as metadata for its
+search (`hub.card_metadata`). It states what the run, its store and the recipe's `export.card` say,
+and nothing else.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,16 +11,20 @@ from pathlib import Path
 from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.evaluation import ScoringProtocol
+from kinesweep.config.recipe.export import CardConfig
 from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.core.io import write_text
 from kinesweep.evaluation.text_normalization import format_protocol
 from kinesweep.evaluation.tokenization.protocol import resolve_protocol
+from kinesweep.export.hub.card_metadata import build_card_metadata, format_card
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import count_test_evaluations
 from kinesweep.training.run_records.result import RunResult
 from kinesweep.version import __version__
 
-CARD = "card.md"
+CARD = "README.md"
+FORMER_CARD = "card.md"
+"""Name of the card in bundles of earlier versions."""
 # Descriptions of metrics that have no signature.
 _TOKEN_METRIC_DESCRIPTIONS = {
     "token_loss": "nats per token, without label smoothing",
@@ -30,8 +39,10 @@ def write_model_card(
     title: str = "",
     test_scores: Mapping[str, float] | None = None,
     extra_facts: Mapping[str, str] | None = None,
+    *,
+    base_model: str | None = None,
 ) -> None:
-    """Write the model card of a bundle, `card.md`, from its recipe, the run's result and the store.
+    """Write the model card of a bundle from its recipe, the run's result and the store.
 
     Args:
         bundle_dir: Folder of the bundle; it must already contain `recipe.yaml`.
@@ -40,9 +51,22 @@ def write_model_card(
         title: Heading of the card; the name of the recipe by default.
         test_scores: Metric → score on the test split; those of the result by default.
         extra_facts: Name → value of additional rows in the table of training facts.
+        base_model: Name on the Hub of the model that training started from, if it has one and the
+            recipe's `export.card` names none.
     """
     recipe = load_config(Recipe, bundle_dir / "recipe.yaml")
     scores = {"validation": result.scores, "test": test_scores or result.test or {}}
+    card = recipe.export.card
+    signatures = {"validation": result.signatures, "test": _get_test_signatures(result)}
+    metadata = build_card_metadata(
+        card,
+        recipe.name,
+        scores,
+        signatures,
+        store.fingerprint,
+        base_model=card.base_model or base_model,
+        has_adapters=recipe.model.backbone.lora is not None,
+    )
     lines = [
         f"# {title or recipe.name}",
         "",
@@ -57,13 +81,28 @@ def write_model_card(
             result,
             store,
         ),
+        f"| license | {_format_license(card)} |",
         *(f"| {name} | {value} |" for name, value in (extra_facts or {}).items()),
         "",
         *_format_intended_use_and_limits(store),
         "",
         *_format_usage_examples(recipe.name),
     ]
-    write_text(bundle_dir / CARD, "\n".join(lines) + "\n")
+    write_text(bundle_dir / CARD, format_card(metadata, "\n".join(lines) + "\n"))
+
+
+def _get_test_signatures(result: RunResult) -> Mapping[str, str]:
+    """Return the signatures of scores on test, which may have settings of their own."""
+    # CIDEr's signature and a reduced order of BLEU differ between splits.
+    return result.test_signatures or result.signatures
+
+
+def _format_license(card: CardConfig) -> str:
+    """Format the license of the model, or that none is stated."""
+    if card.license is None:
+        return "not stated; ask the owner of the corpus before you distribute the model"
+    name = card.license_name or card.license
+    return name if card.license_link is None else f"{name}, {card.license_link}"
 
 
 def _format_scores(
@@ -82,8 +121,7 @@ def _format_scores(
     lines = ["| split | metric | score | signature |", "|---|---|---|---|"]
     escaped_bar = "\\|"  # an unescaped one would end the table cell
     for split, split_scores in scores.items():
-        # CIDEr's signature and a reduced order of BLEU differ between splits.
-        signatures = (split == "test" and result.test_signatures) or result.signatures
+        signatures = _get_test_signatures(result) if split == "test" else result.signatures
         for metric, score in split_scores.items():
             signature = signatures.get(metric) or _TOKEN_METRIC_DESCRIPTIONS.get(metric, "")
             lines.append(
@@ -135,7 +173,6 @@ def _format_training_facts(
         f"| weights | `{result.weights_sha256}` |",
         f"| test evaluations | {count_test_evaluations(store)} so far with these features |",
         *_format_text_coverage(result),
-        "| license | not stated; ask the owner of the corpus before you distribute the model |",
     ]
 
 
@@ -219,8 +256,11 @@ def _format_usage_examples(bundle_name: str) -> list[str]:
         "```",
         "",
         "```python",
-        "import kinesweep  # registers the model type `kinesweep`",
-        "from transformers import AutoModel",
-        f'model = AutoModel.from_pretrained("{bundle_name}")',
+        "import kinesweep  # registers the model type `kinesweep` and the task `motion-to-text`",
+        "from transformers import pipeline",
+        f'translate = pipeline("motion-to-text", model="{bundle_name}")',
+        'translate(["clip.pose"])',
         "```",
+        "",
+        f"`{bundle_name}` stands for this folder, or for its name on the Hub (`OWNER/NAME`).",
     ]

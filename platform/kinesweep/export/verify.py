@@ -39,6 +39,7 @@ from kinesweep.sources import build_source
 from kinesweep.sources.base import Source
 from kinesweep.sources.precomputed.clip_h5_file import write_streams
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
+from kinesweep.sources.skeletons.bvh_file import BVH_SUFFIX
 from kinesweep.sources.tsv.media_names import POSE_SUFFIX
 from kinesweep.store import Store, open_store
 from kinesweep.training.reproducibility.determinism import configure_process
@@ -267,7 +268,7 @@ def _prepare_raw_files(source_kind: str, source: Source, clip: Clip, temp_dir: P
         path.write_bytes(f"{clip.media}\n".encode())
         return [path]
     path = source.resolve_media_path(clip)
-    if source_kind != "skeletons":
+    if source_kind != "skeletons" or path.suffix.lower() == BVH_SUFFIX:
         return [path, *source.list_auxiliary_files(clip)]
     if path.suffix == POSE_SUFFIX:
         return [path]

@@ -205,7 +205,8 @@ class Augmentation:
         # all zeros. The mask itself moves with its point, but is never rotated or noisy.
         has_mask = self.schema.streams[stream].has_mask
         num_coordinates = x_TJC.shape[2] - has_mask
-        detected_TJ1 = (x_TJC[..., -1:] if has_mask else x_TJC != 0).max(axis=2, keepdims=True)
+        # A score instead of a mask is above 0 where a point was detected.
+        detected_TJ1 = (x_TJC[..., -1:] > 0 if has_mask else x_TJC != 0).max(axis=2, keepdims=True)
         if is_mirrored:
             # Swapping left and right and negating x are both needed; either alone would produce
             # a body with exchanged sides. Negation keeps the zeros of undetected points.

@@ -23,8 +23,8 @@ class Features:
             values are finite.
         rate_hz: Feature vectors per second.
         layout: Points whose coordinates form the feature vector; None if it holds no points.
-        has_mask: Whether each point has a further value after its coordinates: 1 where it was
-            detected, otherwise 0.
+        has_mask: Whether each point has a further value after its coordinates: 1 or its score where
+            it was detected, otherwise 0.
         frame_size: Side of a square RGB frame in pixels, if the values of a frame are its pixels.
         vocabulary: Vocabulary of the stream if its values are token ids, int32 (T, 1).
         reads_video: Whether a store keeps only the number of frames and decodes the video again

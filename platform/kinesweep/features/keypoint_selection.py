@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
+from kinesweep.core.skeleton.keypoint_sets import KEYPOINT_SETS
 from kinesweep.core.skeleton.keypoints import BODY_8, FACE_128, HAND_21
 from kinesweep.core.skeleton.pose import PointLayout
 
@@ -62,7 +63,7 @@ def select_keypoints(layout: PointLayout, points: str, hide_legs: bool) -> Keypo
 
     Args:
         layout: Point layout of the file.
-        points: Name of the selection, `holistic_178` or `all`.
+        points: Name of the selection: `holistic_178`, `all` or that of a published keypoint set.
         hide_legs: Whether to locate hip and leg points, which the caller then masks; if not,
             `legs` of the result is empty.
 
@@ -77,11 +78,12 @@ def select_keypoints(layout: PointLayout, points: str, hide_legs: bool) -> Keypo
             (component, point) for component, names in layout.components for point in names
         )
     }
-    indices = (
-        _find_holistic_178_points(layout, index_by_name)
-        if points == "holistic_178"
-        else list(index_by_name.values())
-    )
+    if points in KEYPOINT_SETS:
+        indices = _find_set_points(layout, index_by_name, points)
+    elif points == "holistic_178":
+        indices = _find_holistic_178_points(layout, index_by_name)
+    else:
+        indices = list(index_by_name.values())
     names = list(index_by_name)
     selected = [names[index] for index in indices]
     # Without this check the legs of an unknown body would silently stay in the features.
@@ -90,7 +92,7 @@ def select_keypoints(layout: PointLayout, points: str, hide_legs: bool) -> Keypo
             layout, "its leg points are unknown; set `features.hide_legs: false`"
         )
     legs = [index for index, name in enumerate(selected) if hide_legs and _is_leg_point(*name)]
-    point_indices = np.array(indices, np.intp) if points == "holistic_178" else None
+    point_indices = None if points == "all" else np.array(indices, np.intp)
     return KeypointSelection(
         point_indices,
         np.array(legs, np.intp),
@@ -134,6 +136,37 @@ def _find_holistic_178_points(
             layout, f"`holistic_178` needs point `{point}` of `{component}`"
         )
     return [index_by_name[name] for name in required]
+
+
+def _find_set_points(
+    layout: PointLayout, index_by_name: dict[tuple[str, str], int], name: str
+) -> list[int]:
+    """Find the indices of the points of a published keypoint set in the file.
+
+    Args:
+        layout: Point layout of the file.
+        index_by_name: Component and point name → index of the point in the file.
+        name: Name of the keypoint set.
+
+    Raises:
+        ClipError: If a point is missing; reason `unknown_layout`.
+    """
+    keypoint_set, components = KEYPOINT_SETS[name], dict(layout.components)
+    needs = f"`{name}` needs {keypoint_set.layout}"
+    indices = []
+    for part in keypoint_set.parts:
+        component = next((known for known in part.components if known in components), None)
+        if component is None:
+            raise _make_unknown_layout_error(layout, f"{needs}, with `{part.components[0]}`")
+        # The 21 points of a hand are in the same order in every layout, under other names.
+        is_hand = len(part.points) == HAND_SIZE == len(components[component])
+        for point in components[component] if is_hand else part.points:
+            if (component, point) not in index_by_name:
+                raise _make_unknown_layout_error(
+                    layout, f"{needs}, with `{point}` of `{component}`"
+                )
+            indices.append(index_by_name[component, point])
+    return indices
 
 
 def _group_by_component(names: list[tuple[str, str]]) -> PointLayout:

@@ -30,7 +30,8 @@ def compute_mirror_permutation(layout: PointLayout) -> NDArray[np.intp]:
             raise InputError(
                 f"`batch.augmentation.mirror` is set, but the mirror image of the point `{name}`"
                 f" of `{component}` is unknown; set it to 0, or select points that all have a"
-                " mirror image (`features.points: holistic_178`)"
+                " mirror image (`features.points: holistic_178`, or `left_right` of a declared"
+                " `source.skeleton`)"
             )
         permutation.append(mirror_index)
     return np.array(permutation, np.intp)

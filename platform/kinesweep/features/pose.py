@@ -12,7 +12,7 @@ other features for joint angles or bones. Points are smoothed and resampled befo
 Shapes: T frames, P people, J points, C coordinates, D = J·C.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import compute_fingerprint
+from kinesweep.core.skeleton.keypoint_sets import KEYPOINT_SETS
 from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.features.contract import Features
 from kinesweep.features.keypoint_selection import (
@@ -36,6 +37,7 @@ from kinesweep.features.points import (
     prepare_points,
 )
 from kinesweep.features.points.missing_points import append_detection_mask
+from kinesweep.features.points.published_normalization import normalize_as_published
 
 # Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
@@ -58,6 +60,9 @@ class PoseFeatures:
         # The choice of the estimator already shows in the poses, which are part of the media.
         config = describe_settings(self.config)
         del config["estimator"]
+        if self.config.points in KEYPOINT_SETS:
+            # A correction of the table changes the features.
+            config["keypoint_set"] = asdict(KEYPOINT_SETS[self.config.points])
         return compute_fingerprint({"config": config, "code": CODE_VERSION})
 
     def compute_features(self, media: PoseSequence) -> dict[str, Features]:
@@ -69,7 +74,8 @@ class PoseFeatures:
         Raises:
             ClipError: If the clip cannot be used; reason `no_people` (no point is detected in any
                 frame), `unknown_layout`, `no_shoulders` (never both detected in one frame, or
-                always at the same position), `nan_frames` (a coordinate is not finite),
+                always at the same position), `no_scale` or `no_picture_size` (a published keypoint
+                set cannot be normalized), `nan_frames` (a coordinate is not finite),
                 `implausible_rate` (it cannot be resampled) or `smooth_window` (it cannot be
                 smoothed).
         """
@@ -77,7 +83,7 @@ class PoseFeatures:
             self(media),
             self.compute_rate_hz(media.fps),
             self.select_layout(media.layout),
-            has_mask=self.config.missing == "mask",
+            has_mask=self.config.missing == "mask" or self._has_score,
         )
         return dict.fromkeys(self.streams, features)
 
@@ -89,10 +95,19 @@ class PoseFeatures:
                 cannot be resampled; reason `implausible_rate`.
         """
         num_frames, _, _, num_coordinates = media.points_TPJC.shape
+        if self.config.normalize == "published":
+            # A slice of all coordinates up to None keeps them all.
+            kept = range(num_coordinates)[: KEYPOINT_SETS[self.config.points].num_coordinates]
+            num_coordinates = len(kept) + self._has_score
         values_per_point = num_coordinates + (self.config.missing == "mask")
         width = self.select_layout(media.layout).num_points * values_per_point
         shape = count_frames(num_frames, media.fps, self.config), width
         return dict.fromkeys(self.streams, shape)
+
+    @property
+    def _has_score(self) -> bool:
+        """Return whether each point has its confidence after its coordinates."""
+        return self.config.normalize == "published" and KEYPOINT_SETS[self.config.points].has_score
 
     def select_layout(self, layout: PointLayout) -> PointLayout:
         """Return the layout of the points that the configuration selects from a layout.
@@ -125,6 +140,9 @@ class PoseFeatures:
             if selection.shoulders is None:
                 raise make_no_shoulders_error(pose.layout)
             _normalize_by_shoulders(x_TJC, detected_TJ, selection.shoulders)
+        elif self.config.normalize == "published":
+            keypoint_set = KEYPOINT_SETS[self.config.points]
+            x_TJC, known_TJ = normalize_as_published(points, keypoint_set, pose.frame_size)
         # After normalization, which would move the zeros of undetected points.
         if not known_TJ.all():
             x_TJC[~known_TJ] = 0

@@ -126,11 +126,14 @@ def normalize_motion(pose: PoseSequence, config: SkeletonFeaturesConfig) -> Norm
 
 @lru_cache(maxsize=64)
 def select_non_world_points(layout: PointLayout) -> tuple[NDArray[np.intp], PointLayout]:
-    """Select all points of a layout except MediaPipe's world landmarks.
+    """Select all points of a layout except MediaPipe's world landmarks beside others.
 
     Returns:
         Indices of the selected points in the layout, and the layout of the selected points.
     """
+    # A layout with a tree of its own has no such points; without others, they are the skeleton.
+    if layout.tree is not None or {name for name, _ in layout.components} == {_WORLD_COMPONENT}:
+        return np.arange(layout.num_points), layout
     names = [name for name, points in layout.components for _ in points]
     indices = [index for index, name in enumerate(names) if name != _WORLD_COMPONENT]
     remaining = tuple(item for item in layout.components if item[0] != _WORLD_COMPONENT)

@@ -41,12 +41,14 @@ class TextOptions:
         repetition_penalty: Factor by which the logits of tokens in the text are lowered; 1: none.
         no_repeat_ngram_size: Length of token sequences that occur at most once; 0: no limit.
         sampling: Settings of sampling, for a single beam; None: the most probable text.
+        num_texts: Number of texts of each clip, the best beams in their order; at most the beams.
     """
 
     min_new_tokens: int = 0
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
     sampling: SamplingSettings | None = None
+    num_texts: int = 1
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,7 @@ def _build_generation_config(
     beam_keys = {"length_penalty": decoding.length_penalty} if decoding.num_beams > 1 else {}
     return GenerationConfig(
         num_beams=decoding.num_beams,
+        num_return_sequences=decoding.options.num_texts,
         max_new_tokens=decoding.max_new_tokens,
         do_sample=False,
         pad_token_id=_get_pad_id(model),

@@ -217,6 +217,12 @@ def find_skeleton_problem(
     """
     if skeleton is not None:
         num_points = skeleton.num_points
+        if kind == "part_graph" and len(skeleton.layout.components) == 1:
+            return (
+                f"`{kind}` needs points in several components, such as a body and hands, but"
+                f" {stream_description} has only `{skeleton.layout.components[0][0]}`"
+                f" ({num_points} points); use `stgcn`"
+            )
         if width % num_points == 0:
             return None
         return (

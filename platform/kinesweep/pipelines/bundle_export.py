@@ -1,10 +1,23 @@
-"""Bundle export for commands: write the bundle of a run and verify it in a fresh process."""
+"""Bundle export for commands: write the bundle of a run, verify it in a fresh process, push it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from kinesweep.checkpoints.model_dir_files import RECIPE_FILENAME, check_model_folder
+from kinesweep.config.loading import load_config
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.export import CardConfig
+from kinesweep.core.errors import HubError, InputError
 from kinesweep.core.html_table import format_html_key_values
+from kinesweep.core.paths import get_state_dir
+from kinesweep.export.bundle_manifest import is_bundle
 from kinesweep.pipelines.extraction import find_training_store
+from kinesweep.pipelines.inputs import resolve_model_dir
+
+if TYPE_CHECKING:
+    from kinesweep.export.hub.push import PushedBundle
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,109 @@ class ExportedBundle:
         )
 
 
-def export_verified_bundle(model_dir: Path, bundle_dir: Path, overwrite: bool) -> ExportedBundle:
+@dataclass(frozen=True)
+class PushRequest:
+    """Where a bundle is pushed to; see `export.hub.push.push_bundle`.
+
+    Attributes:
+        repo: Name of the repository on the Hub, `OWNER/NAME`.
+        private: Whether the repository is private.
+        revision: Branch; None: the default branch.
+        message: Message of the commit; None: one with the version of Kinesweep.
+    """
+
+    repo: str
+    private: bool = False
+    revision: str | None = None
+    message: str | None = None
+
+
+def export_and_push(
+    model: Path,
+    out: Path | None,
+    overwrite: bool,
+    card: Sequence[str] = (),
+    push: PushRequest | None = None,
+) -> "tuple[Path, int | None, PushedBundle | None]":
+    """Export a run if it is none already, and push the bundle to the Hub if requested.
+
+    Args:
+        model: Folder of a run, of its model or of a bundle, or name of a sweep.
+        out: Output folder. None: a folder in the state folder, named after the repository.
+        overwrite: Whether an existing bundle is replaced.
+        card: Statements of the model card, such as `license=cc-by-4.0`.
+        push: Where to push the bundle; None: it is not pushed.
+
+    Returns:
+        Folder of the bundle, the number of verified texts (None if it existed), and the pushed
+        bundle.
+
+    Raises:
+        HubError: If the bundle cannot be pushed. It is kept, and the message tells how to go on.
+        InputError: If an argument is missing or has no effect.
+        KinesweepError: If `export_verified_bundle` raises it.
+    """
+    if push is not None:
+        from kinesweep.export.hub.push import check_push
+
+        # Before minutes of export: the name and the token of the push.
+        check_push(push.repo)
+    bundle_dir, num_verified = find_exported_bundle(model), None
+    if bundle_dir is None:
+        if out is None and push is None:
+            raise InputError("`OUT` is missing; give the output folder of the bundle, or `--push`")
+        bundle_dir = out or get_state_dir() / "exports" / str(push and push.repo).split("/")[-1]
+        num_verified = export_verified_bundle(model, bundle_dir, overwrite, card).num_verified
+    elif out is not None or card or push is None:
+        raise InputError(
+            f"`{bundle_dir}` is a bundle already, which can only be pushed (`--push OWNER/NAME`);"
+            " give the run to export it to another folder or with other statements"
+        )
+    if push is None:
+        return bundle_dir, num_verified, None
+    from kinesweep.export.hub.push import push_bundle
+
+    try:
+        pushed = push_bundle(bundle_dir, push.repo, push.private, push.revision, push.message)
+    except HubError as error:
+        again = f"kinesweep export {bundle_dir} --push {push.repo}"
+        raise HubError(f"{error}\nThe bundle is complete; `{again}` pushes it again.") from None
+    return bundle_dir, num_verified, pushed
+
+
+def find_exported_bundle(model: Path) -> Path | None:
+    """Find the bundle that a path or the name of a sweep stands for; None for a run.
+
+    Args:
+        model: Folder of a run or a bundle, or name of a sweep.
+    """
+    if model.exists() or model.is_absolute() or len(model.parts) != 1:
+        return model if is_bundle(model) else None
+    exported = get_state_dir() / "exports" / model
+    return exported if is_bundle(exported) else None
+
+
+def _read_card(model_dir: Path, changes: Sequence[str]) -> CardConfig | None:
+    """Read the statements of a run's recipe with changes; None without changes.
+
+    Args:
+        model_dir: Folder of a run or of its model.
+        changes: Statements such as `license=cc-by-4.0`.
+
+    Raises:
+        ConfigError: If a change is invalid.
+    """
+    if not changes:
+        return None
+    folder = resolve_model_dir(model_dir)
+    check_model_folder(folder)
+    overrides = [f"export.card.{change}" for change in changes]
+    return load_config(Recipe, folder / RECIPE_FILENAME, overrides).export.card
+
+
+def export_verified_bundle(
+    model_dir: Path, bundle_dir: Path, overwrite: bool, card: Sequence[str] = ()
+) -> ExportedBundle:
     """Export a finished run as a bundle and verify that the bundle generates the same texts.
 
     The verification runs in a fresh process. Nothing is logged.
@@ -36,17 +151,20 @@ def export_verified_bundle(model_dir: Path, bundle_dir: Path, overwrite: bool) -
         model_dir: Folder of a run or of its model.
         bundle_dir: Output folder.
         overwrite: Whether an existing bundle is replaced.
+        card: Changes of the recipe's `export.card`, such as `license=cc-by-4.0`.
 
     Raises:
         BundleError: If `bundle_dir` exists and may not be replaced, or if the bundle generates
             other texts than the model.
         CheckpointError: If `model_dir` contains no finished model.
+        ConfigError: If a statement of the card is invalid.
         StoreError: If the features that the model was trained on are missing.
     """
+    statements = _read_card(model_dir, card)
     store = find_training_store(model_dir)
     # Imported once the model and its store are found: PyTorch takes seconds.
     from kinesweep.export import export_bundle, verify_bundle
 
-    bundle = export_bundle(model_dir, bundle_dir, store, overwrite=overwrite)
+    bundle = export_bundle(model_dir, bundle_dir, store, overwrite=overwrite, card=statements)
     # A fresh process loads the bundle as somebody else would, without anything that this one holds.
     return ExportedBundle(bundle, verify_bundle(bundle, store.folder, model_dir))

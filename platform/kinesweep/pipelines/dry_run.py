@@ -181,6 +181,8 @@ def dry_run_sweep(request: SweepRequest) -> tuple[SweepResult, str]:
             "search": space.search.model_copy(update={"trials": _NUM_TRIALS}),
             "finalists": space.finalists.model_copy(update={"count": 1}),
             "resources": dry_recipe.resources,
+            # Its two trials stay in its folder.
+            "study_storage": None,
             "parameters": {
                 key: parameter
                 for key, parameter in space.parameters.items()

@@ -176,7 +176,7 @@ def build_scene(
         detected_TJ=detected_TJ,
         names=tuple(name for _, name in qualified_names),
         bones=skeleton.bones if skeleton is not None else (),
-        sides=tuple(_get_side(component, name) for component, name in qualified_names),
+        sides=_list_sides(layout),
         rate_hz=rate_hz,
     )
 
@@ -244,6 +244,19 @@ def _compute_mean_y(
     count_T = selected_TJ.sum(axis=1)
     sum_T = np.where(selected_TJ, points_TJC[:, :, 1], 0).sum(axis=1, dtype=float)
     return np.divide(sum_T, count_T, out=np.full(len(sum_T), np.nan), where=count_T > 0)
+
+
+def _list_sides(layout: PointLayout) -> tuple[int, ...]:
+    """Return the side of each point; pairs that a layout states go before names."""
+    tree = layout.tree
+    if tree is not None:
+        left_or_middle = [LEFT if i in tree.left else MIDDLE for i in range(layout.num_points)]
+        return tuple(
+            RIGHT if tree.mirror[i] in tree.left else side for i, side in enumerate(left_or_middle)
+        )
+    return tuple(
+        _get_side(component, name) for component, names in layout.components for name in names
+    )
 
 
 def _get_side(component: str, name: str) -> int:

@@ -46,6 +46,7 @@ from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.loading import apply_overrides, compute_base_values
 from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
+from kinesweep.sweeps.study.follower import follow_journal
 from kinesweep.sweeps.workers import tune_runner
 from kinesweep.training.run_records.result import RunResult, read_finished_result
 
@@ -80,7 +81,8 @@ class Sweep:
         """
         # The path of the recipe may change as well, since the recipe itself is part of the hash.
         space_settings = self.space.model_dump(
-            mode="json", exclude={"recipe": True, "budget": True, "search": {"trials"}}
+            mode="json",
+            exclude={"recipe": True, "budget": True, "search": {"trials"}, "study_storage": True},
         )
         if self.space.pruner.mode is None:
             # Identities from before the key existed stay valid.
@@ -160,9 +162,16 @@ def _run_all(
     if journal.start_session(sweep.identity, sweep.space.question):
         sweep.on_message(f"resuming the sweep in {sweep.folder}")
     # Written before the search, so that the table of a sweep in progress can be built.
-    write_sweep_metadata(
-        sweep.folder, SweepMetadata(sweep.space, sweep.recipe, sweep.stores.base.folder)
-    )
+    metadata = SweepMetadata(sweep.space, sweep.recipe, sweep.stores.base.folder)
+    write_sweep_metadata(sweep.folder, metadata)
+    with follow_journal(journal, sweep.space, sweep.folder):
+        return _run_steps(sweep, journal, runner, extra_trials, scorer)
+
+
+def _run_steps(
+    sweep: Sweep, journal: Journal, runner: PolicyRunner, extra_trials: int, scorer: Scorer
+) -> SweepOutcome:
+    """Run or resume search, finals and ranking of a sweep, and return the outcome."""
     _run_search(sweep, journal, runner, extra_trials)
     finalists = select_finalists(
         sweep.space, compute_base_values(sweep.space, sweep.recipe), journal.trials

@@ -65,6 +65,16 @@ def find_parent_run_id(uri: str, experiment: str, run_key: str) -> str:
         return _find_parent_run(MlflowServerClient(uri), uri, experiment, run_key)[1]
 
 
+def set_experiment_tag(uri: str, experiment_id: str, key: str, value: str) -> None:
+    """Set a tag of an experiment, or replace it.
+
+    Raises:
+        TrackingError: If the server does not answer or rejects the request.
+    """
+    with _report_failed_requests(uri):
+        MlflowServerClient(uri).call_client("set_experiment_tag", experiment_id, key, value)
+
+
 def _find_parent_run(
     client: MlflowServerClient, uri: str, experiment: str, run_key: str
 ) -> tuple[str, str]:

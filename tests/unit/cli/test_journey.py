@@ -170,7 +170,7 @@ def test_looking_at_test_is_counted(shell: Shell) -> None:
     ledgers = list((shell.folder / "stores").glob("*.test.jsonl"))
     assert [len(path.read_text().splitlines()) for path in ledgers] == [2]
     shell("export", run, "mine")
-    assert "| test evaluations | 2 so far" in (shell.folder / "mine/card.md").read_text()
+    assert "| test evaluations | 2 so far" in (shell.folder / "mine/README.md").read_text()
 
 
 def test_folds_keep_signers_apart(shell: Shell) -> None:

@@ -31,10 +31,16 @@ pytestmark = pytest.mark.integration
 def test_it_holds_everything(bundle, run, store):
     names = {path.name for path in bundle.iterdir()}
     assert names >= {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"}
-    assert names >= {"recipe.yaml", "features.json", "card.md", "predictions.tsv", "manifest.json"}
+    assert names >= {
+        "recipe.yaml",
+        "features.json",
+        "README.md",
+        "predictions.tsv",
+        "manifest.json",
+    }
     for name in names - {"manifest.json"}:
         assert check_bundle_files(bundle)[name] == compute_file_sha256(bundle / name)
-    card = (bundle / "card.md").read_text()
+    card = (bundle / "README.md").read_text()
     result = read_run_result(run)
     for fact in (store.fingerprint, result.weights_sha256, f"{result.scores['bleu']:.3f}"):
         assert fact in card
@@ -61,8 +67,8 @@ def test_equal_runs_give_equal_bundles(bundle, run, store, tmp_path):
 
 def test_test_scores_and_title_stand_on_the_card(run, store, tmp_path):
     out = export_bundle(run, tmp_path / "b", store, title="Mine", test_scores={"bleu": 12.25})
-    card = (out / "card.md").read_text()
-    assert card.startswith("# Mine\n") and "| test | bleu | 12.250 |" in card
+    card = (out / "README.md").read_text()
+    assert "\n---\n\n# Mine\n" in card and "| test | bleu | 12.250 |" in card
     assert "not scored" not in card
 
 
@@ -100,12 +106,12 @@ def test_only_a_bundle_is_overwritten(what, run, store, tmp_path):
 
 def test_an_export_that_fails_leaves_the_old_bundle(bundle, run, store, monkeypatch):
     before = compute_file_hashes(bundle)
-    monkeypatch.setattr(module, "write_model_card", lambda *_: 1 / 0)
+    monkeypatch.setattr(module, "write_model_card", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_bundle(run, bundle, store, overwrite=True)
     assert compute_file_hashes(bundle) == before
     monkeypatch.undo()
-    (bundle / "card.md").write_text("old")
+    (bundle / "README.md").write_text("old")
     export_bundle(run, bundle, store, overwrite=True)
     assert compute_file_hashes(bundle) == before
 
@@ -141,7 +147,7 @@ DAMAGES = {
     "a flipped byte of the weights": ("model.safetensors", flip),
     "another tokenizer": ("tokenizer.json", lambda path: path.write_text("{}")),
     "other features": ("features.json", flip),
-    "a missing card": ("card.md", Path.unlink),
+    "a missing card": ("README.md", Path.unlink),
     "missing weights": ("model.safetensors", Path.unlink),
     "a tokenizer too many": ("spiece.model", lambda path: path.write_bytes(b"x")),
     "a nested file too many": ("more/code.py", lambda path: (path.parent.mkdir(), path.touch())),
@@ -172,9 +178,9 @@ def test_a_key_that_is_missing_is_named(bundle, key):
 
 
 def test_all_damages_are_named_at_once(bundle):
-    flip(bundle / "card.md")
+    flip(bundle / "README.md")
     (bundle / "config.json").unlink()
-    with pytest.raises(BundleError, match=r"config\.json.*missing.*card\.md.*changed"):
+    with pytest.raises(BundleError, match=r"config\.json.*missing.*README\.md.*changed"):
         check_bundle_files(bundle)
 
 
@@ -191,10 +197,18 @@ def test_weights_that_are_not_the_models_are_refused(bundle, tmp_path):
         Bundle.load(bundle)
 
 
-def test_a_readme_may_be_added(bundle):
-    (bundle / "README.md").write_text("hello")
+def test_what_no_loader_reads_may_be_added(bundle):
+    (bundle / "LICENSE").write_text("hello")
     (bundle / ".gitattributes").write_text("*")
-    assert "README.md" not in check_bundle_files(bundle)
+    assert "LICENSE" not in check_bundle_files(bundle)
+
+
+def test_a_bundle_with_the_former_name_of_its_card_is_read_and_replaced(bundle, run, store):
+    (bundle / "README.md").rename(bundle / "card.md")
+    renew_manifest(bundle)
+    assert Bundle.load(bundle).loaded.recipe.name == "tiny"
+    export_bundle(run, bundle, store, overwrite=True)
+    assert {"README.md"} == {path.name for path in bundle.iterdir()} & {"README.md", "card.md"}
 
 
 def test_a_later_format_is_refused(bundle):

@@ -87,7 +87,7 @@ def test_drawn_texts_are_those_of_the_run(folder: Path, store: Store) -> None:
     assert evaluate_loaded_model(loaded, store, "validation", other).hypotheses != written
     settings = json.loads((folder / "bundle" / "generation_config.json").read_text())
     assert settings["do_sample"] is True and settings["temperature"] == 0.9
-    assert "`seed: 3`" in (folder / "bundle" / "card.md").read_text()
+    assert "`seed: 3`" in (folder / "bundle" / "README.md").read_text()
 
 
 def test_a_file_has_the_same_draws_in_any_list(bundle: Bundle, files: list[Path]) -> None:

@@ -13,15 +13,27 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from mlflow.models import Model
 
 import kinesweep
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.predictions import read_predictions
-from kinesweep.export import Bundle, bundle, export_bundle, pyfunc_model
+from kinesweep.evaluation.scoring import compute_scores
+from kinesweep.export import (
+    Bundle,
+    build_mlflow_metrics,
+    bundle,
+    check_bundle_files,
+    export_bundle,
+    pyfunc_model,
+)
+from kinesweep.export.mlflow_flavor import make_example_frames
 from kinesweep.export.pyfunc_model import _load_pyfunc
 
 pytestmark = pytest.mark.integration
@@ -97,6 +109,62 @@ def test_it_answers_in_this_process(served, recipe, run) -> None:
         assert [answer["text"] for answer in model.predict(pd.DataFrame(rows))] == wanted
     with pytest.raises(InputError, match="finite numbers"):
         model.predict(pd.DataFrame([{"features": [[1.0, 2.0]]}]))
+
+
+def test_its_example_is_made_up_and_can_be_translated(served, tmp_path) -> None:
+    """MLflow finds the example and the request, the model takes it, and no clip is part of it."""
+    info = Model.load(str(served))
+    example = info.load_input_example(str(served))
+    assert list(example.columns) == ["features"]
+    (frames,) = example["features"]
+    width = Bundle.load(served).loaded.features["streams"]["pose"]["width"]
+    assert np.asarray(frames).shape == (8, width)
+    request = json.loads((served / info.saved_input_example_info["serving_input_path"]).read_text())
+    assert request["dataframe_split"]["data"] == [[frames]]
+    (row,) = mlflow.pyfunc.load_model(str(served)).predict(example)
+    assert isinstance(row["text"], str)
+    # The same noise for every bundle of this width, whatever it was trained on.
+    streams = {"pose": {"width": width, "dtype": "float32"}}
+    assert make_example_frames({"pose": "features"}, streams) == {"features": frames}
+    check_bundle_files(served)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "width", "wanted"), [("uint8", 3, {0.0}), ("int32", 1, {0.0}), ("uint8", 5000, None)]
+)
+def test_examples_of_other_streams(dtype: str, width: int, wanted: set[float] | None) -> None:
+    streams = {"a": {"width": width, "dtype": dtype}, "b": {"width": 2, "dtype": "float16"}}
+    made = make_example_frames({"a": "features_a", "b": "features_b"}, streams)
+    if wanted is None:
+        assert made == {}
+    else:
+        assert set(np.ravel(made["features_a"])) == wanted
+        assert np.asarray(made["features_b"]).shape == (8, 2)
+
+
+@pytest.mark.slow
+def test_mlflow_evaluates_it_with_our_metrics(served, recipe, run, tmp_path, monkeypatch) -> None:
+    """The example of `docs/optuna.md`: MLflow's scores are those of our own evaluation."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    _, features, wanted = given_and_wanted(served, recipe, run)
+    lines = read_predictions(run / "predictions/validation.tsv")[:3]
+    # Not their own references, so that no score is 0 or 100.
+    references = [f"{line.hypothesis} {line.references[0]}" for line in lines]
+    data = pd.DataFrame({"features": [row["features"] for row in features]})
+    result = mlflow.models.evaluate(
+        str(served),
+        data.assign(reference=references),
+        targets="reference",
+        predictions="text",
+        extra_metrics=build_mlflow_metrics(served),
+    )
+    texts = {str(n): text for n, text in enumerate(wanted)}
+    by_id = {str(n): [text] for n, text in enumerate(references)}
+    ours = compute_scores(texts, by_id, recipe.evaluation.metrics)
+    assert set(ours.values) == {"bleu", "chrf"}
+    assert {name: result.metrics[name] for name in ours.values} == ours.values
+    assert 0 < result.metrics["chrf"] < 100
 
 
 @pytest.mark.slow

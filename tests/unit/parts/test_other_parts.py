@@ -18,6 +18,11 @@ from kinesweep.evaluation.metrics import compute_extra_scores
 from kinesweep.export.raw_inputs import get_raw_file_filter, read_raw_file
 from kinesweep.sources import build_source
 from kinesweep.store.extraction.build import extract_locally
+from kinesweep.sweeps.journal.sweep_metadata import (
+    SweepMetadata,
+    read_sweep_metadata,
+    write_sweep_metadata,
+)
 from plugin_package import install_package
 from spaces import LAYERS, RATE, course, load, search, virtual
 
@@ -236,6 +241,9 @@ def test_a_sampler_searches_and_says_what_it_cannot(package: Any, tmp_path: Path
     policy = search(space, recipe, journal)
     simulate_policy(policy, lambda p: course(1000 * p.values[RATE]), 2, clock)
     assert len([t for t in journal.trials if t.duplicate_of is None]) == 7
+    write_sweep_metadata(tmp_path, SweepMetadata(space, recipe, tmp_path))
+    made_with = read_sweep_metadata(tmp_path).made_with
+    assert made_with["samplers.shrinking"] == "lab_parts 1.0"
     parameters = {
         LAYERS: {"choices": [1, 2]},
         RATE: {"log": [1e-4, 1e-2], "when": {LAYERS: 2}},

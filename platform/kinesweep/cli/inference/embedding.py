@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
+from kinesweep.cli.inference.hub_options import RevisionOption
 from kinesweep.cli.inference.options import (
     InferenceOptions,
     PromptOption,
@@ -19,13 +20,14 @@ from kinesweep.cli.inference.options import (
     SystemOption,
     TemperatureOption,
 )
+from kinesweep.cli.model_argument import BundleArgument
 from kinesweep.core.errors import InputError
 from kinesweep.pipelines.progress import show_progress_bar
 
 
 @wrap_command
 def embed(  # noqa: PLR0913 (a command has one argument per option)
-    bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
+    bundle: BundleArgument,
     inputs: Annotated[
         list[Path],
         typer.Argument(help="Files, folders or tables as for `translate`.", show_default=False),
@@ -50,6 +52,7 @@ def embed(  # noqa: PLR0913 (a command has one argument per option)
             "--accept-rate", help="Accept files with another frame rate than the training data."
         ),
     ] = False,
+    revision: RevisionOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Write the vectors of clips: what enters the language model, and its last hidden states.
@@ -59,17 +62,17 @@ def embed(  # noqa: PLR0913 (a command has one argument per option)
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise InputError(f"`{out}` exists and is not an empty folder; choose another `--out`")
     from kinesweep.export import Bundle, find_inputs
-    from kinesweep.export.bundle import read_bundle_recipe
+    from kinesweep.export.hub.download import find_bundle_recipe
     from kinesweep.export.part_inputs import list_raw_parts
 
-    recipe = read_bundle_recipe(bundle)
+    bundle_dir, recipe = find_bundle_recipe(bundle, revision)
     options = InferenceOptions(prompt, question, system, sample, seed, temperature)
     options.check(recipe.generation)
     named_clips = find_inputs(inputs, recipe.corpora[0], parts=list_raw_parts(recipe))
     # Imported after the inputs are found: PyTorch takes seconds.
     from kinesweep.export.inference.embedding import write_embeddings
 
-    loaded = replace(Bundle.load(bundle, skip_file_check=True), accept_rate=accept_rate)
+    loaded = replace(Bundle.load(bundle_dir, skip_file_check=True), accept_rate=accept_rate)
     loaded = options.apply(loaded)
     with show_progress_bar("embed") as update:
         clips = loaded.embed([clip for _, clip in named_clips], update)

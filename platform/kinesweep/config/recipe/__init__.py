@@ -14,6 +14,7 @@ from kinesweep.config.parts import add_part_identities
 from kinesweep.config.recipe import cross_checks, derived_sections
 from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig, StoreConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.export import ExportConfig
 from kinesweep.config.recipe.features.combined import (
     AnyRecipeFeatures,
     CombinedFeaturesConfig,
@@ -76,6 +77,7 @@ class Recipe(StrictConfig):
     checkpoints: CheckpointsConfig = Field(CheckpointsConfig(), description="Checkpoints on disk.")
     resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of one run.")
     tracking: TrackingChoice = "auto"
+    export: ExportConfig = Field(ExportConfig(), description="Statements on the model card.")
 
     # Runs before validation, so that the saved recipe lists the streams that were used.
     @model_validator(mode="before")
@@ -240,7 +242,7 @@ class Recipe(StrictConfig):
                 folder.
         """
         values = self.model_dump(mode="json")
-        for key in _UNHASHED_SECTIONS:
+        for key in (*_UNHASHED_SECTIONS, "export"):
             del values[key]
         add_part_identities(values, self)
         del values["training"]["seed"]

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from kinesweep.config.corpus import CorpusConfig
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.alignment import AlignmentConfig
+from kinesweep.config.recipe.sources.declared_skeletons import AnySkeleton
 from kinesweep.config.recipe.sources.estimators import AnyJointEstimator
 from kinesweep.config.recipe.sources.skeleton_meanings import KNOWN_MEANINGS, is_known_meaning
 from kinesweep.config.suggestions import suggest_closest_word
@@ -31,20 +32,19 @@ class SkeletonsConfig(CorpusConfig):
         None,
         min_length=1,
         description="One `.npz` with all motions (`data` and `offsets`), or a folder of `.npy`,"
-        " `.npz` and `.pose` files; default: the `.npz` next to the table with the same name, or"
-        " the table's folder if the table has a column `motion`.",
+        " `.npz`, `.pose` and `.bvh` files; default: the `.npz` next to the table with the same"
+        " name, or the table's folder if the table has a column `motion`.",
     )
-    skeleton: Literal[
+    skeleton: AnySkeleton = Field(
         "smpl_22",
-        "smpl_24",
-        "coco_17",
-        "coco_wholebody_133",
-        "holistic_33",
-        "holistic_hands",
-        "holistic_178",
-    ] = Field("smpl_22", description="Point layout of arrays; `.pose` files store their own.")
+        description="Points of arrays: the name of a skeleton, a skeleton declared in place"
+        " (`points`, `bones`, `left_right`, `root`), or the path of a YAML file with these keys;"
+        " `.pose` and `.bvh` files store their own.",
+    )
     fps: float = Field(
-        gt=0, description="Frame rate of arrays in frames per second; `.pose` files store theirs."
+        gt=0,
+        description="Frame rate of arrays in frames per second; `.pose` and `.bvh` files store"
+        " theirs.",
     )
     third: ThirdCoordinate = Field(
         "z",

@@ -1,6 +1,6 @@
 """Recipe sections `source` and `features`: the corpus and the features extracted from it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Tag, model_validator
 
@@ -21,6 +21,7 @@ from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
 from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import SPLITS
+from kinesweep.core.skeleton.keypoint_sets import KEYPOINT_SETS
 
 ESTIMATOR_PLACEHOLDER = "{estimator}"
 """Part of `source.root` that is replaced by the name of the pose estimator."""
@@ -158,16 +159,49 @@ class PoseFeaturesConfig(PointFeaturesConfig):
         pattern=r"^[\w.-]+$",
         description="Pose estimator whose files are read, if `source.root` contains `{estimator}`.",
     )
-    points: Literal["holistic_178", "all"] = Field(
+    points: Literal["holistic_178", "uni_sign_69", "youtube_asl_85", "all"] = Field(
         "holistic_178",
         description="`holistic_178`: 8 body, 128 face contour and 42 hand points of MediaPipe"
-        " Holistic; `all`: every point of the file.",
+        " Holistic; `uni_sign_69`: 9 body, 42 hand and 18 face points of COCO-WholeBody;"
+        " `youtube_asl_85`: 6 body, 42 hand and 37 face points of MediaPipe Holistic with refined"
+        " face landmarks; `all`: every point of the file.",
     )
-    hide_legs: bool = Field(True, description="Set hips, knees, ankles, heels and toes to zero.")
-    normalize: Literal["shoulders", "none"] = Field(
+    hide_legs: bool = Field(
+        True,
+        description="Set hips, knees, ankles, heels and toes to zero. Default: true; false for"
+        " `uni_sign_69` and `youtube_asl_85`.",
+    )
+    normalize: Literal["shoulders", "published", "none"] = Field(
         "shoulders",
-        description="`shoulders`: center and scale each clip once, based on the shoulders.",
+        description="`shoulders`: center and scale each clip once, based on the shoulders;"
+        " `published`: as the publication of `uni_sign_69` or `youtube_asl_85` does, the default"
+        " for these two; `none`: coordinates of the file.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_published(cls, values: Any) -> Any:
+        """Set the defaults of a published keypoint set, which differ from those of others."""
+        if isinstance(values, dict) and values.get("points") in KEYPOINT_SETS:
+            return {"normalize": "published", "hide_legs": False, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _check_published(self) -> "PoseFeaturesConfig":
+        """Check that a published normalization belongs to a keypoint set, and fits `missing`."""
+        if self.normalize != "published":
+            return self
+        if self.points not in KEYPOINT_SETS:
+            raise ValueError(
+                f"`normalize: published` needs one of the published keypoint sets as `points`"
+                f" ({', '.join(KEYPOINT_SETS)}), but that is `{self.points}`; use `shoulders`"
+            )
+        if KEYPOINT_SETS[self.points].has_score and self.missing != "zero":
+            raise ValueError(
+                f"`missing` is `{self.missing}`, but `{self.points}` states by its scores which"
+                " points were detected; set it to `zero`, or `normalize` to `shoulders`"
+            )
+        return self
 
 
 class PrecomputedFeaturesConfig(StrictConfig):

@@ -71,6 +71,14 @@ COCO_FEET = tuple(
 COCO_FACE = tuple(f"face-{number}" for number in range(68))
 COCO_HAND = tuple(f"hand_{number}" for number in range(21))
 
+OPENPOSE_25 = (
+    *("Nose", "Neck", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist"),
+    *("MidHip", "RHip", "RKnee", "RAnkle", "LHip", "LKnee", "LAnkle"),
+    *("REye", "LEye", "REar", "LEar"),
+    *("LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel"),
+)
+"""The points of OpenPose's model BODY_25 (`POSE_BODY_25_BODY_PARTS` in its poseParameters.cpp)."""
+
 SMPL_22 = (
     *("pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2"),
     *("left_ankle", "right_ankle", "spine3", "left_foot", "right_foot", "neck"),

@@ -6,7 +6,7 @@ file with another layout is recognized instead of misread.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,28 +15,73 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class PointTree:
+    """Bones and mirror images that a layout carries itself, because its names do not imply them.
+
+    Attributes:
+        name: Name of the skeleton.
+        parents: Index of each point's parent, -1 for a root; J values.
+        mirror: Index of each point's mirror image, None where it is unknown; J values.
+        left: Indices of the left points of all pairs.
+    """
+
+    name: str
+    parents: tuple[int, ...]
+    mirror: tuple[int | None, ...]
+    left: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class PointLayout:
     """The points of a pose file or a stream, in its order.
 
     Attributes:
         components: Pairs of a component, such as `LEFT_HAND_LANDMARKS`, and its point names.
+        tree: Bones and mirror images, for layouts that `core.skeleton.topology` does not cover.
     """
 
     components: tuple[tuple[str, tuple[str, ...]], ...]
+    tree: PointTree | None = None
 
     @property
     def num_points(self) -> int:
         """Return the number of points over all components, J."""
         return sum(len(points) for _, points in self.components)
 
-    def to_json(self) -> list[list[Any]]:
-        """Convert the layout to plain values for JSON: pairs of a component and its points."""
-        return [[component, list(points)] for component, points in self.components]
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """Return the names of the J points without their components."""
+        return tuple(name for _, names in self.components for name in names)
+
+    def to_json(self) -> list[list[Any]] | dict[str, Any]:
+        """Convert the layout to plain values for JSON: pairs of a component and its points.
+
+        A layout with a tree becomes a mapping of `components` and `tree`.
+        """
+        components = [[component, list(points)] for component, points in self.components]
+        # Layouts without a tree keep the form that existing stores and bundles have.
+        if self.tree is None:
+            return components
+        tree = {
+            "name": self.tree.name,
+            "parents": list(self.tree.parents),
+            "mirror": list(self.tree.mirror),
+            "left": list(self.tree.left),
+        }
+        return {"components": components, "tree": tree}
 
     @classmethod
-    def from_json(cls, pairs: Sequence[Sequence[Any]]) -> "PointLayout":
+    def from_json(cls, values: Sequence[Sequence[Any]] | Mapping[str, Any]) -> "PointLayout":
         """Build a layout from the output of `to_json`."""
-        return cls(tuple((component, tuple(points)) for component, points in pairs))
+        if not isinstance(values, Mapping):
+            return cls(tuple((component, tuple(points)) for component, points in values))
+        tree = values["tree"]
+        return cls(
+            cls.from_json(values["components"]).components,
+            PointTree(
+                tree["name"], tuple(tree["parents"]), tuple(tree["mirror"]), tuple(tree["left"])
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -53,6 +98,7 @@ class PoseSequence:
         has_whole_fps: Whether the file can store whole frame rates only, so that a rate of 29.97
             may have become 29.
         num_people: Number of people that the file shows, whose points may have been left out.
+        frame_size: Width and height of the video in the unit of the points; None if unknown.
     """
 
     points_TPJC: NDArray[np.float32]
@@ -62,3 +108,4 @@ class PoseSequence:
     has_confidence: bool = True
     has_whole_fps: bool = False
     num_people: int = 1
+    frame_size: tuple[int, int] | None = None

@@ -6,17 +6,20 @@ with a known layout. A saved model stores the skeleton that it was built for.
 Shapes: J points.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 from kinesweep.core.skeleton import keypoints
+from kinesweep.core.skeleton.layouts import NAMED_LAYOUTS
+from kinesweep.core.skeleton.layouts.layout_builder import build_tree_layout
+from kinesweep.core.skeleton.point_graph import ROOT
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.symmetry import find_mirror_indices
-from kinesweep.core.skeleton.topology import ROOT, find_parents
+from kinesweep.core.skeleton.topology import find_parents
 
-__all__ = ["ROOT", "SKELETONS", "SMPL_22", "Skeleton", "find_skeleton"]
+__all__ = ["ROOT", "SKELETONS", "SMPL_22", "Skeleton", "build_point_skeleton", "find_skeleton"]
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,28 @@ def find_skeleton(layout: PointLayout | None) -> Skeleton | None:
         layout: Points of the stream; None for a stream without named points.
 
     Returns:
-        A named skeleton with exactly these points, otherwise one built from the body tree. None if
-        there is no layout, or if it does not fit the tree (see `topology.find_parents`).
+        The skeleton of the layout's own tree, a named skeleton with exactly these points, or one
+        built from the body tree. None if there is no layout, or if it does not fit the tree (see
+        `topology.find_parents`).
     """
     return None if layout is None else _find_or_build_skeleton(layout)
+
+
+def build_point_skeleton(
+    name: str,
+    points: Sequence[str],
+    parents: Sequence[int],
+    left_right: Sequence[tuple[int, int]] | None = None,
+) -> Skeleton:
+    """Build a skeleton that is declared or stated by a file; its layout carries its tree.
+
+    Args:
+        name: Name of the skeleton and of the only component of its layout.
+        points: Names of the J points.
+        parents: Index of each point's parent, or `ROOT`; J values.
+        left_right: Pairs of a left point and its mirror image; None recognizes them by name.
+    """
+    return _build_from_tree(build_tree_layout(name, points, parents, left_right))
 
 
 def _compute_mirror_indices(layout: PointLayout) -> tuple[int, ...]:
@@ -112,6 +133,17 @@ def _build_smpl_skeleton(joints: tuple[str, ...]) -> Skeleton:
     )
 
 
+def _build_from_tree(layout: PointLayout) -> Skeleton:
+    """Build the skeleton of a layout that carries its own tree.
+
+    Raises:
+        ValueError: If the layout has no tree.
+    """
+    if layout.tree is None:
+        raise ValueError("the layout has no tree")
+    return Skeleton(layout.tree.name, layout, layout.tree.parents, _compute_mirror_indices(layout))
+
+
 _HANDS = tuple((f"{side}_HAND_LANDMARKS", keypoints.HAND_21) for side in ("LEFT", "RIGHT"))
 SMPL_22 = _build_smpl_skeleton(keypoints.SMPL_22)
 SKELETONS = {
@@ -135,9 +167,16 @@ SKELETONS = {
             ("FACE_LANDMARKS", tuple(map(str, keypoints.FACE_128))),
             *_HANDS,
         ),
+        _build_from_body_tree("mediapipe_world_33", ("POSE_WORLD_LANDMARKS", keypoints.BODY_33)),
+        _build_from_body_tree("openpose_25", ("pose_keypoints_2d", keypoints.OPENPOSE_25)),
+        *map(_build_from_tree, NAMED_LAYOUTS),
     )
 }
 """Name → skeleton. Recipes select one by name for arrays, which do not store point names."""
+# HumanML3D's joints are SMPL's first 22: the same order and the same kinematic chains.
+SKELETONS["humanml3d_22"] = SMPL_22
+# RTMPose's whole-body models (RTMW, DWPose) are trained on COCO-WholeBody and have its points.
+SKELETONS["rtmpose_133"] = SKELETONS["coco_wholebody_133"]
 
 
 @lru_cache(maxsize=64)
@@ -146,6 +185,8 @@ def _find_or_build_skeleton(layout: PointLayout) -> Skeleton | None:
 
     The result is None if the layout has no named skeleton and does not fit the tree. It is cached.
     """
+    if layout.tree is not None:
+        return _build_from_tree(layout)
     # Named skeletons first, because SMPL's topology is not part of the body tree.
     named_skeleton = next(
         (skeleton for skeleton in SKELETONS.values() if skeleton.layout == layout), None

@@ -56,8 +56,11 @@ def find_mirror_indices(layout: PointLayout) -> tuple[int | None, ...]:
         layout: Components and point names, J points in total.
 
     Returns:
-        J indices; None where the mirror image is unknown or not in the layout.
+        J indices; None where the mirror image is unknown or not in the layout. Those of the
+        layout's own tree go before those that names imply.
     """
+    if layout.tree is not None:
+        return layout.tree.mirror
     points = [(component, name) for component, names in layout.components for name in names]
     # A mirror image that the layout lacks is not in `index_by_key`, which gives None.
     index_by_key = {_make_point_key(*point): index for index, point in enumerate(points)}

@@ -17,11 +17,9 @@ from functools import cache
 from itertools import pairwise
 
 from kinesweep.core.skeleton.keypoints import MESH_LIPS, MESH_SIDES
+from kinesweep.core.skeleton.point_graph import ROOT
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.symmetry import IBUG_MIRROR, MESH_MIRROR, parse_face_point_number
-
-ROOT = -1
-"""Parent index of a point without a parent."""
 
 Key = tuple[str, str | int]
 """A point, identified by its body part and its name or number."""
@@ -69,7 +67,8 @@ _IBUG_CHAINS = (
 def find_parents(layout: PointLayout) -> tuple[int, ...] | None:
     """Find the index of each point's parent in a layout, according to the tree of the whole body.
 
-    The parent is the nearest ancestor that the layout contains.
+    The parent is the nearest ancestor that the layout contains. A tree of the layout's own goes
+    before that of the body.
 
     Args:
         layout: Components and point names, J points in total.
@@ -79,6 +78,8 @@ def find_parents(layout: PointLayout) -> tuple[int, ...] | None:
         (other points of a full face mesh, which have the chin as their parent, are allowed), or if
         two points are the same point of the tree.
     """
+    if layout.tree is not None:
+        return layout.tree.parents
     keys = [
         _make_tree_key(component, points, index)
         for component, points in layout.components

@@ -11,6 +11,7 @@ import torch
 
 from kinesweep.checkpoints.model_dir import LoadedModel
 from kinesweep.core.batch import Batch
+from kinesweep.core.errors import InputError
 from kinesweep.data.collate import BatchItem, collate
 from kinesweep.data.length_limits import truncate_streams
 from kinesweep.data.text_tokenizer import TextTokenizer
@@ -63,27 +64,92 @@ def decode_item(
     Raises:
         InputError: If the clip does not fit into the positions of the language model.
     """
-    recipe, tokenizer = loaded_model.recipe, loaded_model.tokenizer
-    # Apply the recipe's truncation and ablation, so that the model sees what it sees in evaluation.
-    item = replace(item, streams=truncate_streams(item.streams, recipe.effective_batch))
-    zero_features = recipe.batch.ablation == "zeros"
-    batch = collate([item], tokenizer.vocabulary.pad_id, zero_features).to(
-        loaded_model.model.device
-    )
-    generation = recipe.generation
-    keys = [sampling_key or item.clip_id]
-    token_ids = loaded_model.model.generate(
-        **batch.get_generate_kwargs(),
-        forced_ids=batch.forced_ids_BF,
-        forced_mask=batch.forced_mask_BF,
-        **build_decoding_arguments(generation, generation.num_beams, keys),
-    )[0].tolist()
+    tokenizer, generation = loaded_model.tokenizer, loaded_model.recipe.generation
+    batch = _collate_clip(loaded_model, item)
+    (token_ids,) = _generate(loaded_model, batch, sampling_key or item.clip_id)
     forced_ids = item.tokens.forced
     translation = tokenizer.decode(token_ids, forced_ids, generation.truecase)
     # Trim only after `tokenizer.decode`, which reads the untrimmed ids as `evaluate` does.
     token_ids = _trim_after_end(token_ids, len(forced_ids), tokenizer.vocabulary.eos_id)
     tokens = _build_tokens(tokenizer, token_ids, len(forced_ids))
     return DecodedClip(translation, tuple(tokens), _set_labels(batch, token_ids))
+
+
+@dataclass(frozen=True)
+class AlternativeText:
+    """One of the best texts of a clip.
+
+    Attributes:
+        text: Text as `translate` formats it.
+        score: Mean log-probability of its tokens, natural logarithm, with those of the decoder
+            prompt and of the end of the sentence.
+    """
+
+    text: str
+    score: float
+
+
+def decode_alternatives(
+    loaded_model: LoadedModel, item: BatchItem, num_texts: int, sampling_key: str | None = None
+) -> list[AlternativeText]:
+    """Decode the best texts of a clip, in the order of beam search; the first is its translation.
+
+    A length penalty can make the order differ from that of the scores.
+
+    Args:
+        loaded_model: Model with its tokenizer and recipe, including the decoding settings.
+        item: Features, prompts and decoder prompt of the clip; labels are ignored.
+        num_texts: Number of texts, at most the number of beams. Fewer are returned if some are
+            equal.
+        sampling_key: Name of the clip in the draws of sampling; None: its id.
+
+    Raises:
+        InputError: If more texts than beams are requested, or the clip does not fit into the
+            positions of the language model.
+    """
+    generation, tokenizer = loaded_model.recipe.generation, loaded_model.tokenizer
+    if not 1 <= num_texts <= generation.num_beams:
+        raise InputError(
+            f"`alternatives` is {num_texts}, but must be from 1 to the number of beams"
+            f" ({generation.num_beams}); set `num_beams` too"
+        )
+    batch = _collate_clip(loaded_model, item)
+    forced_ids = item.tokens.forced
+    alternatives: dict[str, AlternativeText] = {}
+    for token_ids in _generate(loaded_model, batch, sampling_key or item.clip_id, num_texts):
+        text = tokenizer.decode(token_ids, forced_ids, generation.truecase)
+        token_ids = _trim_after_end(token_ids, len(forced_ids), tokenizer.vocabulary.eos_id)
+        sums = loaded_model.model.compute_token_sums(_set_labels(batch, token_ids))
+        score = -sums.loss / max(1, sums.num_tokens)
+        alternatives.setdefault(text, AlternativeText(text, score))
+    return list(alternatives.values())
+
+
+def _collate_clip(loaded_model: LoadedModel, item: BatchItem) -> Batch:
+    """Collate a clip to a batch on the device of the model.
+
+    Truncation and ablation of the recipe are applied, so that the model sees what it sees in
+    evaluation.
+    """
+    recipe = loaded_model.recipe
+    item = replace(item, streams=truncate_streams(item.streams, recipe.effective_batch))
+    pad_id = loaded_model.tokenizer.vocabulary.pad_id
+    return collate([item], pad_id, recipe.batch.ablation == "zeros").to(loaded_model.model.device)
+
+
+def _generate(
+    loaded_model: LoadedModel, batch: Batch, sampling_key: str, num_texts: int = 1
+) -> list[list[int]]:
+    """Generate the token ids of the best texts of a batch of one clip."""
+    generation = loaded_model.recipe.generation
+    arguments = build_decoding_arguments(generation, generation.num_beams, [sampling_key])
+    arguments["options"] = replace(arguments["options"], num_texts=num_texts)
+    return loaded_model.model.generate(
+        **batch.get_generate_kwargs(),
+        forced_ids=batch.forced_ids_BF,
+        forced_mask=batch.forced_mask_BF,
+        **arguments,
+    ).tolist()
 
 
 def _trim_after_end(ids: Sequence[int], num_forced: int, eos_id: int) -> list[int]:

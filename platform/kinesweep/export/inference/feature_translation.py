@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from kinesweep.checkpoints.model_dir import LoadedModel
-from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig
 from kinesweep.core.schema import StreamSchema
 from kinesweep.data.absent_streams import fill_absent_streams
 from kinesweep.data.bucketing import split_into_batches
@@ -12,6 +12,21 @@ from kinesweep.data.evaluation import FixedBatches
 from kinesweep.data.length_limits import truncate_streams
 from kinesweep.evaluation.decoding import decode_batches
 from kinesweep.export.input_translation import StreamFeatures
+
+
+def limit_features(
+    streams: StreamFeatures, batch: EffectiveBatchConfig, schemas: Mapping[str, StreamSchema]
+) -> StreamFeatures:
+    """Return the features of a clip as the model reads them, (T, D), with all streams.
+
+    They are truncated as in training, so that the model sees clips of the length that it knows.
+
+    Args:
+        streams: Stream → features of the clip.
+        batch: The recipe's `batch` section, as a run uses it.
+        schemas: Stream → schema in the training data.
+    """
+    return fill_absent_streams(truncate_streams(streams, batch), schemas)
 
 
 def translate_feature_arrays(
@@ -31,11 +46,7 @@ def translate_feature_arrays(
         names: Name of each clip in the draws of sampling.
     """
     recipe, tokenizer = loaded.recipe, loaded.tokenizer
-    features = [
-        # Truncated as in training, so that the model sees clips of the length that it knows.
-        fill_absent_streams(truncate_streams(streams, recipe.effective_batch), schemas)
-        for streams in features
-    ]
+    features = [limit_features(streams, recipe.effective_batch, schemas) for streams in features]
     lengths = [max(len(x_TD) for x_TD in streams.values()) for streams in features]
     # Clips of similar length share a batch; the indices serve as IDs to restore the order.
     indices_by_length = sorted(range(len(features)), key=lambda index: lengths[index])

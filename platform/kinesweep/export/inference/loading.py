@@ -34,6 +34,22 @@ def load_bundled_model(
         loaded = read_model_folder(bundle_dir, device)
     except KinesweepError as error:
         raise BundleError(f"the bundle `{bundle_dir}` cannot be loaded: {error}") from None
+    return complete_bundled_model(bundle_dir, loaded, estimator)
+
+
+def complete_bundled_model(
+    bundle_dir: Path, loaded: LoadedModel, estimator: JointEstimatorConfig | None = None
+) -> LoadedModel:
+    """Check the features of a bundle, and return its model with the networks that compute them.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        loaded: Content of the folder; its model is not used.
+        estimator: Estimator of joints that may run, for a model of estimated motions.
+
+    Raises:
+        BundleError: If this version computes the features differently, or they are not described.
+    """
     required_keys = (FEATURE_STEP_KEY, "store_dtype", "streams", *PROMPT_FIELDS)
     if missing_keys := [key for key in required_keys if key not in loaded.features]:
         raise BundleError(

@@ -27,7 +27,11 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "kinesweep.estimators"
-_BUILT_IN = {"mediapipe": "kinesweep.features.estimators.mediapipe_holistic:Mediapipe"}
+_BUILT_IN = {
+    "mediapipe": "kinesweep.features.estimators.mediapipe_holistic:Mediapipe",
+    "mediapipe_refined": "kinesweep.features.estimators.mediapipe_holistic:MediapipeRefined",
+    "rtmpose": "kinesweep.features.estimators.rtmpose:Rtmpose",
+}
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,20 @@ def get_environment_python(
     return python
 
 
+def has_environment(
+    name: str, requirements: tuple[str, ...], base: tuple[str, ...] = BASE_REQUIREMENTS
+) -> bool:
+    """Return whether the environment of `get_environment_python` exists, so that none is created.
+
+    Args:
+        name: Name of the estimator.
+        requirements: Requirements of the estimator; without any it needs no environment.
+        base: Requirements that are installed besides.
+    """
+    folder = get_state_dir() / "environments" / f"{name}-{_hash_packages([*base, *requirements])}"
+    return not requirements or (folder / _READY_FILE).is_file()
+
+
 def _create_environment(
     folder: Path, python: Path, packages: list[str], shared_dir: str | None
 ) -> None:
@@ -101,7 +115,7 @@ def _create_environment(
             )
 
 
-def _hash_packages(packages: list[str], shared_dir: str | None) -> str:
+def _hash_packages(packages: list[str], shared_dir: str | None = None) -> str:
     """Compute a hash of the packages and the Python version, 12 hexadecimal digits."""
     shared = [] if shared_dir is None else [shared_dir]
     return compute_fingerprint([packages, sys.version_info[:2], *shared])[:12]

@@ -43,11 +43,13 @@ class PreparedPoints:
         detected_TJ: Mask of the points that were detected. With `missing: interpolate`, a point
             whose detections all lie between the resampled frames counts as detected where filled.
         known_TJ: Mask of the points that have a position: the detected and the filled ones.
+        confidence_TJ: Confidence at the rate of the points; 0 where a point was not detected.
     """
 
     x_TJC: NDArray[np.float32]
     detected_TJ: NDArray[np.bool_]
     known_TJ: NDArray[np.bool_]
+    confidence_TJ: NDArray[np.float32]
 
 
 def prepare_points(
@@ -77,16 +79,18 @@ def prepare_points(
         # be lost in all of them.
         known_TJ = interpolate_missing_points(x_TJC, detected_TJ)
     if config.fps is None:
-        return PreparedPoints(x_TJC, detected_TJ, known_TJ)
+        return PreparedPoints(x_TJC, detected_TJ, known_TJ, confidence_TJ)
     x_RJC, confidence_RJ = resample_points(
         x_TJC, known_TJ.astype(np.float32) if interpolates else confidence_TJ, fps, config.fps
     )
     known_RJ = confidence_RJ > 0
     if not interpolates:
-        return PreparedPoints(x_RJC, known_RJ, known_RJ)
-    detected_RJ = resample_points(x_TJC, confidence_TJ, fps, config.fps)[1] > 0
+        return PreparedPoints(x_RJC, known_RJ, known_RJ, confidence_RJ)
+    # The confidence of the detections, without that of filled gaps.
+    confidence_RJ = resample_points(x_TJC, confidence_TJ, fps, config.fps)[1]
+    detected_RJ = confidence_RJ > 0
     lost_J = known_RJ.any(axis=0) & ~detected_RJ.any(axis=0)
-    return PreparedPoints(x_RJC, detected_RJ | (known_RJ & lost_J), known_RJ)
+    return PreparedPoints(x_RJC, detected_RJ | (known_RJ & lost_J), known_RJ, confidence_RJ)
 
 
 def make_no_people_error(confidence_TJ: NDArray[np.float32], fps: float | None) -> ClipError:

@@ -20,6 +20,7 @@ from kinesweep.models.encoders.adapter import AdapterEncoder
 from kinesweep.models.encoders.cnn import CnnEncoder
 from kinesweep.models.encoders.linear import LinearEncoder
 from kinesweep.models.encoders.mlp import MlpEncoder
+from kinesweep.models.encoders.part_graph import PartGraphEncoder
 from kinesweep.models.encoders.stagcn import StagcnEncoder
 from kinesweep.models.encoders.stgcn import StgcnEncoder
 from kinesweep.models.encoders.tokens import TokensEncoder
@@ -32,6 +33,7 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "cnn": CnnEncoder,
     "stgcn": StgcnEncoder,
     "stagcn": StagcnEncoder,
+    "part_graph": PartGraphEncoder,
     "tokens": TokensEncoder,
 }
 

@@ -14,7 +14,9 @@ of all clips, S skeleton graphs, W width of the network, E output width, M outpu
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -36,6 +38,7 @@ class GraphEncoder(nn.Module):
         width: Input width D.
         out: Output width E.
         skeleton: Skeleton of the V points.
+        graphs_SVV: Graphs that the network reads; default: those of the skeleton's partition.
     """
 
     mean: Tensor
@@ -50,6 +53,8 @@ class GraphEncoder(nn.Module):
         width: int,
         out: int,
         skeleton: Skeleton,
+        *,
+        graphs_SVV: NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -63,9 +68,9 @@ class GraphEncoder(nn.Module):
             index if parent == ROOT else parent for index, parent in enumerate(skeleton.parents)
         ]
         self.register_buffer("parents", torch.tensor(parent_indices))
-        self.register_buffer(
-            "graphs", torch.from_numpy(build_graph_partition(skeleton, config.hops))
-        )
+        if graphs_SVV is None:
+            graphs_SVV = build_graph_partition(skeleton, config.hops)
+        self.register_buffer("graphs", torch.from_numpy(graphs_SVV))
         self.network: Any = network
         self.project = nn.Linear(network.width, out)  # type: ignore[arg-type]
         # Adapters go into the network only; the output layer is trained in full.

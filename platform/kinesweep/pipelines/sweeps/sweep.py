@@ -42,6 +42,7 @@ from kinesweep.sweeps.results.outcome_file import write_sweep_outcome
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.space import SearchSpace
+from kinesweep.sweeps.study.storage import check_study_driver
 from kinesweep.sweeps.sweep import Sweep, run_sweep
 from kinesweep.tracking.backends import MlflowTracker
 from kinesweep.tracking.places import find_recorded_places
@@ -171,6 +172,7 @@ def run_sweep_pipeline(
         BundleError: If the bundle generates other texts than the winner.
     """
     check_trackers(recipe.tracking)
+    check_study_driver(space.study_storage)
     stores = extract_all_features(
         space, recipe, lambda tuned: extract_features(get_corpus_recipe(tuned))
     )

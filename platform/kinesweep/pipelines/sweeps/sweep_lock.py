@@ -6,6 +6,7 @@ sweep's folder, which `--overwrite` removes.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.io import hold_lock_file
@@ -30,11 +31,34 @@ def lock_sweep(name: str) -> Iterator[None]:
     with ExitStack() as stack:
         # Only while the lock is taken: a `TimeoutError` of the sweep itself has another meaning.
         try:
-            path = get_state_dir() / "locks" / f"sweep-{name}.lock"
-            stack.enter_context(hold_lock_file(path, _MAX_LOCK_WAIT_S))
+            stack.enter_context(hold_lock_file(_get_lock_path(name), _MAX_LOCK_WAIT_S))
         except TimeoutError:
             raise InputError(
                 f"another process runs the sweep `{name}`; `kinesweep status {name} --watch` shows"
                 " it. Wait for it or stop it, or give this one another `--name`"
             ) from None
         yield
+
+
+@contextmanager
+def try_lock_sweep(name: str) -> Iterator[bool]:
+    """Hold the lock of a sweep within the `with` block, unless another process holds it.
+
+    Args:
+        name: Name of the sweep.
+
+    Yields:
+        Whether this process holds the lock.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock_file(_get_lock_path(name), 0))
+            is_held = True
+        except TimeoutError:
+            is_held = False
+        yield is_held
+
+
+def _get_lock_path(name: str) -> Path:
+    """Return the path of the lock file of a sweep."""
+    return get_state_dir() / "locks" / f"sweep-{name}.lock"

@@ -37,6 +37,7 @@ from kinesweep.sweeps.results.outcome_file import read_sweep_outcome
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.space.parameter import SearchParameter
 from kinesweep.sweeps.space.space import SearchSpace
+from kinesweep.sweeps.study.storage import format_dashboard_command
 
 REPORT_DIR = "report"
 
@@ -120,7 +121,7 @@ def collect_report_data(folder: Path) -> SweepReport:
         parts=texts.parts,
         costs=_summarize_costs(folder, store, space, trials, events),
         failures=_list_failures(trials, events),
-        repeat=_collect_provenance(metadata, store, texts.protocol),
+        repeat=_collect_provenance(folder, metadata, store, texts.protocol),
         space=_format_yaml(space.model_dump(mode="json", by_alias=True, exclude_none=True)),
         recipe=_format_yaml(recipe.model_dump(mode="json", by_alias=True)),
         quality=build_quality_rows(store.quality) if store.quality else (),
@@ -237,10 +238,13 @@ def _list_failures(trials: Sequence[Trial], events: Sequence[Mapping[str, Any]])
     return failures
 
 
-def _collect_provenance(metadata: SweepMetadata, store: Store, protocol: str) -> dict[str, str]:
-    """Collect the command, the seeds, the data and the versions of a sweep as label → text."""
+def _collect_provenance(
+    folder: Path, metadata: SweepMetadata, store: Store, protocol: str
+) -> dict[str, str]:
+    """Collect the commands, the seeds, the data and the versions of a sweep as label → text."""
     return {
         "command": "kinesweep sweep SPACE.yaml (the space and the recipe are shown below)",
+        "Optuna study": format_dashboard_command(folder, metadata.space.study_storage),
         "search seed": str(metadata.space.search.seed),
         "seeds of the finals": ", ".join(map(str, metadata.space.final_seeds)),
         "features": store.fingerprint,

@@ -7,12 +7,14 @@ from pathlib import Path
 from kinesweep.core.errors import CheckpointError, TrackingError
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.inputs import find_sweep_dir
+from kinesweep.pipelines.sweeps.study import complete_study
 from kinesweep.pipelines.sweeps.sweep_report import REPORT_DIR
 from kinesweep.report import PAGE_FILE
 from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata
 from kinesweep.tracking.links import RunOrdering, find_sweep_links
 from kinesweep.tracking.places import find_recorded_places
 from kinesweep.tracking.resolution import find_server_uri
+from kinesweep.tracking.saved_views import ChartedColumns
 from kinesweep.tracking.server import start_mlflow_server
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ def collect_tracking_links(name: str | None) -> tuple[str, dict[str, dict[str, s
         page = folder / REPORT_DIR / PAGE_FILE
         if page.exists():
             links_by_page["file"] = page.as_uri()
+        if command := complete_study(folder):
+            links_by_page["Optuna"] = command
         links_by_sweep[folder.name] = links_by_page
     return uri, links_by_sweep
 
@@ -75,4 +79,7 @@ def _find_mlflow_links(uri: str, folder: Path) -> dict[str, str]:
     space = read_sweep_metadata(folder).space
     objective = space.objectives[0]
     ordering = RunOrdering(objective.name, ascending=objective.direction_sign < 0)
-    return asdict(find_sweep_links(uri, space.question, str(folder), ordering))
+    columns = ChartedColumns(
+        [metric.name for metric in space.objectives], list(space.searched_parameters)
+    )
+    return asdict(find_sweep_links(uri, space.question, str(folder), ordering, columns))

@@ -14,7 +14,7 @@ import math
 import os
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 
@@ -93,6 +93,8 @@ def read_pose(
             raise ClipError(f"`{path}` is not a file", "not_a_file")
         with path.open("rb") as file:
             sequence = _read_sequence(file, path, PoseSelection(span, person, fps))
+            file.seek(0)
+            frame_size = parse_frame_size(file.read(HEADER_CHUNK_BYTES))
     except FileNotFoundError:
         raise ClipError(f"`{path}` does not exist", "missing_file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -101,7 +103,7 @@ def read_pose(
             raise
         raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
     check_finite(sequence, path)
-    return sequence
+    return replace(sequence, frame_size=frame_size)
 
 
 def read_frame_size(path: Path) -> tuple[int, int]:

@@ -53,7 +53,7 @@ def check_no_tables(out: Path) -> None:
     Raises:
         InputError: If it contains any.
     """
-    if any(path.exists() for path in _list_table_paths(out)):
+    if any(path.exists() for path in list_table_paths(out)):
         raise InputError(
             f"`{out}` already contains TSVs; choose another folder or use `--overwrite`"
         )
@@ -87,7 +87,7 @@ def write_corpus_tables(
     # Nothing is written before all files were read, so an error leaves `out` unchanged.
     # All old tables are removed, because a split of an earlier call may have no rows now.
     out.mkdir(parents=True, exist_ok=True)
-    for path in _list_table_paths(out):
+    for path in list_table_paths(out):
         path.unlink(missing_ok=True)
     _write_missing_table(out / MISSING_TABLE_NAME, missing_clips)
     _write_dropped_table(out / DROPPED_TABLE_NAME, annotations_by_split)
@@ -109,7 +109,7 @@ def write_corpus_tables(
     )
 
 
-def _list_table_paths(out: Path) -> list[Path]:
+def list_table_paths(out: Path) -> list[Path]:
     """Return the paths of all tables that a preparation may write into a folder."""
     names = (*(f"{split}.tsv" for split in SPLITS), MISSING_TABLE_NAME, DROPPED_TABLE_NAME)
     return [out / name for name in names]

@@ -7,7 +7,12 @@ from pathlib import Path
 SOURCE_KIND_BY_MEDIA = {"poses": "pose_tsv", "videos": "video_tsv", "features": "feature_tsv"}
 """Kind of media that a preparation writes → kind of the source that reads its TSVs."""
 
-_FILE_BY_SOURCE_KIND = {"pose_tsv": "pose", "video_tsv": "video", "feature_tsv": "feature"}
+_FILE_BY_SOURCE_KIND = {
+    "pose_tsv": "pose",
+    "video_tsv": "video",
+    "feature_tsv": "feature",
+    "skeletons": "motion",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class PreparationResult:
         rows: Number of rows of a data set that contains its media, by split.
         kept: Number of these whose media files an earlier call had written, by split.
         source_kind: Kind of the source that reads the TSVs.
+        source_options: Other keys of the section `source` that reads them; without any, it needs
+            `root`, the folder of the media.
     """
 
     files: dict[str, Path]
@@ -41,6 +48,7 @@ class PreparationResult:
     rows: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     source_kind: str = "pose_tsv"
+    source_options: dict[str, str | float] = field(default_factory=dict)
 
     def format_lines(self, poses: Path) -> Iterator[str]:
         """Yield the lines that tell a person what was written and what was not.
@@ -72,6 +80,19 @@ class PreparationResult:
                 f" poses with `kinesweep estimate-poses {poses} --out {poses}`, then run `prepare`"
                 " again"
             )
+
+    def format_source(self, root: Path) -> str:
+        """Format the line that tells a person how a recipe reads the TSVs.
+
+        Args:
+            root: Folder of the media.
+        """
+        if not self.source_options:
+            text = f"media paths in the TSVs are relative to source.root={root.absolute()}"
+            return f"{text}; source.kind={self.source_kind}"
+        options = {"kind": self.source_kind, **self.source_options}
+        keys = " ".join(f"source.{key}={value}" for key, value in options.items())
+        return f"a recipe reads the TSVs with {keys}"
 
 
 def format_counts(counts: Mapping[str, int]) -> str:

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.skeletons import SkeletonsConfig, ThirdCoordinate
+from kinesweep.config.recipe.sources.declared_skeletons import DeclaredSkeletonConfig
 from kinesweep.core.errors import ClipError
-from kinesweep.core.skeleton.skeleton import SKELETONS, Skeleton
+from kinesweep.core.skeleton.point_graph import orient_bones
+from kinesweep.core.skeleton.skeleton import SKELETONS, Skeleton, build_point_skeleton
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,35 @@ class ArrayMeaning:
     @classmethod
     def from_config(cls, config: SkeletonsConfig) -> "ArrayMeaning":
         """Create the meaning that a corpus states in its recipe."""
-        return cls(SKELETONS[config.skeleton], config.fps, config.third, config.person)
+        skeleton = build_skeleton(config.skeleton)
+        return cls(skeleton, config.fps, config.third, config.person)
 
     def describe(self) -> dict[str, Any]:
         """Describe the meaning as plain values, for the fingerprint of a store."""
-        values: dict[str, Any] = {"fps": self.fps, "skeleton": self.skeleton.name}
+        layout = self.skeleton.layout
+        # A name stands for its points; a declared skeleton is described by all that it declares.
+        is_named = SKELETONS.get(self.skeleton.name) == self.skeleton
+        skeleton = self.skeleton.name if is_named else layout.to_json()
+        values: dict[str, Any] = {"fps": self.fps, "skeleton": skeleton}
         # Left out with their defaults, so that fingerprints of earlier stores stay valid.
         values |= {} if self.third == "z" else {"third": self.third}
         return values | ({"person": self.person} if self.person else {})
+
+
+def build_skeleton(config: str | DeclaredSkeletonConfig) -> Skeleton:
+    """Build the skeleton that `source.skeleton` names or declares.
+
+    Args:
+        config: Name of a skeleton, or a declared one.
+    """
+    if isinstance(config, str):
+        return SKELETONS[config]
+    return build_point_skeleton(
+        config.name,
+        config.points,
+        orient_bones(len(config.points), config.bone_indices, config.root_index),
+        config.left_right_indices,
+    )
 
 
 def split_third_value(

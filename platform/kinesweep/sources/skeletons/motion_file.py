@@ -1,9 +1,9 @@
-"""Reader for skeleton motions in NumPy or `.pose` files; nothing is ever unpickled.
+"""Reader for skeleton motions in NumPy, `.pose` or `.bvh` files; nothing is ever unpickled.
 
 The coordinates of a motion are returned as float32 (T, J, C) and checked against the skeleton: J
 points, 2 or 3 coordinates, all finite. An `.npz` holds a single array or the output of HybrIK for
-one video; an `.npz` with many motions is a pack (see `npz_pack`). A `.pose` file names its own
-points.
+one video; an `.npz` with many motions is a pack (see `npz_pack`). `.pose` and
+`.bvh` files name their own points.
 
 Shapes: T frames, P people, J points, C coordinates.
 """
@@ -28,10 +28,11 @@ from kinesweep.sources.decoded_size import check_decoded_size
 from kinesweep.sources.frame_range import resolve_frame_range
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.skeletons.array_meaning import ArrayMeaning, split_third_value
+from kinesweep.sources.skeletons.bvh_file import BVH_SUFFIX, read_bvh
 from kinesweep.sources.tsv.media_names import POSE_SUFFIX
 
 PACK_SUFFIX = ".npz"
-MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)
+MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX, BVH_SUFFIX)
 HYBRIK_JOINTS = {"pred_xyz_29": 29, "pred_xyz_24": 24, "pred_xyz_24_struct": 24}
 """HybrIK's array names → number of joints. The first 24 joints are those of SMPL, and the first 22
 of them those of the body."""
@@ -48,16 +49,18 @@ def read_single_motion(path: Path, span: Span, meaning: ArrayMeaning) -> PoseSeq
     """Read a span of the motion in a file that contains only one motion.
 
     Args:
-        path: Path of an `.npy`, `.npz` or `.pose` file.
+        path: Path of an `.npy`, `.npz`, `.pose` or `.bvh` file.
         span: Frames to read.
-        meaning: Meaning of an array; a `.pose` file states its own.
+        meaning: Meaning of an array; `.pose` and `.bvh` files state their own.
 
     Raises:
-        ClipError: With the reasons of `read_pose` for a `.pose` file, or else of
+        ClipError: With the reasons of `read_pose` or `read_bvh` for such a file, or else of
             `read_motion_array` and `build_pose_sequence`. The message names the file.
     """
     if path.suffix.lower() == POSE_SUFFIX:
         return read_pose(path, span, meaning.person)
+    if path.suffix.lower() == BVH_SUFFIX:
+        return read_bvh(path, span)
     return build_pose_sequence(read_motion_array(path, meaning.skeleton), path, span, meaning)
 
 

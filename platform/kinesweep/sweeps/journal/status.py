@@ -47,6 +47,7 @@ class SweepStatus:
         stopped: Reason why no further trials are started; empty if there is none.
         provisional: Latest provisional ranking; None if there is none, if trials were added
             after it, or if the sweep is finished.
+        study: Command that shows the Optuna study; only if a single sweep is named.
     """
 
     sweep: str
@@ -63,6 +64,7 @@ class SweepStatus:
     eta_hours: float | None
     stopped: str
     provisional: ProvisionalRanking | None = None
+    study: str = ""
 
 
 def read_sweep_status(folder: Path, now: float | None = None) -> SweepStatus:

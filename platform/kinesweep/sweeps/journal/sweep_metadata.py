@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.any_recipe import AnyRecipe, get_recipe_class
+from kinesweep.config.parts import identify_parts
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json, write_json
 from kinesweep.core.provenance import collect_provenance
@@ -41,7 +42,11 @@ def write_sweep_metadata(folder: Path, metadata: SweepMetadata) -> None:
         "space": metadata.space.model_dump(mode="json", by_alias=True),
         "recipe": metadata.recipe.model_dump(mode="json", by_alias=True),
         "store": str(metadata.store_dir),
-        "made_with": dict(metadata.made_with),
+        # Parts of other packages, among them the sampler, which belongs to no run.
+        "made_with": {
+            **metadata.made_with,
+            **identify_parts(metadata.space, metadata.recipe),
+        },
     }
     write_json(folder / METADATA, fields)
 

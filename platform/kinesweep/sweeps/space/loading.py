@@ -26,6 +26,7 @@ from kinesweep.sweeps.space.directions import find_metric_problems, set_directio
 from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values
 from kinesweep.sweeps.space.pretraining import fill_in_pretraining, find_pretraining_problems
 from kinesweep.sweeps.space.space import SearchSpace
+from kinesweep.sweeps.study.storage import resolve_study_url
 
 FEATURES_PREFIX = "features."
 """Prefix of keys that change the features, so each value needs its own feature store."""
@@ -58,6 +59,9 @@ def load_space(
         item.removeprefix("recipe.") for item in overrides if item.startswith("recipe.")
     ]
     space = validate_config(SearchSpace, read_yaml(path, space_overrides), str(path))
+    if space.study_storage is not None:
+        address = resolve_study_url(space.study_storage, base_dir)
+        space = space.model_copy(update={"study_storage": address})
     recipe_path = path.parent / space.recipe
     values = read_yaml(recipe_path, recipe_overrides)
     recipe: AnyRecipe = validate_config(get_recipe_class(values), values, str(recipe_path))

@@ -3,13 +3,16 @@
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.config.parts import KindOrPart, SamplerPart
 from kinesweep.config.recipe.resources import ResourcesConfig
+from kinesweep.config.validation_problems import SECRET_VALUE
 from kinesweep.core.scores import COSTS, is_lower_better
 from kinesweep.core.units import parse_bytes
 from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values
+from kinesweep.sweeps.study.storage import check_study_url
 
 FIXED_DESIGN_KINDS = frozenset({"grid", "random", "qmc"})
 """Kinds of search with a fixed list of configurations, independent of results and timing."""
@@ -173,6 +176,23 @@ class SearchSpace(StrictConfig):
     parameters: dict[str, SearchParameter] = Field(
         min_length=1, description="Dotted recipe key → parameter."
     )
+
+    study_storage: str | None = Field(
+        None,
+        description="Database of the Optuna study, `postgresql://USER@HOST/DATABASE` without a"
+        " password (`~/.pgpass`, `$PGPASSWORD`) or `sqlite:///FILE`; none: the file"
+        " `optuna.journal` in the sweep's folder. It may change when a sweep is resumed.",
+        examples=["postgresql://me@db.lab/studies", "sqlite:////data/studies.db"],
+    )
+
+    @field_validator("study_storage")
+    @classmethod
+    def _check_study_storage(cls, value: str | None) -> str | None:
+        """Check that the address is valid and contains no password."""
+        try:
+            return None if value is None else check_study_url(value)
+        except ValueError as error:
+            raise PydanticCustomError(SECRET_VALUE, "{reason}", {"reason": str(error)}) from None
 
     @property
     def objectives(self) -> tuple[ObjectiveConfig, ...]:

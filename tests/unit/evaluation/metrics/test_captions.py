@@ -50,7 +50,7 @@ def test_words_are_those_of_stanfords_tokenizer(clip_id: str) -> None:
     assert [" ".join(words) for words in own] == EXPECTED["treebank_words"][clip_id]
 
 
-@pytest.mark.parametrize("package", ["nlg_metricverse", "coco_caption"])
+@pytest.mark.parametrize("package", ["nlg_metricverse", "coco_caption", "nlg_eval"])
 @pytest.mark.parametrize("name", ["bleu4", "rouge_l", "cider"])
 def test_statistics_of_clips_sum_to_the_score(package: str, name: str) -> None:
     metric = build_metric("own", config(package=package, name=name))
@@ -60,7 +60,7 @@ def test_statistics_of_clips_sum_to_the_score(package: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bleu4", "rouge_l", "cider"])
-@pytest.mark.parametrize("package", ["nlg_metricverse", "coco_caption"])
+@pytest.mark.parametrize("package", ["nlg_metricverse", "coco_caption", "nlg_eval"])
 def test_texts_without_words(package: str, name: str) -> None:
     section = config(package=package, name=name)
     for said in ({"a": "", "b": "."}, {"a": "", "b": "up"}):

@@ -378,7 +378,7 @@ def test_headers(tmp_path: Path, header: str, words: str) -> None:
         ({"columns": {"glos": "x"}}, "did you mean `gloss`"),
         ({"columns": {"gloss": "x", "signer": "x"}}, "twice"),
         ({"fps": None}, "fps"),
-        ({"skeleton": "smpl_52"}, "smpl_22"),
+        ({"skeleton": "smpl_52"}, "did you mean `smpl_2"),
     ],
 )
 def test_settings(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

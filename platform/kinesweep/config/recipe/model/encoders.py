@@ -15,6 +15,7 @@ from kinesweep.config.recipe.model.graph import (
     StagcnEncoderConfig,
     StgcnEncoderConfig,
 )
+from kinesweep.config.recipe.model.part_graph import PartGraphEncoderConfig
 
 
 class FrameEncoderConfig(StrictConfig):
@@ -137,6 +138,7 @@ EncoderConfig = Annotated[
     | Annotated[CnnEncoderConfig, Tag("cnn")]
     | Annotated[StgcnEncoderConfig, Tag("stgcn")]
     | Annotated[StagcnEncoderConfig, Tag("stagcn")]
+    | Annotated[PartGraphEncoderConfig, Tag("part_graph")]
     | Annotated[TokensEncoderConfig, Tag("tokens")]
     | EncoderPart,
     KindOrPart("linear"),

@@ -14,10 +14,11 @@ class CaptionMetricConfig(StrictConfig):
     name: Literal["bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider"] = Field(
         description="Metric."
     )
-    package: Literal["nlg_metricverse", "coco_caption"] = Field(
+    package: Literal["nlg_metricverse", "coco_caption", "nlg_eval"] = Field(
         "nlg_metricverse",
         description="Package whose tokenizer and rules for several references are followed:"
-        " `nlg_metricverse` 0.9.9, or `coco_caption` (pycocoevalcap 1.2, language_evaluation)."
+        " `nlg_metricverse` 0.9.9, `coco_caption` (pycocoevalcap 1.2, language_evaluation), or"
+        " `nlg_eval` 2.4, which has the rules of coco_caption for texts that are split at spaces."
         " `evaluation.protocol` is applied first.",
     )
     references: Literal["max", "mean"] | None = Field(

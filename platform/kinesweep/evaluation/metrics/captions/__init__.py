@@ -1,4 +1,4 @@
-"""Caption metrics with the tokenizers and rules of the packages nlg-metricverse and coco-caption.
+"""Caption metrics with the tokenizers and rules of nlg-metricverse, coco-caption and nlg-eval.
 
 Publications on motion captioning report scores of these packages, which differ from sacreBLEU's and
 from each other in tokens, reference lengths and smoothing. Scores equal those of the packages on

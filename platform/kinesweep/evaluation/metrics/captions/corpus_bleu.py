@@ -1,7 +1,7 @@
-"""BLEU of nlg-metricverse and coco-caption: counts of n-grams over a corpus.
+"""BLEU of nlg-metricverse, coco-caption and nlg-eval: counts of n-grams over a corpus.
 
 nlg-metricverse compares lengths with the shortest reference of each clip and does not smooth;
-coco-caption compares them with the closest one and adds tiny constants.
+coco-caption and nlg-eval compare them with the closest one and add tiny constants.
 """
 
 import math
@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.config.recipe.scores.captions import CaptionMetricConfig
 from kinesweep.evaluation.metrics.base import ConfiguredMetric, MetricResult, References, Texts
-from kinesweep.evaluation.metrics.captions.tokens import split_treebank, split_without_punctuation
+from kinesweep.evaluation.metrics.captions.tokens import (
+    select_coco_split,
+    split_without_punctuation,
+)
 from kinesweep.evaluation.ngrams import Ngram, count_ngrams
 
 # Constants of coco-caption, in numerators and denominators.
@@ -33,7 +36,7 @@ class CaptionBleu(ConfiguredMetric):
         super().__init__(config.score_name, protocol)
         self._config = config
         self._order = int(config.name.removeprefix("bleu"))
-        self._is_coco = config.package == "coco_caption"
+        self._coco_split = select_coco_split(config.package)
 
     def compute(self, hypotheses: Texts, references: References) -> MetricResult:
         """Compute the corpus score with its signature."""
@@ -45,7 +48,7 @@ class CaptionBleu(ConfiguredMetric):
     ) -> NDArray[np.float64]:
         """Compute lengths, matches and numbers of n-grams, (clips, 2 + 2 × order)."""
         texts, references_by_clip = self.normalize(hypotheses, references)
-        split = split_treebank if self._is_coco else split_without_punctuation
+        split = self._coco_split or split_without_punctuation
         rows = [
             self._count_clip(split(text), [split(reference) for reference in some])
             for text, some in zip(texts, references_by_clip, strict=True)
@@ -57,7 +60,7 @@ class CaptionBleu(ConfiguredMetric):
         length, reference_length = summed_statistics[:2].tolist()
         matches = summed_statistics[2 : 2 + self._order].tolist()
         totals = summed_statistics[2 + self._order :].tolist()
-        if self._is_coco:
+        if self._coco_split is not None:
             precisions = [(m + _TINY) / (t + _SMALL) for m, t in zip(matches, totals, strict=True)]
             ratio = (length + _TINY) / (reference_length + _SMALL)
         # Without smoothing, one order without a match makes the geometric mean zero.
@@ -88,4 +91,4 @@ class CaptionBleu(ConfiguredMetric):
         lengths = [len(reference) for reference in references]
         # Of two lengths that are equally close, the shorter one.
         closest = min(lengths, key=lambda length: (abs(length - len(words)), length))
-        return [len(words), closest if self._is_coco else min(lengths), *matches, *totals]
+        return [len(words), closest if self._coco_split else min(lengths), *matches, *totals]

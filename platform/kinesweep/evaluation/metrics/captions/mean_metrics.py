@@ -1,4 +1,4 @@
-"""ROUGE-L and CIDEr of nlg-metricverse and coco-caption: means of the scores of clips."""
+"""ROUGE-L and CIDEr of nlg-metricverse, coco-caption and nlg-eval: means of the scores of clips."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ from kinesweep.evaluation.metrics.base import (
     Texts,
     build_mean_statistics,
 )
-from kinesweep.evaluation.metrics.captions.tokens import split_alphanumeric, split_treebank
+from kinesweep.evaluation.metrics.captions.tokens import select_coco_split, split_alphanumeric
 
 _COCO_BETA = 1.2
 """Weight of recall in coco-caption's ROUGE-L."""
@@ -32,7 +32,7 @@ class _CaptionMeanMetric(ConfiguredMetric):
     def __init__(self, config: CaptionMetricConfig, protocol: ScoringProtocol) -> None:
         super().__init__(config.score_name, protocol)
         self._config = config
-        self._is_coco = config.package == "coco_caption"
+        self._coco_split = select_coco_split(config.package)
 
     def score_clips(
         self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]
@@ -71,8 +71,8 @@ class CaptionRouge(_CaptionMeanMetric):
         self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]
     ) -> list[float]:
         """Compute the ROUGE-L of each clip, 0 to 1."""
-        score = _score_coco_rouge if self._is_coco else self._score_rouge
-        split = split_treebank if self._is_coco else split_alphanumeric
+        score = _score_coco_rouge if self._coco_split else self._score_rouge
+        split = self._coco_split or split_alphanumeric
         return [
             score(split(text), [split(reference) for reference in some])
             for text, some in zip(hypotheses, references, strict=True)
@@ -80,8 +80,8 @@ class CaptionRouge(_CaptionMeanMetric):
 
     def format_settings(self) -> str:
         """Format the weight of recall, the choice among references and the package."""
-        if self._is_coco:
-            return f"beta:{_COCO_BETA}|package:coco_caption"
+        if self._coco_split is not None:
+            return f"beta:{_COCO_BETA}|package:{self._config.package}"
         return f"beta:1|references:{self._config.references or 'max'}|package:nlg_metricverse"
 
     def _score_rouge(self, words: Sequence[str], references: Sequence[Sequence[str]]) -> float:
@@ -122,14 +122,14 @@ def _measure_common_subsequence(left: Sequence[str], right: Sequence[str]) -> in
 
 
 class CaptionCider(_CaptionMeanMetric):
-    """CIDEr-D, which both packages call CIDEr."""
+    """CIDEr-D, which all three packages call CIDEr."""
 
     def score_clips(
         self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]
     ) -> list[float]:
         """Compute the CIDEr of each clip, 0 to 10, with n-gram weights from all references."""
         # nlg-metricverse splits at spaces only: case and punctuation count.
-        split: Callable[[str], list[str]] = split_treebank if self._is_coco else str.split
+        split: Callable[[str], list[str]] = self._coco_split or str.split
         texts = [" ".join(split(text)) for text in hypotheses]
         # sacreBLEU takes one list for each reference number, with None where a clip has fewer.
         streams = [

@@ -1,11 +1,13 @@
 """Words of caption metrics, as the packages split texts.
 
-coco-caption runs Stanford's tokenizer in Java. Its rules for English sentences are followed by
-nltk's tokenizer for the Penn Treebank, with full stops inside a text split too.
+nlg-eval splits at spaces, so case and punctuation count. coco-caption runs Stanford's tokenizer in
+Java. Its rules for English sentences are followed by nltk's tokenizer for the Penn Treebank, with
+full stops inside a text split too.
 """
 
 import re
 import string
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,6 +18,20 @@ _SENTENCE_END = re.compile(r"(?<=[^\W\d_]{2})\.(?=\s|$)|(?<=\d)\.(?=\s|$)")
 _ABBREVIATIONS = re.compile(r"\b(?:mr|mrs|ms|dr|st|vs|etc|prof|jr|sr)$", re.IGNORECASE)
 # Brackets become `-lrb-` and the like there, which the package does not remove.
 _COCO_PUNCTUATION = frozenset("'' ' `` ` . ? ! , : - -- ... ;".split())  # noqa: SIM905
+
+
+def select_coco_split(package: str) -> Callable[[str], list[str]] | None:
+    """Return the function that splits texts for the rules of coco-caption.
+
+    Args:
+        package: Package whose words are wanted.
+
+    Returns:
+        A function that splits a text into words; None for a package with rules of its own.
+    """
+    if package == "coco_caption":
+        return split_treebank
+    return str.split if package == "nlg_eval" else None
 
 
 def split_without_punctuation(text: str) -> list[str]:

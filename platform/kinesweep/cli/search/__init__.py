@@ -1,0 +1,1 @@
+"""Commands on searches that consist of several sweeps."""

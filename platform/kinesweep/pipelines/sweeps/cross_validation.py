@@ -1,0 +1,258 @@
+"""Search over folds: one sweep for each fold, and the mean score of each configuration over them.
+
+The corpus is split once by signer or document (`sources.splitting`). The same fixed list of
+configurations is tried on every fold, so a configuration has one score for each group of signers
+that it was not trained on. Every fold is a sweep of its own with finals, report and bundle, and is
+resumed as such. The scores that are averaged are those of the search. Runs of different folds share
+most of their training clips, so intervals over folds are approximate and rather too narrow.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from kinesweep.config.any_recipe import AnyRecipe
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.core.hashing import to_canonical_json
+from kinesweep.core.io import write_json
+from kinesweep.core.paths import get_state_dir
+from kinesweep.pipelines.sweeps.sweep import SweepRequest, run_requested_sweep
+from kinesweep.sources.splitting.cross_validation import get_folds_root, write_folds
+from kinesweep.sweeps.journal.journal import RESULT, Trial, build_trials, read_journal
+from kinesweep.sweeps.space.loading import load_space
+from kinesweep.sweeps.space.parameter import Values
+from kinesweep.sweeps.space.space import FIXED_DESIGN_KINDS, SearchSpace
+
+logger = logging.getLogger(__name__)
+
+_SETTINGS_FILE = "folds.json"
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class FoldSettings:
+    """The division of a corpus into folds.
+
+    Attributes:
+        by: Field of a clip that no two folds share.
+        num_folds: Number of folds.
+        seed: Random seed for the assignment of groups to folds.
+    """
+
+    by: Literal["signer", "document"]
+    num_folds: int
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ConfigurationScore:
+    """The scores of one configuration over all folds.
+
+    Attributes:
+        values: Searched parameter → value.
+        scores: Score on each fold; None where its trial did not finish.
+        mean: Mean over all folds; None unless every fold has a score.
+        gap_to_best: Mean difference from the best configuration; None without a mean.
+        gap_interval: Bounds of its 95 % interval, paired over folds; None without a mean and for
+            the best itself.
+    """
+
+    values: Values
+    scores: tuple[float | None, ...]
+    mean: float | None = None
+    gap_to_best: float | None = None
+    gap_interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The result of a search over folds.
+
+    Attributes:
+        metric: Name of the score.
+        configurations: All configurations, the best mean first, those without a mean last.
+        folder: Folder with the folds and this result.
+        sweeps: Folders of the sweeps, fold by fold.
+    """
+
+    metric: str
+    configurations: tuple[ConfigurationScore, ...]
+    folder: Path
+    sweeps: tuple[Path, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as values for JSON."""
+        values = asdict(self)
+        return {**values, "folder": str(self.folder), "sweeps": [str(path) for path in self.sweeps]}
+
+
+def check_space(space: SearchSpace, recipe: AnyRecipe) -> Recipe:
+    """Check that a search space can be searched over folds, and return its recipe.
+
+    Raises:
+        ConfigError: If configurations depend on results or are stopped early, so that folds would
+            try different ones, or if the recipe is one of pretraining.
+    """
+    problems = []
+    if space.search.kind not in FIXED_DESIGN_KINDS:
+        kinds = ", ".join(f"`{kind}`" for kind in sorted(FIXED_DESIGN_KINDS))
+        text = f"must be one of {kinds} over folds, which try the same list"
+        problems.append(("search.kind", f"{text}, but is `{space.search.kind}`"))
+    if space.pruner.kind != "none":
+        text = f"must be `none` over folds, but is `{space.pruner.kind}`: stopped trials have no"
+        problems.append(("pruner.kind", f"{text} score to average"))
+    if not isinstance(recipe, Recipe):
+        problems.append(("recipe", "must train a translation model; pretraining has no folds"))
+    if problems or not isinstance(recipe, Recipe):
+        raise ConfigError("the search space", problems)
+    return recipe
+
+
+def cross_validate(
+    request: SweepRequest, settings: FoldSettings, resume: bool = False, overwrite: bool = False
+) -> CrossValidation:
+    """Search a space over the folds of its corpus.
+
+    Args:
+        request: Sweep to run on every fold; its name begins those of the sweeps.
+        settings: Division into folds.
+        resume: Whether an existing search over folds may be continued.
+        overwrite: Whether an existing one is removed first.
+
+    Raises:
+        ConfigError: If the space or its recipe is invalid, or does not suit folds.
+        InputError: If a search of this name exists that may not be continued, or if the corpus
+            cannot be split.
+        KinesweepError: If a sweep raises it.
+    """
+    space, any_recipe = load_space(request.path, request.overrides, request.base)
+    recipe = check_space(space, any_recipe)
+    folder = get_state_dir() / "folds" / request.name
+    _prepare_folds(folder, recipe, settings, resume=resume, overwrite=overwrite)
+    sweeps: list[Path] = []
+    for fold in range(settings.num_folds):
+        logger.info(f"fold {fold + 1} of {settings.num_folds}")
+        overrides = _list_fold_overrides(folder / f"fold-{fold}", recipe)
+        fold_request = replace(
+            request,
+            name=f"{request.name}-fold-{fold}",
+            overrides=(*request.overrides, *overrides),
+        )
+        result = run_requested_sweep(fold_request, resume=resume, overwrite=overwrite)
+        sweeps.append(result.folder)
+    metric = space.objectives[0]
+    trials_by_fold = [build_trials(read_journal(sweep)) for sweep in sweeps]
+    configurations = rank_configurations(trials_by_fold, metric.name, metric.direction_sign)
+    outcome = CrossValidation(metric.name, configurations, folder, tuple(sweeps))
+    write_json(folder / RESULT, outcome.as_dict())
+    return outcome
+
+
+def rank_configurations(
+    trials_by_fold: Sequence[Sequence[Trial]], metric: str, direction_sign: int
+) -> tuple[ConfigurationScore, ...]:
+    """Rank configurations by their mean score over folds.
+
+    Args:
+        trials_by_fold: Trials of each fold's search.
+        metric: Name of the score.
+        direction_sign: 1 if higher scores are better, else -1.
+
+    Returns:
+        Configurations, the best first; those that did not finish on every fold are last.
+    """
+    values_by_key: dict[str, Values] = {}
+    scores_by_key: dict[str, list[float | None]] = {}
+    for fold, trials in enumerate(trials_by_fold):
+        for trial in trials:
+            key = to_canonical_json(trial.values)
+            values_by_key.setdefault(key, trial.values)
+            scores = scores_by_key.setdefault(key, [None] * len(trials_by_fold))
+            if trial.state == "finished":
+                scores[fold] = trial.scores.get(metric)
+    complete = {
+        key: np.array(scores, float) for key, scores in scores_by_key.items() if None not in scores
+    }
+    ranked = sorted(complete, key=lambda key: -direction_sign * float(complete[key].mean()))
+    finished = [
+        _compare_with_best(values_by_key[key], complete[key], complete[ranked[0]], key == ranked[0])
+        for key in ranked
+    ]
+    unfinished = [
+        ConfigurationScore(values_by_key[key], tuple(scores))
+        for key, scores in scores_by_key.items()
+        if key not in complete
+    ]
+    return (*finished, *unfinished)
+
+
+def _compare_with_best(
+    values: Values, scores_F: np.ndarray, best_F: np.ndarray, is_best: bool
+) -> ConfigurationScore:
+    """Compare a configuration with the best one, fold by fold.
+
+    Args:
+        values: Values of the configuration.
+        scores_F: Its scores, one for each of F folds.
+        best_F: Scores of the best configuration.
+        is_best: Whether the configuration is the best one.
+    """
+    gaps_F = scores_F - best_F
+    gap, num_folds = float(gaps_F.mean()), len(gaps_F)
+    half_width = float(
+        stats.t.ppf((1 + _CONFIDENCE) / 2, num_folds - 1) * gaps_F.std(ddof=1) / num_folds**0.5
+    )
+    interval = None if is_best else (gap - half_width, gap + half_width)
+    return ConfigurationScore(
+        values, tuple(scores_F.tolist()), float(scores_F.mean()), gap, interval
+    )
+
+
+def _prepare_folds(
+    folder: Path, recipe: Recipe, settings: FoldSettings, *, resume: bool, overwrite: bool
+) -> None:
+    """Write the tables of the folds, or check that existing ones are those of the settings.
+
+    Raises:
+        InputError: If the folder exists and may not be used, or the corpus cannot be split.
+    """
+    settings_path = folder / _SETTINGS_FILE
+    if overwrite:
+        shutil.rmtree(folder, ignore_errors=True)
+    described = asdict(settings)
+    if settings_path.is_file():
+        if not resume:
+            text = (
+                "continue it with `--resume`, replace it with `--overwrite`, or choose a `--name`"
+            )
+            raise InputError(f"`{folder}` holds a search over folds already; {text}")
+        if (stored := json.loads(settings_path.read_text(encoding="utf-8"))) != described:
+            text = f"was divided with {stored}, not with {described}; use these settings"
+            raise InputError(f"`{folder}` {text}, or `--overwrite`")
+        return
+    # Folds without settings were interrupted while they were written.
+    shutil.rmtree(folder, ignore_errors=True)
+    write_folds(recipe.effective_source, settings.by, settings.num_folds, settings.seed, folder)
+    write_json(settings_path, described)
+
+
+def _list_fold_overrides(folder: Path, recipe: Recipe) -> list[str]:
+    """List the overrides by which a recipe reads the tables of one fold."""
+    source = recipe.effective_source
+    paths: Mapping[str, Path] = {
+        split: folder / f"{split}.tsv" for split in ("train", "validation", "test")
+    }
+    values = {split: str(path) if path.is_file() else None for split, path in paths.items()}
+    key = "motions" if source.kind == "skeletons" else "root"
+    if hasattr(source, key):  # tables of texts name no files
+        values[key] = str(get_folds_root(source))
+    # JSON is valid YAML, whatever characters a path has.
+    return [f"recipe.source.{key}={json.dumps(value)}" for key, value in values.items()]

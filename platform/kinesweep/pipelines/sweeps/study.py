@@ -1,0 +1,46 @@
+"""The Optuna study of a sweep for commands that do not run it: completed, and how to open it.
+
+The driver keeps the study up to date while it runs. These commands complete one that was deleted
+or whose storage was away.
+"""
+
+import logging
+from pathlib import Path
+
+from kinesweep.core.errors import KinesweepError
+from kinesweep.pipelines.sweeps.sweep_lock import try_lock_sweep
+from kinesweep.sweeps.journal.journal import read_journal
+from kinesweep.sweeps.journal.sweep_metadata import METADATA, read_sweep_metadata
+from kinesweep.sweeps.study.storage import check_study_driver, format_dashboard_command
+from kinesweep.sweeps.study.study_mirror import StudyMirror
+
+logger = logging.getLogger(__name__)
+
+
+def complete_study(folder: Path) -> str:
+    """Add to the study of a sweep what it lacks, unless a driver runs, and return its command.
+
+    A storage that cannot be used is logged as a warning.
+
+    Args:
+        folder: Folder of the sweep.
+
+    Returns:
+        The command that shows the study; empty if the search has not started.
+    """
+    if not (folder / METADATA).exists():
+        return ""
+    space = read_sweep_metadata(folder).space
+    with try_lock_sweep(folder.name) as is_held:
+        # The thread of a running driver writes the study already.
+        if is_held:
+            try:
+                check_study_driver(space.study_storage)
+                StudyMirror(folder, space, read_journal(folder)).close()
+            except Exception as error:
+                reason = str(error).partition("\n")[0]
+                name = "" if isinstance(error, KinesweepError) else f"{type(error).__name__}: "
+                logger.warning(
+                    f"the Optuna study of {folder.name} is not up to date: {name}{reason}"
+                )
+    return format_dashboard_command(folder, space.study_storage)

@@ -1,0 +1,112 @@
+"""Sending of clips to replicas: retries after the death of a replica, and the limit of time.
+
+A translation has no side effects, so a clip whose replica died is sent again. Ray Serve's router
+then chooses another replica, or waits for the one that replaces it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ray.exceptions import ObjectLostError, RayActorError, RayError, WorkerCrashedError
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RayServeException,
+    ReplicaUnavailableError,
+)
+
+from kinesweep.serving.clip_request import ClipRequest
+from kinesweep.serving.errors import RequestError
+from kinesweep.serving.limits import ServeLimits
+
+logger = logging.getLogger(__name__)
+
+_DEATHS = (RayActorError, WorkerCrashedError, ObjectLostError, ReplicaUnavailableError)
+# Time for the router to learn of a death; without it the retries could all meet the dead replica.
+_RETRY_WAIT_S = 0.2
+
+
+class ReplicaHandle(Protocol):
+    """The handle of a deployment on Ray Serve."""
+
+    def remote(self, request: ClipRequest) -> Any:
+        """Send a request and return its response, which can be awaited and cancelled."""
+
+
+class Dispatcher:
+    """A sender of clips to replicas.
+
+    Args:
+        handle: Handle of the deployment.
+        limits: Limits of the server.
+        count_retry: Function that is called before each retry.
+    """
+
+    def __init__(
+        self, handle: ReplicaHandle, limits: ServeLimits, count_retry: Callable[[], None]
+    ) -> None:
+        self._handle, self._limits, self._count_retry = handle, limits, count_retry
+
+    async def translate(self, request: ClipRequest) -> dict[str, Any]:
+        """Translate a clip on a replica.
+
+        Raises:
+            RequestError: If the clip is refused, takes too long, or its replicas died.
+        """
+        deadline_s = time.monotonic() + self._limits.timeout_s
+        for attempt in range(self._limits.max_retries + 1):
+            if attempt:
+                self._count_retry()
+                await asyncio.sleep(_RETRY_WAIT_S)
+            try:
+                result = await self._send(request, deadline_s - time.monotonic())
+            except _DEATHS as error:
+                logger.warning(f"a replica died ({type(error).__name__}); its clip is sent again")
+                continue
+            if isinstance(result, RequestError):
+                raise result
+            return result
+        raise RequestError(
+            503,
+            "replica_lost",
+            f"{self._limits.max_retries + 1} replicas died while they translated the clip; it may"
+            " need more memory than there is",
+        )
+
+    async def _send(self, request: ClipRequest, timeout_s: float) -> dict[str, Any] | RequestError:
+        """Send a clip once and return its result.
+
+        Raises:
+            RequestError: If it takes too long or cannot be sent.
+            RayError: If the replica died.
+        """
+        response = self._handle.remote(request)
+        try:
+            async with asyncio.timeout(max(timeout_s, 0.0)):
+                return await response
+        except TimeoutError:
+            response.cancel()
+            limit = self._limits.timeout_s
+            raise RequestError(
+                504, "timeout", f"the clip took more than {limit:g} s", {"timeout_s": limit}
+            ) from None
+        except asyncio.CancelledError:
+            # The client has gone, so nobody waits for the text.
+            response.cancel()
+            raise
+        except BackPressureError as error:
+            raise RequestError(429, "too_many_requests", str(error)) from None
+        except DeploymentUnavailableError as error:
+            raise RequestError(503, "no_replica", str(error)) from None
+        except _DEATHS:
+            raise
+        except (RayError, RayServeException) as error:
+            # A bug: the client gets no traceback, the log does.
+            logger.exception("a replica raised an unexpected error")
+            kind = type(getattr(error, "cause", None) or error).__name__
+            raise RequestError(
+                500, "internal", f"unexpected {kind}; see the server's log"
+            ) from None

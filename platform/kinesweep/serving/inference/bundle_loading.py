@@ -1,0 +1,47 @@
+"""Loading of a bundle in a replica, on the device and with the threads that it was given."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from kinesweep.config.recipe.sources.estimators import JointEstimatorConfig
+from kinesweep.export import Bundle
+from kinesweep.export.bundle import read_bundle_recipe
+from kinesweep.features.estimators.smpl.configured import read_estimator_file
+from kinesweep.serving.inference.clip_translator import ClipTranslator
+from kinesweep.serving.inference.video_poses import start_estimator
+from kinesweep.training.reproducibility.determinism import configure_determinism
+
+if TYPE_CHECKING:
+    from kinesweep.serving.replica import ReplicaSettings
+
+
+def load_clip_translator(settings: "ReplicaSettings") -> ClipTranslator:
+    """Load the bundle of a replica.
+
+    Deterministic kernels and the seed of the recipe are used, as where the bundle was verified.
+
+    Args:
+        settings: What the replica loads and uses.
+
+    Raises:
+        BundleError: If the folder is not a bundle or is damaged.
+        ResourceError: If GPUs are requested but none is available.
+    """
+    recipe = read_bundle_recipe(settings.bundle_dir)
+    device = configure_determinism(recipe.training.seed, settings.cpus, settings.gpus)
+    if 0 < settings.gpus < 1:
+        # Replicas that share a GPU must not take each other's memory.
+        torch.cuda.set_per_process_memory_fraction(settings.gpus, device)
+    joints: JointEstimatorConfig | None = None
+    estimate_poses = None
+    if recipe.corpora[0].kind == "skeletons":
+        if settings.estimator is not None:
+            joints = read_estimator_file(Path(settings.estimator))
+    else:
+        estimate_poses = start_estimator(settings.estimator)
+    bundle = Bundle.load(settings.bundle_dir, device, skip_file_check=True, estimator=joints)
+    bundle = replace(bundle, accept_rate=settings.accept_rate)
+    return ClipTranslator(bundle, settings.limits, estimate_poses)

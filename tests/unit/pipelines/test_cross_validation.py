@@ -1,0 +1,125 @@
+"""Searches over folds: means of configurations, what may be searched, and what is continued."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from kinect import SKELETON, write_kinect_corpus
+from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.pipelines.sweeps import cross_validation
+from kinesweep.pipelines.sweeps.cross_validation import (
+    FoldSettings,
+    cross_validate,
+    rank_configurations,
+)
+from kinesweep.pipelines.sweeps.sweep import SweepRequest
+from kinesweep.sweeps.journal.journal import Trial
+from spaces import write
+
+
+def trial(rate: float, score: float | None, number: int = 0) -> Trial:
+    state: Any = "failed" if score is None else "finished"
+    scores = {} if score is None else {"bleu": score}
+    return Trial(number, {"training.learning_rate": rate}, "hash", state, scores)
+
+
+def test_configurations_are_ranked_by_their_mean_over_folds() -> None:
+    """The order of trials differs from fold to fold; gaps are paired over folds."""
+    folds = [
+        [trial(0.1, 10.0), trial(0.2, 40.0)],
+        [trial(0.2, 20.0), trial(0.1, 5.0)],
+        [trial(0.1, 90.0), trial(0.2, 96.0)],
+    ]
+    best, second = rank_configurations(folds, "bleu", 1)
+    assert best.values == {"training.learning_rate": 0.2} and best.scores == (40, 20, 96)
+    assert best.mean == 52 and best.gap_to_best == 0 and best.gap_interval is None
+    assert second.mean == 35 and second.gap_to_best == -17
+    # Gaps are -30, -15 and -6; Student's t for 2 degrees of freedom is 4.3027.
+    half = 4.302652729911275 * np.std([-30, -15, -6], ddof=1) / np.sqrt(3)
+    assert second.gap_interval == pytest.approx((-17 - half, -17 + half))
+    assert rank_configurations(folds, "bleu", -1)[0].values == second.values
+
+
+def test_a_configuration_that_failed_on_a_fold_has_no_mean() -> None:
+    folds = [[trial(0.1, 99.0), trial(0.2, 1.0)], [trial(0.1, None), trial(0.2, 3.0)]]
+    best, failed = rank_configurations(folds, "bleu", 1)
+    assert best.mean == 2 and failed.scores == (99.0, None) and failed.mean is None
+    assert rank_configurations([[], []], "bleu", 1) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "search.kind"),
+        ({"search": {"kind": "random", "trials": 2}}, "pruner.kind"),
+    ],
+)
+def test_only_a_fixed_list_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
+    path = write(tmp_path, changes)
+    with pytest.raises(ConfigError, match=said):
+        cross_validate(SweepRequest(path, (), "mine", tmp_path), FoldSettings("signer", 2))
+    assert not (tmp_path / "home").exists()
+
+
+class Sweeps:
+    """Stands in for sweeps: keeps what is asked, and breaks off at one of them."""
+
+    def __init__(self, breaks_at: int) -> None:
+        self.requests: list[SweepRequest] = []
+        self.breaks_at = breaks_at
+
+    def __call__(self, request: SweepRequest, **_: bool) -> Any:
+        self.requests.append(request)
+        if len(self.requests) == self.breaks_at:
+            raise KeyboardInterrupt
+        raise InputError("enough")
+
+
+def test_every_fold_has_signers_of_its_own_and_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home's [1]"
+    monkeypatch.setenv("KINESWEEP_HOME", str(home))
+    write_kinect_corpus(tmp_path / "data", words=2, signers=4, takes=1)
+    search = {"kind": "grid"}
+    choices = {"training.learning_rate": {"choices": [0.1, 0.2]}}
+    path = write(tmp_path, {"search": search, "pruner": {"kind": "none"}, "parameters": choices})
+    recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    recipe["source"] = {"kind": "skeletons", "fps": 30, "skeleton": SKELETON}
+    recipe["source"] |= {"train": "data/all.tsv", "motions": "data/motions"}
+    recipe["features"] = {"kind": "skeleton"}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    request = SweepRequest(path, (), "mine", tmp_path)
+    sweeps = Sweeps(breaks_at=1)
+    monkeypatch.setattr(cross_validation, "run_requested_sweep", sweeps)
+    settings = FoldSettings("signer", 2)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(request, settings)
+    asked = sweeps.requests[0]
+    assert asked.name == "mine-fold-0"
+    _, seen = cross_validation.load_space(asked.path, asked.overrides, asked.base)
+    source: Any = seen.source  # type: ignore[union-attr]
+    signers = [
+        {line.split("\t")[-1] for line in Path(table).read_text().splitlines()[1:]}
+        for table in (source.train, source.validation)
+    ]
+    assert len(signers[0]) == len(signers[1]) == 2 and not signers[0] & signers[1]
+    assert source.motions == str(tmp_path / "data" / "motions") and source.test is None
+    with pytest.raises(InputError, match="--resume"):
+        cross_validate(request, settings)
+    with pytest.raises(InputError, match="was divided with"):
+        cross_validate(request, FoldSettings("signer", 3), resume=True)
+    with pytest.raises(InputError, match="enough"):
+        cross_validate(request, settings, resume=True)
+    with pytest.raises(InputError, match="`document`"):
+        cross_validate(request, FoldSettings("document", 2), overwrite=True)
+    # What was written in part is not taken for folds.
+    assert not (home / "folds" / "mine" / "folds.json").exists()
+    assert json.loads(json.dumps(settings.__dict__))["by"] == "signer"

@@ -1,0 +1,140 @@
+"""Sockets: slow headers, data that is not HTTP, addresses; and the checks before a start."""
+
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from kinesweep.cli import app as cli
+from kinesweep.serving import preparation
+from kinesweep.serving.errors import ServingError
+from kinesweep.serving.http.server import is_loopback, open_socket
+from served import serving
+
+
+async def hello(scope: Any, receive: Any, send: Any) -> None:
+    """Answer without reading the body."""
+    headers = [(b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"hi"})
+
+
+def connect(address: str) -> socket.socket:
+    host, port = address.removeprefix("http://").rstrip("/").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def read_all(client: socket.socket) -> bytes:
+    parts = []
+    while part := client.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_headers_that_do_not_end_are_given_up() -> None:
+    with serving(hello, header_timeout_s=0.4) as address:
+        started = time.monotonic()
+        for sent in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: x\r\nx: "):
+            with connect(address) as client:
+                client.sendall(sent)
+                assert read_all(client) == b""
+        assert 1.0 < time.monotonic() - started < 5
+        # Also after a whole request over the same connection, and drop by drop.
+        with connect(address) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+            started = time.monotonic()
+            with pytest.raises(OSError):
+                for _ in range(100):
+                    client.sendall(b"x")
+                    time.sleep(0.05)
+            assert time.monotonic() - started < 3
+
+
+def test_a_whole_request_may_take_its_time_afterwards() -> None:
+    with serving(hello, header_timeout_s=0.3) as address, connect(address) as client:
+        for _ in range(3):
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert client.recv(4096).endswith(b"hi")
+            time.sleep(0.1)
+
+
+def test_data_that_is_not_http_gets_the_usual_error() -> None:
+    with serving(hello) as address:
+        for garbage in (b"\x16\x03\x01\x02\0\x01\0\0", b"nonsense\r\n\r\n"):
+            with connect(address) as client:
+                client.sendall(garbage + b"\r\n\r\n")
+                answer = read_all(client)
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 400")
+            assert json.loads(body)["error"] == "malformed_http"
+
+
+def test_headers_are_limited() -> None:
+    with serving(hello) as address, connect(address) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nx: " + b"a" * 200_000)
+        assert read_all(client).startswith(b"HTTP/1.1 400")
+
+
+def test_a_port_in_use_is_named() -> None:
+    with open_socket("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(ServingError, match=rf"cannot listen on `127.0.0.1:{port}`.*--port"):
+            open_socket("127.0.0.1", port)
+    with pytest.raises(ServingError, match="--host"):
+        open_socket("no.such.host.invalid", 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_local"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.0.2", False),
+        ("example.org", False),
+    ],
+)
+def test_loopback(host: str, is_local: bool) -> None:
+    assert is_loopback(host) == is_local
+
+
+def refuse(*arguments: str) -> str:
+    told = CliRunner().invoke(cli, ["serve", *arguments])
+    assert told.exit_code == 2, told.output
+    assert "Traceback" not in told.output
+    return " ".join(told.output.split())
+
+
+def test_unusable_arguments_are_refused_before_ray_starts(
+    bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray was started"))
+    bundle = str(bundle_dir)
+    assert "`--no-token` is allowed on loopback only" in refuse(
+        bundle, "--no-token", "--host", "0.0.0.0"
+    )
+    token = tmp_path / "token"
+    assert "cannot be read" in refuse(bundle, "--token-file", str(token))
+    for text in ("short", "", "with a space in the middle", "ü" * 20, "x" * 9000):
+        token.write_text(text)
+        assert "--token-file" in refuse(bundle, "--token-file", str(token))
+    token.write_text("0123456789abcdef\n")
+    assert "either" in refuse(bundle, "--token-file", str(token), "--no-token")
+    assert "--gpus" in refuse(bundle, "--gpus", "1.5")
+    assert "--gpus" in refuse(bundle, "--gpus", "nan")
+    assert "BundleError" in refuse(str(tmp_path), "--token-file", str(token))
+    with open_socket("127.0.0.1", 0) as taken:
+        assert "cannot listen on" in refuse(bundle, "--port", str(taken.getsockname()[1]))
+
+
+def test_a_missing_library_is_named(bundle_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(preparation._MODULES, "no_such_module", "ray[serve]")
+    assert "pip install 'kinesweep[serve]'" in refuse(str(bundle_dir))

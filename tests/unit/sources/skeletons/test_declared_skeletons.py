@@ -1,0 +1,141 @@
+"""A skeleton of one's own, from arrays to stores, models, mirrors, drawings and bundles."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kinect import POINTS, SKELETON, write_kinect_corpus
+from kinesweep.config.loading import validate_config
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.skeletons import SkeletonsConfig
+from kinesweep.core.errors import InputError
+from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.skeleton.skeleton import ROOT, SKELETONS, Skeleton, find_skeleton
+from kinesweep.features.mirror import compute_mirror_permutation
+from kinesweep.report.pose_scene import LEFT, MIDDLE, RIGHT, build_scene
+from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
+from kinesweep.sources.skeletons.skeletons import SkeletonsSource
+from kinesweep.store.extraction.build import extract_locally
+
+BONES = {(0, 1), (2, 1), (3, 2), (4, 3), (5, 1), (6, 5), (7, 6)}
+"""Pairs of child and parent: head, left and right arm, from between the shoulders."""
+
+
+def config(folder: Path, **changes: Any) -> SkeletonsConfig:
+    values = {"kind": "skeletons", "fps": 30, "train": str(folder / "all.tsv"), **changes}
+    values = {"skeleton": SKELETON, "motions": str(folder / "motions"), **values}
+    return SkeletonsConfig.model_validate(values)
+
+
+def declared(**keys: Any) -> Skeleton:
+    values = {"kind": "skeletons", "fps": 30, "train": "a.tsv", "skeleton": {**SKELETON, **keys}}
+    return ArrayMeaning.from_config(SkeletonsConfig.model_validate(values)).skeleton
+
+
+def test_bones_lead_away_from_the_root() -> None:
+    skeleton = declared()
+    assert set(skeleton.bones) == BONES and skeleton.parents[1] == ROOT
+    assert declared(root="hand_left").parents == (1, 2, 3, 4, ROOT, 1, 5, 6)
+    # Without a bone, the lower numbers of the two trees are roots.
+    two = declared(bones=[[4, 3], [7, 6]], root=7)
+    assert two.parents == (ROOT, ROOT, ROOT, ROOT, 3, ROOT, 7, ROOT)
+
+
+def test_sides_are_recognized_or_declared() -> None:
+    assert declared().mirror == (0, 1, 5, 6, 7, 2, 3, 4)
+    assert declared(left_right=[["hand_left", "hand_right"]]).mirror == (0, 1, 2, 3, 7, 5, 6, 4)
+    x_TD = np.random.default_rng(0).normal(size=(3, 24)).astype(np.float32)
+    scene = build_scene("pose", x_TD, declared(left_right=[[7, 4]]).layout, 30.0)
+    assert scene.sides == (*[MIDDLE] * 4, RIGHT, MIDDLE, MIDDLE, LEFT)
+    assert set(scene.bones) == BONES
+
+
+@pytest.mark.parametrize(
+    ("names", "mirror"),
+    [
+        (("Hips", "LeftArm", "RightArm"), (0, 2, 1)),
+        (("Hips", "LArm", "RArm"), (0, 2, 1)),
+        (("Hips", "lShldr", "rShldr"), (0, 2, 1)),
+        (("hips", "L_Arm", "R_Arm"), (0, 2, 1)),
+        (("hips", "arm.L", "arm.R"), (0, 2, 1)),
+        (("mixamorig:Hips", "mixamorig:LeftArm", "mixamorig:RightArm"), (0, 2, 1)),
+        (("neck", "Lip", "Rib"), (None, None, None)),
+        (("a", "b", "c"), (None, None, None)),
+    ],
+)
+def test_spellings_of_sides(names: tuple[str, ...], mirror: tuple[int | None, ...]) -> None:
+    skeleton = declared(points=names, bones=[], root=0)
+    assert skeleton.layout.tree is not None and skeleton.layout.tree.mirror == mirror
+    if None in mirror:
+        with pytest.raises(InputError, match="left_right"):
+            compute_mirror_permutation(skeleton.layout)
+
+
+def test_a_hand_without_its_counterpart_is_not_mirrored() -> None:
+    names = ("neck", "left_hand", "right_hand", "right_elbow")
+    with pytest.raises(InputError, match="`right_elbow`"):
+        compute_mirror_permutation(declared(points=names, bones=[], root=0).layout)
+
+
+def test_it_is_part_of_the_store(tmp_path: Path) -> None:
+    write_kinect_corpus(tmp_path, words=2, signers=1, takes=1)
+    plain = kinect_recipe(tmp_path)
+    store = extract_locally(plain)
+    layout = store.schema.streams["pose"].layout
+    assert isinstance(layout, PointLayout) and layout.point_names == POINTS
+    skeleton = find_skeleton(layout)
+    assert skeleton is not None and set(skeleton.bones) == BONES
+    assert extract_locally(plain).fingerprint == store.fingerprint
+    # Other bones, sides or names are other features, whatever the numbers are.
+    prints = {store.fingerprint}
+    for changes in ({"root": "head"}, {"left_right": []}, {"points": [*POINTS[:-1], "palm_right"]}):
+        bones = [[POINTS.index(name) for name in bone] for bone in SKELETON["bones"]]
+        prints.add(extract_locally(kinect_recipe(tmp_path, bones=bones, **changes)).fingerprint)
+    assert len(prints) == 4
+
+
+def kinect_recipe(folder: Path, **keys: Any) -> Recipe:
+    from corpus import tiny_recipe
+
+    plain = tiny_recipe(folder, folder / "stores").model_dump(mode="json")
+    plain["source"] = config(folder, skeleton={**SKELETON, **keys}).model_dump(mode="json")
+    return validate_config(Recipe, {**plain, "features": {"kind": "skeleton"}}, "test")
+
+
+@pytest.mark.parametrize(
+    ("shape", "third", "reason"),
+    [
+        ((5, 8, 3), "z", None),
+        ((5, 8, 2), "z", None),
+        ((5, 24), "z", None),
+        ((5, 8, 3), "confidence", None),
+        ((5, 9, 3), "z", "wrong_shape"),
+        ((5, 8, 4), "z", "wrong_shape"),
+        ((5, 22), "z", "wrong_shape"),
+        ((8, 3), "z", "wrong_shape"),
+        ((5, 8, 2), "confidence", "no_confidence"),
+    ],
+)
+def test_arrays_must_have_its_points(
+    tmp_path: Path, shape: tuple[int, ...], third: str, reason: str | None
+) -> None:
+    (tmp_path / "motions").mkdir()
+    np.save(tmp_path / "motions" / "a.npy", np.ones(shape, np.float32))
+    (tmp_path / "all.tsv").write_text("motion\ttext\na.npy\tA text.\n")
+    rows = SkeletonsSource(config(tmp_path, third=third)).check_clips()
+    assert [row.reason for row in rows] == ([reason] if reason else [])
+    if reason == "wrong_shape":
+        assert "`declared` must be (frames, 8, 2 or 3)" in rows[0].message
+
+
+def test_names_are_described_as_before(tmp_path: Path) -> None:
+    """Fingerprints of stores with a named skeleton do not change."""
+    for name, skeleton in SKELETONS.items():
+        described = ArrayMeaning.from_config(config(tmp_path, skeleton=name)).describe()
+        assert described == {"fps": 30, "skeleton": skeleton.name}
+    of_own = {**SKELETON, "name": "smpl_22"}
+    assert ArrayMeaning.from_config(config(tmp_path, skeleton=of_own)).describe() != {
+        **{"fps": 30, "skeleton": "smpl_22"}
+    }
