@@ -1,4 +1,4 @@
-"""`kinesweep serve` as a process: many clients, large and slow bodies, a killed replica, its end."""
+"""`kinesweep serve` as a process: many clients, large bodies, a killed replica, its end."""
 
 import json
 import os

@@ -21,12 +21,11 @@ from kinesweep.cli import (
     preparation,
     pretraining,
     services,
-    serving,
     sweeps,
     training,
     translation,
 )
-from kinesweep.cli.inference import embedding
+from kinesweep.cli.inference import embedding, serving
 from kinesweep.cli.panel_group import PanelGroup
 from kinesweep.pipelines.cluster import ray_cluster
 
