@@ -168,8 +168,12 @@ def test_a_killed_replica_loses_nothing(server: Server) -> None:
     survivors = {answer.json()["batch"]["replica"] for _, answer, _ in answers}
     assert survivors - {killed}
     metrics = httpx.get(f"{server.url}metrics", headers=server.headers).text
-    retries = next(line for line in metrics.splitlines() if "retries_total " in line)
-    print(retries)
+    (retries,) = (
+        float(line.split()[1])
+        for line in metrics.splitlines()
+        if line.startswith("kinesweep_serve_retries_total ")
+    )
+    assert retries >= 1
 
 
 def test_a_second_server_on_the_port_is_refused(server: Server, tmp_path: Path) -> None:

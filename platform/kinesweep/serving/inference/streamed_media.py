@@ -54,13 +54,14 @@ def _make_pose(points: StreamedPoints) -> PoseSequence:
     values_TJV: NDArray[np.float32] = points.to_array().reshape(
         points.num_frames, points.layout.num_points, -1
     )
-    points_TJC = values_TJV[..., : points.coordinates]
+    points_TJC: NDArray[np.float32] = values_TJV[..., : points.coordinates]
     if points.has_confidence:
         confidence_TJ = values_TJV[..., points.coordinates]
     else:
         # A point that was not detected is sent as NaN.
-        confidence_TJ = np.isfinite(points_TJC).all(axis=2).astype(np.float32)
-        points_TJC = np.nan_to_num(points_TJC).astype(np.float32, copy=False)
+        seen_TJ1 = np.isfinite(points_TJC).all(axis=2, keepdims=True)
+        confidence_TJ = seen_TJ1[..., 0].astype(np.float32)
+        points_TJC = np.where(seen_TJ1, points_TJC, np.zeros_like(points_TJC))
     return PoseSequence(
         np.ascontiguousarray(points_TJC[:, None]),
         np.ascontiguousarray(confidence_TJ[:, None]),
