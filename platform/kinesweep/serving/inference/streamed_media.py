@@ -59,7 +59,7 @@ def _make_pose(points: StreamedPoints) -> PoseSequence:
         confidence_TJ = values_TJV[..., points.coordinates]
     else:
         # A point that was not detected is sent as NaN.
-        seen_TJ1 = np.isfinite(points_TJC).all(axis=2, keepdims=True)
+        seen_TJ1 = np.asarray(np.isfinite(points_TJC).all(axis=2, keepdims=True))
         confidence_TJ = seen_TJ1[..., 0].astype(np.float32)
         points_TJC = np.where(seen_TJ1, points_TJC, np.zeros_like(points_TJC))
     return PoseSequence(
