@@ -14,8 +14,9 @@ from kinesweep.export import Bundle
 from kinesweep.serving.accepted_inputs import AcceptedInputs
 from kinesweep.serving.clip_request import ClipRequest
 from kinesweep.serving.errors import RequestError
-from kinesweep.serving.http.app import ServedBundle, build_app
+from kinesweep.serving.http.app import build_app
 from kinesweep.serving.http.metrics import ServeMetrics
+from kinesweep.serving.http.served_bundle import ServedBundle
 from kinesweep.serving.http.server import TimedProtocol
 from kinesweep.serving.inference.clip_translator import ClipTranslator
 from kinesweep.serving.limits import RequestGate, ServeLimits

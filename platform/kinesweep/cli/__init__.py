@@ -21,13 +21,12 @@ from kinesweep.cli import (
     preparation,
     pretraining,
     services,
-    serving,
     sweeps,
     training,
     translation,
 )
 from kinesweep.cli.catalog import skeletons
-from kinesweep.cli.inference import embedding
+from kinesweep.cli.inference import embedding, serving
 from kinesweep.cli.panel_group import PanelGroup
 from kinesweep.cli.search import cross_validation
 from kinesweep.pipelines.cluster import ray_cluster

@@ -22,7 +22,7 @@ class RequestError(Exception):
         status: HTTP status.
         error: Short, stable key, such as `body_too_large`.
         reason: Explanation for people.
-        allowed: What the server accepts instead.
+        allowed: Inputs or values that the server accepts instead.
 
     Attributes:
         retry_after_s: Seconds after which the same request may succeed; None: never.

@@ -27,7 +27,7 @@ class ServeLimits:
         max_duration_s: Longest clip.
         max_batch_size: Largest number of clips that a replica translates together.
         batch_wait_s: Time that the first clip of a batch waits for others.
-        max_retries: How often a clip is sent to another replica after its replica died.
+        max_retries: Number of times that a clip is sent again after its replica died.
     """
 
     max_body_bytes: int = 64 * MEGABYTE

@@ -9,15 +9,13 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ray import serve
 
 from kinesweep.serving.clip_request import ClipRequest
 from kinesweep.serving.errors import RequestError
-from kinesweep.serving.limits import ServeLimits
+from kinesweep.serving.replica_settings import ReplicaSettings
 
 # A batch may take several times the limit of one request before its replica counts as stuck.
 _STUCK_FACTOR = 2
@@ -26,32 +24,11 @@ _HEALTH_CHECK_TIMEOUT_S = 30
 _MAX_CONSTRUCTOR_RETRIES = 3
 
 
-@dataclass(frozen=True)
-class ReplicaSettings:
-    """What a replica loads and uses.
-
-    Attributes:
-        bundle_dir: Absolute path of the bundle, the same on all nodes.
-        cpus: CPU cores of a replica, which are also its threads.
-        gpus: GPUs of a replica, or a fraction of one.
-        accept_rate: Whether all clips may have another frame rate than the training data.
-        estimator: Name of an estimator of poses, or YAML file with one.
-        limits: Limits of the server.
-    """
-
-    bundle_dir: Path
-    cpus: int
-    gpus: float
-    accept_rate: bool
-    estimator: str | None
-    limits: ServeLimits
-
-
 class Replica:
     """A replica, which holds the model.
 
     Args:
-        settings: What it loads and uses.
+        settings: Bundle, resources and limits of the replica.
     """
 
     def __init__(self, settings: ReplicaSettings) -> None:
@@ -124,7 +101,7 @@ def build_application(settings: ReplicaSettings, num_replicas: int) -> serve.App
     """Build the application of Ray Serve with the replicas of a bundle.
 
     Args:
-        settings: What each replica loads and uses.
+        settings: Bundle, resources and limits of each replica.
         num_replicas: Number of replicas.
     """
     limits = settings.limits

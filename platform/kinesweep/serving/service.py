@@ -25,12 +25,14 @@ from kinesweep.pipelines.cluster.ray_cluster import connect_to_ray
 from kinesweep.serving.accepted_inputs import AcceptedInputs
 from kinesweep.serving.dispatch import Dispatcher
 from kinesweep.serving.errors import ServingError
-from kinesweep.serving.http.app import ServedBundle, build_app
+from kinesweep.serving.http.app import build_app
 from kinesweep.serving.http.metrics import ServeMetrics
+from kinesweep.serving.http.served_bundle import ServedBundle
 from kinesweep.serving.http.server import open_socket, run_server
 from kinesweep.serving.inference.video_poses import find_pose_estimator
 from kinesweep.serving.limits import RequestGate, ServeLimits
-from kinesweep.serving.replica import ReplicaSettings, build_application
+from kinesweep.serving.replica import build_application
+from kinesweep.serving.replica_settings import ReplicaSettings
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ def serve_bundle(request: ServeRequest, on_ready: Callable[[str, float], None]) 
     """Serve a bundle until Ctrl-C.
 
     Args:
-        request: What is asked for.
+        request: Bundle, address, resources and limits.
         on_ready: Function that is called with the address of the server and the seconds of its
             start when it accepts requests.
 

@@ -11,7 +11,7 @@ from kinesweep.training.loop.run import RunSpec, train_run
 from once import made_once
 
 # Enough for texts that differ from clip to clip.
-STEPS = {"learning_rate": 5e-3, "lr_scheduler_type": "constant", "max_steps": 60, "eval_steps": 60}
+STEPS = {"learning_rate": 5e-3, "lr_scheduler_type": "constant", "max_steps": 120, "eval_steps": 60}
 
 
 def _make(folder: Path) -> None:

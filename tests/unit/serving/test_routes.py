@@ -13,7 +13,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from kinesweep.serving.accepted_inputs import AcceptedInputs
 from kinesweep.serving.clip_request import ClipRequest, clean_file_name
-from kinesweep.serving.http.app import ServedBundle, build_app
+from kinesweep.serving.http.app import build_app
+from kinesweep.serving.http.served_bundle import ServedBundle
 from kinesweep.serving.limits import ServeLimits
 from served import TOKEN, make_served
 

@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,14 @@ def test_data_that_is_not_http_gets_the_usual_error() -> None:
 
 def test_headers_are_limited() -> None:
     with serving(hello) as address, connect(address) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nx: " + b"a" * 200_000)
-        assert read_all(client).startswith(b"HTTP/1.1 400")
+        # Closing with unread data may reset the connection instead of answering.
+        with suppress(ConnectionResetError, BrokenPipeError):
+            client.sendall(b"GET / HTTP/1.1\r\nx: " + b"a" * 200_000)
+            assert read_all(client).startswith(b"HTTP/1.1 400")
+        # The server goes on.
+        with connect(address) as other:
+            other.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert other.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_a_port_in_use_is_named() -> None:

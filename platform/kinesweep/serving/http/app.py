@@ -6,10 +6,8 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,14 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from kinesweep.serving.accepted_inputs import AcceptedInputs
-from kinesweep.serving.clip_request import ClipRequest, RequestOptions
+from kinesweep.serving.clip_request import RequestOptions
 from kinesweep.serving.errors import RequestError
 from kinesweep.serving.http.auth import TokenMiddleware
 from kinesweep.serving.http.body import read_clip_request
-from kinesweep.serving.http.metrics import METRICS_CONTENT_TYPE, ServeMetrics
+from kinesweep.serving.http.metrics import METRICS_CONTENT_TYPE
+from kinesweep.serving.http.served_bundle import ServedBundle
 from kinesweep.serving.http.stream import serve_stream
-from kinesweep.serving.limits import RequestGate, ServeLimits
 from kinesweep.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -38,41 +35,11 @@ _PAGE_FILES = {
 _STATUS_ERRORS = {404: "not_found", 405: "method_not_allowed"}
 
 
-class Translator(Protocol):
-    """A sender of clips to replicas."""
-
-    async def translate(self, request: ClipRequest) -> dict[str, Any]:
-        """Translate a clip."""
-
-
-@dataclass(frozen=True)
-class ServedBundle:
-    """What the routes of a server use.
-
-    Attributes:
-        inputs: Inputs that the bundle accepts.
-        limits: Limits of the server.
-        gate: Gate that counts the requests.
-        metrics: Metrics of the server.
-        translator: Sender of clips to replicas.
-        is_ready: Function that tells whether a replica is running.
-        identity: Facts on the bundle and the replicas for `/info`.
-    """
-
-    inputs: AcceptedInputs
-    limits: ServeLimits
-    gate: RequestGate
-    metrics: ServeMetrics
-    translator: Translator
-    is_ready: Callable[[], Awaitable[bool]]
-    identity: dict[str, Any]
-
-
 def build_app(served: ServedBundle, token: str | None, cookie: str = "kinesweep") -> Any:
     """Build the ASGI application of a server.
 
     Args:
-        served: What the routes use.
+        served: Inputs, limits and metrics of the server.
         token: Token of the server; None: no token is needed.
         cookie: Name of the cookie of the page.
     """
@@ -100,7 +67,7 @@ class _Routes:
     """The routes of a server.
 
     Args:
-        served: What they use.
+        served: Inputs, limits and metrics of the server.
     """
 
     def __init__(self, served: ServedBundle) -> None:

@@ -9,7 +9,7 @@ follow. docs/serving.md describes all messages.
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,10 +19,8 @@ from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.serving.accepted_inputs import AcceptedInputs
 from kinesweep.serving.clip_request import ClipRequest, StreamedPoints, parse_options
 from kinesweep.serving.errors import RequestError
+from kinesweep.serving.http.served_bundle import ServedBundle
 from kinesweep.serving.limits import BodyCounter, ServeLimits
-
-if TYPE_CHECKING:
-    from kinesweep.serving.http.app import ServedBundle
 
 _MAX_POINTS = 4096
 _BYTES_PER_VALUE = 4
@@ -158,7 +156,7 @@ class FrameBuffer:
         return self.num_frames - num_translated >= every_s * self._start.rate_hz
 
 
-async def serve_stream(socket: WebSocket, served: "ServedBundle") -> int:
+async def serve_stream(socket: WebSocket, served: ServedBundle) -> int:
     """Serve a WebSocket to its end, and return the HTTP status that describes how it ended."""
     await socket.accept()
     try:
@@ -176,7 +174,7 @@ async def serve_stream(socket: WebSocket, served: "ServedBundle") -> int:
     return 200
 
 
-async def _serve_clip(socket: WebSocket, served: "ServedBundle", counter: BodyCounter) -> bool:
+async def _serve_clip(socket: WebSocket, served: ServedBundle, counter: BodyCounter) -> bool:
     """Serve one clip of a WebSocket; return whether another one may follow.
 
     Raises:
@@ -212,7 +210,7 @@ async def _serve_clip(socket: WebSocket, served: "ServedBundle", counter: BodyCo
 
 
 async def _send_text(
-    socket: WebSocket, served: "ServedBundle", buffer: FrameBuffer, kind: str
+    socket: WebSocket, served: ServedBundle, buffer: FrameBuffer, kind: str
 ) -> None:
     """Translate the frames so far and send the result."""
     result = await served.translator.translate(buffer.make_request())

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,19 +11,17 @@ from kinesweep.export.bundle import read_bundle_recipe
 from kinesweep.features.estimators.smpl.configured import read_estimator_file
 from kinesweep.serving.inference.clip_translator import ClipTranslator
 from kinesweep.serving.inference.video_poses import start_estimator
+from kinesweep.serving.replica_settings import ReplicaSettings
 from kinesweep.training.reproducibility.determinism import configure_determinism
 
-if TYPE_CHECKING:
-    from kinesweep.serving.replica import ReplicaSettings
 
-
-def load_clip_translator(settings: "ReplicaSettings") -> ClipTranslator:
+def load_clip_translator(settings: ReplicaSettings) -> ClipTranslator:
     """Load the bundle of a replica.
 
     Deterministic kernels and the seed of the recipe are used, as where the bundle was verified.
 
     Args:
-        settings: What the replica loads and uses.
+        settings: Bundle, resources and limits of the replica.
 
     Raises:
         BundleError: If the folder is not a bundle or is damaged.

@@ -9,6 +9,7 @@ Shapes: T frames, J points, C coordinates, V values of a point.
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinesweep.config.recipe.source import SingleSourceConfig
 from kinesweep.core.skeleton.pose import PoseSequence
@@ -50,14 +51,17 @@ def _make_pose(points: StreamedPoints) -> PoseSequence:
     """
     if points.layout is None:
         raise RequestError(422, "no_layout", "give the names of the `points` in the first message")
-    values_TJV = points.to_array().reshape(points.num_frames, points.layout.num_points, -1)
-    points_TJC = values_TJV[..., : points.coordinates]
+    values_TJV: NDArray[np.float32] = points.to_array().reshape(
+        points.num_frames, points.layout.num_points, -1
+    )
+    points_TJC: NDArray[np.float32] = values_TJV[..., : points.coordinates]
     if points.has_confidence:
         confidence_TJ = values_TJV[..., points.coordinates]
     else:
         # A point that was not detected is sent as NaN.
-        confidence_TJ = np.isfinite(points_TJC).all(axis=2).astype(np.float32)
-        points_TJC = np.where(np.isfinite(points_TJC), points_TJC, np.float32(0))
+        seen_TJ1 = np.asarray(np.isfinite(points_TJC).all(axis=2, keepdims=True))
+        confidence_TJ = seen_TJ1[..., 0].astype(np.float32)
+        points_TJC = np.where(seen_TJ1, points_TJC, np.zeros_like(points_TJC))
     return PoseSequence(
         np.ascontiguousarray(points_TJC[:, None]),
         np.ascontiguousarray(confidence_TJ[:, None]),
