@@ -49,7 +49,7 @@ def down(json_line: JsonOption = False) -> None:
 
 
 @wrap_command
-def submit(
+def submit(  # noqa: PLR0913  one parameter per option
     space: Annotated[Path, typer.Argument(help="Search space file (YAML).", show_default=False)],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Overrides for `kinesweep sweep`.")

@@ -1,4 +1,4 @@
-"""Recipes and search spaces that come with the package: found, listed, copied, never overwritten."""
+"""Recipes and search spaces that come with the package: listed, copied, never overwritten."""
 
 import json
 import os
@@ -25,9 +25,13 @@ def shipped(tmp_path: Path) -> Path:
     root = tmp_path / "shipped"
     for folder in ("jobs/recipes", "search_spaces"):
         (root / folder).mkdir(parents=True)
-    (root / "jobs/recipes/a.yaml").write_text("# Train A as Ann et al. (2020)\n# did. More.\nx: 1\n")
+    (root / "jobs/recipes/a.yaml").write_text(
+        "# Train A as Ann et al. (2020)\n# did. More.\nx: 1\n"
+    )
     (root / "jobs/recipes/b.yaml").write_text("# Train B.\n#\n# Hardware: none.\nx: [b.yaml]\n")
-    (root / "search_spaces/a.yaml").write_text("question: Which A?\nrecipe: ../jobs/recipes/a.yaml\n")
+    (root / "search_spaces/a.yaml").write_text(
+        "question: Which A?\nrecipe: ../jobs/recipes/a.yaml\n"
+    )
     (root / "search_spaces/c.yaml").write_text("question: C?\nrecipe: ../jobs/recipes/b.yaml\n")
     return root
 
@@ -92,7 +96,7 @@ def test_the_package_folder_is_second_to_a_clone(shipped: Path, tmp_path: Path) 
 
 def test_all_that_is_shipped_has_a_line_and_loads_from_a_copy(tmp_path: Path) -> None:
     files = list_shipped_files(ROOT)
-    assert all(10 < len(file.summary) for file in files)
+    assert all(len(file.summary) > 10 for file in files)
     assert all(file.summary.endswith((".", "?")) for file in files)
     spaces = [file for file in files if file.kind == "space"]
     assert len(spaces) >= 11

@@ -140,7 +140,7 @@ def translate(kinesweep: Path, bundle: Path, table: Path, folder: Path) -> dict[
 
 
 def sweep_and_export(programs: Path, folder: Path, *changes: str) -> None:
-    """Do what a newcomer does: sample corpus, copied recipe, sweep, export, and check the bundle."""
+    """Do what a newcomer does: sample corpus, copied recipe, sweep, export, translation."""
     kinesweep = programs / "kinesweep"
     found = subprocess.run(
         [str(programs / "python"), "-c", "import kinesweep; print(kinesweep.__file__)"],

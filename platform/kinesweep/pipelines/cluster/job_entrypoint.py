@@ -69,7 +69,9 @@ def main() -> None:
         problems += find_problems(submitted["requirements"])
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
-        sys.stderr.write(f"ResourceError: `{sys.executable}` of the cluster cannot run it:{lines}\n")
+        sys.stderr.write(
+            f"ResourceError: `{sys.executable}` of the cluster cannot run it:{lines}\n"
+        )
         sys.exit(2)
     runpy.run_module("kinesweep", run_name="__main__", alter_sys=True)
 

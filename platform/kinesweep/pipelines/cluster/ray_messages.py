@@ -56,7 +56,7 @@ async def iter_job_log_lines(chunks: AsyncIterator[str], colors: bool) -> AsyncI
 
 
 def mute_job_client_log() -> None:
-    """Turn off the messages of Ray's job client on connections and uploads; errors are still raised.
+    """Turn off the job client's messages on connections and uploads; errors are still raised.
 
     Call it after the client is imported, because the import sets the level itself.
     """
