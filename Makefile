@@ -23,7 +23,12 @@ export PYTHONDONTWRITEBYTECODE :=
 # Environments that tests make are used once or twice.
 export PIP_NO_COMPILE := 1
 
-.PHONY: sweep install bench throughput alignment soak proofs defects fuzz gpu four-bits memory unit test test-all browser check lint up down ui constraints clean help
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' platform/kinesweep/version.py)
+# Builds images: docker, podman or buildah.
+BUILDER ?= docker
+DEVICE  ?= cpu
+
+.PHONY: wheel image submit-elsewhere sweep install bench throughput alignment soak proofs defects fuzz gpu four-bits memory unit test test-all browser check lint up down ui constraints clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -63,6 +68,18 @@ test-all: lint  ## everything but proofs, as CI runs it
 
 ui: $(STAMP)  ## start MLflow if it does not run, print links to all sweeps
 	$(BIN)/kinesweep ui
+
+wheel: $(STAMP)  ## dist/kinesweep-VERSION.whl, with the recipes and search spaces
+	@# Files that are gone from the sources would be taken from an earlier build.
+	rm -rf build/lib build/bdist.* dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+image:  ## image of jobs/cluster/Dockerfile: DEVICE=cpu or cuda, BUILDER=docker, podman or buildah
+	$(BUILDER) build $(IMAGE_ARGS) -f jobs/cluster/Dockerfile --build-arg DEVICE=$(DEVICE) \
+	  -t kinesweep:$(VERSION)$(if $(filter cuda,$(DEVICE)),-cuda) .
+
+submit-elsewhere: $(STAMP)  ## a sweep submitted to a Ray head whose environment has no Kinesweep
+	$(BIN)/pytest tests/cluster/test_submit_elsewhere.py -v -rP
 
 bench: $(STAMP)  ## seconds from one trial to the next: warm slots beside stock Ray
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/trial_start.py

@@ -4,6 +4,8 @@ Fields of KubeRay's objects are those of its API reference (v1.6); pods are chec
 published schemas of Kubernetes, the cluster file by Ray's own code.
 """
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import kubernetes_validate
 import pytest
 import ray
 import yaml
+
+from kinesweep.version import __version__
 
 FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "cluster"
 JOB = {
@@ -70,3 +74,41 @@ def test_the_cluster_file_is_one_for_ray() -> None:
     validate_config(prepare_config(plain))
     commands = " ".join([*plain["head_start_ray_commands"], *plain["worker_start_ray_commands"]])
     assert commands.count("RAY_AUTH_MODE=token") == 2
+
+
+def test_the_pods_run_the_images_of_this_version(job: dict[str, Any]) -> None:
+    """A head without a GPU, workers with one; as the user that the Dockerfile makes."""
+    cluster = job["spec"]["rayClusterSpec"]
+    (workers,) = cluster["workerGroupSpecs"]
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], workers)]
+    images = [pod["containers"][0]["image"] for pod in pods]
+    assert images == [f"kinesweep:{__version__}", f"kinesweep:{__version__}-cuda"]
+    (uid,) = re.findall(r"--uid (\d+)", (FOLDER / "Dockerfile").read_text())
+    assert [pod["securityContext"]["runAsUser"] for pod in pods] == [int(uid)] * 2
+    project = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text())["project"]
+    pins = (FOLDER.parents[1] / "constraints.txt").read_text().splitlines()
+    assert project["version"] == __version__
+    assert f"ray=={cluster['rayVersion']}" in pins
+
+
+def test_the_dockerfile_copies_what_is_sent_and_runs_without_root() -> None:
+    """Each file that it copies exists and is let through by `.dockerignore`."""
+    root = FOLDER.parents[1]
+    text = (FOLDER / "Dockerfile").read_text().replace("\\\n", " ")
+    steps = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    sent = {
+        line[1:] for line in (root / ".dockerignore").read_text().splitlines() if line[0] == "!"
+    }
+    copied = [
+        w for step in steps if step[0] == "COPY" and "--from" not in step[1] for w in step[1:-1]
+    ]
+    assert len(copied) >= 7
+    for name in copied:
+        assert (root / name).exists()
+        assert name in sent or any(Path(each).is_relative_to(name) for each in sent), name
+    users = [number for number, step in enumerate(steps) if step[0] == "USER"]
+    last = max(number for number, step in enumerate(steps) if step[0] == "FROM")
+    assert [steps[number][1] for number in users] == ["kinesweep"] and users[0] > last
+    installs = re.findall(r"pip install [^&\n]*", text)
+    assert len(installs) == 4
+    assert all("-c constraints.txt" in i or "--no-deps" in i or "pip>=" in i for i in installs)

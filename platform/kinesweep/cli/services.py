@@ -8,6 +8,7 @@ import typer
 from kinesweep.cli.console import JsonOption, console, print_json_result, print_line, wrap_command
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.cluster import ray_cluster
+from kinesweep.pipelines.cluster.job_package import PackageMode
 from kinesweep.pipelines.cluster.job_submission import run_ray_job
 
 
@@ -48,7 +49,7 @@ def down(json_line: JsonOption = False) -> None:
 
 
 @wrap_command
-def submit(
+def submit(  # noqa: PLR0913  one parameter per option
     space: Annotated[Path, typer.Argument(help="Search space file (YAML).", show_default=False)],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Overrides for `kinesweep sweep`.")
@@ -71,8 +72,21 @@ def submit(
     address: Annotated[
         str | None, typer.Option(help="Address of a Ray job server. Default: the local Ray.")
     ] = None,
+    package: Annotated[
+        PackageMode,
+        typer.Option(
+            help="Which Kinesweep runs: the one installed on the cluster, an upload of this one, or"
+            " auto: an upload if `--address` is given."
+        ),
+    ] = "auto",
+    python: Annotated[
+        str | None,
+        typer.Option(help="Interpreter on the cluster. Default: `python` if `--address` is given."),
+    ] = None,
 ) -> None:
     """Run a sweep as a Ray job, follow its log, and exit with its exit code.
+
+    Files and the state folder must have the same paths on all machines of the cluster.
 
     Example: kinesweep submit search_spaces/sample.yaml --resume
     """
@@ -84,7 +98,10 @@ def submit(
     job_command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
     # A dry run uses a separate folder and ends before there is any progress to show.
     folder = None if dry_run else get_state_dir() / "sweeps" / (name or space.stem)
-    raise typer.Exit(run_ray_job(job_command, address, folder, colors=console.is_terminal))
+    colors = console.is_terminal
+    raise typer.Exit(
+        run_ray_job(job_command, address, folder, package=package, python=python, colors=colors)
+    )
 
 
 @wrap_command

@@ -1,7 +1,7 @@
 """Recipes and search spaces that come with Kinesweep: list them, copy them.
 
-In an installed package they lie in `kinesweep/shipped`, where `setup.py` puts them; in a clone or an
-editable installation they are read from the folders at the top of the repository. Both have the
+In an installed package they are in `kinesweep/shipped`, where `setup.py` puts them; in a clone or
+an editable installation they are read from the folders at the top of the repository. Both have the
 same subfolders, so the relative paths inside the files are valid in both and in every copy.
 """
 
@@ -56,7 +56,7 @@ def find_shipped_root(package_dir: Path = _PACKAGE_DIR) -> Path:
         if all((root / folder).is_dir() for folder in _FOLDERS.values()):
             return root
     raise InputError(
-        f"`{package_dir}` contains no recipes; install Kinesweep from a wheel or from its repository"
+        f"`{package_dir}` contains no recipes; install Kinesweep from a wheel or its repository"
     )
 
 

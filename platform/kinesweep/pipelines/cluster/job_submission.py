@@ -15,6 +15,11 @@ from typing import Any
 
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.paths import get_state_dir
+from kinesweep.pipelines.cluster.job_package import (
+    PackageMode,
+    build_job_command,
+    build_package_env,
+)
 from kinesweep.pipelines.cluster.ray_cluster import (
     HEAD_ADDRESS_VARIABLE,
     build_ray_env,
@@ -38,6 +43,9 @@ def run_ray_job(
     arguments: Sequence[str],
     address: str | None = None,
     sweep_dir: Path | None = None,
+    *,
+    package: PackageMode = "auto",
+    python: str | None = None,
     write: Callable[[str], None] = _write_to_stderr,
     colors: bool = False,
 ) -> int:
@@ -51,6 +59,8 @@ def run_ray_job(
         address: Address of a Ray job server; None: the local head.
         sweep_dir: Folder of the sweep whose progress is shown, if this machine can read it; None:
             no progress is shown.
+        package: Which Kinesweep the job runs.
+        python: Interpreter on the cluster; None: this one on the local head, `python` elsewhere.
         write: Function that receives the job's log, a line with its line break at a time.
         colors: Whether color codes in the log are kept.
 
@@ -78,9 +88,11 @@ def run_ray_job(
         raise ResourceError(f"the job server does not answer: {error}") from None
     # The token's path is valid on this machine only; the cluster's own processes know theirs.
     env_vars = {name: value for name, value in variables.items() if "TOKEN_PATH" not in name}
-    command = [sys.executable, "-m", "kinesweep", *arguments]
+    is_local = address is None
+    command = build_job_command(arguments, is_local, python)
+    runtime_env = build_package_env(package, is_local, env_vars)
     start_time = time.time()
-    job_id = _submit_with_retry(client, shlex.join(command), {"env_vars": env_vars})
+    job_id = _submit_with_retry(client, shlex.join(command), runtime_env)
     try:
         with show_sweep_progress(sweep_dir, start_time) if sweep_dir is not None else nullcontext():
             asyncio.run(_copy_job_log(client, job_id, write, colors))

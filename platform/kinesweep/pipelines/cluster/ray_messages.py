@@ -56,11 +56,13 @@ async def iter_job_log_lines(chunks: AsyncIterator[str], colors: bool) -> AsyncI
 
 
 def mute_job_client_log() -> None:
-    """Turn off the connection messages of the client of Ray's job server; errors are still raised.
+    """Turn off the job client's messages on connections and uploads; errors are still raised.
 
     Call it after the client is imported, because the import sets the level itself.
     """
-    logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
+    for module in ("dashboard.modules.job.sdk", "dashboard.modules.dashboard_sdk"):
+        logging.getLogger(f"ray.{module}").setLevel(logging.WARNING)
+    logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.WARNING)
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+"""Kinesweep's own code for a job: what the cluster runs, and whether it is uploaded with the job.
+
+The local head was started from this installation, so its jobs import it as it is. Another cluster
+may have no Kinesweep or another version: the folder of the package (1.4 MB zipped) is uploaded to
+Ray, which puts it before all other packages in the driver and in every worker of the job. An
+upload that the cluster already has is found by its hash and not sent again.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+from typing import Any, Literal
+
+from kinesweep.version import __version__
+
+PackageMode = Literal["auto", "installed", "upload"]
+"""Which Kinesweep a job runs: `installed` on the cluster, `upload` of this one, or `auto`: the
+installed one on the local head and an upload elsewhere."""
+_CODE_VARIABLE = "KINESWEEP_JOB_ENTRYPOINT"
+_PACKAGE_DIR = Path(__file__).resolve().parents[2]
+
+
+def build_job_command(arguments: Sequence[str], is_local: bool, python: str | None) -> list[str]:
+    """Build the command of a job that runs `kinesweep ARGUMENTS`.
+
+    Args:
+        arguments: Command of Kinesweep and its arguments.
+        is_local: Whether the job runs on the local head, whose packages are the ones of this
+            process.
+        python: Interpreter on the cluster; None: this one on the local head, `python` elsewhere.
+    """
+    if is_local and python is None:
+        return [sys.executable, "-m", "kinesweep", *arguments]
+    # Ray copies the command into the job's log, so the code itself is sent as a variable.
+    code = f"import os; exec(os.environ['{_CODE_VARIABLE}'])"
+    return [python or "python", "-c", code, *arguments]
+
+
+def build_package_env(
+    mode: PackageMode, is_local: bool, env_vars: Mapping[str, str]
+) -> dict[str, Any]:
+    """Build a job's `runtime_env`, which brings Kinesweep to all of its processes.
+
+    Args:
+        mode: Which Kinesweep the job runs.
+        is_local: Whether the job runs on the local head.
+        env_vars: Environment variables of the job.
+    """
+    submitted = {"version": __version__, "requirements": _list_requirements()}
+    checks = {
+        _CODE_VARIABLE: Path(__file__).with_name("job_entrypoint.py").read_text(encoding="utf-8"),
+        "KINESWEEP_SUBMITTED": json.dumps(submitted),
+    }
+    runtime_env: dict[str, Any] = {"env_vars": {**env_vars, **checks}}
+    if mode == "upload" or (mode == "auto" and not is_local):
+        # Bytecode changes while it is in use; Ray would take each state for another upload.
+        runtime_env |= {"py_modules": [str(_PACKAGE_DIR)], "excludes": ["__pycache__"]}
+    return runtime_env
+
+
+def _list_requirements() -> list[str]:
+    """Return the requirements of this installation, without extras; [] if it has no metadata."""
+    try:
+        lines = requires("kinesweep") or []
+    except PackageNotFoundError:
+        return []
+    return [line for line in lines if "extra ==" not in line]
