@@ -1,6 +1,6 @@
 """Recipes and search spaces that come with Kinesweep: list them, copy them.
 
-In an installed package they are in `kinesweep/shipped`, where `setup.py` puts them; in a clone or
+In an installed package they lie in `kinesweep/shipped`, where `setup.py` puts them; in a clone or
 an editable installation they are read from the folders at the top of the repository. Both have the
 same subfolders, so the relative paths inside the files are valid in both and in every copy.
 """

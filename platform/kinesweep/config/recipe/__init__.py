@@ -254,9 +254,7 @@ class Recipe(StrictConfig):
         remove_unset_keys(values)
         if self.model.reference is None:
             del values["model"]["reference"]
-        if not self.context.is_enabled and self.context.decoding_context == "model":
-            # The former default, which is unused without context.
-            values["context"]["decoding_context"] = "references"
+        self.context.complete_hashed_values(values["context"])
         self.evaluation.complete_hashed_values(values["evaluation"])
         # Sampling weights are part of `source`, which was removed, but they change the training.
         if self.corpus_weights:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import Formatter
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -95,6 +95,12 @@ class ContextConfig(StrictConfig):
         if (self.decoding_context == "file") != bool(self.predictions):
             raise ValueError("`decoding_context: file` and `predictions` belong together")
         return self
+
+    def complete_hashed_values(self, values: dict[str, Any]) -> None:
+        """Change plain values of this section for the hash of a configuration, in place."""
+        if not self.is_enabled and self.decoding_context == "model":
+            # The former default, which is unused without context.
+            values["decoding_context"] = "references"
 
     @property
     def is_enabled(self) -> bool:
