@@ -102,6 +102,7 @@ def copy_shipped_files(root: Path, names: Sequence[str], out: Path) -> dict[Path
         )
     paths = _collect_references(root, [path for name in names for path in by_name[name]])
     texts = {path: (root / path).read_text(encoding="utf-8") for path in paths}
+    # All targets are checked before the first one is written.
     is_missing = {path: _is_missing(out / path, text) for path, text in texts.items()}
     for path, text in texts.items():
         if is_missing[path]:

@@ -115,6 +115,7 @@ class AcceptedInputs:
         """
         allowed = {"files": self.files}
         names = [file.field for file in files]
+        # A reference or poses alone are no clip.
         if not any(name in self.sources for name in names):
             raise RequestError(400, "no_file", "the request contains no file", allowed)
         for file in files:

@@ -58,6 +58,7 @@ class RequestOptions(BaseModel):
     @property
     def decoding(self) -> tuple[Any, ...]:
         """Return the options that clips translated together must have in common."""
+        # Whatever changes the tokens of a batch belongs here; a missing option would be ignored.
         return (
             *(self.prompt, self.question, self.system, self.num_beams),
             *(self.sample, self.seed, self.temperature),

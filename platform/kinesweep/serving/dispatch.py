@@ -56,6 +56,7 @@ class Dispatcher:
         Raises:
             RequestError: If the clip is refused, takes too long, or its replicas died.
         """
+        # One deadline for all attempts: each dead replica would otherwise start the time anew.
         deadline_s = time.monotonic() + self._limits.timeout_s
         for attempt in range(self._limits.max_retries + 1):
             if attempt:
@@ -94,13 +95,14 @@ class Dispatcher:
                 504, "timeout", f"the clip took more than {limit:g} s", {"timeout_s": limit}
             ) from None
         except asyncio.CancelledError:
-            # The client has gone, so nobody waits for the text.
+            # The server ends without waiting, so the replica need not finish the clip.
             response.cancel()
             raise
         except BackPressureError as error:
             raise RequestError(429, "too_many_requests", str(error)) from None
         except DeploymentUnavailableError as error:
             raise RequestError(503, "no_replica", str(error)) from None
+        # Before `RayError`, their base class: `translate` alone decides about retries.
         except _DEATHS:
             raise
         except (RayError, RayServeException) as error:

@@ -68,6 +68,7 @@ class RequestGate:
     def __init__(self, limits: ServeLimits) -> None:
         self._limits = limits
         self._max_bytes = _MAX_BODIES * limits.max_body_bytes
+        # Numbers without a lock: only the event loop of the web server changes them.
         self._num_bytes = 0
         self.is_draining = False
         self.num_requests = 0

@@ -19,6 +19,7 @@ from kinesweep.serving.replica_settings import ReplicaSettings
 
 # A batch may take several times the limit of one request before its replica counts as stuck.
 _STUCK_FACTOR = 2
+# Half of Ray Serve's default, so that a stuck replica is replaced sooner; the timeout is its own.
 _HEALTH_CHECK_PERIOD_S = 5
 _HEALTH_CHECK_TIMEOUT_S = 30
 _MAX_CONSTRUCTOR_RETRIES = 3
@@ -39,6 +40,7 @@ class Replica:
         self._translator = load_clip_translator(settings)
         self._stuck_after_s = _STUCK_FACTOR * limits.timeout_s
         self._busy_since: float | None = None
+        # Here and not in the decorator, because they are options of the command.
         self._translate_batch.set_max_batch_size(limits.max_batch_size)
         self._translate_batch.set_batch_wait_timeout_s(limits.batch_wait_s)
 

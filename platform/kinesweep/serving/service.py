@@ -88,6 +88,7 @@ def serve_bundle(request: ServeRequest, on_ready: Callable[[str, float], None]) 
     """
     started_s = time.monotonic()
     inputs = _read_inputs(request)
+    # Before Ray starts, which takes seconds: a port in use is then an error at once.
     listener = open_socket(request.host, request.port)
     with listener:
         port = listener.getsockname()[1]
@@ -104,6 +105,7 @@ def serve_bundle(request: ServeRequest, on_ready: Callable[[str, float], None]) 
                 partial(_is_ready, name),
                 {"replicas": request.num_replicas, "gpus": request.gpus, "port": port},
             )
+            # All ports of a host share their cookies, so each server has a cookie of its own.
             app = build_app(served, request.token, f"kinesweep_{port}")
 
             def announce() -> None:
@@ -160,7 +162,9 @@ def _deployed(request: ServeRequest, name: str) -> Iterator[Any]:
         ServingError: If a replica does not start.
     """
     _check_resources(request)
+    # Before `serve.start`, which connects to a running Ray Serve without saying so.
     is_ours = not _is_serve_running()
+    # Both log each step of the start, between which the address of the page would be lost.
     for logger_name in ("ray.serve", "ray"):
         logging.getLogger(logger_name).setLevel(logging.ERROR)
     settings = ReplicaSettings(
@@ -188,6 +192,7 @@ def _deployed(request: ServeRequest, name: str) -> Iterator[Any]:
 
 def _get_reason(name: str, error: Exception) -> str:
     """Return why the replicas of an application do not start: the last line of their error."""
+    # Only a better text: without it, the error itself is shown.
     with suppress(Exception):
         application = serve.status().applications[name]
         messages = [one.message for one in application.deployments.values() if one.message]

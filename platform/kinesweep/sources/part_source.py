@@ -99,6 +99,7 @@ class FileTableSource(TableSource):
         try:
             for number, row in enumerate(self.read_clips(split, path), 1):
                 self._add_row(rows, row, split, f"{table}:{number}")
+        # What readers of tables raise for damaged files; other types are bugs of the package.
         except (OSError, ValueError, KeyError, SourceError) as error:
             text = f"`{path}` cannot be read: {type(error).__name__}: {error}"
             rows.errors.append((f"{table}:1", text))

@@ -98,6 +98,7 @@ class BackboneContract(PartContract):
         changed_BL[:, 2] = torch.where(changed_BL[:, 2] == 5, 6, 5)
         after_BLV = ops.compute_logits(model, *self.make_vectors(model), changed_BL)
         moved_BL = (before_BLV - after_BLV).abs().amax(dim=2)
+        # Exactly 0: masked labels must not even change the rounding.
         assert (moved_BL[:, :3] == 0).all()
         assert (moved_BL[:, 3] > 1e-4).all()
 

@@ -93,6 +93,7 @@ class EncoderContract(PartContract):
             if not parameter.any():
                 nn.init.normal_(parameter)
         x_BTE, _ = encoder(*self.make_clips(section))
+        # Unequal weights: the plain sum of a normalized output is constant, without a gradient.
         (x_BTE * torch.arange(1.0, self.out + 1)).sum().backward()
         gradients = {name: p.grad for name, p in encoder.named_parameters()}
         assert [name for name, grad in gradients.items() if grad is None or not grad.any()] == []

@@ -82,5 +82,6 @@ class LossContract(PartContract):
         loss = self.compute(logits_BLV, labels_BL)
         loss.backward()
         assert logits_BLV.grad is not None
+        # Small, so that the first-order term decides for any differentiable loss.
         moved_BLV = logits_BLV.detach() - 1e-3 * logits_BLV.grad
         assert self.compute(moved_BLV, labels_BL) < loss

@@ -65,6 +65,7 @@ class MetricContract(PartContract):
         rows = metric.compute_clip_statistics(self.hypotheses, self.references)
         assert len(rows) == len(self.references)
         score = metric.compute_score_from_sum(rows.sum(axis=0))
+        # Not bit by bit, since sums are taken in another order.
         assert np.isclose(score, metric(self.hypotheses, self.references), rtol=1e-9)
 
     def test_the_signature_names_the_package(self) -> None:

@@ -33,6 +33,7 @@ class SamplerContract(PartContract):
                     "layers": trial.suggest_int("layers", 1, 6),
                 }
             )
+            # Every longer sweep has a failed and a pruned trial, which have no value to learn from.
             if number == 3:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             elif number == 5:

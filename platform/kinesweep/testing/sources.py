@@ -63,6 +63,7 @@ class SourceContract(PartContract):
     def test_listing_opens_no_media(self, source: Source) -> None:
         """Check that clips are listed from the tables alone, and that missing files are named."""
         again = pickle.loads(pickle.dumps(source))
+        # The pickle has no list in memory yet, so it reads the tables without this file.
         clips = source.list_clips("train")
         source.resolve_media_path(clips[0]).unlink()
         assert again.list_clips("train") == clips

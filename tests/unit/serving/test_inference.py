@@ -75,6 +75,30 @@ def test_a_bad_clip_costs_no_other_its_text(
     assert results[1].reason.startswith("`clip.pose`")
 
 
+@pytest.mark.parametrize("broken", ["compute_input_features", "build_prompt_tokens"])
+def test_a_bug_in_one_clip_costs_no_other_its_text(
+    bundle: Bundle,
+    poses: list[Path],
+    texts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+) -> None:
+    original = getattr(Bundle, broken)
+
+    def fail_for_one(self: Bundle, item: Any) -> Any:
+        if item.file.name == "bad.pose":
+            raise ZeroDivisionError("a secret of the server")
+        return original(self, item)
+
+    monkeypatch.setattr(Bundle, broken, fail_for_one)
+    bad = ClipRequest(RequestOptions(), (UploadedFile("file", "bad.pose", poses[1].read_bytes()),))
+    translator = ClipTranslator(bundle, ServeLimits())
+    first, refusal, last = translator.translate([ask(poses[0]), bad, ask(poses[2])])
+    assert [first["text"], last["text"]] == [texts[0], texts[2]]
+    assert (refusal.status, refusal.error) == (500, "internal")
+    assert "secret" not in refusal.reason
+
+
 def test_options_of_one_request_do_not_reach_another(
     translator: ClipTranslator, bundle: Bundle, poses: list[Path], texts: list[str]
 ) -> None:

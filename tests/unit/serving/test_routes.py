@@ -15,6 +15,7 @@ from kinesweep.serving.accepted_inputs import AcceptedInputs
 from kinesweep.serving.clip_request import ClipRequest, clean_file_name
 from kinesweep.serving.http.app import build_app
 from kinesweep.serving.http.served_bundle import ServedBundle
+from kinesweep.serving.http.stream import serve_stream
 from kinesweep.serving.limits import ServeLimits
 from served import TOKEN, make_served
 
@@ -97,6 +98,26 @@ def test_pages_of_other_sites_are_refused(client: TestClient) -> None:
     assert translate(client, content=b"x", headers=own).status_code == 200
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/stream", headers=other):
         pass
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "http://testserver.evil.org"])
+def test_malformed_origins_are_those_of_other_sites(client: TestClient, origin: str) -> None:
+    refused(client.get("/info", headers={**HEADERS, "origin": origin}), 403, "foreign_origin")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(("localhost:8500", 200), ("127.0.0.1", 200), ("[::1]:8500", 200)),
+        *(("evil.org:8500", 403), ("localhost.evil.org", 403), ("[", 403)),
+    ],
+)
+def test_without_a_token_other_names_of_the_server_are_refused(
+    served: ServedBundle, host: str, status: int
+) -> None:
+    """Otherwise a site could reach the server by its own name, which points to loopback."""
+    headers = {"host": host, "origin": f"http://{host}"}
+    assert TestClient(build_app(served, None)).get("/info", headers=headers).status_code == status
 
 
 def test_the_page_needs_nobody_else(client: TestClient) -> None:
@@ -345,6 +366,25 @@ def test_unusable_frames(
             answer = ws.receive_json()
         assert (answer["type"], answer["error"]) == ("error", error), answer
     assert served.gate.num_requests == 0
+
+
+def test_a_client_that_left_before_its_error_is_no_error(served: ServedBundle) -> None:
+    """The error cannot be sent any more; the request is counted and nothing is raised."""
+    sent: list[Any] = []
+
+    class Gone:
+        async def accept(self) -> None:
+            sent.append("accept")
+
+        async def receive(self) -> dict[str, Any]:
+            return {"type": "websocket.receive", "text": "[]"}
+
+        async def send_json(self, _: Any) -> None:
+            raise WebSocketDisconnect(1006)
+
+    socket: Any = Gone()
+    assert asyncio.run(serve_stream(socket, served)) == 400
+    assert sent == ["accept"] and served.gate.num_requests == 0
 
 
 def test_a_socket_needs_the_token(client: TestClient) -> None:

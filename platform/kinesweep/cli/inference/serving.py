@@ -105,6 +105,7 @@ def _parse_gpus(gpus: float) -> float:
     Raises:
         InputError: If Ray could not reserve them.
     """
+    # Ray places a fraction on one GPU; 1.5 could be reserved on none.
     if not math.isfinite(gpus) or (gpus > 1 and gpus != int(gpus)):
         raise InputError(f"`--gpus` must be a fraction up to 1 or a whole number, but is {gpus:g}")
     return gpus

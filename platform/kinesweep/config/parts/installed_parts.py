@@ -124,6 +124,7 @@ def _get_mtime_ns(folder: str) -> int:
         return 0
 
 
+# One entry: after an installation, the former state does not come back.
 @lru_cache(maxsize=1)
 def _scan_entry_points(folders: tuple[tuple[str, int], ...]) -> tuple[InstalledPart, ...]:
     """Read the entry points of all groups from the packages in `sys.path`.
@@ -132,6 +133,7 @@ def _scan_entry_points(folders: tuple[tuple[str, int], ...]) -> tuple[InstalledP
         folders: Folders of `sys.path` with their modification times, which the result depends on.
     """
     points = entry_points()
+    # An editable installation can be found twice, beside its build folder.
     parts = {
         (group, point.name, _normalize_name(part.package)): part
         for group in PART_GROUPS

@@ -88,6 +88,7 @@ class _PartChoice:
         return core_schema.no_info_plain_validator_function(
             self._validate,
             serialization=core_schema.simple_ser_schema("any"),
+            # pydantic's internal key; a function that validates has no JSON schema of its own.
             metadata={"pydantic_js_functions": [self._build_json_schema]},
         )
 
@@ -97,6 +98,7 @@ class _PartChoice:
         Raises:
             ValueError: If there is no such part or it cannot be used, or the section is not valid.
         """
+        # Validated before, as in a copy of a recipe with other sections.
         if isinstance(value, self.part_class):
             return value
         kind = str(value["kind"])

@@ -73,6 +73,7 @@ def check_required_parts(parts: Sequence[InstalledPart], description: str) -> li
                 " restores it"
             )
     if problems:
+        # A package may bring several of the parts.
         command = " ".join(dict.fromkeys(missing_requirements))
         raise InputError(
             f"{description} needs {'; '.join(problems)}. Run `pip install {command}`, or install"

@@ -88,6 +88,7 @@ def _find_kinds(components: Sequence[str]) -> list[PartKind]:
     """
     kinds: list[PartKind] = []
     for name in map(str.lower, components):
+        # A component with both hands, or with an unnamed one, is neither.
         if "hand" in name and ("left" in name) != ("right" in name):
             kinds.append("left_hand" if "left" in name else "right_hand")
         elif "face" in name:
@@ -116,6 +117,7 @@ def _find_attachment(skeleton: Skeleton, points: range, body: range) -> tuple[in
     """
     parents = [skeleton.parents[point] for point in points]
     joined = [parent - body.start for parent in parents if parent != ROOT and parent in body]
+    # The first one joins the root of the part; a face may touch the body at further points.
     return tuple(joined[:1] or range(len(body)))
 
 

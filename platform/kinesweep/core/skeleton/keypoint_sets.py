@@ -91,6 +91,7 @@ KEYPOINT_SETS = {
         origin="center",
         in_frame_units=True,
         num_coordinates=2,
+        # `thr`, the number of valid coordinates, and the bounds of `np.clip` in these functions.
         threshold=0.3,
         min_box_points=4,
         limit=1.0,

@@ -39,6 +39,7 @@ def orient_bones(num_points: int, bones: Sequence[tuple[int, int]], root: int) -
         neighbors[first].append(second)
         neighbors[second].append(first)
     parents, visited = [ROOT] * num_points, [False] * num_points
+    # Each start that was not reached before is the root of a further tree.
     for start in (root, *range(num_points)):
         waiting = [] if visited[start] else [start]
         visited[start] = True
@@ -66,6 +67,7 @@ def find_cycle_bones(num_points: int, bones: Sequence[tuple[int, int]]) -> list[
 
     def find_leader(point: int) -> int:
         while leaders[point] != point:
+            # Halves the path, so that a long chain of points stays fast.
             leaders[point] = leaders[leaders[point]]
             point = leaders[point]
         return point

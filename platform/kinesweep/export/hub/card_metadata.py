@@ -57,6 +57,7 @@ def build_card_metadata(
     from huggingface_hub import ModelCardData
 
     relation = None if base_model is None else ("adapter" if has_adapters else "finetune")
+    # With several data sets, a score is that of none of them alone.
     dataset = card.datasets[0] if len(card.datasets) == 1 else model_name
     return ModelCardData(
         language=list(card.language) or None,
@@ -105,6 +106,7 @@ def _list_results(
         )
         for split, split_scores in scores.items()
         for metric, score in split_scores.items()
+        # The Hub reads the metadata as JSON, which has neither infinity nor NaN.
         if math.isfinite(score)
     ]
 

@@ -78,16 +78,19 @@ def download_bundle(repo: str, revision: str | None = None, **options: Any) -> P
     with name_hub_errors(repo):
         try:
             manifest_path = Path(hf_hub_download(repo, MANIFEST, revision=revision, **options))
+        # A subclass of the next one, which means that the Hub did not answer.
         except LocalEntryNotFoundError:
             raise
         except EntryNotFoundError:
             raise HubError(f"`{repo}` is not a bundle: {MANIFEST} is missing") from None
         digests = read_manifest_digests(manifest_path.parent)
+        # Before any file but the manifest is fetched.
         check_file_kinds(repo, digests)
         # The cache has a folder for each commit, so that all files are of the same one.
         folder = Path(
             snapshot_download(
                 repo,
+                # The commit of the manifest, because a branch may have moved in the meantime.
                 revision=manifest_path.parent.name,
                 allow_patterns=[glob.escape(name) for name in (*digests, MANIFEST)],
                 **options,

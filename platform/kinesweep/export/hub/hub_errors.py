@@ -12,6 +12,7 @@ from kinesweep.core.errors import HubError, KinesweepError, format_one_line
 # Status of a response → what is wrong and what to do; `{repo}` is the name of the repository.
 _STATUS_MESSAGES = {
     400: "the request for `{repo}` was rejected: {reason}",
+    # Also for private repositories, whose existence the Hub does not reveal.
     401: "the Hub does not accept the token for `{repo}`, or the repository does not exist; run"
     " `hf auth login` again, or set `HF_TOKEN`",
     402: "the Hub asks for a payment for `{repo}`: {reason}",
@@ -93,6 +94,7 @@ def _describe_error(error: Exception, repo: str) -> str | None:
         return (
             f"`{repo}` is not in the cache, and the Hub does not answer: {format_one_line(error)}"
         )
+    # Any other type is a bug of this package, whose traceback is wanted.
     if isinstance(error, OSError | ValueError | RuntimeError):
         return f"the Hub cannot be used for `{repo}`: {format_one_line(error)}"
     return None

@@ -89,8 +89,10 @@ def push_bundle(
     check_file_kinds(str(bundle_dir), digests)
     names = [*digests, MANIFEST]
     with name_hub_errors(repo):
+        # None keeps the default of the organization, which may be private.
         api.create_repo(repo, private=private or None, exist_ok=True)
         info = api.model_info(repo)
+        # `create_repo` ignores `private` if the repository exists.
         if private and not info.private:
             raise HubError(
                 f"`{repo}` exists and is public; make it private in its settings, or omit"

@@ -11,6 +11,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.paths import is_local_path
 
 _REPO_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+# As `huggingface_hub.utils.validate_repo_id` limits it.
 _MAX_LENGTH = 96
 
 

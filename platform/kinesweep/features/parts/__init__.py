@@ -63,6 +63,7 @@ def build_feature_step_part(config: FeaturesPart) -> FeatureStep:
         InputError: If the package is not installed, or its class cannot be imported or is not a
             feature step.
     """
+    # First, since it names the package of a part that is not installed.
     (part,) = list_used_parts(config)
     step_class = config.import_implementation()
     required = ("streams", "fingerprint", "compute_features", "estimate_shapes")

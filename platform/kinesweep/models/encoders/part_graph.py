@@ -118,6 +118,7 @@ class _PartGraphNetwork(nn.Module):
             packer: Positions of the real frames in the batch.
             skeleton_graphs_SVV: Graphs of all points, which connect no two parts.
         """
+        # Filled by index, because parts are computed in another order than they are joined.
         pooled: list[Tensor] = [x_NVC] * len(self._parts)
         body_NVC: Tensor | None = None
         # The body first, because its features are added to those of the others.
@@ -196,6 +197,7 @@ class PartGraphBlock(nn.Module):
         super().__init__()
         width, out = widths
         self.num_graphs = num_graphs
+        # Zero, so that training starts from the graphs of the skeleton.
         self.edges = nn.Parameter(torch.zeros(num_graphs, num_points, num_points))
         self.linear = nn.Linear(width, num_graphs * out)
         self.norm_graph = BatchNorm(out)
@@ -276,6 +278,8 @@ def _build_part_graphs(parts: tuple[BodyPart, ...], hops: int) -> NDArray[np.flo
     edges = [(part.first + start, part.first + end) for part in parts for start, end in part.edges]
     starts, ends = np.array(edges, np.intp).reshape(-1, 2).T
     adjacency_VV = coo_array((np.ones(len(edges)), (starts, ends)), shape=(num_points, num_points))
+    # Infinite between points that no path joins, which are then in none of the graphs.
     distance_VV = shortest_path(adjacency_VV.tocsr(), directed=False, unweighted=True)
     graphs_SVV = np.stack([distance_VV == hop for hop in range(hops + 1)]).astype(np.float32)
+    # No sum is 0: every point is at distance 0 from itself.
     return np.asarray(graphs_SVV / graphs_SVV.sum(axis=(0, 2))[None, :, None], np.float32)

@@ -70,6 +70,7 @@ class PartLoss(nn.Module):
         Raises:
             InputError: If the implementation does not return one loss for each clip.
         """
+        # At least float32, so that losses need not be written for half precision.
         dtype = torch.promote_types(logits_BLV.dtype, torch.float32)
         loss_B = self.implementation(logits_BLV.to(dtype), labels_BL)
         if not isinstance(loss_B, Tensor) or loss_B.shape != labels_BL.shape[:1]:

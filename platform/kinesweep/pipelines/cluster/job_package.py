@@ -31,6 +31,7 @@ def build_job_command(arguments: Sequence[str], is_local: bool, python: str | No
             process.
         python: Interpreter on the cluster; None: this one on the local head, `python` elsewhere.
     """
+    # By its path: `python` on the PATH of the head may be another interpreter.
     if is_local and python is None:
         return [sys.executable, "-m", "kinesweep", *arguments]
     # Ray copies the command into the job's log, so the code itself is sent as a variable.

@@ -25,6 +25,7 @@ from kinesweep.core.hashing import to_canonical_json
 from kinesweep.core.io import write_json
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.sweeps.sweep import SweepRequest, run_requested_sweep
+from kinesweep.pipelines.sweeps.sweep_lock import check_sweep_name
 from kinesweep.sources.splitting.cross_validation import get_folds_root, write_folds
 from kinesweep.sweeps.journal.journal import RESULT, Trial, build_trials, read_journal
 from kinesweep.sweeps.space.loading import load_space
@@ -129,10 +130,11 @@ def cross_validate(
 
     Raises:
         ConfigError: If the space or its recipe is invalid, or does not suit folds.
-        InputError: If a search of this name exists that may not be continued, or if the corpus
-            cannot be split.
+        InputError: If the name is not that of a folder, if a search of this name exists that may
+            not be continued, or if the corpus cannot be split.
         KinesweepError: If a sweep raises it.
     """
+    check_sweep_name(request.name)
     space, any_recipe = load_space(request.path, request.overrides, request.base)
     recipe = check_space(space, any_recipe)
     folder = get_state_dir() / "folds" / request.name
@@ -207,6 +209,7 @@ def _compare_with_best(
     """
     gaps_F = scores_F - best_F
     gap, num_folds = float(gaps_F.mean()), len(gaps_F)
+    # Student's t, because the deviation is estimated from as few gaps as there are folds.
     half_width = float(
         stats.t.ppf((1 + _CONFIDENCE) / 2, num_folds - 1) * gaps_F.std(ddof=1) / num_folds**0.5
     )
@@ -241,6 +244,7 @@ def _prepare_folds(
     # Folds without settings were interrupted while they were written.
     shutil.rmtree(folder, ignore_errors=True)
     write_folds(recipe.effective_source, settings.by, settings.num_folds, settings.seed, folder)
+    # Last: with this file, the tables of all folds are complete.
     write_json(settings_path, described)
 
 

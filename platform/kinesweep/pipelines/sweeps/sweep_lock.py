@@ -16,6 +16,20 @@ from kinesweep.core.paths import get_state_dir
 _MAX_LOCK_WAIT_S = 10.0
 
 
+def check_sweep_name(name: str) -> None:
+    """Check that a name is that of a single folder, so that no path leads out of the state folder.
+
+    Raises:
+        InputError: If it is empty or contains a separator of folders.
+    """
+    # `--overwrite` removes the folder of this name: `..` or an absolute path would be another one.
+    if name in ("", ".", "..") or {"/", "\\", "\0"} & {*name}:
+        raise InputError(
+            f"`{name}` cannot be the name of a sweep, which is that of a folder; give a `--name`"
+            " without slashes, such as `sample`"
+        )
+
+
 @contextmanager
 def lock_sweep(name: str) -> Iterator[None]:
     """Hold the lock of a sweep of the state folder within the `with` block.
@@ -26,8 +40,10 @@ def lock_sweep(name: str) -> Iterator[None]:
         name: Name of the sweep.
 
     Raises:
-        InputError: If another process still runs the sweep after 10 s.
+        InputError: If the name is not that of a folder, or if another process still runs the sweep
+            after 10 s.
     """
+    check_sweep_name(name)
     with ExitStack() as stack:
         # Only while the lock is taken: a `TimeoutError` of the sweep itself has another meaning.
         try:

@@ -60,6 +60,7 @@ def build_app(served: ServedBundle, token: str | None, cookie: str = "kinesweep"
             Exception: routes.answer_bug,
         },
     )
+    # Outermost, so that clients without the token learn nothing from errors and unknown paths.
     return TokenMiddleware(app, token, cookie)
 
 
@@ -81,8 +82,10 @@ class _Routes:
     async def translate(self, request: Request) -> Response:
         """Translate the clip of a request."""
         served, started_s = self._served, time.monotonic()
+        # Remains if a bug ends the request, which another handler answers.
         status = 500
         try:
+            # Before the body is read, so that a refused request costs no memory.
             with served.gate.admit() as counter:
                 served.metrics.set_in_progress(served.gate.num_requests)
                 clip = await read_clip_request(

@@ -15,8 +15,10 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kinesweep.serving.errors import RequestError, ServingError
+from kinesweep.serving.http.server import is_loopback
 
 MIN_TOKEN_CHARS = 16
+# 192 random bits, far beyond any guessing.
 _TOKEN_BYTES = 24
 _MAX_TOKEN_BYTES = 4096
 # Probes of a cluster send no token.
@@ -45,14 +47,15 @@ def read_token(path: Path | None) -> str:
     if path is None:
         return secrets.token_urlsafe(_TOKEN_BYTES)
     try:
+        # Limited, because the path may be that of a device or of a huge file by mistake.
         with path.open("rb") as file:
             token = file.read(_MAX_TOKEN_BYTES + 1).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ServingError(f"`--token-file {path}` cannot be read: {error}") from None
     if not MIN_TOKEN_CHARS <= len(token) <= _MAX_TOKEN_BYTES or not token.isprintable():
         raise ServingError(
-            f"`--token-file {path}` must contain one token of at least {MIN_TOKEN_CHARS} printable"
-            f" ASCII characters, but has {len(token)}; `openssl rand -hex 32` makes one"
+            f"`--token-file {path}` must contain one token of {MIN_TOKEN_CHARS} to"
+            f" {_MAX_TOKEN_BYTES} printable ASCII characters, but has {len(token)}; `openssl rand -hex 32` makes one"
         )
     if any(character.isspace() or character in ';,"\\' for character in token):
         raise ServingError(f"`--token-file {path}` must contain no spaces, quotes or separators")
@@ -81,6 +84,7 @@ class TokenMiddleware:
         if refusal is not None:
             await self._refuse(scope, refusal, receive, protected_send)
         elif scope["type"] == "http" and scope["path"] == "/" and self._has_query_token(scope):
+            # Without `secure`: on loopback there is no TLS, and browsers would drop the cookie.
             response = RedirectResponse(".", status_code=303)
             response.set_cookie(
                 self._cookie, self._token or "", httponly=True, samesite="strict", path="/"
@@ -92,13 +96,18 @@ class TokenMiddleware:
     def _find_refusal(self, scope: Scope) -> RequestError | None:
         """Return the reason for which a request is refused; None if it may pass."""
         headers = Headers(scope=scope)
-        if _is_cross_site(headers):
+        # Without a token, a site could let its own name point to this machine (DNS rebinding); its
+        # pages would then have the same origin as the server.
+        is_foreign_host = self._token is None and not is_loopback(_get_host_name(headers))
+        if is_foreign_host or _is_cross_site(headers):
             return RequestError(403, "foreign_origin", "the request comes from another site")
         if self._token is None or scope["path"] in _OPEN_PATHS:
             return None
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(bearer.strip()):
             return None
+        # Browsers set no headers for a page or a WebSocket. Anywhere else, a token in an address
+        # would only end up in logs and histories.
         may_use_query = scope["path"] == "/" or scope["type"] == "websocket"
         if may_use_query and self._has_query_token(scope):
             return None
@@ -127,6 +136,7 @@ class TokenMiddleware:
     ) -> None:
         """Answer a refused request, or close a refused WebSocket before it opens."""
         if scope["type"] == "websocket":
+            # Before the handshake is accepted, this makes the server answer it with status 403.
             await send({"type": "websocket.close", "code": 1008, "reason": error.error})
             return
         headers = {"www-authenticate": "Bearer"} if error.status == 401 else {}
@@ -147,8 +157,21 @@ def _is_cross_site(headers: Headers) -> bool:
     """Return whether a browser sent the request from a page of another site."""
     origin = headers.get("origin")
     if origin is None:
+        # Programs state no origin; their token is checked in any case.
         return False
-    return urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    try:
+        return urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    except ValueError:
+        # Brackets that do not match; no browser sends them.
+        return True
+
+
+def _get_host_name(headers: Headers) -> str:
+    """Return the host that a request names, without its port; empty if it is malformed."""
+    try:
+        return urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _add_security_headers(send: Send) -> Send:

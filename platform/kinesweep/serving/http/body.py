@@ -51,6 +51,7 @@ async def read_clip_request(
     Raises:
         RequestError: If the body is too large, too slow, malformed, or of another kind.
     """
+    # A declared length can be refused at once; the bytes are counted too, since it may be false.
     _check_declared_size(request, gate)
     body = await _read_body(request, limits, counter)
     options = dict(request.query_params)
@@ -113,6 +114,7 @@ async def _parse_form(
     async def iter_body() -> AsyncGenerator[bytes, None]:
         yield body
 
+    # The parser reads a stream; the body was read before it, within the limits of size and time.
     parser = MultiPartParser(
         request.headers,
         iter_body(),

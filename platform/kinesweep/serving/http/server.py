@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
+from math import ceil
 from typing import Any
 
 import h11
@@ -23,6 +24,7 @@ from kinesweep.serving.limits import ServeLimits
 
 _HEADER_TIMEOUT_S = 15.0
 _MAX_HEADER_BYTES = 32 * 1024
+# A message of a WebSocket is held as a whole, unlike a body, which is counted as it arrives.
 _MAX_MESSAGE_BYTES = 4 * 2**20
 _KEEP_ALIVE_S = 10
 # Connections beyond the requests in progress, such as those of probes and idle clients.
@@ -50,6 +52,7 @@ class TimedProtocol(H11Protocol):
         if not self._is_in_request() and self._header_timer is None:
             self._start_timer()
         super().data_received(data)
+        # After an upgrade, the WebSocket has another protocol with limits of its own.
         if self._is_in_request() or self.transport.get_protocol() is not self:
             self._stop_timer()
 
@@ -60,6 +63,7 @@ class TimedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer data that is not HTTP, in the form of all errors."""
+        # A response has begun, so another one would be read as a part of its body.
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.transport.close()
             return
@@ -168,6 +172,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         listener = socket.socket(family)
     except OSError as error:
         raise ServingError(f"`--host {host}` is no address of this machine: {error}") from None
+    # A server that was stopped a moment ago would otherwise block its port for a minute.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
@@ -201,20 +206,24 @@ def run_server(
     config = uvicorn.Config(
         app,
         http=TimedProtocol,
+        # uvicorn's older `websockets` imports the library's deprecated `legacy` modules.
         ws="websockets-sansio",
         ws_max_size=_MAX_MESSAGE_BYTES,
         # Compressed messages could be much larger than they are on the wire.
         ws_per_message_deflate=False,
         loop="asyncio",
+        # `service` starts and stops the replicas, not the application.
         lifespan="off",
         log_config=None,
         # Addresses can contain the token.
         access_log=False,
         server_header=False,
+        # No client may claim another address or scheme by `X-Forwarded-For` and its like.
         proxy_headers=False,
         limit_concurrency=limits.max_requests + _EXTRA_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(limits.timeout_s),
+        # Rounded up: 0 would cut off requests in progress at once.
+        timeout_graceful_shutdown=ceil(limits.timeout_s),
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
     )
     server = WebServer(config, on_ready, on_stop)

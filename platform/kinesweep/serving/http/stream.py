@@ -9,6 +9,7 @@ follow. docs/serving.md describes all messages.
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from kinesweep.serving.errors import RequestError
 from kinesweep.serving.http.served_bundle import ServedBundle
 from kinesweep.serving.limits import BodyCounter, ServeLimits
 
+# Seven times the points of the largest estimator (586); it bounds the memory of a frame.
 _MAX_POINTS = 4096
 _BYTES_PER_VALUE = 4
 _CLOSE_NORMAL, _CLOSE_REFUSED, _CLOSE_TOO_BIG, _CLOSE_BUSY = 1000, 1008, 1009, 1013
@@ -115,6 +117,7 @@ class FrameBuffer:
         try:
             array = np.asarray(frames, dtype="<f4")
         except (TypeError, ValueError, OverflowError):
+            # Refused below, like frames of another width.
             array = np.zeros(0, "<f4")
         if array.ndim != 2 or array.shape[1] != self.values_per_frame:
             raise RequestError(
@@ -133,6 +136,7 @@ class FrameBuffer:
         """
         if not self.num_frames:
             raise RequestError(400, "no_frames", "no frame was sent")
+        # Kept joined, so that a later text of the clip copies these frames as one piece.
         self._chunks = [b"".join(self._chunks)]
         points = StreamedPoints(
             self._start.rate_hz,
@@ -158,6 +162,7 @@ class FrameBuffer:
 
 async def serve_stream(socket: WebSocket, served: ServedBundle) -> int:
     """Serve a WebSocket to its end, and return the HTTP status that describes how it ended."""
+    # Accepted before it is admitted: only an open WebSocket can be told why it is refused.
     await socket.accept()
     try:
         with served.gate.admit() as counter:
@@ -167,8 +172,10 @@ async def serve_stream(socket: WebSocket, served: ServedBundle) -> int:
         return 200
     except RequestError as error:
         served.metrics.count_error(error.error)
-        await socket.send_json({"type": "error", **error.to_json()})
-        await socket.close(_CLOSE_CODES.get(error.status, _CLOSE_REFUSED), error.error)
+        # A client that has gone in the meantime cannot be told; that is no error of the server.
+        with suppress(WebSocketDisconnect):
+            await socket.send_json({"type": "error", **error.to_json()})
+            await socket.close(_CLOSE_CODES.get(error.status, _CLOSE_REFUSED), error.error)
         return error.status
     await socket.close(_CLOSE_NORMAL)
     return 200
@@ -205,6 +212,7 @@ async def _serve_clip(socket: WebSocket, served: ServedBundle, counter: BodyCoun
             num_translated = buffer.num_frames
             await _send_text(socket, served, buffer, "partial")
     await _send_text(socket, served, buffer, "result")
+    # The limit of size is for one clip; the connection may send many.
     counter.release()
     return True
 
@@ -238,6 +246,7 @@ async def _receive(socket: WebSocket, limits: ServeLimits) -> dict[str, Any] | b
         return bytes(content)
     try:
         value = json.loads(message["text"])
+    # Thousands of nested brackets exceed the depth of the parser.
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

@@ -5,6 +5,7 @@ decoded together; a clip that cannot be used, or that does not fit beside the ot
 clip its text. Clips of which alternatives or attention are wanted are decoded alone.
 """
 
+import logging
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ from kinesweep.serving.inference.streamed_media import make_streamed_input
 from kinesweep.serving.inference.video_poses import PoseEstimator
 from kinesweep.serving.limits import ServeLimits
 from kinesweep.sources.video.frame_reader import get_duration_s
+
+logger = logging.getLogger(__name__)
 
 ClipResult = dict[str, Any] | RequestError
 
@@ -129,10 +132,7 @@ class ClipTranslator:
             except RequestError as error:
                 return error
             except Exception as error:
-                refusal = RequestError.from_input_error(error, folder)
-                if refusal is None:
-                    raise
-                return refusal
+                return _make_refusal(error, folder)
         return clip
 
     def _make_input(self, request: ClipRequest, folder: Path) -> Input:
@@ -172,6 +172,7 @@ class ClipTranslator:
         path.write_bytes(file.content)
         if not is_video_file(file.name):
             return path
+        # Before the poses are estimated, which can take longer than the clip lasts.
         self._limits.check_duration(get_duration_s(VideoSegment(path)))
         recipe = self._bundle.loaded.recipe
         needs_poses = file.field == FILE_FIELD and recipe.corpora[0].kind == "pose_tsv"
@@ -196,17 +197,16 @@ class ClipTranslator:
                     [clip.name for clip in clips],
                 )
                 results = [{"text": text} for text in texts]
+            described = [self._describe_clip(clip) for clip in clips]
         except Exception as error:
+            # One of them may be unusable, or all together too large for the memory of the device.
             if len(clips) > 1:
                 single = [self._translate_group({index: clip}) for index, clip in group.items()]
                 return {index: result for one in single for index, result in one.items()}
-            refusal = RequestError.from_input_error(error, "")
-            if refusal is None:
-                raise
-            return dict.fromkeys(group, refusal)
+            return dict.fromkeys(group, _make_refusal(error, ""))
         return {
-            index: {**result, **self._describe_clip(clip)}
-            for (index, clip), result in zip(group.items(), results, strict=True)
+            index: {**result, **facts}
+            for index, result, facts in zip(group, results, described, strict=True)
         }
 
     def _describe_clip(self, clip: _PreparedClip) -> dict[str, Any]:
@@ -246,6 +246,22 @@ class ClipTranslator:
         return result
 
 
+def _make_refusal(error: Exception, folder: str) -> RequestError:
+    """Convert an exception of one clip to its error, so that it costs no other clip its text.
+
+    Args:
+        error: Exception that reading or translating the clip raised.
+        folder: Temporary folder with the files of the request.
+    """
+    refusal = RequestError.from_input_error(error, folder)
+    if refusal is None:
+        # A bug: the client gets no traceback, the log of the replica does.
+        logger.error("a clip raised an unexpected error", exc_info=error)
+        reason = f"unexpected {type(error).__name__}; see the server's log"
+        refusal = RequestError(500, "internal", reason)
+    return refusal
+
+
 def _apply_options(bundle: Bundle, options: RequestOptions) -> Bundle:
     """Return a bundle with the prompts and the decoding of a request.
 
@@ -258,6 +274,7 @@ def _apply_options(bundle: Bundle, options: RequestOptions) -> Bundle:
     draws = options.sample or generation.do_sample
     if not draws and (options.seed is not None or options.temperature is not None):
         raise InputError("`seed` and `temperature` have no effect without `sample`")
+    # Draws exclude beam search, so the beams of the recipe do not apply.
     changes: dict[str, Any] = {"do_sample": True, "num_beams": 1} if options.sample else {}
     for name in ("num_beams", "seed", "temperature"):
         if (value := getattr(options, name)) is not None:

@@ -38,6 +38,7 @@ def make_streamed_input(points: StreamedPoints, source: SingleSourceConfig, fold
     if source.kind == "skeletons":
         array = values_TV.reshape(points.num_frames, -1, points.coordinates)
     else:
+        # The reader of the corpus expects the time axis where its own files have it.
         array = np.moveaxis(values_TV, 0, getattr(source, "time_axis", 0))
     np.save(file, array)
     return Input(file)

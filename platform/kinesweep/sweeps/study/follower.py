@@ -67,6 +67,7 @@ class _Follower(threading.Thread):
     def finish(self) -> None:
         """Wait until everything is written, but not for long."""
         self._closing.set()
+        # What a slow storage does not take in this time is added by the next command.
         self.join(_CLOSE_TIMEOUT_S)
         if self.is_alive() and not self._has_warned:
             self._warn("its storage does not answer")
@@ -75,11 +76,13 @@ class _Follower(threading.Thread):
         """Write the events since the last call; return whether the storage took them."""
         # Events are only appended, by the driver's thread.
         num_events = len(self._journal.events)
-        if self._mirror is not None and self._mirror.is_replaced:
-            self._close_mirror()
-        if self._mirror is not None and num_events == self._num_applied:
-            return True
         try:
+            # Inside: the file may be removed or hidden at any time, and an error would end the
+            # thread without a word.
+            if self._mirror is not None and self._mirror.is_replaced:
+                self._close_mirror()
+            if self._mirror is not None and num_events == self._num_applied:
+                return True
             if self._mirror is None:
                 events = self._journal.events[:num_events]
                 self._mirror = StudyMirror(self._folder, self._space, events)

@@ -122,12 +122,14 @@ def open_study_storage(folder: Path, url: str | None) -> BaseStorage:
         timeout = {"timeout" if is_sqlite else "connect_timeout": _CONNECT_TIMEOUT_S}
         # SQLAlchemy's `postgresql` alone is the driver psycopg2 in its versions before 2.1.
         driver_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+        # A connection that the server closed while nothing happened is then replaced.
         engine_options = {"pool_pre_ping": True, "connect_args": timeout}
         return optuna.storages.RDBStorage(driver_url, engine_kwargs=engine_options)
     path = folder / STUDY_FILE
     _truncate_incomplete_line(path)
     try:
         return _open_file(path)
+    # No damage: the disk or its permissions may be in order again later.
     except OSError:
         raise
     except Exception as error:

@@ -64,6 +64,7 @@ class StudyMirror:
         if space.study_storage is not None:
             # A database is shared by sweeps, and several of them may have the same name.
             self.name = f"{folder.name}-{self._journal_id[:8]}"
+        # Before the study is opened, whose trials are compared with these.
         self._records.apply_events(events)
         self._study_id = self._find_or_create_study(folder.name)
         if not self._adopt_trials(self._storage.get_all_trials(self._study_id, deepcopy=False)):
@@ -96,13 +97,19 @@ class StudyMirror:
 
     def _read_inode(self) -> int | None:
         """Return the inode of the study's file; None for a database, or without the file."""
-        return self._path.stat().st_ino if self._path is not None and self._path.exists() else None
+        if self._path is None:
+            return None
+        # Not `exists` first: the file could be removed in between.
+        with suppress(FileNotFoundError):
+            return self._path.stat().st_ino
+        return None
 
     def _find_or_create_study(self, sweep: str) -> int:
         """Return the id of the study that follows this journal; create it if there is none."""
         for study in self._storage.get_all_studies():
             if study.user_attrs.get(_ID_ATTRIBUTE) == self._journal_id:
                 self.name = study.study_name
+                # The only name of a study that the functions of storages take; Optuna keeps it private.
                 return study._study_id
             # Left by a process that was killed before it could write the attributes, or made by
             # others in our file. The file is ours alone, the name in a database as well.
@@ -136,6 +143,7 @@ class StudyMirror:
     def _adopt_trials(self, trials: Iterable[FrozenTrial]) -> bool:
         """Register the trials that the study has; return whether they agree with the journal."""
         for found in trials:
+            # A trial of somebody else: numbers would no longer be those of the journal.
             if found.number not in self._records.trials:
                 return False
             wanted = self._records.build_trial(found.number)

@@ -289,6 +289,29 @@ def test_a_storage_that_is_away_is_a_warning_and_is_completed_later(
     assert len(load(f"sqlite:///{away / 'studies.db'}").trials) == 3
 
 
+def test_a_file_that_cannot_be_looked_at_does_not_end_the_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "_PAUSE_S", 0.01)
+    folder = tmp_path / "mine"
+    original, failures = StudyMirror._read_inode, [0]
+
+    def fail_at_first(mirror: StudyMirror) -> int | None:
+        failures[0] += 1
+        if failures[0] == 2:
+            raise PermissionError("no access")
+        return original(mirror)
+
+    monkeypatch.setattr(StudyMirror, "_read_inode", fail_at_first)
+    journal = start(folder)
+    with follow_journal(journal, make_space(), folder):
+        write_trials(journal, 0, 3)
+        wait_for_trials(folder / storage.STUDY_FILE, 3)
+        write_trials(journal, 3, 7)
+    assert failures[0] > 2
+    assert len(load(folder / storage.STUDY_FILE).trials) == 7
+
+
 def test_a_locked_storage_does_not_hold_the_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,6 +27,7 @@ def build_layout(name: str, points: Sequence[str], chains: Sequence[str]) -> Poi
         for side in ("left", "right") if "{}" in chain else ("",):
             for parent, child in pairwise(chain.replace("{}", side).split()):
                 index = points.index(child)
+                # Two chains that give a point different parents are an error in a table.
                 assert parents[index] in (ROOT, points.index(parent)), (name, child)
                 parents[index] = points.index(parent)
     return build_tree_layout(name, points, parents)

@@ -77,6 +77,7 @@ def build_motion_clips(
             continue
         found.num_cut += end > frames.count
         texts_by_span.setdefault((start, min(end, frames.count)), []).append(text)
+    # The whole motion first, then its parts in order of time.
     for (start, end), texts in sorted(
         texts_by_span.items(), key=lambda item: (item[0] != (0, frames.count), item[0])
     ):
@@ -98,6 +99,7 @@ def _find_frames(line: CaptionLine, fps: float, num_frames: int) -> tuple[int, i
     """Return the first frame of a caption and the frame after its last one, before any cut."""
     if line.is_whole:
         return 0, num_frames
+    # Not rounded: the published loaders cut off, and captions of equal frames share a clip.
     return int(line.start_s * fps), int(line.end_s * fps)
 
 

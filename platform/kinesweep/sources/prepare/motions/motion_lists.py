@@ -71,6 +71,7 @@ def read_motion_lists(folder: Path, mirrored: bool) -> MotionLists:
     dropped: dict[str, list[DroppedRow]] = {}
     first_rows: dict[str, ListedMotion] = {}
     split_by_base_id: dict[str, str] = {}
+    # Test first, so that it keeps the motions that other lists repeat.
     for split in reversed(SPLITS):
         listed = _read_list(paths[split]) if paths[split].is_file() else []
         motions[split], dropped[split] = [], []
