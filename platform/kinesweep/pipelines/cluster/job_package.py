@@ -1,9 +1,9 @@
 """Kinesweep's own code for a job: what the cluster runs, and whether it is uploaded with the job.
 
 The local head was started from this installation, so its jobs import it as it is. Another cluster
-may have no Kinesweep or another version: the folder of the package (1.4 MB zipped) is uploaded to
-Ray, which puts it before all other packages in the driver and in every worker of the job. An
-upload that the cluster already has is found by its hash and not sent again.
+may have no Kinesweep or another version: the folder of the package (5.3 MB, which Ray does not
+compress) is uploaded to Ray, which puts it before all other packages in the driver and in every
+worker of the job. An upload that the cluster already has is found by its hash and not sent again.
 """
 
 import json
