@@ -23,9 +23,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # Environments that tests make are used once or twice.
 export PIP_NO_COMPILE := 1
 
-VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' platform/kinesweep/version.py)
-# Builds images: docker, podman or buildah.
-BUILDER ?= docker
+# docker, podman or buildah; default: the first that works.
+BUILDER ?=
 DEVICE  ?= cpu
 
 .PHONY: wheel image submit-elsewhere sweep install bench throughput alignment soak proofs defects fuzz gpu four-bits memory unit test test-all browser check lint up down ui constraints clean help
@@ -74,9 +73,8 @@ wheel: $(STAMP)  ## dist/kinesweep-VERSION.whl, with the recipes and search spac
 	rm -rf build/lib build/bdist.* dist
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
-image:  ## image of jobs/cluster/Dockerfile: DEVICE=cpu or cuda, BUILDER=docker, podman or buildah
-	$(BUILDER) build $(IMAGE_ARGS) -f jobs/cluster/Dockerfile --build-arg DEVICE=$(DEVICE) \
-	  -t kinesweep:$(VERSION)$(if $(filter cuda,$(DEVICE)),-cuda) .
+image:  ## image of jobs/cluster/Dockerfile: DEVICE=cpu or cuda, BUILDER=docker, podman or buildah; CHECK=1 runs it
+	@BUILDER="$(BUILDER)" BASE="$(BASE)" CHECK="$(CHECK)" jobs/cluster/build_image.sh $(DEVICE) $(IMAGE_ARGS)
 
 submit-elsewhere: $(STAMP)  ## a sweep submitted to a Ray head whose environment has no Kinesweep
 	$(BIN)/pytest tests/cluster/test_submit_elsewhere.py -v -rP

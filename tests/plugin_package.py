@@ -16,10 +16,23 @@ def install_package(
     entry_points: Mapping[str, Mapping[str, str]],
     version: str = "1.0",
 ) -> None:
-    """Write a module and its metadata into a folder, and put the folder on the path.
+    """Write a package into a folder, and put the folder on the path until the test ends."""
+    write_package(folder, module, source, entry_points, version)
+    if str(folder) not in sys.path:
+        monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, module, raising=False)
+
+
+def write_package(
+    folder: Path,
+    module: str,
+    source: str,
+    entry_points: Mapping[str, Mapping[str, str]],
+    version: str = "1.0",
+) -> None:
+    """Write a module and its metadata into a folder.
 
     Args:
-        monkeypatch: Undoes it after the test.
         folder: Folder to write to.
         module: Name of the module and of the distribution.
         source: Code of the module.
@@ -41,6 +54,3 @@ def install_package(
     for group, classes in entry_points.items():
         lines += [f"[{group}]", *(f"{kind} = {module}:{name}" for kind, name in classes.items())]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    if str(folder) not in sys.path:
-        monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, module, raising=False)

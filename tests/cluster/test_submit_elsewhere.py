@@ -1,4 +1,4 @@
-"""Jobs on a cluster whose environment has all dependencies and no Kinesweep."""
+"""Jobs on a cluster whose environment has all dependencies, but no Kinesweep and no parts."""
 
 import importlib.metadata
 import json
@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,35 @@ from corpus import tiny_corpus, tiny_recipe
 from installs import make_environment
 from kinesweep.pipelines.cluster.ray_cluster import _find_first_free_port, _is_responding
 from noise import assert_no_ray_lines
+from plugin_package import write_package
 
 pytestmark = pytest.mark.slow
+ENCODER = """
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from kinesweep.config.parts import EncoderPart
+
+
+class Config(EncoderPart):
+    kind: Literal["lab_encoder"] = "lab_encoder"
+    implementation: ClassVar[str] = "lab_encoder:Encoder"
+
+
+class Encoder(nn.Module):
+    def __init__(self, config, width, out):
+        super().__init__()
+        self.register_buffer("mean_D", torch.zeros(width))
+        self.linear = nn.Linear(width, out)
+
+    def set_statistics(self, mean_D, deviation_D):
+        self.mean_D.copy_(mean_D)
+
+    def forward(self, x_BTD, mask_BT):
+        return self.linear(x_BTD - self.mean_D), mask_BT
+"""
 SPACE = {
     "question": "Does a tiny sweep end on another cluster?",
     "recipe": "tiny.yaml",
@@ -64,12 +92,20 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
     recipe = tiny_recipe(tiny_corpus(folder), folder / "stores", training=training)
     plain = recipe.model_dump(mode="json")
     del plain["resources"]
+    plain["model"]["encoder"] = {"kind": "lab_encoder"}
+    write_package(
+        folder / "packages",
+        "lab_encoder",
+        ENCODER,
+        {"kinesweep.encoders": {"lab_encoder": "Config"}},
+    )
     (folder / "tiny.yaml").write_text(yaml.safe_dump(plain))
     (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
     ray_folder = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
     (ray_folder / "token").write_text("1" * 64)
     env = environment(folder, ray_folder, RAY_AUTH_MODE="token")
     env["RAY_AUTH_TOKEN_PATH"] = str(ray_folder / "token")
+    env["PYTHONPATH"] = f"{folder / 'packages'}:{env.get('PYTHONPATH', '')}".rstrip(":")
     port = _find_first_free_port()
     head = start_head(programs, port, {k: v for k, v in env.items() if k != "KINESWEEP_HOME"})
     address = f"http://127.0.0.1:{port + 1}"
@@ -101,28 +137,31 @@ def start_head(programs: Path, port: int, env: dict[str, str]) -> "subprocess.Po
     return subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL, cwd=programs)
 
 
-def test_a_sweep_runs_on_a_cluster_without_the_package(elsewhere: Elsewhere) -> None:
-    """The driver, the extraction's tasks, the slots and their runs all import what was uploaded."""
+def test_a_sweep_runs_on_a_cluster_without_the_packages(elsewhere: Elsewhere) -> None:
+    """The driver, the extraction's tasks, the slots and their runs all import what was uploaded.
+
+    What cannot run is refused before it starts, also while a job with an upload runs.
+    """
     began = time.monotonic()
-    done = elsewhere.submit()
+    with ThreadPoolExecutor(3) as threads:
+        upload = threads.submit(elsewhere.submit)
+        installed = threads.submit(elsewhere.submit, "--package", "installed", "--name", "no")
+        foreign = threads.submit(elsewhere.submit, "--python", "/usr/bin/python3", "--name", "no")
+    done = upload.result()
     assert done.returncode == 0, done.stderr[-3000:]
     print(f"sweep elsewhere: {time.monotonic() - began:.0f} s")
     assert "48 to compute" in done.stderr and "bundle verified" in done.stderr
     assert_no_ray_lines(done.stderr)
     result = json.loads((elsewhere.folder / "sweeps/space/result.json").read_text())
     assert sum(result["trials"].values()) == 2
-    again = elsewhere.submit("--resume")
-    assert again.returncode == 0 and "bundle verified" in again.stderr, again.stderr[-3000:]
-
-
-def test_a_cluster_without_the_package_is_named(elsewhere: Elsewhere) -> None:
-    done = elsewhere.submit("--package", "installed", "--resume")
-    assert done.returncode == 2, done.stderr[-3000:]
-    assert "Kinesweep is not installed there; submit with `--package upload`" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_an_interpreter_without_ray_is_named(elsewhere: Elsewhere) -> None:
-    done = elsewhere.submit("--python", "/usr/bin/python3", "--resume")
-    assert done.returncode == 2, done.stderr[-3000:]
-    assert "name the cluster's interpreter by `--python PATH`" in done.stderr
+    wanted = (
+        (installed, "Kinesweep is not installed there; submit with `--package upload`"),
+        (installed, "`lab_encoder` is not installed, needs ==1.0"),
+        (installed, "-m pip install lab_encoder==1.0"),
+        (foreign, "name the cluster's interpreter by `--python PATH`"),
+    )
+    for refused, words in wanted:
+        assert refused.result().returncode == 2, refused.result().stderr[-3000:]
+        assert words in refused.result().stderr
+        assert "Traceback" not in refused.result().stderr
+    assert not (elsewhere.folder / "sweeps/no").exists()

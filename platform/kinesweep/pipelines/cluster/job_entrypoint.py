@@ -8,6 +8,7 @@ reports every missing or unsuitable package at once instead of a traceback at th
 import json
 import os
 import runpy
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -15,25 +16,28 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
-def find_problems(requirements: Sequence[str]) -> list[str]:
-    """Return a description of each requirement that this interpreter does not meet.
+def find_problems(requirements: Sequence[str]) -> dict[str, str]:
+    """Return each requirement that this interpreter does not meet, with a description.
 
     Args:
         requirements: Requirements of packages, such as `ray[tune]>=2.60,<2.61`.
     """
     from packaging.requirements import Requirement
 
-    problems = []
+    problems = {}
     for requirement in map(Requirement, requirements):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
             found = version(requirement.name)
         except PackageNotFoundError:
-            problems.append(f"`{requirement.name}` is not installed, needs {requirement.specifier}")
+            found = ""
+        if found and requirement.specifier.contains(found, prereleases=True):
             continue
-        if not requirement.specifier.contains(found, prereleases=True):
-            problems.append(f"`{requirement.name}` is {found}, needs {requirement.specifier}")
+        state = f"is {found}" if found else "is not installed"
+        requirement.marker = None
+        wanted = f", needs {requirement.specifier}" if requirement.specifier else ""
+        problems[str(requirement)] = f"`{requirement.name}` {state}{wanted}"
     return problems
 
 
@@ -66,7 +70,11 @@ def main() -> None:
     else:
         package_problem = find_package_problem(submitted["version"])
         problems = [package_problem] * bool(package_problem)
-        problems += find_problems(submitted["requirements"])
+        missing = find_problems(submitted["requirements"])
+        problems += missing.values()
+        if missing:
+            words = [sys.executable, "-m", "pip", "install", *missing]
+            problems.append(f"Run on each node: {shlex.join(words)}")
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         sys.stderr.write(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from kinesweep.core.errors import ResourceError
@@ -20,6 +21,7 @@ from kinesweep.pipelines.cluster.job_package import (
     build_job_command,
     build_package_env,
 )
+from kinesweep.pipelines.cluster.job_parts import find_part_packages
 from kinesweep.pipelines.cluster.ray_cluster import (
     HEAD_ADDRESS_VARIABLE,
     build_ray_env,
@@ -90,9 +92,13 @@ def run_ray_job(
     env_vars = {name: value for name, value in variables.items() if "TOKEN_PATH" not in name}
     is_local = address is None
     command = build_job_command(arguments, is_local, python)
-    runtime_env = build_package_env(package, is_local, env_vars)
     start_time = time.time()
-    job_id = _submit_with_retry(client, shlex.join(command), runtime_env)
+    with TemporaryDirectory(prefix="kinesweep-job-") as staging_dir:
+        runtime_env = build_package_env(
+            package, is_local, python, find_part_packages(arguments), Path(staging_dir)
+        )
+        runtime_env["env_vars"] = env_vars | runtime_env.get("env_vars", {})
+        job_id = _submit_with_retry(client, shlex.join(command), runtime_env)
     try:
         with show_sweep_progress(sweep_dir, start_time) if sweep_dir is not None else nullcontext():
             asyncio.run(_copy_job_log(client, job_id, write, colors))

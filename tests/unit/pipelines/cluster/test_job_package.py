@@ -19,10 +19,10 @@ from kinesweep.version import __version__
 PACKAGE = str(Path(kinesweep.__file__).parent)
 
 
-def test_the_local_head_runs_this_installation() -> None:
+def test_the_local_head_runs_this_installation(tmp_path: Path) -> None:
     command = build_job_command(["sweep", "x"], is_local=True, python=None)
     assert command == [sys.executable, "-m", "kinesweep", "sweep", "x"]
-    assert "py_modules" not in build_package_env("auto", True, {})
+    assert build_package_env("auto", True, None, [], tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -35,15 +35,17 @@ def test_the_local_head_runs_this_installation() -> None:
         ("installed", True, False),
     ],
 )
-def test_who_brings_the_package(mode: PackageMode, is_local: bool, uploads: bool) -> None:
-    env = build_package_env(mode, is_local, {"A": "1"})
-    assert env["env_vars"]["A"] == "1"
+def test_who_brings_the_package(
+    mode: PackageMode, is_local: bool, uploads: bool, tmp_path: Path
+) -> None:
+    env = build_package_env(mode, is_local, None, [], tmp_path)
+    assert ("env_vars" in env) == (not is_local), "only commands that read them get them"
     assert env.get("py_modules") == ([PACKAGE] if uploads else None)
 
 
 def start(folder: Path, isolated: bool = True, **submitted: object) -> subprocess.CompletedProcess:
     """Run the command of a job in a folder, as an interpreter of a cluster."""
-    env = build_package_env("installed", False, {})["env_vars"]
+    env = build_package_env("installed", False, None, [], folder)["env_vars"]
     env["KINESWEEP_SUBMITTED"] = json.dumps({**json.loads(env["KINESWEEP_SUBMITTED"]), **submitted})
     command = build_job_command(["recipes", "--copy", "no"], is_local=False, python=sys.executable)
     found = str(folder) if isolated else str(Path(PACKAGE).parent)
@@ -81,10 +83,11 @@ def test_all_packages_that_do_not_suit_are_named(tmp_path: Path) -> None:
     assert "`torch` is 2." in done.stderr and "needs <1" in done.stderr
     assert "`no-such-package` is not installed, needs >=3" in done.stderr
     assert "numpy" not in done.stderr and "absent" not in done.stderr
+    assert f"{sys.executable} -m pip install 'torch<1' 'no-such-package>=3'\n" in done.stderr
 
 
-def test_the_requirements_are_ours_without_extras() -> None:
-    env = build_package_env("installed", False, {})["env_vars"]
+def test_the_requirements_are_ours_without_extras(tmp_path: Path) -> None:
+    env = build_package_env("installed", False, None, [], tmp_path)["env_vars"]
     lines = json.loads(env["KINESWEEP_SUBMITTED"])["requirements"]
     assert any(line.startswith("ray[") for line in lines)
     assert not any("pytest" in line or "wandb" in line for line in lines)
