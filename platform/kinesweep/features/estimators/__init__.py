@@ -78,7 +78,9 @@ class EstimatorSpec:
 
 def list_estimator_names() -> list[str]:
     """List the names of all available estimators, sorted."""
-    return sorted({*BUILT_IN_ESTIMATORS, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted(
+        {*BUILT_IN_ESTIMATORS, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))}
+    )
 
 
 def find_estimator(name: str) -> EstimatorSpec:

@@ -16,6 +16,22 @@ from kinesweep.core.paths import get_state_dir
 _MAX_LOCK_WAIT_S = 10.0
 
 
+def check_sweep_name(name: str) -> None:
+    """Check that a sweep's name is that of a folder directly inside the folder of all sweeps.
+
+    Args:
+        name: Name of a sweep, or of a search over folds.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise InputError(
+            f"`{name}` cannot be the name of a sweep; give the name of a folder, without `/`, as"
+            " `--name`"
+        )
+
+
 @contextmanager
 def lock_sweep(name: str) -> Iterator[None]:
     """Hold the lock of a sweep of the state folder within the `with` block.
