@@ -21,6 +21,7 @@ from kinesweep.version import __version__
 if TYPE_CHECKING:
     from kinesweep.api import (
         check,
+        cross_validate,
         evaluate,
         evaluate_tasks,
         export_bundle,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "check",
+    "cross_validate",
     "evaluate",
     "evaluate_tasks",
     "export_bundle",

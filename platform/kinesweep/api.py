@@ -20,7 +20,7 @@ Example:
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from kinesweep.config.embedding_recipe import EmbeddingRecipe
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kinesweep.pipelines.bundle_export import ExportedBundle
     from kinesweep.pipelines.corpus_check import CorpusCheck
     from kinesweep.pipelines.reproducibility import ExecutionMode, Repetition
+    from kinesweep.pipelines.sweeps.cross_validation import CrossValidation
     from kinesweep.pipelines.sweeps.sweep import SweepResult
     from kinesweep.pipelines.sweeps.sweep_data import SweepData
     from kinesweep.sources.synthetic import SampleSummary
@@ -108,7 +109,8 @@ def load_embedding_recipe(
     from kinesweep.config.embedding_recipe import EmbeddingRecipe
     from kinesweep.config.loading import load_config
 
-    return load_config(EmbeddingRecipe, Path(path), overrides).resolve_paths(Path(base).absolute())
+    base_dir = Path(base).absolute()
+    return load_config(EmbeddingRecipe, Path(path), overrides, base_dir).resolve_paths(base_dir)
 
 
 def load_pretraining_recipe(
@@ -118,8 +120,8 @@ def load_pretraining_recipe(
     from kinesweep.config.loading import load_config
     from kinesweep.config.pretraining_recipe import PretrainingRecipe
 
-    recipe = load_config(PretrainingRecipe, Path(path), overrides)
-    return recipe.resolve_paths(Path(base).absolute())
+    base_dir = Path(base).absolute()
+    return load_config(PretrainingRecipe, Path(path), overrides, base_dir).resolve_paths(base_dir)
 
 
 def load_space(
@@ -442,6 +444,50 @@ def sweep(
     result = pipeline.run_requested_sweep(request, resume=resume or extend > 0, overwrite=overwrite)
     pipeline.raise_if_search_failed(result)
     return result
+
+
+def cross_validate(
+    space: PathLike,
+    overrides: Sequence[str] = (),
+    by: Literal["signer", "document"] = "signer",
+    folds: int = 5,
+    name: str | None = None,
+    base: PathLike = ".",
+    *,
+    fold_seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> "CrossValidation":
+    """Search a space over folds of signers or documents; each fold is a sweep, `NAME-fold-K`.
+
+    Example: `ks.cross_validate("space.yaml", folds=3).configurations[0].values` are the settings
+    with the best mean score over all folds.
+
+    Args:
+        space: Search space, YAML; `grid`, `random` or `qmc`, without a pruner.
+        overrides: See `load_space`.
+        by: Property of clips that no two folds share.
+        folds: Number of folds.
+        name: Name of the search. Default: that of the file.
+        base: See `load_space`.
+        fold_seed: Random seed for the assignment of groups to folds.
+        resume: Whether an existing search is continued; finished folds are not trained again.
+        overwrite: Whether an existing search is removed first, with its sweeps.
+
+    Raises:
+        ConfigError: If space or recipe is invalid, or folds would try different configurations.
+        InputError: If the search exists and neither `resume` nor `overwrite` is set, or if the
+            corpus cannot be divided as asked.
+        KinesweepError: If `sweep` would raise it.
+    """
+    _set_ray_env()
+    from kinesweep.pipelines.sweeps import cross_validation as pipeline
+    from kinesweep.pipelines.sweeps.sweep import SweepRequest
+
+    path = Path(space)
+    request = SweepRequest(path, tuple(overrides), name or path.stem, Path(base).absolute())
+    settings = pipeline.FoldSettings(by, folds, fold_seed)
+    return pipeline.cross_validate(request, settings, resume=resume, overwrite=overwrite)
 
 
 def load_sweep(name: PathLike) -> "SweepData":

@@ -171,6 +171,7 @@ def _inspect_parts() -> list[dict[str, str]]:
     """Describe each installed part of another package, with the reason if it cannot be used."""
     from kinesweep.config.parts import list_installed_parts
     from kinesweep.config.parts.inspection import find_part_problem
+    from kinesweep.scaffolding.our_kinds import list_our_kinds
 
     return [
         {
@@ -178,7 +179,7 @@ def _inspect_parts() -> list[dict[str, str]]:
             "kind": part.kind,
             "package": part.package,
             "version": part.version,
-            "problem": find_part_problem(part),
+            "problem": find_part_problem(part, list_our_kinds(part.group)),
         }
         for part in list_installed_parts()
     ]

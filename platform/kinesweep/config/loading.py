@@ -30,6 +30,7 @@ _ALTERNATIVE_BY_KEY = {
     key: alternative for pair in ALTERNATIVE_KEYS for key, alternative in (pair, pair[::-1])
 }
 # Tag that PyYAML gives to unquoted words such as `on`, `yes` and `true`.
+_NO_MAPPING = "must contain a mapping of keys to values"
 _YAML_BOOL_TAG = "tag:yaml.org,2002:bool"
 
 
@@ -95,6 +96,8 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise ConfigError(str(path), invalid_overrides)
     try:
         file_config = _wrap_feature_parts(OmegaConf.create(_quote_boolean_keys(text)))
+        if not isinstance(file_config, DictConfig):
+            raise ConfigError(str(path), [("(file)", _NO_MAPPING)])
         quoted_overrides = [_quote_override(item) for item in overrides]
         for key in find_replaced_keys([item.partition("=")[0] for item in overrides]):
             if OmegaConf.select(file_config, key) is not None:
@@ -102,6 +105,8 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         # Interpolations are resolved after the merge, so they see the overridden values.
         merged = _apply_overrides(file_config, quoted_overrides)
         config_values = OmegaConf.to_container(merged, resolve=True)
+    except ConfigError:
+        raise
     except (
         *(YAMLError, OmegaConfBaseException, ValueError, TypeError),
         *(IndexError, AssertionError),
@@ -110,7 +115,7 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise ConfigError(str(path), [("(file)", f"is not valid YAML: {error}")]) from None
     # OmegaConf turns an empty file into an empty mapping, so the text is checked as well.
     if not isinstance(config_values, dict) or not text.strip():
-        raise ConfigError(str(path), [("(file)", "must contain a mapping of keys to values")])
+        raise ConfigError(str(path), [("(file)", _NO_MAPPING)])
     return {str(key): value for key, value in config_values.items()}
 
 
@@ -177,37 +182,47 @@ def _iter_key_nodes(node: Any) -> Iterator[Any]:
             yield from _iter_key_nodes(value)
 
 
-def validate_config(config_class: type[M], values: Mapping[str, Any], origin: str) -> M:
+def validate_config(
+    config_class: type[M], values: Mapping[str, Any], origin: str, base_dir: Path | None = None
+) -> M:
     """Validate plain values against a pydantic model and return the model instance.
 
     Args:
         config_class: The configuration class.
         values: Plain values, as read from YAML.
         origin: Name of the file or other origin, for the error message.
+        base_dir: Folder to which files that the configuration reads are relative; None: the current
+            one.
 
     Raises:
         ConfigError: If validation fails; lists every problem at its dotted path.
     """
     try:
-        return config_class.model_validate(values)
+        return config_class.model_validate(values, context={"base_dir": base_dir})
     except ValidationError as error:
         problems = [format_problem(config_class, values, item) for item in error.errors()]
         # Members of a union may report the same problem, which is shown once, in its first place.
         raise ConfigError(origin, list(dict.fromkeys(problems))) from None
 
 
-def load_config(config_class: type[M], path: Path, overrides: Sequence[str] = ()) -> M:
+def load_config(
+    config_class: type[M],
+    path: Path,
+    overrides: Sequence[str] = (),
+    base_dir: Path | None = None,
+) -> M:
     """Read a YAML configuration file, apply overrides and return the validated model.
 
     Args:
         config_class: The configuration class.
         path: The YAML file.
         overrides: Overrides such as `training.seed=7`.
+        base_dir: See `validate_config`.
 
     Raises:
         ConfigError: If the file or an override is invalid; lists every problem at its dotted path.
     """
-    return validate_config(config_class, read_yaml(path, overrides), str(path))
+    return validate_config(config_class, read_yaml(path, overrides), str(path), base_dir)
 
 
 def find_replaced_keys(overridden_keys: Sequence[str]) -> list[str]:

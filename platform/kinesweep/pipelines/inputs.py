@@ -25,9 +25,8 @@ def load_recipe(
         CheckpointError: If `model.init_from` is not a model folder.
         InputError: If a metric needs WordNet and it is not where the recipe says.
     """
-    recipe = load_config(Recipe, path, overrides or ()).resolve_paths(
-        (base_dir or Path.cwd()).absolute()
-    )
+    folder = (base_dir or Path.cwd()).absolute()
+    recipe = load_config(Recipe, path, overrides or (), folder).resolve_paths(folder)
     check_wordnet_folder(recipe.evaluation)
     return recipe
 

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.io import write_folder, write_text
+from kinesweep.scaffolding.our_kinds import list_our_kinds
 
 _FILES = {"pyproject.toml": "pyproject.toml", "README.md": "README.md"}
 
@@ -99,7 +100,7 @@ def write_part_package(role: str, name: str, out: Path) -> Path:
     """
     if role not in ROLES:
         raise InputError(f"`{role}` is no kind of part; choose one of {', '.join(ROLES)}")
-    _check_name(name)
+    _check_name(role, name)
     # With a hyphen: a folder of the module's name would hide the installed module from Python.
     folder = out / name.replace("_", "-")
     if folder.exists():
@@ -144,8 +145,12 @@ def _collect_values(role: str, name: str) -> dict[str, str]:
     }
 
 
-def _check_name(name: str) -> None:
+def _check_name(role: str, name: str) -> None:
     """Check that a name can be that of a kind and of a module.
+
+    Args:
+        role: A key of `ROLES`.
+        name: Name of the part.
 
     Raises:
         InputError: If it cannot.
@@ -154,6 +159,11 @@ def _check_name(name: str) -> None:
         raise InputError(
             f"`{name}` cannot be the name of a part; use lower-case letters, digits and single"
             " underscores, such as `my_encoder`"
+        )
+    if name in list_our_kinds(ROLES[role].group):
+        raise InputError(
+            f"`{name}` is one of Kinesweep's own kinds ({ROLES[role].group}), which take precedence"
+            " over parts of packages; choose another name"
         )
     # A package of this name would hide the module, or be hidden by it.
     if find_spec(name) is not None:

@@ -1,15 +1,20 @@
 """`source.skeleton`: names, skeletons declared in place and in files, and their mistakes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from corpus import tiny_recipe
 from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.sources.declared_skeletons import DeclaredSkeletonConfig
 from kinesweep.core.errors import ConfigError
+from kinesweep.pipelines.inputs import load_recipe
+from kinesweep.sweeps.space.loading import load_space
+from spaces import write
 
 POINTS = ["neck", "head", "l_hand", "r_hand"]
 
@@ -85,6 +90,12 @@ def test_a_cycle_is_found_after_branches() -> None:
         ({"points": ["a", "b"], "bones": ["ab"]}, "skeleton.bones[0]", "tuple"),
         ({"points": ["a", "b"], "bones": [[0, -1]]}, "skeleton.bones", "point -1"),
         ({"points": ["a"], "root": 1}, "skeleton.root", "indices are 0 to 0"),
+        ({"points": ["a", "b"], "root": True}, "skeleton.root", "valid string"),
+        ({"points": ["a", "b"], "bones": [[0, True]]}, "skeleton.bones[0][1]", "valid"),
+        ({"points": ["a", " "]}, "skeleton.points", "[1] must be a name on one line"),
+        ({"points": ["a", "b\nc"]}, "skeleton.points", "[1] must be a name on one line"),
+        (["a", "b"], "skeleton", "a mapping with `points`"),
+        (7, "skeleton", "a mapping with `points`"),
     ],
 )
 def test_a_mistake_is_named_where_it_is(skeleton: Any, path: str, said: str) -> None:
@@ -107,7 +118,8 @@ def test_a_file_is_read_into_the_recipe(tmp_path: Path) -> None:
         ("points: [a, b]\nbones: [[a, c]]\nrot: a\n", "`bones` [0] names the unknown point `c`"),
         ("points: [a, b]\nbones: [[a, c]]\nrot: a\n", "`rot` unknown; did you mean `root`?"),
         ("points: [a", "not valid YAML"),
-        ("", "mapping"),
+        ("", "`(file)` must contain a mapping"),
+        ("- a\n- b\n", "`(file)` must contain a mapping"),
         (None, "cannot be read"),
     ],
 )
@@ -117,6 +129,25 @@ def test_a_file_with_mistakes_is_named(tmp_path: Path, text: str | None, said: s
         path.write_text(text)
     message = problems(str(path))["skeleton"]
     assert said in message and "mine.yml" in message
+
+
+def test_a_file_is_relative_to_the_base_like_other_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "mine.yaml").write_text("points: [a, b]\nbones: [[a, b]]\n")
+    plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
+    source = {"kind": "skeletons", "fps": 30, "train": "a.tsv", "validation": "b.tsv"}
+    plain |= {"source": {**source, "skeleton": "mine.yaml"}, "features": {"kind": "skeleton"}}
+    write(tmp_path, {"search": {"kind": "random", "trials": 2}})
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plain))
+    monkeypatch.chdir(tmp_path)
+    _, of_space = load_space(tmp_path / "space.yaml", (), Path("base"))
+    for recipe in (load_recipe(tmp_path / "recipe.yaml", [], Path("base")), of_space):
+        skeleton: Any = recipe.source.skeleton  # type: ignore[union-attr]
+        assert skeleton.points == ("a", "b")
+    with pytest.raises(ConfigError, match=re.escape(f"reads `{tmp_path / 'mine.yaml'}`")):
+        load_recipe(tmp_path / "recipe.yaml", [])
 
 
 def test_a_name_is_dumped_as_before() -> None:

@@ -21,6 +21,7 @@ from kinesweep.config.parts import (
     list_used_parts,
     read_required_parts,
 )
+from kinesweep.config.parts import inspection
 from kinesweep.config.parts import installed_parts as scan
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import ModelConfig
@@ -28,6 +29,7 @@ from kinesweep.core.errors import BundleError, ConfigError, InputError
 from kinesweep.export.bundle_manifest import check_bundle_files, write_bundle_manifest
 from kinesweep.models.losses.cross_entropy import compute_cross_entropy
 from kinesweep.models.losses.part_loss import PartLoss
+from kinesweep.sources.part_source import FileTableSource
 from plugin_package import install_package
 
 MODULE = '''
@@ -205,6 +207,33 @@ def test_the_doctor_lists_all_and_survives_broken_ones(install: Install, tmp_pat
     assert "cannot be imported" in parts["gone"]["problem"]
     assert "`lab:Nowhere`, which cannot be imported" in parts["lost"]["problem"]
     assert "has no set_statistics" in parts["poor"]["problem"]
+    assert "is hidden by our own kind of this name" in parts["linear"]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("group", "implementation", "problem"),
+    [
+        ("kinesweep.losses", "Bare", ""),
+        ("kinesweep.metrics", "Bare", "has no compute, compute_clip_statistics"),
+        ("kinesweep.samplers", "Bare", "has no sample_independent"),
+        ("kinesweep.sources", "HalfSource", "has no read_file"),
+        ("kinesweep.features", "Bare", "has no compute_features, estimate_shapes"),
+        ("kinesweep.backbones", "Bare", "has no create_model, compute_logits"),
+    ],
+)
+def test_an_implementation_needs_the_methods_of_its_group(
+    group: str, implementation: str, problem: str
+) -> None:
+    class Bare:
+        def forward(self) -> None: ...
+
+    class HalfSource(FileTableSource):
+        def read_clips(self, split: str, path: Path) -> list[Any]:
+            return []
+
+    classes = {"Bare": Bare, "HalfSource": HalfSource}
+    found = inspection._find_implementation_problem(group, classes[implementation])
+    assert found.startswith(problem) and bool(found) == bool(problem)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.25])

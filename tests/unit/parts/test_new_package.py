@@ -204,6 +204,14 @@ def test_a_bundle_needs_the_packages_and_says_so(lab: Lab, installed: Path, tmp_
         ("encoder", "../up", "lower-case letters"),
         ("encoder", "", "lower-case letters"),
         ("encoder", "json", "is the name of an installed module"),
+        ("encoder", "linear", r"`linear` is one of Kinesweep's own kinds .kinesweep.encoders."),
+        ("source", "corpora", "own kinds"),
+        ("metric", "torchmetrics", "own kinds"),
+        ("loss", "cross_entropy", "own kinds"),
+        ("backbone", "causal", "own kinds"),
+        ("sampler", "tpe", "own kinds"),
+        ("feature", "combined", "own kinds"),
+        ("estimator", "mediapipe", "own kinds"),
     ],
 )
 def test_bad_names_are_refused(tmp_path: Path, role: str, name: str, message: str) -> None:

@@ -14,6 +14,7 @@ from kinesweep.pipelines.sweeps import cross_validation
 from kinesweep.pipelines.sweeps.cross_validation import (
     FoldSettings,
     cross_validate,
+    dry_run_cross_validation,
     rank_configurations,
 )
 from kinesweep.pipelines.sweeps.sweep import SweepRequest, run_requested_sweep
@@ -68,6 +69,58 @@ def test_only_a_fixed_list_is_searched(
     assert not (tmp_path / "home").exists()
 
 
+def write_kinect_search(folder: Path) -> SweepRequest:
+    """Writes the signs of four signers, and a grid over two learning rates."""
+    write_kinect_corpus(folder / "data", words=2, signers=4, takes=1)
+    search = {"kind": "grid"}
+    choices = {"training.learning_rate": {"choices": [0.1, 0.2]}}
+    path = write(folder, {"search": search, "pruner": {"kind": "none"}, "parameters": choices})
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    recipe["source"] = {"kind": "skeletons", "fps": 30, "skeleton": SKELETON}
+    recipe["source"] |= {"train": "data/all.tsv", "motions": "data/motions"}
+    recipe["features"] = {"kind": "skeleton"}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return SweepRequest(path, (), "mine", folder)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b"])
+def test_a_name_is_that_of_a_folder(name: str) -> None:
+    """`--overwrite` removes the folder, which must not be the one of all sweeps."""
+    with pytest.raises(InputError, match="cannot be the name of a sweep"):
+        SweepRequest(Path("space.yaml"), (), name, Path())
+
+
+@pytest.mark.parametrize(
+    ("by", "folds", "said"), [("word", 2, "`by` must be `signer` or"), ("signer", 1, "at least 2")]
+)
+def test_impossible_folds_are_refused(by: Any, folds: int, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        FoldSettings(by, folds)
+
+
+def test_a_dry_run_makes_all_folds_and_runs_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
+    request = write_kinect_search(tmp_path)
+    seen: list[SweepRequest] = []
+
+    def dry_run(first: SweepRequest) -> tuple[Any, str]:
+        seen.append(first)
+        _, recipe = cross_validation.load_space(first.path, first.overrides, first.base)
+        source: Any = recipe.source  # type: ignore[union-attr]
+        assert Path(source.train).is_file() and Path(source.train).parent.name == "fold-0"
+        assert (Path(source.train).parents[1] / "fold-1" / "validation.tsv").is_file()
+        return "result", "1 min"
+
+    monkeypatch.setattr(cross_validation, "dry_run_sweep", dry_run)
+    result, estimate = dry_run_cross_validation(request, FoldSettings("signer", 2))
+    assert (result, estimate) == ("result", "1 min; 2 folds take 2 times as long")
+    assert seen[0].name == "mine" and not (tmp_path / "home").exists()
+    with pytest.raises(InputError, match="5 folds need at least 5"):
+        dry_run_cross_validation(request, FoldSettings("signer", 5))
+
+
 class Sweeps:
     """Stands in for sweeps: keeps what is asked, and breaks off at one of them."""
 
@@ -87,16 +140,7 @@ def test_every_fold_has_signers_of_its_own_and_is_continued(
 ) -> None:
     home = tmp_path / "home's [1]"
     monkeypatch.setenv("KINESWEEP_HOME", str(home))
-    write_kinect_corpus(tmp_path / "data", words=2, signers=4, takes=1)
-    search = {"kind": "grid"}
-    choices = {"training.learning_rate": {"choices": [0.1, 0.2]}}
-    path = write(tmp_path, {"search": search, "pruner": {"kind": "none"}, "parameters": choices})
-    recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
-    recipe["source"] = {"kind": "skeletons", "fps": 30, "skeleton": SKELETON}
-    recipe["source"] |= {"train": "data/all.tsv", "motions": "data/motions"}
-    recipe["features"] = {"kind": "skeleton"}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    request = SweepRequest(path, (), "mine", tmp_path)
+    request = write_kinect_search(tmp_path)
     sweeps = Sweeps(breaks_at=1)
     monkeypatch.setattr(cross_validation, "run_requested_sweep", sweeps)
     settings = FoldSettings("signer", 2)

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from kinesweep.cli.console import (
+    DryRunOption,
     JsonOption,
     OverridesArgument,
     console,
@@ -35,6 +36,7 @@ def cross_validate(  # noqa: PLR0913 (options of a command)
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove it, with its sweeps, and start again.")
     ] = False,
+    dry_run: DryRunOption = False,
     name: Annotated[
         str | None, typer.Option(help="Name of the search. Default: that of the file.")
     ] = None,
@@ -51,15 +53,21 @@ def cross_validate(  # noqa: PLR0913 (options of a command)
 
     Example: kinesweep cross-validate search_spaces/kinect_words.yaml --by signer --folds 5
     """
+    from kinesweep.sweeps.space.fold_search import check_fold_search
     from kinesweep.sweeps.space.loading import load_space
 
     # Validate the space before importing Ray and PyTorch, which takes seconds.
-    load_space(space, tuple(overrides or ()), base or Path.cwd())
+    check_fold_search(*load_space(space, tuple(overrides or ()), base or Path.cwd()))
     from kinesweep.pipelines.sweeps import cross_validation
     from kinesweep.pipelines.sweeps.sweep import SweepRequest
 
     request = SweepRequest(space, tuple(overrides or ()), name or space.stem, base or Path.cwd())
     settings = cross_validation.FoldSettings(by, folds, fold_seed)
+    if dry_run:
+        dry_result, estimate = cross_validation.dry_run_cross_validation(request, settings)
+        print_line(estimate)
+        print_json_result(dry_result.as_dict(), json_line)
+        return
     result = cross_validation.cross_validate(request, settings, resume=resume, overwrite=overwrite)
     _print_result(result)
     print_json_result(result.as_dict(), json_line)

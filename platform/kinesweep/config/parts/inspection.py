@@ -5,7 +5,8 @@ it that needs no data: what the class must have so that a run does not fail at i
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from kinesweep.config.parts.installed_parts import (
     InstalledPart,
@@ -15,19 +16,28 @@ from kinesweep.config.parts.installed_parts import (
 from kinesweep.core.errors import InputError
 
 REQUIRED_METHODS: Mapping[str, tuple[str, ...]] = {
+    "kinesweep.sources": ("read_clips", "read_file", "list_clips"),
+    "kinesweep.features": ("compute_features", "estimate_shapes"),
     "kinesweep.encoders": ("forward", "set_statistics"),
+    "kinesweep.backbones": ("create_model", "compute_logits", "embed_tokens", "generate"),
+    "kinesweep.losses": ("forward",),
+    "kinesweep.metrics": ("compute", "compute_clip_statistics", "compute_score_from_sum"),
+    "kinesweep.samplers": ("sample_independent",),
 }
 """Group → methods that an implementation must have."""
 
 
-def find_part_problem(part: InstalledPart) -> str:
+def find_part_problem(part: InstalledPart, our_kinds: Collection[str] = ()) -> str:
     """Find the reason why an installed part cannot be used; an empty text if there is none.
 
     Imports the configuration and the implementation of the part.
 
     Args:
         part: An installed part.
+        our_kinds: Our own kinds of its group, which take precedence.
     """
+    if part.kind in our_kinds:
+        return f"{part} is hidden by our own kind of this name; rename the entry point"
     if part.group == "kinesweep.estimators":
         return _find_estimator_problem(part)
     try:
@@ -42,15 +52,24 @@ def find_part_problem(part: InstalledPart) -> str:
         if name != "kind" and not field.description
     ]:
         return f"settings without a description: {', '.join(undescribed)}"
+    problem = _find_implementation_problem(part.group, implementation)
+    return f"`{config_class.implementation}` {problem}" if problem else ""
+
+
+def _find_implementation_problem(group: str, implementation: Any) -> str:
+    """Find what an implementation lacks; an empty text if it has all that its group needs."""
     if not callable(implementation):
-        return f"`{config_class.implementation}` is not callable"
+        return "is not callable"
+    # A function may return an object of any class, which is known only when it is called.
+    if not inspect.isclass(implementation):
+        return ""
     missing = [
         name
-        for name in REQUIRED_METHODS.get(part.group, ())
-        # A function may return an object of any class, which is known only when it is called.
-        if inspect.isclass(implementation) and not callable(getattr(implementation, name, None))
+        for name in REQUIRED_METHODS.get(group, ())
+        if not callable(getattr(implementation, name, None))
     ]
-    return f"`{config_class.implementation}` has no {', '.join(missing)}" if missing else ""
+    missing += sorted(getattr(implementation, "__abstractmethods__", ()))
+    return f"has no {', '.join(dict.fromkeys(missing))}" if missing else ""
 
 
 def _find_estimator_problem(part: InstalledPart) -> str:

@@ -19,6 +19,7 @@ from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.features.estimators.contract import Estimator
 
 __all__ = [
+    "BUILT_IN_ESTIMATORS",
     "ENTRY_POINT_GROUP",
     "Estimator",
     "EstimatorSpec",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "kinesweep.estimators"
-_BUILT_IN = {
+BUILT_IN_ESTIMATORS = {
     "mediapipe": "kinesweep.features.estimators.mediapipe_holistic:Mediapipe",
     "mediapipe_refined": "kinesweep.features.estimators.mediapipe_holistic:MediapipeRefined",
 }
@@ -77,7 +78,9 @@ class EstimatorSpec:
 
 def list_estimator_names() -> list[str]:
     """List the names of all available estimators, sorted."""
-    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted(
+        {*BUILT_IN_ESTIMATORS, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))}
+    )
 
 
 def find_estimator(name: str) -> EstimatorSpec:
@@ -91,7 +94,7 @@ def find_estimator(name: str) -> EstimatorSpec:
     """
     locations = {
         point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)
-    } | _BUILT_IN
+    } | BUILT_IN_ESTIMATORS
     if name not in locations:
         hint = suggest_closest_word(name, list(locations))
         raise InputError(f"there is no estimator `{name}`{hint}; available: {', '.join(locations)}")

@@ -13,27 +13,29 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy import stats
 
-from kinesweep.config.any_recipe import AnyRecipe
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import to_canonical_json
 from kinesweep.core.io import write_json
 from kinesweep.core.paths import get_state_dir
-from kinesweep.pipelines.sweeps.sweep import SweepRequest, run_requested_sweep
+from kinesweep.pipelines.dry_run import dry_run_sweep
+from kinesweep.pipelines.sweeps.sweep import SweepRequest, SweepResult, run_requested_sweep
 from kinesweep.pipelines.sweeps.sweep_lock import check_sweep_name
 from kinesweep.sources.splitting.cross_validation import get_folds_root, write_folds
 from kinesweep.sweeps.journal.journal import RESULT, Trial, build_trials, read_journal
+from kinesweep.sweeps.space.fold_search import check_fold_search
 from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.parameter import Values
-from kinesweep.sweeps.space.space import FIXED_DESIGN_KINDS, SearchSpace
 
 logger = logging.getLogger(__name__)
 
+GroupField = Literal["signer", "document"]
 _SETTINGS_FILE = "folds.json"
 _CONFIDENCE = 0.95
 
@@ -48,9 +50,21 @@ class FoldSettings:
         seed: Random seed for the assignment of groups to folds.
     """
 
-    by: Literal["signer", "document"]
+    by: GroupField
     num_folds: int
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the settings, so that no sweep starts with impossible ones.
+
+        Raises:
+            InputError: If folds cannot be made by this property or in this number.
+        """
+        if self.by not in get_args(GroupField):
+            allowed = " or ".join(f"`{field}`" for field in get_args(GroupField))
+            raise InputError(f"`by` must be {allowed}, but is `{self.by}`")
+        if self.num_folds < 2:
+            raise InputError(f"`folds` must be at least 2, but is {self.num_folds}")
 
 
 @dataclass(frozen=True)
@@ -95,28 +109,6 @@ class CrossValidation:
         return {**values, "folder": str(self.folder), "sweeps": [str(path) for path in self.sweeps]}
 
 
-def check_space(space: SearchSpace, recipe: AnyRecipe) -> Recipe:
-    """Check that a search space can be searched over folds, and return its recipe.
-
-    Raises:
-        ConfigError: If configurations depend on results or are stopped early, so that folds would
-            try different ones, or if the recipe is one of pretraining.
-    """
-    problems = []
-    if space.search.kind not in FIXED_DESIGN_KINDS:
-        kinds = ", ".join(f"`{kind}`" for kind in sorted(FIXED_DESIGN_KINDS))
-        text = f"must be one of {kinds} over folds, which try the same list"
-        problems.append(("search.kind", f"{text}, but is `{space.search.kind}`"))
-    if space.pruner.kind != "none":
-        text = f"must be `none` over folds, but is `{space.pruner.kind}`: stopped trials have no"
-        problems.append(("pruner.kind", f"{text} score to average"))
-    if not isinstance(recipe, Recipe):
-        problems.append(("recipe", "must train a translation model; pretraining has no folds"))
-    if problems or not isinstance(recipe, Recipe):
-        raise ConfigError("the search space", problems)
-    return recipe
-
-
 def cross_validate(
     request: SweepRequest, settings: FoldSettings, resume: bool = False, overwrite: bool = False
 ) -> CrossValidation:
@@ -136,7 +128,7 @@ def cross_validate(
     """
     check_sweep_name(request.name)
     space, any_recipe = load_space(request.path, request.overrides, request.base)
-    recipe = check_space(space, any_recipe)
+    recipe = check_fold_search(space, any_recipe)
     folder = get_state_dir() / "folds" / request.name
     _prepare_folds(folder, recipe, settings, resume=resume, overwrite=overwrite)
     sweeps: list[Path] = []
@@ -156,6 +148,33 @@ def cross_validate(
     outcome = CrossValidation(metric.name, configurations, folder, tuple(sweeps))
     write_json(folder / RESULT, outcome.as_dict())
     return outcome
+
+
+def dry_run_cross_validation(
+    request: SweepRequest, settings: FoldSettings
+) -> tuple[SweepResult, str]:
+    """Run every stage of the first fold's sweep on a few clips; estimate the time of all folds.
+
+    Args:
+        request: See `cross_validate`.
+        settings: Division into folds, all of which are made.
+
+    Returns:
+        The result of the dry sweep, and sentences with the estimated time.
+
+    Raises:
+        KinesweepError: If `cross_validate` or `dry_run_sweep` would raise it.
+    """
+    space, any_recipe = load_space(request.path, request.overrides, request.base)
+    recipe = check_fold_search(space, any_recipe)
+    source = recipe.effective_source
+    with TemporaryDirectory(prefix="kinesweep-folds-") as temporary:
+        folder = Path(temporary) / "folds"
+        write_folds(source, settings.by, settings.num_folds, settings.seed, folder)
+        overrides = _list_fold_overrides(folder / "fold-0", recipe)
+        first = replace(request, overrides=(*request.overrides, *overrides))
+        result, estimate = dry_run_sweep(first)
+    return result, f"{estimate}; {settings.num_folds} folds take {settings.num_folds} times as long"
 
 
 def rank_configurations(

@@ -24,7 +24,7 @@ from kinesweep.core.run_logger import RunLogger
 from kinesweep.evaluation.metrics.preflight import check_metrics
 from kinesweep.pipelines.extraction import extract_features
 from kinesweep.pipelines.progress import show_sweep_progress
-from kinesweep.pipelines.sweeps.sweep_lock import lock_sweep
+from kinesweep.pipelines.sweeps.sweep_lock import check_sweep_name, lock_sweep
 from kinesweep.pipelines.sweeps.sweep_report import write_sweep_report
 from kinesweep.pipelines.sweeps.winner import (
     compute_mean_test_metrics,
@@ -107,13 +107,15 @@ class SweepRequest:
     base: Path
     num_extra_trials: int = 0
 
+    def __post_init__(self) -> None:
+        """Check the name, which is that of a folder that `--overwrite` removes."""
+        check_sweep_name(self.name)
+
 
 def run_requested_sweep(
     request: SweepRequest, resume: bool = False, overwrite: bool = False
 ) -> SweepResult:
     """Run or resume a requested sweep in the state folder, from its search space to the report.
-
-    Logs what `run_sweep_pipeline` logs.
 
     Args:
         request: Sweep to run.

@@ -64,7 +64,9 @@ def load_space(
         space = space.model_copy(update={"study_storage": address})
     recipe_path = path.parent / space.recipe
     values = read_yaml(recipe_path, recipe_overrides)
-    recipe: AnyRecipe = validate_config(get_recipe_class(values), values, str(recipe_path))
+    recipe: AnyRecipe = validate_config(
+        get_recipe_class(values), values, str(recipe_path), base_dir
+    )
     # All runs of a sweep use the resources of the space, which also determine the slots.
     recipe = recipe.model_copy(update={"resources": space.resources}).resolve_paths(base_dir)
     if isinstance(recipe, PretrainingRecipe):

@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    Strict,
     Tag,
     ValidationError,
     ValidationInfo,
@@ -51,7 +52,8 @@ SkeletonName = Literal[
 """Names in `core.skeleton.skeleton.SKELETONS`, which a test compares with these."""
 SKELETON_NAMES: tuple[str, ...] = get_args(SkeletonName)
 
-Point = str | int
+# Strict: YAML reads `yes` and `on` as true, which is not point 1.
+Point = str | Annotated[int, Strict()]
 """A point of a declared skeleton: its name, or its index from 0."""
 _FILE_SUFFIXES = (".yaml", ".yml")
 
@@ -87,7 +89,11 @@ class DeclaredSkeletonConfig(StrictConfig):
             for name, count in Counter(points).items()
             if count > 1
         ]
-        problems += [f"[{index}] is empty" for index, name in enumerate(points) if not name]
+        problems += [
+            f"[{index}] must be a name on one line, but is {name!r}"
+            for index, name in enumerate(points)
+            if not name.strip() or not name.isprintable()
+        ]
         _raise_problems(problems)
         return points
 
@@ -207,25 +213,28 @@ def _raise_problems(problems: Sequence[str]) -> None:
         raise ValueError("; ".join(problems))
 
 
-def _read_skeleton(value: object) -> object:
+def _read_skeleton(value: object, info: ValidationInfo) -> object:
     """Return a skeleton as given, after reading it if it is the path of a YAML file.
+
+    A relative path starts from `base_dir` of the validation, as all other paths of a recipe do.
 
     Raises:
         ValueError: If the file cannot be read or declares no valid skeleton, or if a name is
             unknown.
     """
-    if not isinstance(value, str) or value in SKELETON_NAMES:
+    if isinstance(value, Mapping | DeclaredSkeletonConfig) or value in SKELETON_NAMES:
         return value
-    if not value.lower().endswith(_FILE_SUFFIXES):
-        hint = suggest_closest_word(value, SKELETON_NAMES) or (
+    if not isinstance(value, str) or not value.lower().endswith(_FILE_SUFFIXES):
+        hint = suggest_closest_word(str(value), SKELETON_NAMES) or (
             "; it must be one of the names in `kinesweep skeletons`, a mapping with `points` and"
             " `bones`, or a `.yaml` file that contains them"
         )
         raise ValueError(f"is not the name of a skeleton{hint}")
+    path = Path((info.context or {}).get("base_dir") or Path.cwd()) / value
     try:
-        declared = read_yaml(Path(value))
+        declared = read_yaml(path)
     except ConfigError as error:
-        raise ValueError(_join_problems(value, error.problems)) from None
+        raise ValueError(_join_problems(str(path), error.problems)) from None
     try:
         return DeclaredSkeletonConfig.model_validate(declared)
     except ValidationError as error:
@@ -233,7 +242,7 @@ def _read_skeleton(value: object) -> object:
             format_problem(DeclaredSkeletonConfig, declared, item) for item in error.errors()
         ]
         # The paths are those of the file, so they cannot be shown as paths of the recipe.
-        raise ValueError(_join_problems(value, problems)) from None
+        raise ValueError(_join_problems(str(path), problems)) from None
 
 
 def _join_problems(file: str, problems: Sequence[tuple[str, str]]) -> str:
