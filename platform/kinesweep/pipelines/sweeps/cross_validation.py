@@ -26,7 +26,6 @@ from kinesweep.core.io import write_json
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.dry_run import dry_run_sweep
 from kinesweep.pipelines.sweeps.sweep import SweepRequest, SweepResult, run_requested_sweep
-from kinesweep.pipelines.sweeps.sweep_lock import check_sweep_name
 from kinesweep.sources.splitting.cross_validation import get_folds_root, write_folds
 from kinesweep.sweeps.journal.journal import RESULT, Trial, build_trials, read_journal
 from kinesweep.sweeps.space.fold_search import check_fold_search
@@ -126,7 +125,6 @@ def cross_validate(
             not be continued, or if the corpus cannot be split.
         KinesweepError: If a sweep raises it.
     """
-    check_sweep_name(request.name)
     space, any_recipe = load_space(request.path, request.overrides, request.base)
     recipe = check_fold_search(space, any_recipe)
     folder = get_state_dir() / "folds" / request.name
