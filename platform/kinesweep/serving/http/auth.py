@@ -55,7 +55,8 @@ def read_token(path: Path | None) -> str:
     if not MIN_TOKEN_CHARS <= len(token) <= _MAX_TOKEN_BYTES or not token.isprintable():
         raise ServingError(
             f"`--token-file {path}` must contain one token of {MIN_TOKEN_CHARS} to"
-            f" {_MAX_TOKEN_BYTES} printable ASCII characters, but has {len(token)}; `openssl rand -hex 32` makes one"
+            f" {_MAX_TOKEN_BYTES} printable ASCII characters, but has {len(token)};"
+            " `openssl rand -hex 32` makes one"
         )
     if any(character.isspace() or character in ';,"\\' for character in token):
         raise ServingError(f"`--token-file {path}` must contain no spaces, quotes or separators")
