@@ -38,7 +38,7 @@ class ShippedFile:
 
     @property
     def name(self) -> str:
-        """Name by which the file is copied; a recipe and a space may have the same one."""
+        """Return the name by which the file is copied, which a recipe and a space may share."""
         return self.path.stem
 
 

@@ -130,7 +130,10 @@ class AcceptedInputs:
             is_poses = file.field == POSES_FIELD and file.name.lower().endswith(".pose")
             if not is_poses and not self._accepts(source, file.name):
                 raise RequestError(
-                    415, "unsupported_file", f"`{file.name}` is of another kind", allowed
+                    415,
+                    "unsupported_file",
+                    f"`{file.name}` is not one of the kinds of files that `{file.field}` takes",
+                    allowed,
                 )
 
     def get_default_name(self) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kinesweep.config.recipe.generation import MIN_TEMPERATURE
 from kinesweep.core.skeleton.pose import PointLayout
-from kinesweep.serving.errors import RequestError
+from kinesweep.serving.errors import RequestError, format_invalid_values
 
 _MAX_PROMPT_CHARS = 4000
 # Beams and texts multiply the memory and the time of a clip.
@@ -82,14 +82,10 @@ def parse_options(values: Mapping[str, Any]) -> RequestOptions:
     try:
         return RequestOptions.model_validate(dict(values))
     except ValidationError as error:
-        problems = "; ".join(
-            f"`{'.'.join(map(str, problem['loc']))}`: {problem['msg']}"
-            for problem in error.errors(include_url=False, include_context=False)
-        )
         raise RequestError(
             422,
             "invalid_option",
-            problems,
+            format_invalid_values(error),
             {"options": {k: v.description for k, v in RequestOptions.model_fields.items()}},
         ) from None
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from kinesweep.core.errors import ClipError, KinesweepError
 from kinesweep.export.input_failure import find_input_error
 
@@ -64,3 +66,11 @@ class RequestError(Exception):
         if isinstance(input_error, ClipError):
             return cls(400, "unusable_file", reason, {"cause": input_error.reason})
         return cls(422, "unusable_request", reason)
+
+
+def format_invalid_values(error: ValidationError) -> str:
+    """Format all problems of values that a client sent, without the values themselves."""
+    return "; ".join(
+        f"`{'.'.join(map(str, problem['loc']))}`: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_context=False)
+    )

@@ -82,7 +82,7 @@ class RequestGate:
         """
         if self.is_draining:
             raise RequestError(
-                503, "shutting_down", "the server ends; send the request again later"
+                503, "shutting_down", "the server is shutting down; send the request again later"
             )
         if self.num_requests >= self._limits.max_requests:
             raise RequestError(
@@ -122,7 +122,9 @@ class RequestGate:
         """
         if self._num_bytes + num_bytes > self._max_bytes:
             raise RequestError(
-                503, "busy", "the bodies of other requests take all memory for bodies; wait"
+                503,
+                "busy",
+                "the memory for request bodies is used up by other requests; try again later",
             )
         self._num_bytes += num_bytes
 
@@ -156,6 +158,6 @@ class BodyCounter:
         self.num_bytes += num_bytes
 
     def release(self) -> None:
-        """Count no bytes any longer, because the body is not needed any more."""
+        """Return the bytes of the body to the gate, because it is not needed any more."""
         self._gate.remove_bytes(self.num_bytes)
         self.num_bytes = 0

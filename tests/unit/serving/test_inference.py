@@ -194,7 +194,7 @@ def test_videos_need_an_estimator_of_poses(
     film = next((made / "corpus" / "films").rglob("*.mp4"))
     inputs = AcceptedInputs.read(bundle_dir)
     request = ask(film.read_bytes(), film.name)
-    with pytest.raises(RequestError, match="another kind"):
+    with pytest.raises(RequestError, match="not one of the kinds of files that `file` takes"):
         inputs.check_files(request.files)
     able = AcceptedInputs.read(bundle_dir, estimates_poses=True)
     able.check_files(request.files)

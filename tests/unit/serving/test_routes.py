@@ -177,6 +177,14 @@ def test_unusable_requests(
     refused(translate(client, **request_kwargs), status, error)
 
 
+@pytest.mark.parametrize("query", ["num_beams=2&num_beams=3", "num_beams=2"])
+def test_an_option_given_twice_is_refused(client: TestClient, query: str) -> None:
+    """One of the values would be ignored otherwise, in the query as in the form."""
+    files = {"file": ("clip.pose", b"x")}
+    answer = translate(client, params=query, files=files, data={"num_beams": "2"})
+    assert "occurs twice" in refused(answer, 422, "invalid_option")["reason"]
+
+
 def test_all_invalid_options_are_named(client: TestClient) -> None:
     body = refused(
         translate(client, content=b"x", params={"num_beams": "many", "beam": "1", "seed": "-1"}),

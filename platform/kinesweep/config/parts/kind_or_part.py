@@ -117,7 +117,9 @@ class _PartChoice:
             InputError: If it cannot be imported.
         """
         config_class = load_part_config(part)
-        adapted = config_class if self.adapt_class is None else self.adapt_class(config_class)
+        if self.adapt_class is None:
+            return config_class
+        adapted: type[PartConfig] = self.adapt_class(config_class)
         return adapted
 
     def _describe_unknown_kind(self, kind: str) -> str:
@@ -129,12 +131,13 @@ class _PartChoice:
         }
         text = f"must be one of {', '.join(map(repr, self.our_kinds))}"
         text += "".join(f", {name!r} ({part.package})" for name, part in installed.items())
-        text += f", but is {kind!r}{suggest_closest_word(kind, [*self.our_kinds, *installed])}"
+        text += f", but is {kind!r}"
+        hint = suggest_closest_word(kind, [*self.our_kinds, *installed])
         if installed:
-            return text
-        return f"{text.rstrip('?')}; no package with the entry point `{self.part_class.group}`" + (
-            " is installed"
-        )
+            return f"{text}{hint}"
+        # The question mark of the hint would stand in the middle of the sentence.
+        group = self.part_class.group
+        return f"{text}{hint.rstrip('?')}; no package with the entry point `{group}` is installed"
 
     def _build_json_schema(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler

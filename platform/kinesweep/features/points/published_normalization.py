@@ -108,7 +108,7 @@ def _find_box(
             "no_scale",
         )
     lower_C, upper_C = found_NC.min(axis=0), found_NC.max(axis=0)
-    # NaN is not above 0 either; it is refused later as `nan_frames` where a position has it.
+    # An extent of NaN passes here: such a clip is refused later as `nan_frames`, with its frame.
     if (upper_C - lower_C).max() == 0:
         raise ClipError("the points that give the scale are all at one position", "no_scale")
     return lower_C, upper_C

@@ -255,7 +255,7 @@ def _check_parts(config: PartGraphEncoderConfig, parts: tuple[BodyPart, ...]) ->
         problems.append(("model.encoder.share_hands", text))
     if config.fuse_body != "none" and "body" not in kinds:
         components = ", ".join(f"`{part.component}`" for part in parts)
-        text = f"is `{config.fuse_body}`, but {components} are no body; set it to `none`"
+        text = f"is `{config.fuse_body}`, but none of {components} is a body; set it to `none`"
         problems.append(("model.encoder.fuse_body", text))
     if problems:
         raise ConfigError("the model", problems)

@@ -138,9 +138,9 @@ class _Routes:
     async def get_readiness(self, _: Request) -> Response:
         """Answer whether the server accepts clips."""
         if self._served.gate.is_draining:
-            raise RequestError(503, "shutting_down", "the server ends")
+            raise RequestError(503, "shutting_down", "the server is shutting down")
         if not await self._served.is_ready():
-            raise RequestError(503, "no_replica", "no replica is running; wait")
+            raise RequestError(503, "no_replica", "no replica is running yet; try again later")
         return JSONResponse({"status": "ready"})
 
     async def get_metrics(self, _: Request) -> Response:

@@ -55,7 +55,8 @@ def read_token(path: Path | None) -> str:
     if not MIN_TOKEN_CHARS <= len(token) <= _MAX_TOKEN_BYTES or not token.isprintable():
         raise ServingError(
             f"`--token-file {path}` must contain one token of {MIN_TOKEN_CHARS} to"
-            f" {_MAX_TOKEN_BYTES} printable ASCII characters, but has {len(token)}; `openssl rand -hex 32` makes one"
+            f" {_MAX_TOKEN_BYTES} printable ASCII characters, but has {len(token)};"
+            " `openssl rand -hex 32` makes one"
         )
     if any(character.isspace() or character in ';,"\\' for character in token):
         raise ServingError(f"`--token-file {path}` must contain no spaces, quotes or separators")
@@ -96,13 +97,15 @@ class TokenMiddleware:
     def _find_refusal(self, scope: Scope) -> RequestError | None:
         """Return the reason for which a request is refused; None if it may pass."""
         headers = Headers(scope=scope)
-        # Without a token, a site could let its own name point to this machine (DNS rebinding); its
-        # pages would then have the same origin as the server.
-        is_foreign_host = self._token is None and not is_loopback(_get_host_name(headers))
-        if is_foreign_host or _is_cross_site(headers):
-            return RequestError(403, "foreign_origin", "the request comes from another site")
-        if self._token is None or scope["path"] in _OPEN_PATHS:
+        foreign_origin = RequestError(403, "foreign_origin", "the request comes from another site")
+        if _is_cross_site(headers):
+            return foreign_origin
+        if scope["path"] in _OPEN_PATHS:
             return None
+        if self._token is None:
+            # A site could let its own name point to this machine (DNS rebinding); its pages would
+            # then have the same origin as the server.
+            return None if is_loopback(_get_host_name(headers)) else foreign_origin
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(bearer.strip()):
             return None

@@ -54,9 +54,12 @@ async def read_clip_request(
     # A declared length can be refused at once; the bytes are counted too, since it may be false.
     _check_declared_size(request, gate)
     body = await _read_body(request, limits, counter)
-    options = dict(request.query_params)
+    options = _read_query(request)
     if request.headers.get("content-type", "").lower().startswith(_FORM_TYPE):
         fields, files = await _parse_form(request, body)
+        if repeated := options.keys() & fields.keys():
+            reason = f"`{min(repeated)}` occurs twice, in the query and in the form"
+            raise RequestError(422, "invalid_option", reason)
         options |= fields
     else:
         name = clean_file_name(options.pop(_NAME_PARAMETER, inputs.get_default_name()))
@@ -65,6 +68,20 @@ async def read_clip_request(
     parsed = parse_options(options)
     inputs.check_files(files)
     return ClipRequest(parsed, files)
+
+
+def _read_query(request: Request) -> dict[str, str]:
+    """Return the query parameters of a request.
+
+    Raises:
+        RequestError: If one occurs twice, so that one of its values would be ignored.
+    """
+    options: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in options:
+            raise RequestError(422, "invalid_option", f"`{name}` occurs twice")
+        options[name] = value
+    return options
 
 
 def _check_declared_size(request: Request, gate: RequestGate) -> None:

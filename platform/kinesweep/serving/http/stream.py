@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.serving.accepted_inputs import AcceptedInputs
 from kinesweep.serving.clip_request import ClipRequest, StreamedPoints, parse_options
-from kinesweep.serving.errors import RequestError
+from kinesweep.serving.errors import RequestError, format_invalid_values
 from kinesweep.serving.http.served_bundle import ServedBundle
 from kinesweep.serving.limits import BodyCounter, ServeLimits
 
@@ -263,9 +263,5 @@ def _parse_start(message: dict[str, Any]) -> StreamStart:
     try:
         return StreamStart.model_validate(message)
     except ValidationError as error:
-        problems = "; ".join(
-            f"`{'.'.join(map(str, problem['loc']))}`: {problem['msg']}"
-            for problem in error.errors(include_url=False, include_context=False)
-        )
         keys = {"keys": sorted(StreamStart.model_fields)}
-        raise RequestError(422, "invalid_start", problems, keys) from None
+        raise RequestError(422, "invalid_start", format_invalid_values(error), keys) from None

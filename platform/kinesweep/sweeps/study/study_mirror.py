@@ -109,7 +109,7 @@ class StudyMirror:
         for study in self._storage.get_all_studies():
             if study.user_attrs.get(_ID_ATTRIBUTE) == self._journal_id:
                 self.name = study.study_name
-                # The only name of a study that the functions of storages take; Optuna keeps it private.
+                # Optuna keeps it private, but the functions of storages take no other name.
                 return study._study_id
             # Left by a process that was killed before it could write the attributes, or made by
             # others in our file. The file is ours alone, the name in a database as well.
