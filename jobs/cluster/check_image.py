@@ -4,13 +4,12 @@ The head gets free ports, because some builders share the network of the machine
 """
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-
-import ray
 
 
 def find_free_ports(count: int) -> list[int]:
@@ -26,12 +25,21 @@ def find_free_ports(count: int) -> list[int]:
 
 def check_head() -> None:
     """Start a head as KubeRay does and run a task that imports Kinesweep."""
-    port, client_port, agent_port, metrics_port = find_free_ports(4)
+    folder = tempfile.mkdtemp(prefix="ray-")
+    with open(f"{folder}/token", "w") as file:
+        file.write(secrets.token_hex(32))
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": f"{folder}/token"}
+    # Without this, Ray replaces 127.0.0.1 by the machine's external address and listens there.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    # Ray reads its authentication when it is imported.
+    import ray
+
+    port, client_port, agent_port, metrics_port, dashboard_port = find_free_ports(5)
     command = ["ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=1"]
     command += ["--node-ip-address=127.0.0.1", "--include-dashboard=false"]
     command += [f"--ray-client-server-port={client_port}", f"--metrics-export-port={metrics_port}"]
-    command += [f"--dashboard-agent-listen-port={agent_port}"]
-    command += [f"--temp-dir={tempfile.mkdtemp(prefix='ray-')}", "--disable-usage-stats"]
+    command += [f"--dashboard-agent-listen-port={agent_port}", f"--temp-dir={folder}"]
+    command += [f"--dashboard-port={dashboard_port}", "--disable-usage-stats"]
     with subprocess.Popen(command) as head:
         try:
             deadline = time.monotonic() + 120

@@ -364,7 +364,10 @@ def test_jobs_end_with_their_own_code(home: Home) -> None:
         # It may find the sweep itself, or the job below that goes on with it.
         ("space.yaml",): (2, "--resume|another process runs the sweep `space`"),
         ("space.yaml", "--resume"): (0, "bundle verified"),
-        ("space.yaml", "--name", "large", "resources.cpus=99"): (2, r"one run needs 1 × \(99 CPU\)"),
+        ("space.yaml", "--name", "large", "resources.cpus=99"): (
+            2,
+            r"one run needs 1 × \(99 CPU\)",
+        ),
         ("nowhere.yaml",): (2, "cannot be read"),
     }
     with ThreadPoolExecutor(len(wanted)) as side_by_side:

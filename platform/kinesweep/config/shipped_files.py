@@ -100,6 +100,7 @@ def copy_shipped_files(root: Path, names: Sequence[str], out: Path) -> dict[Path
             f"{suggest_closest_word(unknown[0], list(by_name)) or ';'}"
             " `kinesweep recipes` lists all"
         )
+    # A recipe and a space of the same name are copied together, as one needs the other.
     paths = _collect_references(root, [path for name in names for path in by_name[name]])
     texts = {path: (root / path).read_text(encoding="utf-8") for path in paths}
     # All targets are checked before the first one is written.

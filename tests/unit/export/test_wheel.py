@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = {True: ("--clips", "60"), False: ()}
-FEW_STEPS = ("search.trials=2", "finalists.count=1", "finalists.seeds=[1,2]", "baseline=false")
+FEW_STEPS = ("search.trials=1", "finalists.count=1", "finalists.seeds=[1,2]", "baseline=false")
 FEW_STEPS += ("recipe.training.max_steps=20", "recipe.training.eval_steps=10")
 FEW_STEPS += ("sanity_baselines=[]", "pruner.kind=none")
 
@@ -159,7 +159,9 @@ def sweep_and_export(programs: Path, folder: Path, *changes: str) -> None:
     run = next(path.parent for path in sorted(sweep.glob("runs/*/best")))
     run_installed(kinesweep, folder, "export", str(run), "bundle")
     pose = next((folder / ".kinesweep/sample").rglob("*.pose"))
-    for bundle in (folder / ".kinesweep/exports/sample", folder / "bundle"):
+    bundles = [folder / "bundle", folder / ".kinesweep/exports/sample"]
+    # The sweep itself has verified its bundle; loading PyTorch once more takes seconds.
+    for bundle in bundles[: 1 if changes else 2]:
         assert len(translate(kinesweep, bundle, pose, folder)) == 1
 
 

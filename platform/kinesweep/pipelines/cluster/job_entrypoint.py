@@ -26,6 +26,7 @@ def find_problems(requirements: Sequence[str]) -> dict[str, str]:
 
     problems = {}
     for requirement in map(Requirement, requirements):
+        # Extras are chosen by people, so nothing says whether this job needs them.
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
@@ -35,6 +36,7 @@ def find_problems(requirements: Sequence[str]) -> dict[str, str]:
         if found and requirement.specifier.contains(found, prereleases=True):
             continue
         state = f"is {found}" if found else "is not installed"
+        # It holds here, and would only lengthen the command that installs the package.
         requirement.marker = None
         wanted = f", needs {requirement.specifier}" if requirement.specifier else ""
         problems[str(requirement)] = f"`{requirement.name}` {state}{wanted}"
@@ -81,6 +83,7 @@ def main() -> None:
             f"ResourceError: `{sys.executable}` of the cluster cannot run it:{lines}\n"
         )
         sys.exit(2)
+    # In this process, so that the job's signals and exit code are those of the command.
     runpy.run_module("kinesweep", run_name="__main__", alter_sys=True)
 
 

@@ -56,6 +56,7 @@ def build_package_env(
         part_packages: Packages whose parts the job uses.
         staging_dir: Empty folder for files to upload, needed until the job is submitted.
     """
+    # The code of the checks is 4 kB of each process's environment, so it is left out if unused.
     runtime_env: dict[str, Any] = {}
     if not _runs_this_installation(is_local, python):
         requirements = [*_list_requirements(), *list_part_requirements(part_packages)]
@@ -80,6 +81,6 @@ def _list_requirements() -> list[str]:
     """Return the requirements of this installation, without extras; [] if it has no metadata."""
     try:
         lines = requires("kinesweep") or []
-    except PackageNotFoundError:
+    except PackageNotFoundError:  # a checkout on PYTHONPATH, or itself an upload
         return []
     return [line for line in lines if "extra ==" not in line]

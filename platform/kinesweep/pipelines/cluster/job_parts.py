@@ -28,14 +28,18 @@ def find_part_packages(arguments: Sequence[str]) -> list[Distribution]:
         arguments: Arguments of Kinesweep: paths of YAML files, overrides, and options.
     """
     parts = list_installed_parts()
+    # The usual case: no part is installed, so no file is read a second time.
     if not parts:
         return []
     kinds: set[str] = set()
+    # An override is `path=value`; options like `--name=x` have no key that is called `kind`.
     for argument in arguments:
         path, _, value = argument.partition("=")
         kinds |= set(_iter_kinds({path: _parse_yaml(value)}))
     for file in _collect_files([Path(text) for text in arguments if text.endswith(".yaml")]):
         kinds |= set(_iter_kinds(_read_yaml(file)))
+    # A mapping instead of a set, so that the order and thereby the job's environment stay the same:
+    # Ray starts new workers for each environment that differs.
     packages = {part.package: None for part in parts if part.kind in kinds}
     packages.pop("kinesweep", None)
     found = []
@@ -77,6 +81,8 @@ def stage_packages(packages: Sequence[Distribution], folder: Path) -> list[str]:
     for package in packages:
         info = folder / f"{re.sub('[-.]', '_', package.name)}-{package.version}.dist-info"
         info.mkdir()
+        # The other files of the metadata state paths of this machine, and would make each
+        # installation of the same version another upload.
         for name in ("METADATA", "entry_points.txt"):
             (info / name).write_text(package.read_text(name) or "", encoding="utf-8")
         staged[str(info)] = None
@@ -89,8 +95,10 @@ def _stage_module(name: str, folder: Path) -> Iterator[str]:
     """Yield the folder of a top-level module; a copy if it has one file."""
     spec = find_spec(name)
     if spec is not None and spec.submodule_search_locations:
+        # A namespace package has no `__init__.py`, so its folder is not found by its origin.
         yield next(iter(spec.submodule_search_locations))
     elif spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
+        # Two packages may share a top-level module.
         (folder / name).mkdir(exist_ok=True)
         shutil.copyfile(spec.origin, folder / name / "__init__.py")
         yield str(folder / name)
@@ -102,6 +110,7 @@ def _list_modules(package: Distribution) -> list[str]:
     # An editable installation has only the metadata among its files.
     names |= set((package.read_text("top_level.txt") or "").split())
     for file in package.files or ():
+        # Programs and data lie outside of `site-packages`, below `..`.
         if file.suffix == ".py" and file.parts[0] != "..":
             names.add(file.parts[0].removesuffix(".py"))
     return sorted(name for name in names if not name.startswith("__"))
@@ -116,6 +125,7 @@ def _collect_files(paths: Sequence[Path]) -> list[Path]:
         path = Path(os.path.abspath(open_paths.pop()))
         if path not in found and path.is_file():
             found[path] = None
+            # Any text may name a file: a space its recipe, a recipe a file of a section.
             texts = _iter_strings(_read_yaml(path))
             open_paths += [path.parent / text for text in texts if text.endswith(".yaml")]
     return list(found)
@@ -127,6 +137,7 @@ def _iter_kinds(value: Any) -> Iterator[str]:
         for key, below in value.items():
             is_kind = str(key).rpartition(".")[2] in ("kind", "estimator")
             yield from _iter_strings(below) if is_kind else _iter_kinds(below)
+        # The only kind that names a part by another key; see `PluginEstimatorConfig`.
         if value.get("kind") == "plugin":
             yield str(value.get("name"))
     elif isinstance(value, list):
@@ -155,5 +166,5 @@ def _parse_yaml(text: str) -> Any:
     """Parse YAML; None if it is none."""
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError):  # such as the 30th of February
         return None

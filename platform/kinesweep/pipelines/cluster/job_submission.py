@@ -93,6 +93,7 @@ def run_ray_job(
     is_local = address is None
     command = build_job_command(arguments, is_local, python)
     start_time = time.time()
+    # Ray's client reads the files while it submits; a retry reads them again.
     with TemporaryDirectory(prefix="kinesweep-job-") as staging_dir:
         runtime_env = build_package_env(
             package, is_local, python, find_part_packages(arguments), Path(staging_dir)
