@@ -446,7 +446,7 @@ def sweep(
     return result
 
 
-def cross_validate(
+def cross_validate(  # noqa: PLR0913 (options of the command)
     space: PathLike,
     overrides: Sequence[str] = (),
     by: Literal["signer", "document"] = "signer",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from kinesweep.config.parts import SourcePart, list_used_parts
 from kinesweep.core.clip import Clip, InvalidRow
-from kinesweep.core.errors import ClipError, InputError, SourceError
+from kinesweep.core.errors import ClipError, InputError, KinesweepError
 from kinesweep.core.units import Span
 from kinesweep.sources.base import TABLE_ERROR, Media
 from kinesweep.sources.tsv.base_table_source import TableSource
@@ -91,6 +91,12 @@ class FileTableSource(TableSource):
             return self.read_file(path, clip.span)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
+        except KinesweepError:
+            raise
+        # Code of another package, which may fail in any way; the clip is dropped and counted.
+        except Exception as error:
+            text = f"{clip.row}: `read_file` of `{self.config.kind}` fails on `{path}`"
+            raise ClipError(f"{text}: {type(error).__name__}: {error}", "unreadable") from error
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
         """Return the clips, invalid rows and errors of the table of one split."""
@@ -99,8 +105,10 @@ class FileTableSource(TableSource):
         try:
             for number, row in enumerate(self.read_clips(split, path), 1):
                 self._add_row(rows, row, split, f"{table}:{number}")
-        # What readers of tables raise for damaged files; other types are bugs of the package.
-        except (OSError, ValueError, KeyError, SourceError) as error:
+        except InputError:
+            raise
+        # Code of another package, which may fail in any way, also after some rows.
+        except Exception as error:
             text = f"`{path}` cannot be read: {type(error).__name__}: {error}"
             rows.errors.append((f"{table}:1", text))
         return rows

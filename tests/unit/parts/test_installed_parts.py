@@ -17,11 +17,11 @@ from kinesweep.config.loading import validate_config
 from kinesweep.config.parts import (
     check_required_parts,
     find_installed_part,
+    inspection,
     list_installed_parts,
     list_used_parts,
     read_required_parts,
 )
-from kinesweep.config.parts import inspection
 from kinesweep.config.parts import installed_parts as scan
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import ModelConfig

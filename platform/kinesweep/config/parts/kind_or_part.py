@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, PydanticOmit, core_schema
+from pydantic_core import (
+    CoreSchema,
+    PydanticCustomError,
+    PydanticOmit,
+    PydanticSerializationError,
+    core_schema,
+)
 
 from kinesweep.config.kinds import PART_TAG, UNKNOWN_KIND, make_kind_getter
 from kinesweep.config.parts.installed_parts import (
@@ -108,7 +114,13 @@ class _PartChoice:
                 UNKNOWN_KIND, "{text}", {"text": self._describe_unknown_kind(kind)}
             )
         # Errors of the part's own fields keep their places: pydantic puts them below this section.
-        return self._load_class(part).model_validate(dict(value))
+        config = self._load_class(part).model_validate(dict(value))
+        try:
+            config.model_dump(mode="json")
+        except PydanticSerializationError as error:
+            text = f"has a setting of {part} that cannot be written as JSON, so no run could be"
+            raise ValueError(f"{text} recorded: {error}") from None
+        return config
 
     def _load_class(self, part: InstalledPart) -> type[PartConfig]:
         """Import the configuration class of a part, and adapt it to the section.

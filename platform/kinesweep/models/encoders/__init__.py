@@ -18,6 +18,7 @@ from kinesweep.core.errors import ConfigError
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.adapter import AdapterEncoder
 from kinesweep.models.encoders.cnn import CnnEncoder
+from kinesweep.models.encoders.encoder_part import build_encoder_part
 from kinesweep.models.encoders.linear import LinearEncoder
 from kinesweep.models.encoders.mlp import MlpEncoder
 from kinesweep.models.encoders.part_graph import PartGraphEncoder
@@ -51,13 +52,10 @@ def build_encoder(
 
     Raises:
         ConfigError: If a graph encoder has no skeleton, or one that does not fit the width.
-        InputError: If an encoder of another package cannot be imported.
+        InputError: If an encoder of another package cannot be imported or built.
     """
     build: Callable[..., nn.Module]
-    if isinstance(config, EncoderPart):
-        build = config.import_implementation()
-    else:
-        build = ENCODERS[config.kind]
+    build = build_encoder_part if isinstance(config, EncoderPart) else ENCODERS[config.kind]
     if not reads_skeleton(config):
         return build(config, width, out)
     problem = find_skeleton_problem(config.kind, "the stream", width, skeleton)

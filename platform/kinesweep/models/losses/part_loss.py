@@ -42,13 +42,21 @@ class PartLoss(nn.Module):
         smoothing: Label smoothing factor.
 
     Raises:
-        InputError: If the implementation cannot be imported.
+        InputError: If the implementation cannot be imported or built.
     """
 
     def __init__(self, config: LossPart, smoothing: float) -> None:
         super().__init__()
         self.config = config
-        self.implementation: Any = config.import_implementation()(config, smoothing)
+        build = config.import_implementation()
+        try:
+            self.implementation: Any = build(config, smoothing)
+        # Code of another package, which may fail in any way.
+        except Exception as error:
+            raise InputError(
+                f"the loss `{config.kind}` (`{config.implementation}`) cannot be built:"
+                f" {type(error).__name__}: {error}"
+            ) from error
 
     def forward(
         self,
@@ -68,7 +76,8 @@ class PartLoss(nn.Module):
             num_items: Number of these labels in the whole optimizer step; None: in this batch.
 
         Raises:
-            InputError: If the implementation does not return one loss for each clip.
+            InputError: If the implementation does not return one loss for each clip, or one
+                without a gradient.
         """
         # At least float32, so that losses need not be written for half precision.
         dtype = torch.promote_types(logits_BLV.dtype, torch.float32)
@@ -79,6 +88,11 @@ class PartLoss(nn.Module):
                 f"the loss `{self.config.kind}` must return one value for each of"
                 f" {len(labels_BL)} clips, a tensor of shape ({len(labels_BL)},), but returned"
                 f" {found}"
+            )
+        if logits_BLV.requires_grad and not loss_B.requires_grad:
+            raise InputError(
+                f"the loss `{self.config.kind}` has no gradient; compute it from the logits with"
+                " PyTorch, without `detach` or `no_grad`"
             )
         loss = average_over_step(loss_B, weight_labels_BL, num_items)
         share = self.config.share

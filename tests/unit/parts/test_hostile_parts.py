@@ -1,0 +1,195 @@
+"""Parts of packages that fail at run time: named errors, and no results from wrong shapes."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pytest
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from kinesweep.config.loading import validate_config
+from kinesweep.config.parts import EncoderPart, LossPart, MetricPart, SourcePart
+from kinesweep.config.recipe.evaluation import ScoringProtocol
+from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.core.clip import Clip
+from kinesweep.core.errors import ClipError, ConfigError, InputError
+from kinesweep.core.units import Span
+from kinesweep.evaluation.metrics.base import ClipMeanMetric
+from kinesweep.evaluation.metrics.metric_parts import build_metric_part
+from kinesweep.models.encoders import build_encoder
+from kinesweep.models.losses.part_loss import PartLoss
+from kinesweep.sources import build_source
+from plugin_package import install_package
+
+TEXTS = {"a": "we go", "b": "it rains"}
+
+
+class EncoderSettings(EncoderPart):
+    kind: Literal["odd"] = "odd"
+    implementation: ClassVar[str] = f"{__name__}:OddEncoder"
+    answer: str = "right"
+
+
+class OddEncoder(nn.Module):
+    def __init__(self, config: EncoderSettings, width: int, out: int) -> None:
+        super().__init__()
+        self.answer, self.layer = config.answer, nn.Linear(width, out)
+        if config.answer == "built":
+            raise ZeroDivisionError("no layers")
+
+    def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Any:
+        x_BTE = self.layer(x_BTD)
+        answers = {"right": (x_BTE, mask_BT), "shorter": (x_BTE[:, ::2], mask_BT[:, ::2])}
+        answers |= {"alone": x_BTE, "none": None, "narrow": (x_BTE[..., :2], mask_BT)}
+        answers |= {"mask": (x_BTE, mask_BT[:, :1]), "clips": (x_BTE[:1], mask_BT[:1])}
+        return answers[self.answer]
+
+
+@pytest.mark.parametrize("answer", ["alone", "none", "narrow", "mask", "clips", "built"])
+def test_an_encoder_of_another_shape_is_refused(answer: str) -> None:
+    x_BTD, mask_BT = torch.ones(3, 4, 5), torch.ones(3, 4, dtype=torch.bool)
+    for good in ("right", "shorter"):
+        encoder = build_encoder(EncoderSettings(answer=good), 5, 6)
+        assert encoder(x_BTD, mask_BT)[0].shape[2] == 6
+        assert list(encoder.state_dict()) == ["layer.weight", "layer.bias"]
+    said = "cannot be built: ZeroDivisionError" if answer == "built" else "must return vectors of"
+    with pytest.raises(InputError, match=f"the encoder `odd` .*{said}"):
+        build_encoder(EncoderSettings(answer=answer), 5, 6)(x_BTD, mask_BT)
+
+
+class LossSettings(LossPart):
+    kind: Literal["odd"] = "odd"
+    implementation: ClassVar[str] = f"{__name__}:OddLoss"
+    answer: str = "right"
+
+
+class OddLoss(nn.Module):
+    def __init__(self, config: LossSettings, smoothing: float) -> None:
+        super().__init__()
+        self.answer = config.answer
+        if config.answer == "built":
+            raise ZeroDivisionError("no loss")
+
+    def forward(self, logits_BLV: Tensor, labels_BL: Tensor) -> Tensor:
+        loss_B = -logits_BLV.mean(dim=(1, 2))
+        return loss_B.detach() if self.answer == "detached" else loss_B
+
+
+def test_a_loss_without_gradient_is_refused_and_a_negative_one_is_not() -> None:
+    labels_BL = torch.tensor([[1, 2]])
+
+    def compute(answer: str) -> Tensor:
+        logits_BLV = torch.ones(1, 2, 4, requires_grad=True)
+        loss = PartLoss(LossSettings(answer=answer), 0.0)
+        return loss(torch.tensor(0.0), logits_BLV, labels_BL, labels_BL, None)
+
+    assert compute("right") == -1
+    with pytest.raises(InputError, match="the loss `odd` has no gradient"):
+        compute("detached")
+    with pytest.raises(InputError, match=r"the loss `odd` .* cannot be built: ZeroDivisionError"):
+        compute("built")
+
+
+class MetricSettings(MetricPart):
+    kind: Literal["odd"] = "odd"
+    implementation: ClassVar[str] = f"{__name__}:OddMetric"
+    answer: str = "right"
+
+
+class OddMetric(ClipMeanMetric):
+    def __init__(self, config: MetricSettings, protocol: ScoringProtocol, device: str) -> None:
+        super().__init__(config.score_name, protocol)
+        self.answer = config.answer
+
+    def format_settings(self) -> str:
+        return ""
+
+    def score_pairs(self, pairs: Sequence[Any]) -> Any:
+        answers: dict[str, Callable[[], Any]] = {
+            "right": lambda: np.full(len(pairs), 2, np.float16),
+            "nan": lambda: [math.nan] * len(pairs),
+            "short": lambda: [1.0],
+            "text": lambda: ["x"] * len(pairs),
+            "raises": lambda: [1 / 0],
+        }
+        return answers[self.answer]()
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"metrics": "MetricSettings", "sources": "SourceSettings", "encoders": "Settings"}
+    points = {f"kinesweep.{group}": {"odd": name} for group, name in names.items()}
+    source = """
+        from typing import Any, Literal
+        from pydantic import Field
+        from kinesweep.config.parts import EncoderPart
+
+        class Settings(EncoderPart):
+            kind: Literal["odd"] = "odd"
+            function: Any = Field(default_factory=lambda: print)
+    """
+    install_package(monkeypatch, tmp_path / "site", "odd_parts", source, points)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("nan", "but returned 2, of which 0 are finite"),
+        ("short", "but returned 1, of which 1 are finite"),
+        ("text", "cannot score 2 pairs of texts: ValueError"),
+        ("raises", "cannot score 2 pairs of texts: ZeroDivisionError"),
+    ],
+)
+def test_a_metric_that_fails_is_named(installed: None, answer: str, said: str) -> None:
+    references = {clip: [text] for clip, text in TEXTS.items()}
+    good = build_metric_part(MetricSettings(), ScoringProtocol(), "cpu")(TEXTS, references)
+    assert good == 2 and type(good) is float
+    with pytest.raises(InputError, match=f"the part `odd` .kinesweep.metrics.*{said}"):
+        build_metric_part(MetricSettings(answer=answer), ScoringProtocol(), "cpu")(
+            TEXTS, references
+        )
+
+
+def test_settings_that_no_run_could_record_are_refused(installed: None) -> None:
+    values = {"encoder": {"kind": "odd"}, "backbone": {"kind": "seq2seq"}}
+    with pytest.raises(ConfigError, match=r"encoder +has a setting .* cannot be written as JSON"):
+        validate_config(ModelConfig, values, "it")
+
+
+class SourceSettings(SourcePart):
+    kind: Literal["odd"] = "odd"
+    implementation: ClassVar[str] = f"{__name__}:OddSource"
+    breaks: bool = Field(True)
+
+
+def make_source(folder: Path, breaks: bool) -> Any:
+    from kinesweep.sources.part_source import FileTableSource
+
+    class Odd(FileTableSource):
+        def read_clips(self, split: str, path: Path) -> Any:
+            yield Clip("a", split, "a.bin", texts=("x",))
+            if self.config.breaks:  # type: ignore[attr-defined]
+                raise RuntimeError("half way")
+
+        def read_file(self, path: Path, span: Span) -> Any:
+            raise IndexError("no frame")
+
+    globals()["OddSource"] = Odd
+    (folder / "train.tsv").write_text("x")
+    (folder / "a.bin").write_text("x")
+    return build_source(SourceSettings(train=str(folder / "train.tsv"), breaks=breaks))
+
+
+def test_a_source_that_fails_is_named(installed: None, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read: RuntimeError: half way"):
+        make_source(tmp_path, True).list_clips("train")
+    source = make_source(tmp_path, False)
+    with pytest.raises(
+        ClipError, match=r"`read_file` of `odd` fails on .*IndexError: no"
+    ) as caught:
+        source.read(source.list_clips("train")[0])
+    assert caught.value.reason == "unreadable"
