@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_origin
 
+from pydantic import BaseModel
+
 from kinesweep.config.parts import PartConfig
 from kinesweep.config.recipe.metrics import ExtraMetricConfig
 from kinesweep.config.recipe.model.backbone import BackboneConfig
@@ -39,7 +41,7 @@ def list_our_kinds(group: str) -> list[str]:
 
 def _iter_kinds(section: Any) -> list[str]:
     """Return the kinds of the configurations in a union, except those of parts."""
-    if isinstance(section, type):
+    if isinstance(section, type) and issubclass(section, BaseModel):
         if issubclass(section, PartConfig):
             return []
         return list(get_args(section.model_fields["kind"].annotation))

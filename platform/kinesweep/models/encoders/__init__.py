@@ -9,6 +9,7 @@ other packages.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
@@ -55,10 +56,13 @@ def build_encoder(
         InputError: If an encoder of another package cannot be imported or built.
     """
     build: Callable[..., nn.Module]
-    build = build_encoder_part if isinstance(config, EncoderPart) else ENCODERS[config.kind]
+    if isinstance(config, EncoderPart):
+        build = partial(build_encoder_part, config)
+    else:
+        build = partial(ENCODERS[config.kind], config)
     if not reads_skeleton(config):
-        return build(config, width, out)
+        return build(width, out)
     problem = find_skeleton_problem(config.kind, "the stream", width, skeleton)
     if problem:
         raise ConfigError("the model", [("model.encoder.kind", problem)])
-    return build(config, width, out, skeleton)
+    return build(width, out, skeleton)
