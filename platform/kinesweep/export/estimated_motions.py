@@ -43,7 +43,8 @@ class WithheldEstimator:
 
 def reads_videos(source: SingleSourceConfig) -> bool:
     """Return whether a model of motions also translates videos, with an estimator of joints."""
-    return getattr(source, "estimator", None) is not None
+    # Poses of a corpus of videos are estimated before the extraction, not by the bundle.
+    return isinstance(source, SkeletonsConfig) and source.estimator is not None
 
 
 def is_video(path: Path) -> bool:

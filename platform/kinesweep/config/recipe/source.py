@@ -16,6 +16,7 @@ from kinesweep.config.recipe.skeletons import (
     SkeletonFeaturesConfig,
     SkeletonsConfig,
 )
+from kinesweep.config.recipe.sources.estimators import AnyJointEstimator
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
 from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig, TextTsvConfig
@@ -77,6 +78,11 @@ class PoseTsvConfig(TsvConfig):
         False,
         description="Media paths name videos; the poses of each have its path with the suffix"
         " `.pose`. Unlike `videos`, nothing is estimated.",
+    )
+    estimator: AnyJointEstimator | None = Field(
+        None,
+        description="Estimator of the poses of `videos`, with settings of its own, such as"
+        " `kind: rtmpose`; default: the one that `features.estimator` names.",
     )
     person: int = Field(0, ge=0, description="Index of the person used from a pose file.")
 

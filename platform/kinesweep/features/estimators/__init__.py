@@ -31,6 +31,7 @@ ENTRY_POINT_GROUP = "kinesweep.estimators"
 BUILT_IN_ESTIMATORS = {
     "mediapipe": "kinesweep.features.estimators.mediapipe_holistic:Mediapipe",
     "mediapipe_refined": "kinesweep.features.estimators.mediapipe_holistic:MediapipeRefined",
+    "rtmpose": "kinesweep.features.estimators.rtmpose:Rtmpose",
 }
 
 

@@ -15,7 +15,7 @@ from kinesweep.config.loading import StrictConfig
 from kinesweep.core.checkpoint_files import compute_cached_sha256
 from kinesweep.core.hashing import compute_fingerprint
 
-ESTIMATOR_PATH_KEYS = ("folder", "config", "checkpoint", "detector", "file", "python")
+ESTIMATOR_PATH_KEYS = ("folder", "config", "checkpoint", "detector", "pose", "file", "python")
 """Keys of estimators whose values are paths of files or folders."""
 
 
@@ -93,6 +93,28 @@ class HybrikEstimatorConfig(EstimatorEnvironmentConfig):
     )
 
 
+class RtmposeEstimatorConfig(EstimatorEnvironmentConfig):
+    """RTMPose: the 133 points of COCO-WholeBody in `.pose` files, from ONNX models."""
+
+    kind: Literal["rtmpose"] = Field(description="Kind of estimator.")
+    detector: str | None = Field(
+        None, description="ONNX file of YOLOX, which finds people; default: it is downloaded."
+    )
+    pose: str | None = Field(
+        None,
+        description="ONNX file of RTMPose or RTMW with 133 points; default: it is downloaded.",
+    )
+    mode: Literal["lightweight", "balanced", "performance"] = Field(
+        "balanced", description="Models of rtmlib that are downloaded for files that are not given."
+    )
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu",
+        description="Device of the models. `cuda` needs `gpus: 1` and `requirements` with"
+        " `onnxruntime-gpu`, or a `python` that has it.",
+    )
+    people: int = Field(1, ge=1, le=16, description="Largest number of people that are followed.")
+
+
 class PythonEstimatorConfig(EstimatorEnvironmentConfig):
     """A function of the user that returns the joints of a video."""
 
@@ -160,7 +182,9 @@ class PluginEstimatorConfig(StrictConfig):
     )
 
 
-ConfiguredEstimator = HybrikEstimatorConfig | PythonEstimatorConfig | CommandEstimatorConfig
+ConfiguredEstimator = (
+    HybrikEstimatorConfig | RtmposeEstimatorConfig | PythonEstimatorConfig | CommandEstimatorConfig
+)
 """Estimators with settings of their own; a plug-in has none."""
 JointEstimatorConfig = ConfiguredEstimator | PluginEstimatorConfig
 AnyJointEstimator = Annotated[JointEstimatorConfig, Field(discriminator="kind")]
@@ -183,6 +207,8 @@ def list_identity_files(config: ConfiguredEstimator) -> list[Path]:
         folder = Path(config.folder)
         detector = [Path(config.detector)] if config.detector else []
         return [folder / config.config, folder / config.checkpoint, *detector]
+    if isinstance(config, RtmposeEstimatorConfig):
+        return [Path(path) for path in (config.detector, config.pose) if path]
     if isinstance(config, PythonEstimatorConfig) and config.file:
         return [Path(config.file)]
     return []

@@ -11,16 +11,22 @@ from kinesweep.config.recipe.sources.estimators import (
     EstimatorFile,
     JointEstimatorConfig,
     PluginEstimatorConfig,
+    RtmposeEstimatorConfig,
     compute_files_digest,
     list_identity_files,
 )
 from kinesweep.core.errors import InputError
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
+from kinesweep.features.estimators.rtmpose import RTMPOSE_REQUIREMENTS
 
-# Kind → file beside this one and its class. The file is not imported here.
-_CLASSES = {"hybrik": "Hybrik", "python": "PythonJoints", "command": "CommandJoints"}
-_FILES = {"hybrik": "hybrik", "python": "python_joints", "command": "command_joints"}
-_CODE_VERSIONS = {"hybrik": "1", "python": "1", "command": "1"}
+# Kind → module below `features.estimators` and its class. The module is not imported here.
+_CLASSES = {
+    "hybrik": ("smpl.hybrik", "Hybrik"),
+    "rtmpose": ("rtmpose", "Rtmpose"),
+    "python": ("smpl.python_joints", "PythonJoints"),
+    "command": ("smpl.command_joints", "CommandJoints"),
+}
+_CODE_VERSIONS = {"hybrik": "1", "rtmpose": "1", "python": "1", "command": "1"}
 # Settings that say where an estimator runs, not what it estimates.
 _ENVIRONMENT_KEYS = {"kind", "python", "requirements", "gpus", "sha256"}
 
@@ -94,13 +100,14 @@ def _build_spec(config: ConfiguredEstimator, digest: str | None) -> EstimatorSpe
     if isinstance(config, CommandEstimatorConfig):
         # Folders differ between machines.
         identity_settings["command"] = [Path(item).name for item in config.command]
+    module, class_name = _CLASSES[config.kind]
     return EstimatorSpec(
         config.kind,
-        f"{__package__}.{_FILES[config.kind]}",
-        _CLASSES[config.kind],
-        str(Path(__file__).with_name(f"{_FILES[config.kind]}.py")),
+        f"kinesweep.features.estimators.{module}",
+        class_name,
+        str(Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py")),
         _get_version(config),
-        config.requirements,
+        _get_requirements(config),
         settings=_make_paths_absolute(settings),
         identity={"settings": identity_settings, "sha256": digest},
         python=_make_program_absolute(config.python),
@@ -113,7 +120,7 @@ def _make_paths_absolute(settings: dict[str, Any]) -> dict[str, Any]:
 
     HybrIK's configuration and weights stay relative to its folder.
     """
-    keys = [key for key in ("folder", "detector", "file") if settings.get(key)]
+    keys = [key for key in ("folder", "detector", "pose", "file") if settings.get(key)]
     return settings | {key: str(Path(settings[key]).absolute()) for key in keys}
 
 
@@ -123,6 +130,13 @@ def _make_program_absolute(program: str | None) -> str | None:
         return program
     # Not resolved: the link in the folder of an environment is what selects the environment.
     return str(Path(program).absolute())
+
+
+def _get_requirements(config: ConfiguredEstimator) -> tuple[str, ...]:
+    """Return the packages that an estimator's environment needs; none if it has a `python`."""
+    if isinstance(config, RtmposeEstimatorConfig) and config.python is None:
+        return config.requirements or RTMPOSE_REQUIREMENTS
+    return config.requirements
 
 
 def _get_version(config: ConfiguredEstimator) -> str:
