@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from corpus import tiny_recipe
 from environments import cached_environment, imports
 from joints import write_frames
 from kinesweep.config.loading import validate_config
@@ -57,6 +58,15 @@ def test_files_identify_the_estimator_and_folders_do_not(
     with pytest.raises(ConfigError, match=r"mode.*'lightweight', 'balanced' or 'performance'"):
         make_spec({"mode": "best"})
     assert make_spec({"python": "python3", **models}).requirements == ()
+
+
+def test_a_recipe_names_one_estimator_for_its_videos(tmp_path: Path) -> None:
+    source = {"estimator": {"kind": "rtmpose"}, "videos": "films", "root": "poses"}
+    assert tiny_recipe(tmp_path, tmp_path, source=source).source.estimator.kind == "rtmpose"
+    with pytest.raises(ConfigError, match="`estimator` needs `videos`"):
+        tiny_recipe(tmp_path, tmp_path, source={**source, "videos": None})
+    with pytest.raises(ConfigError, match=r"`features.estimator` .mediapipe. both name"):
+        tiny_recipe(tmp_path, tmp_path, source=source, features={"estimator": "mediapipe"})
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +146,7 @@ def test_models_of_other_kinds_are_named(
     for changes, said in (
         ({"pose": body}, "returns .*17.*RTMPose of the whole body returns two arrays"),
         ({"pose": models["detector"]}, "RTMPose of the whole body returns two arrays"),
-        ({"detector": str(text)}, "text.onnx` cannot be used: .*give `detector` and `pose`"),
+        ({"detector": str(text)}, "`text.onnx` cannot be used; give `detector` and `pose`"),
     ):
         spec = make_spec({**models, **changes})
         with EstimatorProcess(spec) as estimate, pytest.raises(Exception, match=said):

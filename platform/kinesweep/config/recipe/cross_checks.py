@@ -95,6 +95,12 @@ def check_features_match_source(
             f"a source of kind {source_kind} needs `features.kind: {possible_kinds}`,"
             f" not {features.kind}"
         )
+    named = getattr(features, "estimator", None)
+    if named is not None and any(getattr(corpus, "estimator", None) for corpus in corpora):
+        raise ValueError(
+            f"`source.estimator` and `features.estimator` ({named}) both name an estimator; remove"
+            " one of them"
+        )
     tokenizer = getattr(features, "tokenizer", None)
     if getattr(tokenizer, "kind", None) == "fsw" and source_kind != "signwriting_tsv":
         raise ValueError(

@@ -98,6 +98,8 @@ class PoseTsvConfig(TsvConfig):
         """Check that `root`, the folder that poses are written to, is set if `videos` is."""
         if self.videos is not None and self.root is None:
             raise ValueError("`videos` needs `root`, the folder that their poses are written to")
+        if self.estimator is not None and self.videos is None:
+            raise ValueError("`estimator` needs `videos`, whose poses it estimates")
         return self
 
 

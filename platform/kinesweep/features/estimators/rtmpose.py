@@ -119,9 +119,10 @@ def _load_model(tool_class: Any, location: str, device: str) -> Any:
         return tool_class(location, backend="onnxruntime", device=device)
     # Downloads and ONNX Runtime raise errors of many classes, none of which names the remedy.
     except Exception as error:
+        # The caller shows one short line: the name first, then the remedy, then the reason.
         raise RuntimeError(
-            f"`{location}` cannot be used: {str(error).strip()[:300]}; give `detector` and `pose`,"
-            " ONNX files on this machine, in the file of the estimator"
+            f"`{location.rpartition('/')[2]}` cannot be used; give `detector` and `pose`, ONNX"
+            f" files on this machine: {' '.join(str(error).split())[:150]}"
         ) from error
 
 
