@@ -33,6 +33,7 @@ from kinesweep.serving.inference.video_poses import find_pose_estimator
 from kinesweep.serving.limits import RequestGate, ServeLimits
 from kinesweep.serving.replica import build_application
 from kinesweep.serving.replica_settings import ReplicaSettings
+from kinesweep.serving.signals import ended_by_signals
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def serve_bundle(request: ServeRequest, on_ready: Callable[[str, float], None]) 
         port = listener.getsockname()[1]
         host = f"[{request.host}]" if ":" in request.host else request.host
         name = f"kinesweep-{inputs.name}-{port}-{os.getpid()}"
-        with _connected(request.address), _deployed(request, name) as handle:
+        with ended_by_signals(), _connected(request.address), _deployed(request, name) as handle:
             gate, metrics = RequestGate(request.limits), ServeMetrics()
             served = ServedBundle(
                 inputs,

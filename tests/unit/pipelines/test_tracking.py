@@ -12,8 +12,10 @@ from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.pipelines import training
 from kinesweep.pipelines.sweeps import tracking_links
 from kinesweep.pipelines.tracking import RunLogOpener
+from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, write_sweep_metadata
 from kinesweep.tracking.backends import CombinedTracker, TensorBoardTracker, WandbTracker
 from kinesweep.tracking.queued_run_logger import RunIdentifiers
+from spaces import load
 
 
 @dataclass
@@ -66,3 +68,19 @@ def test_no_server_is_started_for_sweeps_that_are_elsewhere(
     log.finish("finished")
     address, links = tracking_links.collect_tracking_links("mine")
     assert address == "" and set(links["mine"]) == {"TensorBoard", "W&B"}
+
+
+def test_a_sweep_without_tracking_has_its_report_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
+    monkeypatch.setattr(tracking_links, "start_mlflow_server", None)  # a call would fail
+    monkeypatch.setattr(tracking_links, "complete_study", lambda folder: "optuna-dashboard x")
+    space, recipe = load(tmp_path, search={"kind": "random", "trials": 2})
+    folder = tmp_path / "sweeps" / "mine"
+    recipe = recipe.model_copy(update={"tracking": "none"})
+    (folder / "report").mkdir(parents=True)
+    write_sweep_metadata(folder, SweepMetadata(space, recipe, tmp_path / "store"))
+    (folder / "report/index.html").write_text("")
+    address, links = tracking_links.collect_tracking_links("mine")
+    assert address == "" and set(links["mine"]) == {"file", "Optuna"}

@@ -1,6 +1,8 @@
 """Sockets: slow headers, data that is not HTTP, addresses; and the checks before a start."""
 
 import json
+import os
+import signal
 import socket
 import time
 from contextlib import suppress
@@ -14,6 +16,7 @@ from kinesweep.cli import app as cli
 from kinesweep.serving import preparation
 from kinesweep.serving.errors import ServingError
 from kinesweep.serving.http.server import is_loopback, open_socket
+from kinesweep.serving.signals import ended_by_signals
 from served import serving
 
 
@@ -145,3 +148,24 @@ def test_unusable_arguments_are_refused_before_ray_starts(
 def test_a_missing_library_is_named(bundle_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(preparation._MODULES, "no_such_module", "ray[serve]")
     assert "pip install 'kinesweep[serve]'" in refuse(str(bundle_dir))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--max-body-mb", "nan"), ("--max-duration", "inf"), ("--max-duration", "nan")),
+        *(("--timeout", "nan"), ("--body-timeout", "nan"), ("--batch-wait-ms", "nan")),
+    ],
+)
+def test_limits_are_finite(option: str, value: str) -> None:
+    result = CliRunner().invoke(cli, ["serve", "no-bundle", option, value])
+    assert result.exit_code == 2 and f"Invalid value for '{option}'" in result.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_ends_a_start_like_ctrl_c(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), ended_by_signals():
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    assert signal.getsignal(number) == before

@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
+from kinesweep.cli.inference.hub_options import RevisionOption
+from kinesweep.cli.model_argument import BundleArgument
 from kinesweep.core.errors import InputError
 
 
 @wrap_command
 def serve(  # noqa: PLR0913 (options of a command)
-    bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
+    bundle: BundleArgument,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8500,
     token_file: Annotated[
@@ -31,20 +33,35 @@ def serve(  # noqa: PLR0913 (options of a command)
         int, typer.Option(min=1, max=1024, help="Largest number of clips translated together.")
     ] = 16,
     batch_wait_ms: Annotated[
-        float, typer.Option(min=0, max=60_000, help="Time that a clip waits for others.")
+        float,
+        typer.Option(min=0, max=60_000, help="Time that a clip waits for others."),
     ] = 10.0,
     max_requests: Annotated[
         int, typer.Option(min=1, help="Largest number of requests in progress; others get 429.")
     ] = 64,
     max_body_mb: Annotated[
-        float, typer.Option(min=0.001, max=4096, help="Largest body of a request in MiB.")
+        float,
+        typer.Option(min=0.001, max=4096, help="Largest body of a request in MiB."),
     ] = 64.0,
-    max_duration: Annotated[float, typer.Option(min=0.1, help="Longest clip in seconds.")] = 120.0,
+    max_duration: Annotated[
+        float,
+        typer.Option(min=0.1, max=86_400, help="Longest clip in seconds."),
+    ] = 120.0,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=86_400, help="Limit for a translation in seconds.")
+        float,
+        typer.Option(
+            min=0.1,
+            max=86_400,
+            help="Limit for a translation in seconds.",
+        ),
     ] = 120.0,
     body_timeout: Annotated[
-        float, typer.Option(min=0.1, max=86_400, help="Limit for the arrival of a body in seconds.")
+        float,
+        typer.Option(
+            min=0.1,
+            max=86_400,
+            help="Limit for the arrival of a body in seconds.",
+        ),
     ] = 60.0,
     address: Annotated[
         str | None,
@@ -65,6 +82,7 @@ def serve(  # noqa: PLR0913 (options of a command)
             show_default=False,
         ),
     ] = None,
+    revision: RevisionOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Serve a bundle with Ray Serve over HTTP and WebSocket, with a page, until Ctrl-C.
@@ -73,11 +91,13 @@ def serve(  # noqa: PLR0913 (options of a command)
 
     Example: kinesweep serve .kinesweep/exports/sample --replicas 2
     """
+    from kinesweep.export.hub.download import find_bundle_dir
     from kinesweep.serving.limits import ServeLimits
     from kinesweep.serving.preparation import check_installation, choose_token
 
     check_installation()
-    token = choose_token(bundle, host, token_file, no_token)
+    bundle_dir = find_bundle_dir(bundle, revision)
+    token = choose_token(bundle_dir, host, token_file, no_token)
     limits = ServeLimits(
         max_body_bytes=int(max_body_mb * 2**20),
         body_timeout_s=body_timeout,
@@ -90,7 +110,7 @@ def serve(  # noqa: PLR0913 (options of a command)
     from kinesweep.serving.service import ServeRequest, serve_bundle  # imports Ray
 
     request = ServeRequest(
-        *(bundle, host, port, token, replicas, cpus, _parse_gpus(gpus)),
+        *(bundle_dir, host, port, token, replicas, cpus, _parse_gpus(gpus)),
         address=address,
         accept_rate=accept_rate,
         estimator=estimator,

@@ -12,7 +12,7 @@ from kinesweep.pipelines.sweeps.sweep_report import REPORT_DIR
 from kinesweep.report import PAGE_FILE
 from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata
 from kinesweep.tracking.links import RunOrdering, find_sweep_links
-from kinesweep.tracking.places import find_recorded_places
+from kinesweep.tracking.places import RecordedPlaces, find_recorded_places
 from kinesweep.tracking.resolution import find_server_uri
 from kinesweep.tracking.saved_views import ChartedColumns
 from kinesweep.tracking.server import start_mlflow_server
@@ -43,7 +43,7 @@ def collect_tracking_links(name: str | None) -> tuple[str, dict[str, dict[str, s
         folders = [find_sweep_dir(name)]
     else:
         folders = sorted(path for path in (state_dir / "sweeps").glob("*") if path.is_dir())
-    places_by_folder = {folder: find_recorded_places(folder) for folder in folders}
+    places_by_folder = {folder: _find_places(folder) for folder in folders}
     needs_server = not folders or any(each.is_in_mlflow for each in places_by_folder.values())
     uri = ""
     if needs_server:
@@ -67,6 +67,16 @@ def collect_tracking_links(name: str | None) -> tuple[str, dict[str, dict[str, s
             links_by_page["Optuna"] = command
         links_by_sweep[folder.name] = links_by_page
     return uri, links_by_sweep
+
+
+def _find_places(folder: Path) -> RecordedPlaces:
+    """Find the trackers of a sweep; none if its recipe says `tracking: none`."""
+    places = find_recorded_places(folder)
+    try:
+        is_tracked = read_sweep_metadata(folder).recipe.tracking != "none"
+    except CheckpointError:  # no sweep, which is reported where its links are collected
+        return places
+    return places if is_tracked else RecordedPlaces(is_in_mlflow=False)
 
 
 def _find_mlflow_links(uri: str, folder: Path) -> dict[str, str]:

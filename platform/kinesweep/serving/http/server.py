@@ -7,7 +7,6 @@ client can read the reason instead of a broken connection.
 
 import asyncio
 import json
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kinesweep.serving.errors import RequestError, ServingError
 from kinesweep.serving.limits import ServeLimits
+from kinesweep.serving.signals import END_SIGNALS
 
 _HEADER_TIMEOUT_S = 15.0
 _MAX_HEADER_BYTES = 32 * 1024
@@ -130,13 +130,12 @@ class WebServer(uvicorn.Server):
         The process has more to end than the web server.
         """
         loop = asyncio.get_running_loop()
-        signals = (signal.SIGINT, signal.SIGTERM)
-        for number in signals:
+        for number in END_SIGNALS:
             loop.add_signal_handler(number, self._stop, number)
         try:
             yield
         finally:
-            for number in signals:
+            for number in END_SIGNALS:
                 loop.remove_signal_handler(number)
 
     def _stop(self, number: int) -> None:
