@@ -9,11 +9,12 @@ import torch
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.batch import IGNORE, Batch
 from kinesweep.core.seeds import seed_everything
-from kinesweep.core.skeleton.skeleton import ROOT
+from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from tolerances import float64  # noqa: F401
-from trees import made
+from trees import made, over
 
 WORDS = Vocabulary(size=30, pad_id=0, bos_id=1, eos_id=2)
 M2M = {
@@ -60,6 +61,12 @@ def recipe() -> Callable[..., ModelConfig]:
     return make
 
 
+def in_two_parts(num_points: int) -> Skeleton:
+    """A skeleton of a body and of a hand of one point."""
+    body = tuple(f"p{index}" for index in range(num_points - 1))
+    return over(PointLayout((("BODY", body), ("LEFT_HAND", ("wrist",)))))
+
+
 @pytest.fixture
 def translator(recipe: Callable[..., ModelConfig]) -> Callable[..., Translator]:
     """A seeded model over streams `pose` (5) and `dino` (3): `translator("t5", smoothing=0.1)`."""
@@ -69,6 +76,8 @@ def translator(recipe: Callable[..., ModelConfig]) -> Callable[..., Translator]:
         widths = {"pose": 5, "dino": 3}  # not in the alphabet's order, on purpose
         # Points of one coordinate, for encoders that want to know.
         skeletons = {name: made([ROOT, *range(width - 1)]) for name, width in widths.items()}
+        if keys.get("encoder") == "part_graph":  # which wants a body and a hand
+            skeletons = {name: in_two_parts(width) for name, width in widths.items()}
         config = recipe(architecture, **keys)
         return build_translator(config, widths, WORDS, smoothing, skeletons=skeletons)
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,8 +50,8 @@ class Rtmpose:
         device: str = "cpu",
         people: int = 1,
     ) -> None:
-        import rtmlib
-
+        # Not `import`: the libraries of its environment are no dependencies of the package.
+        rtmlib = import_module("rtmlib")
         published = rtmlib.Wholebody.MODE[mode]
         with _limited_threads():
             self._detector = _load_model(rtmlib.YOLOX, detector or published["det"], device)
@@ -95,8 +96,7 @@ class Rtmpose:
 @contextmanager
 def _limited_threads() -> Iterator[None]:
     """Build sessions of ONNX Runtime with the threads that `OMP_NUM_THREADS` allows."""
-    import onnxruntime
-
+    onnxruntime: Any = import_module("onnxruntime")
     # ONNX Runtime ignores the variable, and rtmlib passes no options; all estimators of a machine
     # would then use all of its cores.
     options = onnxruntime.SessionOptions()
