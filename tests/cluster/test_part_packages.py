@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import ray
 import yaml
 
 import kinesweep as ks
@@ -59,6 +58,17 @@ def write_space(folder: Path) -> Path:
     return folder / "space.yaml"
 
 
+def run_sweep(space: Path) -> None:
+    """Run a sweep in a process with a Ray of its own, whose workers have the packages.
+
+    The Ray of this process is shared with other tests, and has workers without them.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    command = [sys.executable, "-m", "kinesweep", "sweep", str(space), "--name", "theirs"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def translate(bundle: Path, files: list[str], path: str) -> subprocess.CompletedProcess[str]:
     """Translate files in a fresh process with some folders on its path."""
     environment = {**os.environ, "PYTHONPATH": path}
@@ -75,15 +85,9 @@ def test_their_encoder_and_loss_are_searched(
     monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{without}")
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
     space = write_space(tmp_path)
-    # A Ray of its own, whose workers have the packages.
-    ray.shutdown()
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        result = ks.sweep(space, name="theirs")
-    finally:
-        ray.shutdown()
-    bundle = result.bundle
-    trials = build_trials(read_journal(result.folder))
+    run_sweep(space)
+    folder, bundle = tmp_path / "home/sweeps/theirs", tmp_path / "home/exports/theirs"
+    trials = build_trials(read_journal(folder))
     assert {trial.state for trial in trials} == {"finished"}
     assert all("far_metric" in trial.scores for trial in trials)
     values = [trial.values for trial in trials]
