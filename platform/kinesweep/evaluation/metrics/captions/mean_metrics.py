@@ -1,5 +1,6 @@
 """ROUGE-L and CIDEr of nlg-metricverse, coco-caption and nlg-eval: means of the scores of clips."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -34,11 +35,11 @@ class _CaptionMeanMetric(ConfiguredMetric):
         self._config = config
         self._coco_split = select_coco_split(config.package)
 
+    @abstractmethod
     def score_clips(
         self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]
     ) -> list[float]:
         """Compute the score of each clip, as the package returns it."""
-        raise NotImplementedError
 
     def compute(self, hypotheses: Texts, references: References) -> MetricResult:
         """Compute the corpus score with its signature and the scores of the clips."""
