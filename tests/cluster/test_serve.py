@@ -164,7 +164,9 @@ def test_a_killed_replica_loses_nothing(server: Server) -> None:
     killed = next(iter(server.get_replica_pids()))
     with ThreadPoolExecutor(1) as killer:
         load = killer.submit(server.translate_all, REQUESTS)
-        time.sleep(0.7)
+        time.sleep(0.3)
+        os.kill(killed, signal.SIGSTOP)  # so that it holds clips when it dies, however fast it is
+        time.sleep(1.5)
         assert not load.done()
         os.kill(killed, signal.SIGKILL)
         answers = load.result(300)

@@ -1,7 +1,7 @@
 """Problems of a configuration: pydantic's errors as dotted paths with a message for users."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -142,9 +142,16 @@ def _iter_subclasses(config_class: type[BaseModel]) -> Iterator[type[BaseModel]]
 
 
 def _get_union_tag(config_class: type[BaseModel]) -> object:
-    """Return the union tag of a class, the default of its `kind`; None if it has no such field."""
+    """Return the union tag of a class, the one value of its `kind`; None if it has no such field.
+
+    The value is in the annotation, `Literal["…"]`: most kinds have no default, and a part declares
+    its kind as the default of a field that is any text.
+    """
     field = config_class.model_fields.get("kind")
-    return field.default if field else None
+    if field is None:
+        return None
+    values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    return values[0] if len(values) == 1 else field.default
 
 
 def _find_config_classes(annotation: object) -> list[type[BaseModel]]:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from kinesweep.config.loading import load_config, read_yaml, set_by_path
+from kinesweep.config.loading import load_config, read_yaml, set_by_path, validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import ConfigError, InputError
@@ -190,3 +191,13 @@ def test_items_of_lists_are_overridden(tmp_path: Path) -> None:
     }
     with pytest.raises(ConfigError, match="list index out of range"):
         read_yaml(path, ["features.parts[2].size=1"])
+
+
+def test_a_key_of_another_kind_is_not_suggested_for_itself() -> None:
+    # `estimator` is a key of pose corpora only; in a list of corpora all kinds are candidates.
+    corpus = {"kind": "image_tsv", "root": "a", "table": "b", "estimator": {"kind": "hybrik"}}
+    for source in (corpus, [corpus, corpus]):
+        with pytest.raises(ConfigError) as caught:
+            validate_config(Recipe, {**yaml.safe_load(GOOD), "source": source}, "bad")
+        unknown = [line for line in str(caught.value).splitlines() if "estimator" in line]
+        assert unknown and all("mean" not in line for line in unknown), unknown

@@ -156,7 +156,7 @@ def test_lists_that_cannot_be(
     plain = joined(corpora, tmp_path).model_dump(mode="json")
     plain["source"] = [{**plain["source"]["corpora"][0]}, plain["source"]["corpora"][1]]
     if change.get("kind"):
-        for key in ("videos", "names_videos", "person"):
+        for key in ("videos", "names_videos", "person", "estimator"):
             del plain["source"][0][key]
     plain["source"][0] |= change
     with pytest.raises(ConfigError, match=message):
