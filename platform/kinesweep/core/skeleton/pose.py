@@ -23,12 +23,15 @@ class PointTree:
         parents: Index of each point's parent, -1 for a root; J values.
         mirror: Index of each point's mirror image, None where it is unknown; J values.
         left: Indices of the left points of all pairs.
+        root: Index of the point that motions are centered on, if it is not the first one without a
+            parent.
     """
 
     name: str
     parents: tuple[int, ...]
     mirror: tuple[int | None, ...]
     left: tuple[int, ...] = ()
+    root: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,14 @@ class PointLayout:
         # Layouts without a tree keep the form that existing stores and bundles have.
         if self.tree is None:
             return components
-        tree = {
+        tree: dict[str, Any] = {
             "name": self.tree.name,
             "parents": list(self.tree.parents),
             "mirror": list(self.tree.mirror),
             "left": list(self.tree.left),
         }
+        # Left out in most trees, so that their stores keep their fingerprints.
+        tree |= {} if self.tree.root is None else {"root": self.tree.root}
         return {"components": components, "tree": tree}
 
     @classmethod
@@ -79,7 +84,8 @@ class PointLayout:
         return cls(
             cls.from_json(values["components"]).components,
             PointTree(
-                tree["name"], tuple(tree["parents"]), tuple(tree["mirror"]), tuple(tree["left"])
+                *(tree["name"], tuple(tree["parents"]), tuple(tree["mirror"])),
+                *(tuple(tree["left"]), tree.get("root")),
             ),
         )
 

@@ -44,6 +44,12 @@ class Skeleton:
         """Return the number of points, J."""
         return len(self.parents)
 
+    @property
+    def root(self) -> int:
+        """Return the index of the point that motions are centered on."""
+        tree = self.layout.tree
+        return self.parents.index(ROOT) if tree is None or tree.root is None else tree.root
+
     @cached_property
     def bones(self) -> tuple[tuple[int, int], ...]:
         """Return a pair of point and parent, as indices, for each point that is not a root."""
@@ -84,6 +90,7 @@ def build_point_skeleton(
     points: Sequence[str],
     parents: Sequence[int],
     left_right: Sequence[tuple[int, int]] | None = None,
+    root: int | None = None,
 ) -> Skeleton:
     """Build a skeleton that is declared or stated by a file; its layout carries its tree.
 
@@ -92,8 +99,9 @@ def build_point_skeleton(
         points: Names of the J points.
         parents: Index of each point's parent, or `ROOT`; J values.
         left_right: Pairs of a left point and its mirror image; None recognizes them by name.
+        root: Index of the point that motions are centered on; None: the first without a parent.
     """
-    return _build_from_tree(build_tree_layout(name, points, parents, left_right))
+    return _build_from_tree(build_tree_layout(name, points, parents, left_right, root))
 
 
 def _compute_mirror_indices(layout: PointLayout) -> tuple[int, ...]:

@@ -146,6 +146,7 @@ def test_frames_of_times_by_hand(tmp_path: Path) -> None:
         (f"no end#{TAIL}#1.0#0.0", "end_before_start"),
         (f"same#{TAIL}#1.0#1.0", "end_before_start"),
         (f"beyond#{TAIL}#4.0#9.0", "span_beyond_file"),
+        (f"aeons#{TAIL}#1e308#1e308", "span_beyond_file"),
     ],
 )
 def test_a_line_without_a_clip_is_dropped_alone(line: str, reason: str, tmp_path: Path) -> None:
@@ -154,6 +155,11 @@ def test_a_line_without_a_clip_is_dropped_alone(line: str, reason: str, tmp_path
     assert texts_of(result) == {"000001": ("before", "after")}
     assert read_dropped(tmp_path) == {"texts/000001.txt:2": reason}
     assert result.dropped == {"train": {reason: 1}}
+
+
+def test_an_end_after_all_time_is_cut_at_the_end_of_the_motion(tmp_path: Path) -> None:
+    write_captioned_corpus(tmp_path, {"000001": [f"from here on#{TAIL}#1.0#1e308"]})
+    assert list(texts_of(prepare(tmp_path))) == ["000001@20-80"]
 
 
 def test_odd_files_of_captions(tmp_path: Path) -> None:
@@ -197,7 +203,7 @@ def test_words_are_those_of_the_tokens(tmp_path: Path) -> None:
 def test_odd_motions(tmp_path: Path) -> None:
     names = [
         *("short", "longest", "long", "single", "shape", "whole", "object", "text"),
-        *("hole", "pack", "gone", "../up", ".", "x" * 201, "empty", "folder"),
+        *("hole", "pack", "gone", "../up", ".", "x" * 201, "empty", "folder", "huge"),
     ]
     write_captioned_corpus(tmp_path, {name: [f"a#{TAIL}#0#0"] for name in names[:11]}, frames=50)
     write_lists(tmp_path, train=names)
@@ -212,6 +218,7 @@ def test_odd_motions(tmp_path: Path) -> None:
         "whole": np.ones((50, 22, 3), np.int64),
         "hole": np.where(np.arange(100)[:, None, None] == 70, np.nan, x_TJC[:100]),
         "empty": x_TJC[:0],
+        "huge": x_TJC[:50] * 1e39,
     }
     for name, x in arrays.items():
         np.save(joints / f"{name}.npy", x)
@@ -221,7 +228,8 @@ def test_odd_motions(tmp_path: Path) -> None:
     (joints / "pack.npz").rename(joints / "pack.npy")
     (joints / "gone.npy").unlink()
     (joints / "folder.npy").mkdir()
-    write_captions(tmp_path, "empty", [f"a#{TAIL}#0#0"])
+    for name in ("empty", "huge"):
+        write_captions(tmp_path, name, [f"a#{TAIL}#0#0"])
     write_captions(tmp_path, "hole", [f"{b}#{TAIL}#{b}" for b in ("0#0", "0#3.5", "1#3.55", "4#9")])
     result = prepare(tmp_path, min_frames=None)
     assert set(texts_of(result)) == {"longest", "hole@0-70"}
@@ -241,6 +249,8 @@ def test_odd_motions(tmp_path: Path) -> None:
         "train.txt:13": "bad_id",
         "train.txt:14": "bad_id",
         "train.txt:15": "too_short",
+        # Its values are beyond the 32 bits that sources read.
+        "texts/huge.txt:1": "nan_frames",
     }
     assert result.missing == {"train": 2}
     assert "single" in texts_of(prepare(tmp_path, min_frames=1, max_frames=10))

@@ -9,11 +9,12 @@ import pytest
 from kinect import POINTS, SKELETON, write_kinect_corpus
 from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.skeletons import SkeletonsConfig
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.skeleton.skeleton import ROOT, SKELETONS, Skeleton, find_skeleton
 from kinesweep.features.mirror import compute_mirror_permutation
+from kinesweep.features.skeleton_normalization import normalize_motion
 from kinesweep.report.pose_scene import LEFT, MIDDLE, RIGHT, build_scene
 from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
@@ -41,6 +42,24 @@ def test_bones_lead_away_from_the_root() -> None:
     # Without a bone, the lower numbers of the two trees are roots.
     two = declared(bones=[[4, 3], [7, 6]], root=7)
     assert two.parents == (ROOT, ROOT, ROOT, ROOT, 3, ROOT, 7, ROOT)
+
+
+def test_motions_are_centred_on_the_declared_root_of_several_trees() -> None:
+    """Point 0 has no parent either, and must not take the place of the root."""
+    skeleton = declared(bones=[[4, 3], [7, 6]], root=7)
+    assert skeleton.root == 7 and declared(root=3).root == 3
+    x_TJC = np.random.default_rng(0).normal(size=(5, 8, 3)).astype(np.float32)
+    ones_TPJ = np.ones((5, 1, 8), np.float32)
+    pose = PoseSequence(x_TJC[:, None], ones_TPJ, 30.0, skeleton.layout)
+    settings = SkeletonFeaturesConfig.model_validate({"kind": "skeleton", "centre": "each"})
+    found = normalize_motion(pose, settings.model_copy(update={"scale": "none"})).x_TJC
+    np.testing.assert_allclose(found, x_TJC - x_TJC[:, 7:8], atol=1e-6)
+    # Stored layouts keep it, and those whose root is the first point stay as they were.
+    layouts = [declared(bones=[[4, 3], [7, 6]], root=root).layout for root in (0, 3, 5, 7)]
+    assert len({str(layout.to_json()) for layout in layouts}) == 4
+    assert [PointLayout.from_json(layout.to_json()) for layout in layouts] == layouts
+    plain = declared().layout.to_json()
+    assert isinstance(plain, dict) and list(plain["tree"]) == ["name", "parents", "mirror", "left"]
 
 
 def test_sides_are_recognized_or_declared() -> None:

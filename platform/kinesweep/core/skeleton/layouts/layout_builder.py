@@ -38,6 +38,7 @@ def build_tree_layout(
     points: Sequence[str],
     parents: Sequence[int],
     left_right: Sequence[tuple[int, int]] | None = None,
+    root: int | None = None,
 ) -> PointLayout:
     """Build a layout of one component that carries its tree.
 
@@ -47,6 +48,7 @@ def build_tree_layout(
         parents: Index of each point's parent, or `ROOT`; J values.
         left_right: Pairs of a left point and its mirror image, without which all points lie in the
             middle; None recognizes pairs by name, and without any all mirror images are unknown.
+        root: Index of the point that motions are centered on; None: the first without a parent.
     """
     alone: Sequence[int] = ()
     if left_right is None:
@@ -54,5 +56,7 @@ def build_tree_layout(
         # Without any pair, the names do not tell which points belong together.
         alone = alone if left_right else range(len(points))
     mirror = compute_mirror(len(points), left_right, alone)
-    tree = PointTree(name, tuple(parents), mirror, tuple(left for left, _ in left_right))
+    # Several trees have several points without a parent, and the first need not be the root.
+    own_root = None if root is None or root == tuple(parents).index(ROOT) else root
+    tree = PointTree(name, tuple(parents), mirror, tuple(left for left, _ in left_right), own_root)
     return PointLayout(((name.upper(), tuple(points)),), tree)

@@ -13,6 +13,9 @@ from kinesweep.sources.prepare.motions.motion_frames import MotionFrames
 from kinesweep.sources.prepare.motions.motion_lists import ListedMotion
 from kinesweep.sources.prepare.split_annotations import DroppedRow
 
+_MAX_TIME_S = 1e9
+"""Time in seconds that later times are taken for; a century has 3e9."""
+
 
 @dataclass(frozen=True)
 class MotionClip:
@@ -99,8 +102,10 @@ def _find_frames(line: CaptionLine, fps: float, num_frames: int) -> tuple[int, i
     """Return the first frame of a caption and the frame after its last one, before any cut."""
     if line.is_whole:
         return 0, num_frames
-    # Not rounded: the published loaders cut off, and captions of equal frames share a clip.
-    return int(line.start_s * fps), int(line.end_s * fps)
+    # Not rounded: the published loaders cut off, and captions of equal frames share a clip. The
+    # limit keeps the product finite, which `int` needs; no motion is that long.
+    start, end = (int(min(time, _MAX_TIME_S) * fps) for time in (line.start_s, line.end_s))
+    return start, end
 
 
 def _find_problem(

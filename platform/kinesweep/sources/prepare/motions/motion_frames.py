@@ -23,7 +23,7 @@ class MotionFrames:
     """The frames of a motion file.
 
     Attributes:
-        is_valid_T: Whether all values of a frame are finite numbers.
+        is_valid_T: Whether all values of a frame are finite numbers in float32.
     """
 
     is_valid_T: NDArray[np.bool_]
@@ -58,7 +58,9 @@ def read_motion_frames(path: Path, corpus: MotionCorpus, features: MotionFeature
         )
         text = f"`{path}` holds an array of shape {x.shape}; expected (frames, {width})"
         raise ClipError(text, "wrong_shape")
-    return MotionFrames(np.isfinite(x_TD).all(axis=1))
+    # As sources read them: values beyond float32 become infinite.
+    with np.errstate(all="ignore"):
+        return MotionFrames(np.isfinite(x_TD.astype(np.float32, copy=False)).all(axis=1))
 
 
 def _flatten_frames(
