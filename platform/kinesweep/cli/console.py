@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -28,6 +29,9 @@ R = TypeVar("R")
 
 # If stderr is not a terminal (a job's log), rich would squeeze tables into 80 columns.
 _LOG_WIDTH = None if sys.stderr.isatty() or "COLUMNS" in os.environ else 120
+# All control characters but tabs and line breaks: messages quote names of files and values of
+# others, which could otherwise move the cursor or repaint what a terminal shows.
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Progress, tables and warnings go to stderr, so that stdout contains results only.
 console = Console(stderr=True, soft_wrap=True, highlight=False, width=_LOG_WIDTH)
 
@@ -66,7 +70,7 @@ def wrap_command(function: Callable[P, R]) -> Callable[P, R]:
             if message is None:
                 raise
             # Messages quote user input, which may contain rich's markup characters.
-            console.print(message, markup=False, style="red")
+            console.print(_escape_control_characters(message), markup=False, style="red")
             raise typer.Exit(code) from None
 
     # Click does not rewrap a paragraph that starts with \b, so examples stay one line to paste.
@@ -105,7 +109,12 @@ def print_json_result(result: Mapping[str, Any], as_json: bool) -> None:
 
 def print_line(text: str) -> None:
     """Print a text on stderr, followed by a line break."""
-    console.print(text, markup=False)
+    console.print(_escape_control_characters(text), markup=False)
+
+
+def _escape_control_characters(text: str) -> str:
+    r"""Return a text in which control characters are visible, such as `\x1b`."""
+    return _CONTROL_CHARACTER.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 class _ConsoleHandler(logging.Handler):

@@ -8,6 +8,13 @@ import typer
 ModelArgument = Annotated[
     Path, typer.Argument(help="Run folder, its `best`, or a bundle.", show_default=False)
 ]
+AnyModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Run folder, its `best`, or a bundle, also OWNER/NAME on the Hugging Face Hub.",
+        show_default=False,
+    ),
+]
 BundleArgument = Annotated[
     Path,
     typer.Argument(

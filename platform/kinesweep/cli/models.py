@@ -25,7 +25,7 @@ from kinesweep.cli.inference.hub_options import (
     build_push_request,
 )
 from kinesweep.cli.inference.task_scores import evaluate_tasks, print_task_scores
-from kinesweep.cli.model_argument import ModelArgument
+from kinesweep.cli.model_argument import AnyModelArgument, ModelArgument
 from kinesweep.core.errors import InputError
 from kinesweep.core.scores import format_score, format_scores, order_scores
 
@@ -183,8 +183,8 @@ def export(  # noqa: PLR0913 (one argument for each option)
 
 @wrap_command
 def diff(
-    left: ModelArgument,
-    right: ModelArgument,
+    left: AnyModelArgument,
+    right: AnyModelArgument,
     json_line: JsonOption = False,
 ) -> None:
     """Compare two models tensor by tensor. Exits with code 1 if they differ.
@@ -192,9 +192,11 @@ def diff(
     Example: kinesweep diff .kinesweep/exports/sample .kinesweep/exports/sample
     """
     from kinesweep.checkpoints.weight_diff import compare_weights
+    from kinesweep.export.hub.download import find_bundle_dir
     from kinesweep.pipelines.inputs import resolve_model_dir
 
-    rows = compare_weights(resolve_model_dir(left), resolve_model_dir(right))
+    folders = [find_bundle_dir(model) for model in (left, right)]
+    rows = compare_weights(resolve_model_dir(folders[0]), resolve_model_dir(folders[1]))
     different_rows = [row for row in rows if not row.is_equal]
     for row in different_rows:
         print_line(f"{row.name}: largest difference {row.largest_difference}  {row.note}")

@@ -26,7 +26,7 @@ from kinesweep.cli.inference.options import (
     SystemOption,
     TemperatureOption,
 )
-from kinesweep.cli.model_argument import BundleArgument, ModelArgument
+from kinesweep.cli.model_argument import AnyModelArgument, BundleArgument
 from kinesweep.core.errors import InputError, KinesweepError
 from kinesweep.pipelines.progress import show_progress_bar
 
@@ -250,12 +250,13 @@ def _print_missing_inputs(loaded_bundle: "Bundle", clips: Sequence["Input"]) -> 
 
 @wrap_command
 def attention(
-    model: ModelArgument,
+    model: AnyModelArgument,
     clip: Annotated[str, typer.Argument(help="File for `translate`; with `--store` a clip id.")],
     out: Annotated[Path, typer.Option(help="Output file (.html).", show_default=False)],
     store: Annotated[
         Path | None, typer.Option(help="Feature store that contains the clip, or its recipe.")
     ] = None,
+    revision: RevisionOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Write a page that shows a model's attention in a clip, for each word over the frames.
@@ -263,12 +264,14 @@ def attention(
     Example: kinesweep attention .kinesweep/exports/sample CLIP.pose --out /tmp/attention.html
     """
     from kinesweep.checkpoints.model_dir_files import check_model_folder
+    from kinesweep.export.hub.download import find_bundle_dir
     from kinesweep.pipelines.inputs import resolve_model_dir
 
     if out.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"`--out` must end in `.html`, but `{out}` ends in `{out.suffix}`")
     if store is None and not Path(clip).exists():
         raise InputError(f"`{clip}` does not exist; if it is the id of a clip, pass its `--store`")
+    model = find_bundle_dir(model, revision)
     check_model_folder(resolve_model_dir(model))
     from kinesweep.pipelines.attention_page import (
         write_attention_page,  # imports PyTorch, which takes seconds

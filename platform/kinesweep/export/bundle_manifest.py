@@ -21,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
+COPY_AGAIN = ". Copy the bundle again"
+"""Next step in the message about a damaged bundle; for one from the Hub it is another one."""
 # Suffixes of files that Hugging Face, MLflow or Kinesweep would read. An unknown file with one of
 # them could change what is loaded.
 _LOADABLE_SUFFIXES = frozenset({".json", ".safetensors", ".bin", ".model", ".txt", ".yaml", ".py"})
@@ -94,7 +96,7 @@ def check_bundle_files(bundle_dir: Path, unchecked: Collection[str] = ()) -> dic
     """Check every file of a bundle against its manifest, and that all parts it needs are installed.
 
     Hidden files and files that no loader reads (a license, a picture) may be added. A part in
-    another version is logged as a warning.
+    another version, or a model card that was edited, is logged as a warning.
 
     Args:
         bundle_dir: Folder of the bundle.
@@ -108,28 +110,51 @@ def check_bundle_files(bundle_dir: Path, unchecked: Collection[str] = ()) -> dic
             damaged, if a file is missing, changed or unexpected, or if a package of a part is not
             installed. The message names all of these files or packages.
     """
-    file_digests, parts = _read_manifest(bundle_dir)
+    file_digests = read_manifest_digests(bundle_dir)
     checked = {name: digest for name, digest in file_digests.items() if name not in unchecked}
     problems = [f"`{name}` is missing" for name in checked if not (bundle_dir / name).is_file()]
-    for name, digest in checked.items():
-        if (bundle_dir / name).is_file() and compute_file_sha256(bundle_dir / name) != digest:
-            problems.append(f"`{name}` was changed")
+    changed_names = [
+        name
+        for name, digest in checked.items()
+        if (bundle_dir / name).is_file() and compute_file_sha256(bundle_dir / name) != digest
+    ]
+    problems += [f"`{name}` was changed" for name in changed_names]
     existing_names = {
         path.relative_to(bundle_dir).as_posix() for path in bundle_dir.rglob("*") if path.is_file()
     }
     for name in sorted(existing_names - file_digests.keys() - {MANIFEST}):
         if Path(name).suffix in _LOADABLE_SUFFIXES and not name.startswith("."):
             problems.append(f"`{name}` is not listed in the manifest")
-    if problems:
+    # Nothing reads the card, and the website of the Hub invites its owner to edit it.
+    if problems and not (len(problems) == 1 and changed_names in ([CARD], [FORMER_CARD])):
         raise BundleError(
-            f"the bundle `{bundle_dir}` is damaged: {'; '.join(problems)}. Copy the bundle again"
+            f"the bundle `{bundle_dir}` is damaged: {'; '.join(problems)}{COPY_AGAIN}"
         )
+    if problems:
+        _LOG.warning("the model card of `%s` was edited after the export", bundle_dir)
+    for warning in check_manifest_parts(bundle_dir, f"the bundle `{bundle_dir}`"):
+        _LOG.warning("%s", warning)
+    return file_digests
+
+
+def check_manifest_parts(folder: Path, description: str) -> list[str]:
+    """Check that the parts of other packages that a bundle needs are installed.
+
+    Args:
+        folder: Folder with the manifest.
+        description: Description of the bundle in messages.
+
+    Returns:
+        A warning for each part that is installed in another version.
+
+    Raises:
+        BundleError: If the manifest cannot be read, or a package is not installed. The message
+            names all of these packages.
+    """
     try:
-        for warning in check_required_parts(parts, f"the bundle `{bundle_dir}`"):
-            _LOG.warning("%s", warning)
+        return check_required_parts(_read_manifest(folder)[1], description)
     except InputError as error:
         raise BundleError(str(error)) from None
-    return file_digests
 
 
 def read_manifest_digests(folder: Path) -> dict[str, str]:
@@ -160,8 +185,11 @@ def _read_manifest(folder: Path) -> tuple[dict[str, str], list[InstalledPart]]:
     try:
         manifest = read_json(path)
         format_version, file_digests = manifest["format"], dict(manifest["files"])
+        if not all(isinstance(text, str) for item in file_digests.items() for text in item):
+            raise ValueError("`files` must map names of files to their SHA-256")
         parts = read_required_parts(manifest.get("parts", []))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    # `RecursionError`: anybody may have written the manifest of a bundle on the Hub.
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise BundleError(
             f"the bundle `{folder}` is damaged: `{MANIFEST}` cannot be read: {error}"
         ) from None

@@ -4,7 +4,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
-from kinesweep.export.bundle_manifest import check_bundle_files
 from kinesweep.serving.errors import ServingError
 
 # Modules of the extra `serve`, by the names under which they are installed.
@@ -31,13 +30,10 @@ def check_installation() -> None:
         )
 
 
-def choose_token(
-    bundle_dir: Path, host: str, token_file: Path | None, no_token: bool
-) -> str | None:
-    """Check the bundle and choose the token of its server.
+def choose_token(host: str, token_file: Path | None, no_token: bool) -> str | None:
+    """Choose the token of a server.
 
     Args:
-        bundle_dir: Folder of the bundle.
         host: Host name or address to listen on.
         token_file: File with the token; None: a new random token.
         no_token: Whether no token shall be needed.
@@ -46,7 +42,6 @@ def choose_token(
         The token; None if none is needed.
 
     Raises:
-        BundleError: If the folder is not a bundle or is damaged.
         InputError: If both a token and none are wanted, or none on an address that other machines
             reach.
         ServingError: If the file with the token cannot be used.
@@ -61,6 +56,4 @@ def choose_token(
             f"`--no-token` is allowed on loopback only, but `--host {host}` is reached from other"
             " machines; remove `--no-token`"
         )
-    token = None if no_token else read_token(token_file)
-    check_bundle_files(bundle_dir)
-    return token
+    return None if no_token else read_token(token_file)

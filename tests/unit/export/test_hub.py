@@ -21,7 +21,7 @@ from kinesweep.export import export_bundle
 from kinesweep.export.bundle_manifest import write_bundle_manifest
 from kinesweep.export.hub import push
 from kinesweep.export.hub.card_metadata import find_base_model
-from kinesweep.export.hub.download import download_bundle
+from kinesweep.export.hub.download import download_bundle, find_checked_bundle_dir
 from kinesweep.export.hub.repo_names import is_hub_name
 from kinesweep.training.run_records.result import read_run_result
 from once import made_once
@@ -298,22 +298,91 @@ def test_a_damaged_download_is_refused(bundle, hub):
         ks.load_bundle("lab/signs")
 
 
-def test_an_edited_card_is_no_damage(bundle, hub):
+def test_an_edited_card_is_no_damage(bundle, hub, caplog):
     ks.push_bundle(bundle, "lab/signs")
     hub.edit("lab/signs", "README.md", b"---\nlicense: mit\n---\n# Edited on the website\n")
-    assert (download_bundle("lab/signs") / "README.md").read_text().endswith("website\n")
+    folder = download_bundle("lab/signs")
+    assert (folder / "README.md").read_text().endswith("website\n")
+    # The copy can be used like any other folder, too.
+    assert find_checked_bundle_dir(folder) == folder
+    assert find_checked_bundle_dir(Path("lab/signs")) == folder
+    assert ks.load_bundle(folder).translate([]) == []
+    assert "model card" in caplog.text and "edited" in caplog.text
+    hub.add("lab/bare", {k: v for k, v in hub.files("lab/signs").items() if k != "README.md"})
+    bare = find_checked_bundle_dir(Path("lab/bare"))
+    with pytest.raises(BundleError, match=r"README\.md` is missing"):
+        find_checked_bundle_dir(bare)
 
 
-@pytest.mark.parametrize("name", ["model.pkl", "code.py", "weights.BIN", "../x.json", "/x.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("model.pkl", "code.py", "weights.BIN", "../x.json", "/x.json", "net.onnx", "run.sh"),
+        *("lib.so.1", "noname", ".hidden.json", ".git/config", "./x.json", "a//x.json", "x.json/"),
+        *("a\0x.json", "\x1b[2Jx.json", "a\\x.json", f"{'a' * 300}.json", "MLmodel/x.dill", ""),
+    ],
+)
 def test_files_that_could_run_code_never_arrive(name, bundle, hub, tmp_path):
     ks.push_bundle(bundle, "lab/signs")
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["files"][name] = "0" * 64
     hub.edit("lab/signs", "manifest.json", json.dumps(manifest).encode())
     hub.requests.clear()
-    with pytest.raises(BundleError, match="could run code"):
+    with pytest.raises(BundleError, match="could run code") as raised:
         ks.load_bundle("lab/signs")
-    assert not hub.asked("resolve/.*(py|pkl|BIN|x.json)|cdn")
+    assert str(raised.value).isprintable()
+    assert len(hub.asked("resolve/|cdn")) <= 2, "only the manifest"
+
+
+def edit_manifest(bundle, hub, **values):
+    ks.push_bundle(bundle, "lab/signs")
+    manifest = {**json.loads((bundle / "manifest.json").read_text()), **values}
+    hub.edit("lab/signs", "manifest.json", json.dumps(manifest).encode())
+    hub.requests.clear()
+
+
+@pytest.mark.parametrize(
+    "files", [[[1, "0"]], [["a.json", 2]], None, 3, {"model.safetensors": None}, {"a.json": []}]
+)
+def test_a_manifest_of_other_types_is_damaged(files, bundle, hub):
+    edit_manifest(bundle, hub, files=files)
+    with pytest.raises(BundleError, match=r"`lab/signs` was not loaded.*manifest.json. cannot be"):
+        download_bundle("lab/signs")
+    hub.edit("lab/signs", "manifest.json", b"[" * 100_000)
+    with pytest.raises(BundleError, match=r"manifest.json` cannot be read"):
+        download_bundle("lab/signs")
+
+
+PART = {"group": "kinesweep.encoders", "kind": "odd", "package": "odd-parts", "version": "1.0"}
+
+
+def test_a_missing_package_is_named_before_the_download(bundle, hub):
+    edit_manifest(bundle, hub, parts=[PART])
+    said = r"`lab/signs` needs .*`pip install odd-parts==1\.0`.*authors whom you trust"
+    with pytest.raises(BundleError, match=said) as raised:
+        download_bundle("lab/signs")
+    assert "hf cache rm" not in str(raised.value), "a new download would not help"
+    assert not hub.asked("safetensors|cdn")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"package": "odd --index-url http://127.0.0.1/"},
+        {"package": "odd; rm -rf ~"},
+        {"package": "-r x"},
+        {"package": ""},
+        {"version": "1\n\x1b[2J"},
+        {"version": "$(id)"},
+        {"group": "console_scripts"},
+        {"kind": "x\x1b[2J"},
+    ],
+)
+def test_no_command_of_a_stranger_is_shown(change, bundle, hub):
+    edit_manifest(bundle, hub, parts=[{**PART, **change}])
+    with pytest.raises(BundleError, match="an entry of `parts` has the") as raised:
+        download_bundle("lab/signs")
+    assert "pip install" not in str(raised.value) and str(raised.value).isprintable()
 
 
 def test_files_beside_the_bundle_are_not_fetched(bundle, hub):

@@ -91,13 +91,14 @@ def serve(  # noqa: PLR0913 (options of a command)
 
     Example: kinesweep serve .kinesweep/exports/sample --replicas 2
     """
-    from kinesweep.export.hub.download import find_bundle_dir
+    from kinesweep.export.hub.download import find_checked_bundle_dir
     from kinesweep.serving.limits import ServeLimits
     from kinesweep.serving.preparation import check_installation, choose_token
 
     check_installation()
-    bundle_dir = find_bundle_dir(bundle, revision)
-    token = choose_token(bundle_dir, host, token_file, no_token)
+    # Before the bundle is downloaded.
+    token = choose_token(host, token_file, no_token)
+    bundle_dir = find_checked_bundle_dir(bundle, revision)
     limits = ServeLimits(
         max_body_bytes=int(max_body_mb * 2**20),
         body_timeout_s=body_timeout,

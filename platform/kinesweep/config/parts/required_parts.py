@@ -4,12 +4,19 @@ Without the check, a model whose encoder another package defines would fail at s
 recipe, and the reader would not learn which package is missing.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from kinesweep.config.parts.installed_parts import InstalledPart, find_installed_part
+from kinesweep.config.parts.part_config import PART_GROUPS
 from kinesweep.config.parts.used_parts import list_used_parts
 from kinesweep.core.errors import InputError
+
+# Names and versions of packages (PEP 508, PEP 440). A message shows them within a command to paste,
+# and the manifest may be that of a stranger, so nothing that a shell or pip reads as more may pass.
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_VERSION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._+!-]*[A-Za-z0-9])?")
 
 
 def describe_required_parts(*sections: Any) -> list[dict[str, Any]]:
@@ -30,7 +37,7 @@ def read_required_parts(entries: Any) -> list[InstalledPart]:
     if not isinstance(entries, list):
         raise ValueError(f"`parts` must be a list, but is {type(entries).__name__}")
     try:
-        return [
+        parts = [
             InstalledPart(
                 group=str(entry["group"]),
                 kind=str(entry["kind"]),
@@ -42,6 +49,26 @@ def read_required_parts(entries: Any) -> list[InstalledPart]:
         ]
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"an entry of `parts` is damaged: {error!r}") from None
+    for part in parts:
+        _check_entry(part)
+    return parts
+
+
+def _check_entry(part: InstalledPart) -> None:
+    """Check the texts of a part, which messages and commands show.
+
+    Raises:
+        ValueError: If one of them is not what its name says.
+    """
+    is_valid = {
+        "group": part.group in PART_GROUPS,
+        "kind": bool(part.kind) and part.kind.isprintable(),
+        "package": _PACKAGE.fullmatch(part.package) is not None,
+        "version": _VERSION.fullmatch(part.version) is not None,
+    }
+    if invalid_names := [name for name, valid in is_valid.items() if not valid]:
+        name = invalid_names[0]
+        raise ValueError(f"an entry of `parts` has the `{name}` {getattr(part, name)[:80]!r}")
 
 
 def check_required_parts(parts: Sequence[InstalledPart], description: str) -> list[str]:

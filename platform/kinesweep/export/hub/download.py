@@ -12,7 +12,13 @@ from typing import Any
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import BundleError, HubError
 from kinesweep.export.bundle import read_bundle_recipe
-from kinesweep.export.bundle_manifest import MANIFEST, check_bundle_files, read_manifest_digests
+from kinesweep.export.bundle_manifest import (
+    COPY_AGAIN,
+    MANIFEST,
+    check_bundle_files,
+    check_manifest_parts,
+    read_manifest_digests,
+)
 from kinesweep.export.hub.card_metadata import LIBRARY_NAME
 from kinesweep.export.hub.hub_errors import name_hub_errors
 from kinesweep.export.hub.repo_names import check_repo_name, is_hub_name
@@ -39,6 +45,19 @@ def find_bundle_dir(name: str | Path, revision: str | None = None, **options: An
     return download_bundle(str(name), revision, **options)
 
 
+def find_checked_bundle_dir(name: Path, revision: str | None = None) -> Path:
+    """Return the folder of a bundle, all of whose files are checked; see `find_bundle_dir`.
+
+    Raises:
+        BundleError: If there is no bundle, or it is damaged.
+    """
+    folder = find_bundle_dir(name, revision)
+    # A bundle from the Hub was checked, except for its card, which may be edited there.
+    if folder == name:
+        check_bundle_files(folder)
+    return folder
+
+
 def find_bundle_recipe(name: Path, revision: str | None = None) -> tuple[Path, Recipe]:
     """Return the folder and the recipe of a bundle, whose files are checked.
 
@@ -47,9 +66,8 @@ def find_bundle_recipe(name: Path, revision: str | None = None) -> tuple[Path, R
     Raises:
         BundleError: If there is no bundle, or it is damaged or of an incompatible version.
     """
-    folder = find_bundle_dir(name, revision)
-    # A bundle from the Hub was checked, except for its card, which may be edited there.
-    return folder, read_bundle_recipe(folder, skip_file_check=folder != name)
+    folder = find_checked_bundle_dir(name, revision)
+    return folder, read_bundle_recipe(folder, skip_file_check=True)
 
 
 def download_bundle(repo: str, revision: str | None = None, **options: Any) -> Path:
@@ -83,9 +101,9 @@ def download_bundle(repo: str, revision: str | None = None, **options: Any) -> P
             raise
         except EntryNotFoundError:
             raise HubError(f"`{repo}` is not a bundle: {MANIFEST} is missing") from None
-        digests = read_manifest_digests(manifest_path.parent)
         # Before any file but the manifest is fetched.
-        check_file_kinds(repo, digests)
+        _check_manifest(repo, manifest_path.parent)
+        digests = read_manifest_digests(manifest_path.parent)
         # The cache has a folder for each commit, so that all files are of the same one.
         folder = Path(
             snapshot_download(
@@ -101,7 +119,33 @@ def download_bundle(repo: str, revision: str | None = None, **options: Any) -> P
         check_bundle_files(folder, unchecked={CARD})
     except BundleError as error:
         raise BundleError(
-            f"`{repo}` was not loaded: {error}. Remove its cached copy with `hf cache rm"
-            f" model/{repo}` and load it again; if it stays damaged, tell its owner"
+            f"`{repo}` was not loaded: {str(error).removesuffix(COPY_AGAIN)}. Remove its cached"
+            f" copy with `hf cache rm model/{repo}` and load it again; if it stays damaged, tell"
+            " its owner"
         ) from None
     return folder
+
+
+def _check_manifest(repo: str, folder: Path) -> None:
+    """Check what the manifest alone tells: the kinds of files, and the packages that are needed.
+
+    Args:
+        repo: Name of the repository, `OWNER/NAME`.
+        folder: Folder with the manifest.
+
+    Raises:
+        BundleError: If the manifest is damaged, lists files that could run code, or a package is
+            not installed.
+    """
+    try:
+        digests = read_manifest_digests(folder)
+    except BundleError as error:
+        raise BundleError(f"`{repo}` was not loaded: {error}; tell its owner") from None
+    check_file_kinds(repo, digests)
+    try:
+        check_manifest_parts(folder, f"the bundle `{repo}`")
+    except BundleError as error:
+        # Whoever wrote the manifest chose the packages that the message names.
+        raise BundleError(
+            f"{error}. Packages run code, so install only those of authors whom you trust"
+        ) from None
