@@ -53,7 +53,9 @@ def make_served(
 
 
 @contextmanager
-def serving(app: Any, header_timeout_s: float = 15.0) -> Iterator[str]:
+def serving(
+    app: Any, header_timeout_s: float = 15.0, max_connections: int | None = None
+) -> Iterator[str]:
     """Run an application in a thread and yield its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     protocol = type("Protocol", (TimedProtocol,), {"header_timeout_s": header_timeout_s})
@@ -65,6 +67,7 @@ def serving(app: Any, header_timeout_s: float = 15.0) -> Iterator[str]:
             lifespan="off",
             log_config=None,
             access_log=False,
+            limit_concurrency=max_connections,
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -169,6 +169,18 @@ def read_manifest_digests(folder: Path) -> dict[str, str]:
     return _read_manifest(folder)[0]
 
 
+def read_manifest_sha256(folder: Path) -> str:
+    """Return the SHA-256 of a bundle's manifest, which differs between any two bundles.
+
+    Raises:
+        BundleError: If the folder has no manifest that can be read.
+    """
+    try:
+        return compute_file_sha256(folder / MANIFEST)
+    except OSError as error:
+        raise BundleError(f"`{folder}` is not a bundle: {MANIFEST}: {error.strerror}") from None
+
+
 def _read_manifest(folder: Path) -> tuple[dict[str, str], list[InstalledPart]]:
     """Read the digests of a bundle's files, and the parts that it needs, from its manifest.
 

@@ -17,7 +17,8 @@ _MAX_PROMPT_CHARS = 4000
 # Beams and texts multiply the memory and the time of a clip.
 MAX_BEAMS = 16
 MAX_ALTERNATIVES = 16
-_MAX_NAME_CHARS = 120
+# Well below the 255 bytes that file systems allow; the length of a character varies.
+_MAX_NAME_BYTES = 120
 _NAME_PATTERN = re.compile(r"[^\w.\- ]")
 
 
@@ -149,4 +150,6 @@ def clean_file_name(name: str) -> str:
     """Return a file name without folders and without characters that have a meaning in paths."""
     base = name.replace("\\", "/").rpartition("/")[2]
     # The end is kept, because the suffix tells what kind of file it is.
-    return _NAME_PATTERN.sub("_", base)[-_MAX_NAME_CHARS:].lstrip(".") or "clip"
+    encoded = _NAME_PATTERN.sub("_", base).encode("utf-8", "replace")[-_MAX_NAME_BYTES:]
+    # The cut may go through a character, whose rest is dropped.
+    return encoded.decode("utf-8", "ignore").lstrip(".") or "clip"

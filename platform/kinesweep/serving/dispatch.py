@@ -6,7 +6,6 @@ then chooses another replica, or waits for the one that replaces it.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -49,6 +48,7 @@ class Dispatcher:
         self, handle: ReplicaHandle, limits: ServeLimits, count_retry: Callable[[], None]
     ) -> None:
         self._handle, self._limits, self._count_retry = handle, limits, count_retry
+        self._retry_lock = asyncio.Lock()
 
     async def translate(self, request: ClipRequest) -> dict[str, Any]:
         """Translate a clip on a replica.
@@ -56,46 +56,56 @@ class Dispatcher:
         Raises:
             RequestError: If the clip is refused, takes too long, or its replicas died.
         """
-        # One deadline for all attempts: each dead replica would otherwise start the time anew.
-        deadline_s = time.monotonic() + self._limits.timeout_s
-        for attempt in range(self._limits.max_retries + 1):
-            if attempt:
-                self._count_retry()
-                await asyncio.sleep(_RETRY_WAIT_S)
-            try:
-                result = await self._send(request, deadline_s - time.monotonic())
-            except _DEATHS as error:
-                logger.warning(f"a replica died ({type(error).__name__}); its clip is sent again")
-                continue
-            if isinstance(result, RequestError):
-                raise result
-            return result
+        limit_s, num_deaths = self._limits.timeout_s, 0
+        try:
+            # One limit for all attempts: each dead replica would otherwise start the time anew.
+            async with asyncio.timeout(limit_s):
+                while num_deaths <= self._limits.max_retries:
+                    try:
+                        result = await (self._send_alone if num_deaths else self._send)(request)
+                    except _DEATHS as error:
+                        num_deaths += 1
+                        logger.warning(f"a replica with a clip died ({type(error).__name__})")
+                        continue
+                    if isinstance(result, RequestError):
+                        raise result
+                    return result
+        except TimeoutError:
+            reason = f"the clip took more than {limit_s:g} s"
+            if num_deaths:
+                reason += f", in which {num_deaths} of its replicas died"
+            raise RequestError(504, "timeout", reason, {"timeout_s": limit_s}) from None
         raise RequestError(
             503,
             "replica_lost",
-            f"{self._limits.max_retries + 1} replicas died while they translated the clip; it may"
-            " need more memory than there is",
+            f"{num_deaths} replicas died while they translated the clip; it may need more memory"
+            " than there is",
         )
 
-    async def _send(self, request: ClipRequest, timeout_s: float) -> dict[str, Any] | RequestError:
+    async def _send_alone(self, request: ClipRequest) -> dict[str, Any] | RequestError:
+        """Send a clip of a dead replica again, while no other such clip is sent.
+
+        One of the clips of a dead replica may be the cause of its death. Sent together again, they
+        would all die with each replica; one after the other, the harmless ones are translated.
+        """
+        # The lock is fair, so a clip that kills again waits behind the others.
+        async with self._retry_lock:
+            self._count_retry()
+            await asyncio.sleep(_RETRY_WAIT_S)
+            return await self._send(request)
+
+    async def _send(self, request: ClipRequest) -> dict[str, Any] | RequestError:
         """Send a clip once and return its result.
 
         Raises:
-            RequestError: If it takes too long or cannot be sent.
+            RequestError: If it cannot be sent.
             RayError: If the replica died.
         """
         response = self._handle.remote(request)
         try:
-            async with asyncio.timeout(max(timeout_s, 0.0)):
-                return await response
-        except TimeoutError:
-            response.cancel()
-            limit = self._limits.timeout_s
-            raise RequestError(
-                504, "timeout", f"the clip took more than {limit:g} s", {"timeout_s": limit}
-            ) from None
+            return await response
         except asyncio.CancelledError:
-            # The server ends without waiting, so the replica need not finish the clip.
+            # After the limit of time, or because the server ends without waiting.
             response.cancel()
             raise
         except BackPressureError as error:

@@ -35,7 +35,9 @@ class RequestError(Exception):
     ) -> None:
         # All arguments go to the base class: unpickling calls the class with `args`.
         super().__init__(status, error, reason, allowed)
-        self.status, self.error, self.reason = status, error, reason
+        # Half of a surrogate pair, from an escape in JSON, could not be encoded in the response.
+        self.status, self.error = status, error
+        self.reason = reason.encode("utf-8", "replace").decode()
         self.allowed = dict(allowed or {})
         self.retry_after_s = 1 if status in (429, 503) else None
 

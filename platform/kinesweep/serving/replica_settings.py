@@ -12,6 +12,7 @@ class ReplicaSettings:
 
     Attributes:
         bundle_dir: Absolute path of the bundle, the same on all nodes.
+        manifest_sha256: SHA-256 of the manifest of the bundle when the server started.
         cpus: CPU cores of a replica, which are also its threads.
         gpus: GPUs of a replica, or a fraction of one.
         accept_rate: Whether all clips may have another frame rate than the training data.
@@ -20,6 +21,7 @@ class ReplicaSettings:
     """
 
     bundle_dir: Path
+    manifest_sha256: str
     cpus: int
     gpus: float
     accept_rate: bool

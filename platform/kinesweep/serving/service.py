@@ -21,6 +21,7 @@ from ray import serve
 from ray.serve.config import ProxyLocation
 
 from kinesweep.core.errors import KinesweepError, ResourceError, format_one_line
+from kinesweep.export.bundle_manifest import read_manifest_sha256
 from kinesweep.pipelines.cluster.ray_cluster import connect_to_ray
 from kinesweep.serving.accepted_inputs import AcceptedInputs
 from kinesweep.serving.dispatch import Dispatcher
@@ -29,6 +30,7 @@ from kinesweep.serving.http.app import build_app
 from kinesweep.serving.http.metrics import ServeMetrics
 from kinesweep.serving.http.served_bundle import ServedBundle
 from kinesweep.serving.http.server import open_socket, run_server
+from kinesweep.serving.inference.upload_folder import remove_abandoned_folders
 from kinesweep.serving.inference.video_poses import find_pose_estimator
 from kinesweep.serving.limits import RequestGate, ServeLimits
 from kinesweep.serving.replica import build_application
@@ -95,7 +97,12 @@ def serve_bundle(request: ServeRequest, on_ready: Callable[[str, float], None]) 
         port = listener.getsockname()[1]
         host = f"[{request.host}]" if ":" in request.host else request.host
         name = f"kinesweep-{inputs.name}-{port}-{os.getpid()}"
-        with ended_by_signals(), _connected(request.address), _deployed(request, name) as handle:
+        settings = _build_settings(request)
+        with (
+            ended_by_signals(),
+            _connected(request.address),
+            _deployed(request, settings, name) as handle,
+        ):
             gate, metrics = RequestGate(request.limits), ServeMetrics()
             served = ServedBundle(
                 inputs,
@@ -129,6 +136,19 @@ def _read_inputs(request: ServeRequest) -> AcceptedInputs:
     return AcceptedInputs.read(request.bundle_dir, estimates_poses=True)
 
 
+def _build_settings(request: ServeRequest) -> ReplicaSettings:
+    """Build the settings of the replicas, for the bundle as it is now."""
+    return ReplicaSettings(
+        bundle_dir=request.bundle_dir.resolve(),
+        manifest_sha256=read_manifest_sha256(request.bundle_dir),
+        cpus=request.cpus,
+        gpus=request.gpus,
+        accept_rate=request.accept_rate,
+        estimator=request.estimator,
+        limits=request.limits,
+    )
+
+
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
     """Be connected to a Ray cluster in the `with` block.
@@ -152,10 +172,12 @@ def _connected(address: str | None) -> Iterator[None]:
     finally:
         # A cluster that this process started ends with its connection.
         ray.shutdown()
+        # Of replicas that were killed, at the end of the cluster or before.
+        remove_abandoned_folders()
 
 
 @contextmanager
-def _deployed(request: ServeRequest, name: str) -> Iterator[Any]:
+def _deployed(request: ServeRequest, settings: ReplicaSettings, name: str) -> Iterator[Any]:
     """Run the replicas of a bundle in the `with` block, and yield their handle.
 
     Raises:
@@ -168,14 +190,6 @@ def _deployed(request: ServeRequest, name: str) -> Iterator[Any]:
     # Both log each step of the start, between which the address of the page would be lost.
     for logger_name in ("ray.serve", "ray"):
         logging.getLogger(logger_name).setLevel(logging.ERROR)
-    settings = ReplicaSettings(
-        request.bundle_dir.resolve(),
-        request.cpus,
-        request.gpus,
-        request.accept_rate,
-        request.estimator,
-        request.limits,
-    )
     try:
         if is_ours:
             serve.start(proxy_location=ProxyLocation.Disabled)

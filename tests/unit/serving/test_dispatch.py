@@ -79,6 +79,45 @@ def test_a_clip_that_takes_too_long_is_cancelled() -> None:
     assert (error.status, error.error, handle.cancelled) == (504, "timeout", 1)
 
 
+def test_a_timeout_after_deaths_names_them() -> None:
+    error, _ = send(Handle(RayActorError(), "hang"), timeout_s=0.05)
+    assert error.status == 504 and "1 of its replicas died" in error.reason
+
+
+class FragileReplica:
+    """Dies with all clips that it has as soon as one of them has the prompt `poison`."""
+
+    def __init__(self) -> None:
+        self.pending: list[asyncio.Future[Any]] = []
+
+    def remote(self, request: ClipRequest) -> Any:
+        future = asyncio.get_running_loop().create_future()
+        self.pending.append(future)
+        asyncio.get_running_loop().call_later(0.01, self._finish, future, request)
+        return future
+
+    def _finish(self, future: Any, request: ClipRequest) -> None:
+        if request.options.prompt == "poison":
+            dead, self.pending = self.pending, []
+            for one in dead:
+                one.set_exception(RayActorError())
+        elif not future.done():
+            self.pending.remove(future)
+            future.set_result({"text": "a"})
+
+
+def test_a_clip_that_kills_replicas_costs_no_other_clip_its_text() -> None:
+    async def translate_all() -> list[Any]:
+        dispatcher = Dispatcher(FragileReplica(), ServeLimits(), lambda: None)
+        prompts = ["poison", *["a"] * 8]
+        clips = [ClipRequest(RequestOptions(prompt=prompt)) for prompt in prompts]
+        return await asyncio.gather(*map(dispatcher.translate, clips), return_exceptions=True)
+
+    poison, *others = asyncio.run(translate_all())
+    assert (poison.status, poison.error) == (503, "replica_lost")
+    assert others == [{"text": "a"}] * 8
+
+
 def test_an_error_of_a_clip_is_not_retried() -> None:
     error, retries = send(Handle(RequestError(400, "unusable_file", "garbage")))
     assert (error.status, error.error, retries) == (400, "unusable_file", 0)

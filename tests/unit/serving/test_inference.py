@@ -207,3 +207,13 @@ def test_videos_need_an_estimator_of_poses(
     translator = ClipTranslator(bundle, ServeLimits(), estimate)
     (result,) = translator.translate([request])
     assert result["text"] == texts[0]
+
+
+@pytest.mark.parametrize("options", [{"num_beams": 3}, {"alternatives": 2}])
+def test_draws_exclude_beam_search(
+    translator: ClipTranslator, poses: list[Path], options: dict[str, int]
+) -> None:
+    """The message names what to remove, not more beams."""
+    (refused,) = translator.translate([ask(poses[0], sample=True, **options)])
+    assert isinstance(refused, RequestError) and refused.status == 422
+    assert "remove them or `sample`" in refused.reason and "\n" not in refused.reason

@@ -91,6 +91,25 @@ def test_a_token_in_the_address_opens_the_page_only(client: TestClient) -> None:
     assert client.get("/info").status_code == 200
 
 
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        ['a[b]=c d; {"x": 1}; kinesweep=TOKEN'],  # those of other programs on the same host
+        ["a=b", "kinesweep=TOKEN"],  # split by a proxy
+    ],
+)
+def test_the_cookie_is_found_among_others(client: TestClient, cookies: list[str]) -> None:
+    headers = [("cookie", cookie.replace("TOKEN", TOKEN)) for cookie in cookies]
+    assert client.get("/info", headers=headers).status_code == 200
+
+
+def test_a_cookie_keeps_every_token(served: ServedBundle) -> None:
+    token = "a+b/c=d&e#f%20gh@(ijk)"
+    client = TestClient(build_app(served, token))
+    assert client.get("/", params={"token": token}).status_code == 200
+    assert client.get("/info").status_code == 200
+
+
 def test_pages_of_other_sites_are_refused(client: TestClient) -> None:
     other = {**HEADERS, "origin": "https://evil.example"}
     refused(translate(client, content=b"x", headers=other), 403, "foreign_origin")
@@ -143,6 +162,11 @@ def test_a_file_comes_as_a_body_or_in_a_form(client: TestClient, served: ServedB
     assert second.options.prompt == "<de>" and second.options.attention
 
 
+FORM = (
+    b'--b\r\ncontent-disposition: form-data; name="file"; filename="x.pose"\r\n\r\nabc\r\n--b\r\n'
+)
+
+
 @pytest.mark.parametrize(
     ("request_kwargs", "status", "error"),
     [
@@ -152,6 +176,14 @@ def test_a_file_comes_as_a_body_or_in_a_form(client: TestClient, served: ServedB
         ({"files": {"other": ("x.pose", b"abc")}}, 400, "no_file"),
         ({"files": [("file", ("x.pose", b"a")), ("file", ("y.pose", b"b"))]}, 422, "invalid_field"),
         ({"files": [("file", ("x.pose", b"a")), ("z", ("y.pose", b"b"))]}, 422, "invalid_field"),
+        (
+            {  # cut off within an option, which must not be lost
+                "content": FORM + b'content-disposition: form-data; name="seed"\r\n\r\n1',
+                "headers": {**HEADERS, "content-type": "multipart/form-data; boundary=b"},
+            },
+            400,
+            "malformed_form",
+        ),
         ({"content": b"x", "params": {"num_beams": "0"}}, 422, "invalid_option"),
         ({"content": b"x", "params": {"num_beams": "1000"}}, 422, "invalid_option"),
         ({"content": b"x", "params": {"temperature": "nan"}}, 422, "invalid_option"),
@@ -198,6 +230,8 @@ def test_all_invalid_options_are_named(client: TestClient) -> None:
 def test_unknown_paths_and_methods(client: TestClient) -> None:
     refused(client.get("/nowhere", headers=HEADERS), 404, "not_found")
     refused(client.get("/translate", headers=HEADERS), 405, "method_not_allowed")
+    # No redirect, which would lead to the host that the request names.
+    refused(client.get("/info/", headers=HEADERS, follow_redirects=False), 404, "not_found")
 
 
 def test_a_bug_tells_clients_nothing(client: TestClient, served: ServedBundle) -> None:
@@ -352,6 +386,12 @@ def test_frames_come_in_and_a_text_goes_out(client: TestClient, served: ServedBu
         ([START, b""], "invalid_frames"),
         ([START, {"type": "frames", "values": [[1, 2]]}], "invalid_frames"),
         ([START, {"type": "frames", "values": "x"}], "invalid_frames"),
+        ([START, {"type": "frames", "values": [["1"] * 6]}], "invalid_frames"),
+        ([START, {"type": "frames", "values": [[True] * 6]}], "invalid_frames"),
+        ([START, {"type": "frames", "values": [[None, "1", 1, 1, 1, 1]]}], "invalid_frames"),
+        ([START, {"type": "frames", "values": [[{}] * 6]}], "invalid_frames"),
+        (['{"type": "start", "rate_hz": 10, "points": [["\\ud800", ["x"]]]}'], "invalid_message"),
+        (['{"type": "start", "rate_hz": 10, "\\udfff": 1}'], "invalid_message"),
         ([START, {"type": "frames"}], "invalid_frames"),
         ([START, b"\0" * 24 * 101], "clip_too_long"),
         ([{**START, "rate_hz": 1000}, b"\0" * 24 * 500], "body_too_large"),
@@ -374,6 +414,19 @@ def test_unusable_frames(
             answer = ws.receive_json()
         assert (answer["type"], answer["error"]) == ("error", error), answer
     assert served.gate.num_requests == 0
+
+
+def test_null_is_a_point_that_was_not_detected(client: TestClient, served: ServedBundle) -> None:
+    """JavaScript writes NaN as null."""
+    with client.websocket_connect("/stream", headers=HEADERS) as ws:
+        ws.send_json(START)
+        ws.receive_json()
+        ws.send_json({"type": "frames", "values": [[None, 1, 2.5, 1e99, -(10**30), 0]]})
+        ws.send_json({"type": "end"})
+        assert ws.receive_json()["type"] == "result"
+    points = served.translator.requests[-1].points  # type: ignore[attr-defined]
+    expected = np.array([[np.nan, 1, 2.5, np.inf, -1e30, 0]], "<f4")
+    assert np.array_equal(points.to_array(), expected, equal_nan=True)
 
 
 def test_a_client_that_left_before_its_error_is_no_error(served: ServedBundle) -> None:
@@ -418,3 +471,11 @@ def test_a_socket_needs_the_token(client: TestClient) -> None:
 )
 def test_file_names_lead_nowhere(name: str, cleaned: str) -> None:
     assert clean_file_name(name) == cleaned
+
+
+@pytest.mark.parametrize("character", ["字", "é", "\U00020000"])
+def test_file_names_fit_into_file_systems(character: str) -> None:
+    """They allow 255 bytes, and a character has up to 4."""
+    cleaned = clean_file_name(character * 119 + ".pose")
+    assert len(cleaned.encode()) <= 120 and cleaned.endswith(f"{character}.pose")
+    assert set(cleaned.removesuffix(".pose")) == {character}

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from kinesweep.cli import app as cli
 from kinesweep.serving import preparation
 from kinesweep.serving.errors import ServingError
-from kinesweep.serving.http.server import is_loopback, open_socket
+from kinesweep.serving.http.server import build_config, is_loopback, open_socket
+from kinesweep.serving.limits import ServeLimits
 from kinesweep.serving.signals import ended_by_signals
 from served import serving
 
@@ -90,6 +91,49 @@ def test_headers_are_limited() -> None:
             assert other.recv(4096).startswith(b"HTTP/1.1 200")
 
 
+UPGRADE = (
+    b"host: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+    b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"content-length: 3\r\n\r\nabc",
+        b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"".join(b"a%d: b\r\n" % number for number in range(300)) + b"\r\n",
+        b"a: " + b"b" * 20_000 + b"\r\n\r\n",
+    ],
+)
+def test_a_websocket_that_cannot_begin_is_closed(rest: bytes) -> None:
+    """It would stay open without end otherwise, even without the token."""
+    with serving(hello) as address, connect(address) as client:
+        client.sendall(b"GET /stream HTTP/1.1\r\n" + UPGRADE + rest)
+        answer = read_all(client)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"] == "malformed_http"
+
+
+@pytest.mark.parametrize("upgrade", [b"host: x\r\n", UPGRADE])
+def test_too_many_connections_have_the_usual_error(upgrade: bytes) -> None:
+    with serving(hello, max_connections=2) as address, connect(address), connect(address):
+        with connect(address) as third:
+            third.sendall(b"GET / HTTP/1.1\r\n" + upgrade + b"\r\n")
+            answer = read_all(third)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"] == "busy"
+    with serving(hello, max_connections=2) as address, connect(address), connect(address) as second:
+        second.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert second.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_a_long_translation_does_not_end_its_websocket() -> None:
+    """While a clip is translated, the answer to a ping is not read."""
+    limits = ServeLimits(timeout_s=300.0)
+    assert build_config(hello, limits).ws_ping_timeout > limits.timeout_s
+
+
 def test_a_port_in_use_is_named() -> None:
     with open_socket("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
@@ -143,6 +187,19 @@ def test_unusable_arguments_are_refused_before_ray_starts(
     assert "BundleError" in refuse(str(tmp_path), "--token-file", str(token))
     with open_socket("127.0.0.1", 0) as taken:
         assert "cannot listen on" in refuse(bundle, "--port", str(taken.getsockname()[1]))
+
+
+def test_a_token_with_special_characters_is_quoted_in_the_address(
+    bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "kinesweep.serving.service.serve_bundle",
+        lambda _, on_ready: on_ready("http://127.0.0.1:1/", 0.0),
+    )
+    (tmp_path / "token").write_text("a+b/c=d&e#f%20ghijk")
+    token_file = str(tmp_path / "token")
+    told = CliRunner().invoke(cli, ["serve", str(bundle_dir), "--token-file", token_file])
+    assert "http://127.0.0.1:1/?token=a%2Bb%2Fc%3Dd%26e%23f%2520ghijk" in told.output
 
 
 def test_a_missing_library_is_named(bundle_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

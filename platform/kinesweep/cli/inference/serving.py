@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -141,7 +142,8 @@ def _print_address(url: str, seconds: float, token: str | None, json_line: bool)
         token: Token of the server; None: it needs none.
         json_line: Whether to print it as JSON too.
     """
-    page = url if token is None else f"{url}?token={token}"
+    # A token of a file may contain characters that have a meaning in addresses, such as `+`.
+    page = url if token is None else f"{url}?token={quote(token, safe='')}"
     print_line(f"page    {page}")
     print_line(f"started in {seconds:.1f} s; Ctrl-C ends after the requests in progress")
     print_json_result({"url": url, "token": token, "page": page, "seconds": seconds}, json_line)

@@ -60,6 +60,8 @@ def build_app(served: ServedBundle, token: str | None, cookie: str = "kinesweep"
             Exception: routes.answer_bug,
         },
     )
+    # A redirect would lead to whatever host the request named.
+    app.router.redirect_slashes = False
     # Outermost, so that clients without the token learn nothing from errors and unknown paths.
     return TokenMiddleware(app, token, cookie)
 

@@ -6,11 +6,11 @@ cookie that scripts cannot read and other sites cannot use, and leaves the token
 
 import hmac
 import secrets
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -149,11 +149,9 @@ class TokenMiddleware:
 
 def _read_cookie(headers: Headers, name: str) -> str:
     """Return the value of a cookie; empty if there is none."""
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return ""
-    return morsel.value if morsel is not None else ""
+    # Not by `SimpleCookie`, which drops all cookies if one is malformed: those of other programs on
+    # the same host come along. A proxy may split them into several headers.
+    return cookie_parser("; ".join(headers.getlist("cookie"))).get(name, "")
 
 
 def _is_cross_site(headers: Headers) -> bool:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -119,6 +120,19 @@ async def _read_body(request: Request, limits: ServeLimits, counter: BodyCounter
     return b"".join(chunks)
 
 
+def _check_form_end(request: Request, body: bytes) -> None:
+    """Check that a form ends with its last delimiter.
+
+    The parser drops a part that is cut off, and with it an option or a file.
+
+    Raises:
+        MultiPartException: If the form is cut off.
+    """
+    _, options = parse_options_header(request.headers["content-type"])
+    if b"--" + options[b"boundary"] + b"--" not in body:
+        raise MultiPartException("It ends within a part.")
+
+
 async def _parse_form(
     request: Request, body: bytes
 ) -> tuple[dict[str, str], tuple[UploadedFile, ...]]:
@@ -141,8 +155,11 @@ async def _parse_form(
     )
     try:
         form = await parser.parse()
+        _check_form_end(request, body)
     except (MultiPartException, FormParserError, KeyError, ValueError) as error:
         reason = getattr(error, "message", None) or f"{error}"
+        if "maximum size" in reason:
+            reason += " A part with a file needs a `filename`."
         raise RequestError(400, "malformed_form", f"the form cannot be read: {reason}") from None
     fields: dict[str, str] = {}
     files = []

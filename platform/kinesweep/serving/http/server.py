@@ -10,13 +10,17 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from ipaddress import ip_address
 from math import ceil
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from kinesweep.serving.errors import RequestError, ServingError
 from kinesweep.serving.limits import ServeLimits
@@ -29,6 +33,9 @@ _MAX_MESSAGE_BYTES = 4 * 2**20
 _KEEP_ALIVE_S = 10
 # Connections beyond the requests in progress, such as those of probes and idle clients.
 _EXTRA_CONNECTIONS = 256
+_TOO_MANY_CONNECTIONS = RequestError(503, "busy", "too many connections are open; try again later")
+# uvicorn's default. While a clip is translated no message is read, not even the answer to a ping.
+_PING_TIMEOUT_S = 20
 
 
 class TimedProtocol(H11Protocol):
@@ -41,11 +48,16 @@ class TimedProtocol(H11Protocol):
 
     header_timeout_s = _HEADER_TIMEOUT_S
     _header_timer: asyncio.TimerHandle | None = None
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a request."""
+        """Start to wait for a request; refuse all of them if there are too many connections."""
         super().connection_made(transport)
         self._start_timer()
+        limit, self.limit_concurrency = self.limit_concurrency, None
+        # uvicorn's own answer would not have the form of our errors.
+        if limit is not None and len(self.connections) > limit:
+            self._is_refused, self.app = True, _refuse_connection
 
     def data_received(self, data: bytes) -> None:
         """Read data; outside of a request, within the limit of time."""
@@ -61,20 +73,41 @@ class TimedProtocol(H11Protocol):
         self._stop_timer()
         super().connection_lost(exc)
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection over to a WebSocket, or close it if that is impossible."""
+        if self._is_refused:
+            self._refuse(_TOO_MANY_CONNECTIONS)
+            return
+        super().handle_websocket_upgrade(event)
+        # `websockets` cannot read a request with a body, too many or too long headers. uvicorn then
+        # neither answers nor closes the connection, which anybody could hold open without end.
+        if not cast(WebSocketsSansIOProtocol, self.transport.get_protocol()).handshake_initiated:
+            self.send_400_response(
+                "The WebSocket request has a body, or headers that are too long."
+            )
+
     def send_400_response(self, msg: str) -> None:
         """Answer data that is not HTTP, in the form of all errors."""
+        self._refuse(RequestError(400, "malformed_http", msg))
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer with an error and close the connection, unless a response has begun."""
         # A response has begun, so another one would be read as a part of its body.
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.transport.close()
             return
-        body = json.dumps(RequestError(400, "malformed_http", msg).to_json()).encode()
+        body = json.dumps(error.to_json()).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
         ]
         for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Response(
+                status_code=error.status,
+                headers=headers,
+                reason=HTTPStatus(error.status).phrase.encode(),
+            ),
             h11.Data(data=body),
             h11.EndOfMessage(),
         ):
@@ -101,6 +134,13 @@ class TimedProtocol(H11Protocol):
         self._header_timer = None
         if not self._is_in_request():
             self.transport.close()
+
+
+async def _refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer all requests of a connection that is one too many (an ASGI application)."""
+    error = _TOO_MANY_CONNECTIONS
+    headers = {"retry-after": str(error.retry_after_s), "connection": "close"}
+    await JSONResponse(error.to_json(), error.status, headers)(scope, receive, send)
 
 
 class WebServer(uvicorn.Server):
@@ -202,12 +242,24 @@ def run_server(
         on_ready: Function that is called when the server accepts connections.
         on_stop: Function that is called when it begins to end.
     """
-    config = uvicorn.Config(
+    server = WebServer(build_config(app, limits), on_ready, on_stop)
+    asyncio.run(server.serve(sockets=[listener]))
+
+
+def build_config(app: Any, limits: ServeLimits) -> uvicorn.Config:
+    """Build the configuration of the web server.
+
+    Args:
+        app: ASGI application.
+        limits: Limits of the server.
+    """
+    return uvicorn.Config(
         app,
         http=TimedProtocol,
         # uvicorn's older `websockets` imports the library's deprecated `legacy` modules.
         ws="websockets-sansio",
         ws_max_size=_MAX_MESSAGE_BYTES,
+        ws_ping_timeout=_PING_TIMEOUT_S + limits.timeout_s,
         # Compressed messages could be much larger than they are on the wire.
         ws_per_message_deflate=False,
         loop="asyncio",
@@ -225,5 +277,3 @@ def run_server(
         timeout_graceful_shutdown=ceil(limits.timeout_s),
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
     )
-    server = WebServer(config, on_ready, on_stop)
-    asyncio.run(server.serve(sockets=[listener]))

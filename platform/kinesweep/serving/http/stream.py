@@ -115,7 +115,15 @@ class FrameBuffer:
             RequestError: If they are no lists of numbers of equal length.
         """
         try:
-            array = np.asarray(frames, dtype="<f4")
+            # Without a type first: NumPy would convert texts and truth values to numbers.
+            numbers = np.asarray(frames)
+            # JavaScript writes NaN as null.
+            is_numeric = numbers.dtype.kind in "iuf" or (
+                numbers.dtype.kind == "O"
+                and all(value is None or type(value) in (int, float) for value in numbers.flat)
+            )
+            with np.errstate(over="ignore"):  # infinities are refused with their clip
+                array = numbers.astype("<f4") if is_numeric else np.zeros(0, "<f4")
         except (TypeError, ValueError, OverflowError):
             # Refused below, like frames of another width.
             array = np.zeros(0, "<f4")
@@ -249,9 +257,20 @@ async def _receive(socket: WebSocket, limits: ServeLimits) -> dict[str, Any] | b
     # Thousands of nested brackets exceed the depth of the parser.
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not _is_encodable(message["text"], value):
         raise RequestError(400, "invalid_message", "a text message must be a JSON object")
     return value
+
+
+def _is_encodable(text: str, value: dict[str, Any]) -> bool:
+    """Return whether all strings of a JSON object are Unicode: no half of a surrogate pair."""
+    if "\\u" not in text:  # only escapes can make one
+        return True
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parse_start(message: dict[str, Any]) -> StreamStart:

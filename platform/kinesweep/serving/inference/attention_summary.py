@@ -68,7 +68,8 @@ def _summarize_stream(
         "spans": [
             [span.source_spans[one[0]].first, span.source_spans[one[-1]].end] for one in blocks
         ],
-        "weights": np.add.reduceat(chosen_LN, starts, axis=1).round(5).tolist(),
+        # As float64: the digits of rounded float32 values would double the size of the JSON.
+        "weights": np.add.reduceat(chosen_LN.astype(float), starts, axis=1).round(5).tolist(),
     }
 
 

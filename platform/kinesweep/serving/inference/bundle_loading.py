@@ -6,10 +6,13 @@ from pathlib import Path
 import torch
 
 from kinesweep.config.recipe.sources.estimators import JointEstimatorConfig
+from kinesweep.core.errors import BundleError
 from kinesweep.export import Bundle
 from kinesweep.export.bundle import read_bundle_recipe
+from kinesweep.export.bundle_manifest import read_manifest_sha256
 from kinesweep.features.estimators.smpl.configured import read_estimator_file
 from kinesweep.serving.inference.clip_translator import ClipTranslator
+from kinesweep.serving.inference.upload_folder import remove_abandoned_folders
 from kinesweep.serving.inference.video_poses import start_estimator
 from kinesweep.serving.replica_settings import ReplicaSettings
 from kinesweep.training.reproducibility.determinism import configure_determinism
@@ -24,9 +27,17 @@ def load_clip_translator(settings: ReplicaSettings) -> ClipTranslator:
         settings: Bundle, resources and limits of the replica.
 
     Raises:
-        BundleError: If the folder is not a bundle or is damaged.
+        BundleError: If the folder is not a bundle or is damaged, or if its bundle has been replaced
+            since the server started.
         ResourceError: If GPUs are requested but none is available.
     """
+    remove_abandoned_folders()
+    # Replicas that start later would otherwise give other texts than those that run.
+    if read_manifest_sha256(settings.bundle_dir) != settings.manifest_sha256:
+        raise BundleError(
+            f"the bundle `{settings.bundle_dir}` has been replaced since the server started; start"
+            " the server again"
+        )
     recipe = read_bundle_recipe(settings.bundle_dir)
     device = configure_determinism(recipe.training.seed, settings.cpus, settings.gpus)
     if 0 < settings.gpus < 1:

@@ -6,7 +6,6 @@ clip its text. Clips of which alternatives or attention are wanted are decoded a
 """
 
 import logging
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from kinesweep.serving.clip_request import ClipRequest, RequestOptions, Uploaded
 from kinesweep.serving.errors import RequestError
 from kinesweep.serving.inference.attention_summary import summarize_attention, summarize_scene
 from kinesweep.serving.inference.streamed_media import make_streamed_input
+from kinesweep.serving.inference.upload_folder import UploadFolder
 from kinesweep.serving.inference.video_poses import PoseEstimator
 from kinesweep.serving.limits import ServeLimits
 from kinesweep.sources.video.frame_reader import get_duration_s
@@ -97,6 +97,7 @@ class ClipTranslator:
         self, bundle: Bundle, limits: ServeLimits, estimate_poses: PoseEstimator | None = None
     ) -> None:
         self._bundle, self._limits, self._estimate_poses = bundle, limits, estimate_poses
+        self._uploads = UploadFolder()
 
     def translate(self, requests: Sequence[ClipRequest]) -> list[ClipResult]:
         """Translate clips and return the result or the error of each, in the same order."""
@@ -117,10 +118,10 @@ class ClipTranslator:
 
     def _prepare(self, request: ClipRequest) -> _PreparedClip | RequestError:
         """Read the files of a request and compute its features."""
-        with tempfile.TemporaryDirectory(prefix="kinesweep-serve-") as folder:
+        with self._uploads.make_request_folder() as folder:
             try:
                 bundle = _apply_options(self._bundle, request.options)
-                item = self._make_input(request, Path(folder))
+                item = self._make_input(request, folder)
                 clip = _PreparedClip(
                     bundle,
                     request.options,
@@ -132,7 +133,7 @@ class ClipTranslator:
             except RequestError as error:
                 return error
             except Exception as error:
-                return _make_refusal(error, folder)
+                return _make_refusal(error, str(folder))
         return clip
 
     def _make_input(self, request: ClipRequest, folder: Path) -> Input:
@@ -274,6 +275,11 @@ def _apply_options(bundle: Bundle, options: RequestOptions) -> Bundle:
     draws = options.sample or generation.do_sample
     if not draws and (options.seed is not None or options.temperature is not None):
         raise InputError("`seed` and `temperature` have no effect without `sample`")
+    if draws and max(options.num_beams or 1, options.alternatives) > 1:
+        raise InputError(
+            "`num_beams` and `alternatives` above 1 need beam search, which draws exclude; remove"
+            f" them{' or `sample`' if options.sample else ''}"
+        )
     # Draws exclude beam search, so the beams of the recipe do not apply.
     changes: dict[str, Any] = {"do_sample": True, "num_beams": 1} if options.sample else {}
     for name in ("num_beams", "seed", "temperature"):
