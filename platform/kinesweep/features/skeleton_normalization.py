@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
-from kinesweep.core.skeleton.skeleton import ROOT, Skeleton, find_skeleton
+from kinesweep.core.skeleton.skeleton import Skeleton, find_skeleton
 from kinesweep.features.alignment import Alignment, apply_alignment
 from kinesweep.features.contract import Features
 from kinesweep.features.points import make_no_people_error, prepare_points
@@ -159,8 +159,7 @@ def _find_root_positions(
     Raises:
         ClipError: If no frame shows the root; reason `no_root`.
     """
-    # A skeleton may have several roots; the first one is the center.
-    root = skeleton.parents.index(ROOT)
+    root = skeleton.center
     root_frames = np.flatnonzero(detected_TJ[:, root])
     if not len(root_frames):
         names = [point for _, points in skeleton.layout.components for point in points]

@@ -23,12 +23,14 @@ class PointTree:
         parents: Index of each point's parent, -1 for a root; J values.
         mirror: Index of each point's mirror image, None where it is unknown; J values.
         left: Indices of the left points of all pairs.
+        center: Index of the root that motions are centered on; None: the first one.
     """
 
     name: str
     parents: tuple[int, ...]
     mirror: tuple[int | None, ...]
     left: tuple[int, ...] = ()
+    center: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ class PointLayout:
             "mirror": list(self.tree.mirror),
             "left": list(self.tree.left),
         }
-        return {"components": components, "tree": tree}
+        # Left out with its default, so that fingerprints of earlier stores stay valid.
+        center = {} if self.tree.center is None else {"center": self.tree.center}
+        return {"components": components, "tree": {**tree, **center}}
 
     @classmethod
     def from_json(cls, values: Sequence[Sequence[Any]] | Mapping[str, Any]) -> "PointLayout":
@@ -79,7 +83,11 @@ class PointLayout:
         return cls(
             cls.from_json(values["components"]).components,
             PointTree(
-                tree["name"], tuple(tree["parents"]), tuple(tree["mirror"]), tuple(tree["left"])
+                tree["name"],
+                tuple(tree["parents"]),
+                tuple(tree["mirror"]),
+                tuple(tree["left"]),
+                tree.get("center"),
             ),
         )
 

@@ -44,6 +44,16 @@ class Skeleton:
         """Return the number of points, J."""
         return len(self.parents)
 
+    @property
+    def center(self) -> int:
+        """Return the index of the root that motions are centered on, of several the first one.
+
+        A layout with a tree of its own may name another root.
+        """
+        tree = self.layout.tree
+        named = None if tree is None else tree.center
+        return self.parents.index(ROOT) if named is None else named
+
     @cached_property
     def bones(self) -> tuple[tuple[int, int], ...]:
         """Return a pair of point and parent, as indices, for each point that is not a root."""
@@ -84,6 +94,7 @@ def build_point_skeleton(
     points: Sequence[str],
     parents: Sequence[int],
     left_right: Sequence[tuple[int, int]] | None = None,
+    center: int | None = None,
 ) -> Skeleton:
     """Build a skeleton that is declared or stated by a file; its layout carries its tree.
 
@@ -92,8 +103,9 @@ def build_point_skeleton(
         points: Names of the J points.
         parents: Index of each point's parent, or `ROOT`; J values.
         left_right: Pairs of a left point and its mirror image; None recognizes them by name.
+        center: Index of the root that motions are centered on; None: the first one.
     """
-    return _build_from_tree(build_tree_layout(name, points, parents, left_right))
+    return _build_from_tree(build_tree_layout(name, points, parents, left_right, center))
 
 
 def _compute_mirror_indices(layout: PointLayout) -> tuple[int, ...]:

@@ -67,6 +67,7 @@ def build_skeleton(config: str | DeclaredSkeletonConfig) -> Skeleton:
         config.points,
         orient_bones(len(config.points), config.bone_indices, config.root_index),
         config.left_right_indices,
+        config.root_index,
     )
 
 

@@ -9,11 +9,12 @@ import pytest
 from kinect import POINTS, SKELETON, write_kinect_corpus
 from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.config.recipe.skeletons import SkeletonsConfig
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.skeleton.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.skeleton.skeleton import ROOT, SKELETONS, Skeleton, find_skeleton
 from kinesweep.features.mirror import compute_mirror_permutation
+from kinesweep.features.skeleton_normalization import normalize_motion
 from kinesweep.report.pose_scene import LEFT, MIDDLE, RIGHT, build_scene
 from kinesweep.sources.skeletons.array_meaning import ArrayMeaning
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
@@ -41,6 +42,20 @@ def test_bones_lead_away_from_the_root() -> None:
     # Without a bone, the lower numbers of the two trees are roots.
     two = declared(bones=[[4, 3], [7, 6]], root=7)
     assert two.parents == (ROOT, ROOT, ROOT, ROOT, 3, ROOT, 7, ROOT)
+
+
+def test_motions_are_centered_on_the_declared_root_of_several_trees() -> None:
+    skeleton = declared(bones=[[4, 3], [7, 6]], root=7)
+    x_TPJC = np.random.default_rng(0).normal(size=(2, 1, 8, 3)).astype(np.float32)
+    ones_TPJ = np.ones((2, 1, 8), np.float32)
+    features = SkeletonFeaturesConfig(kind="skeleton", centre="each")
+    for layout in (skeleton.layout, PointLayout.from_json(skeleton.layout.to_json())):
+        pose = PoseSequence(x_TPJC, ones_TPJ, 30.0, layout)
+        assert (normalize_motion(pose, features).x_TJC[:, 7] == 0).all()
+    # Another root gives other features, so it must be part of what a store is identified by.
+    assert skeleton.layout.to_json() != declared(bones=[[4, 3], [7, 6]], root=5).layout.to_json()
+    tree = declared(bones=[[4, 3], [7, 6]], root=0).layout.tree
+    assert tree is not None and tree.center is None
 
 
 def test_sides_are_recognized_or_declared() -> None:

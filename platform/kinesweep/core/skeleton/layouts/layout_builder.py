@@ -38,6 +38,7 @@ def build_tree_layout(
     points: Sequence[str],
     parents: Sequence[int],
     left_right: Sequence[tuple[int, int]] | None = None,
+    center: int | None = None,
 ) -> PointLayout:
     """Build a layout of one component that carries its tree.
 
@@ -47,6 +48,7 @@ def build_tree_layout(
         parents: Index of each point's parent, or `ROOT`; J values.
         left_right: Pairs of a left point and its mirror image, without which all points lie in the
             middle; None recognizes pairs by name, and without any all mirror images are unknown.
+        center: Index of the root that motions are centered on; None: the first one.
     """
     alone: Sequence[int] = ()
     if left_right is None:
@@ -54,5 +56,8 @@ def build_tree_layout(
         # Without any pair, the names do not tell which points belong together.
         alone = alone if left_right else range(len(points))
     mirror = compute_mirror(len(points), left_right, alone)
-    tree = PointTree(name, tuple(parents), mirror, tuple(left for left, _ in left_right))
+    left = tuple(left for left, _ in left_right)
+    # The first root is the default, so that naming it does not change a fingerprint.
+    center = None if ROOT in parents and parents.index(ROOT) == center else center
+    tree = PointTree(name, tuple(parents), mirror, left, center)
     return PointLayout(((name.upper(), tuple(points)),), tree)
