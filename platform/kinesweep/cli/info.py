@@ -20,6 +20,7 @@ from kinesweep.cli.console import (
     print_line,
     wrap_command,
 )
+from kinesweep.config.parts import PartRole
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.shipped_files import (
     copy_shipped_files,
@@ -105,16 +106,7 @@ def schema(
 @wrap_command
 def new(
     part: Annotated[
-        Literal[
-            "encoder",
-            "source",
-            "metric",
-            "loss",
-            "backbone",
-            "sampler",
-            "feature",
-            "estimator",
-        ],
+        PartRole,
         typer.Argument(help="Kind of part."),
     ],
     name: Annotated[str, typer.Argument(help="Name by which recipes select the part.")],

@@ -6,7 +6,7 @@ triggers a new extraction.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -61,6 +61,7 @@ def get_fixed_dtype(frame_size: int | None, vocabulary: TokenVocabulary | None) 
     return None if vocabulary is None else "int32"
 
 
+@runtime_checkable
 class FeatureStep(Protocol):
     """A step that computes one or more feature streams. Implementations must be picklable."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from kinesweep.config.parts import PART_GROUPS
 from kinesweep.core.errors import InputError
 from kinesweep.core.io import write_folder, write_text
 from kinesweep.scaffolding.our_kinds import list_our_kinds
@@ -25,14 +26,12 @@ class Role:
     """A kind of part that a package can add.
 
     Attributes:
-        group: Entry-point group.
         noun: Noun for texts.
         contract: Conformance suite in `kinesweep.testing`.
         example: Lines of a recipe or space that select `{kind}`.
         test_arguments: Arguments of the configuration in the test.
     """
 
-    group: str
     noun: str
     contract: str
     example: str
@@ -40,51 +39,43 @@ class Role:
 
 
 ROLES = {
-    "encoder": Role(
-        "kinesweep.encoders", "encoder", "EncoderContract", "model:\n  encoder: {kind: {kind}}"
-    ),
+    "encoder": Role("encoder", "EncoderContract", "model:\n  encoder: {kind: {kind}}"),
     "source": Role(
-        "kinesweep.sources",
         "source",
         "SourceContract",
         "source: {kind: {kind}, train: train.jsonl, validation: validation.jsonl}\n"
         "features: {kind: precomputed}",
     ),
     "metric": Role(
-        "kinesweep.metrics",
         "metric",
         "MetricContract",
         "evaluation:\n  extra_metrics: [{kind: {kind}}]",
     ),
-    "loss": Role("kinesweep.losses", "loss", "LossContract", "training:\n  loss: {kind: {kind}}"),
+    "loss": Role("loss", "LossContract", "training:\n  loss: {kind: {kind}}"),
     "backbone": Role(
-        "kinesweep.backbones",
         "backbone",
         "BackboneContract",
         "model:\n  backbone: {kind: {kind}, width: 128}",
         "width=16, layers=1, init_std=0.5",
     ),
     "sampler": Role(
-        "kinesweep.samplers",
         "sampler of search spaces",
         "SamplerContract",
         "search: {kind: {kind}, trials: 20}",
         "trials=12",
     ),
     "feature": Role(
-        "kinesweep.features",
         "kind of features",
         "FeatureContract",
         "features: {kind: {kind}}",
     ),
     "estimator": Role(
-        "kinesweep.estimators",
         "pose estimator",
         "EstimatorContract",
         "source: {kind: pose_tsv, train: train.tsv, videos: videos, estimator: {kind}}",
     ),
 }
-"""Name of a kind of part on the command line → what its package contains."""
+"""Kind of part, a key of `PART_GROUPS` → what its package contains."""
 
 
 def write_part_package(role: str, name: str, out: Path) -> Path:
@@ -136,7 +127,7 @@ def _collect_values(role: str, name: str) -> dict[str, str]:
         "package": name.replace("_", "-"),
         "class_name": class_name,
         "entry_class": class_name if role == "estimator" else f"{class_name}Config",
-        "group": facts.group,
+        "group": PART_GROUPS[role],
         "noun": facts.noun,
         "article": "An" if facts.noun[0] in "aeiou" else "A",
         "contract": facts.contract,
@@ -160,9 +151,9 @@ def _check_name(role: str, name: str) -> None:
             f"`{name}` cannot be the name of a part; use lower-case letters, digits and single"
             " underscores, such as `my_encoder`"
         )
-    if name in list_our_kinds(ROLES[role].group):
+    if name in list_our_kinds(PART_GROUPS[role]):
         raise InputError(
-            f"`{name}` is one of Kinesweep's own kinds ({ROLES[role].group}), which take precedence"
+            f"`{name}` is one of Kinesweep's own kinds ({PART_GROUPS[role]}), which take precedence"
             " over parts of packages; choose another name"
         )
     # A package of this name would hide the module, or be hidden by it.

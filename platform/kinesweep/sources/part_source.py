@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kinesweep.config.parts import SourcePart, list_used_parts
+from kinesweep.config.parts import SourcePart, build_part
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError, KinesweepError
 from kinesweep.core.units import Span
@@ -149,17 +149,11 @@ class FileTableSource(TableSource):
 
 
 def build_source_part(config: SourcePart) -> FileTableSource:
-    """Build the source of a package, called as `(config)`.
+    """Build the source of a package, whose class is called as `(config)`.
 
     Raises:
-        InputError: If the package is not installed, or its class cannot be imported or is not a
-            source.
+        InputError: If its package is not installed, or its class cannot be imported or built or is
+            not a source.
     """
-    (part,) = list_used_parts(config)
-    source_class = config.import_implementation()
-    if not (isinstance(source_class, type) and issubclass(source_class, FileTableSource)):
-        raise InputError(
-            f"{part}: `{config.implementation}` must be a subclass of"
-            " `kinesweep.sources.part_source.FileTableSource`"
-        )
-    return source_class(config)
+    source: FileTableSource = build_part(config, (config,), FileTableSource)
+    return source

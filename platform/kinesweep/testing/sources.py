@@ -2,13 +2,13 @@
 
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from kinesweep.config.parts import PartConfig
 from kinesweep.core.errors import ClipError, KinesweepError
 from kinesweep.sources import Source, build_source
 from kinesweep.testing.parts import PartContract
@@ -29,8 +29,7 @@ class SourceContract(PartContract):
     def source(self, tmp_path: Path) -> Source:
         """Return the source of a new corpus."""
         self.config = self.make_corpus(tmp_path)
-        assert isinstance(self.config, PartConfig)
-        return build_source(self.config)  # type: ignore[arg-type]
+        return build_source(self.config)
 
     def test_the_entry_point_names_the_configuration(self, tmp_path: Path) -> None:  # type: ignore[override]
         """Check that the installed package declares the part, and that it can be used."""
@@ -71,10 +70,11 @@ class SourceContract(PartContract):
             again.read(clips[0])
         assert clips[0].id in [row.clip_id for row in again.check_clips()]
 
-    def test_its_options_are_plain_values_without_paths(self, source: Source) -> None:
+    def test_its_options_are_plain_values_without_paths(
+        self, source: Source, tmp_path: Path
+    ) -> None:
         """Check that what identifies a reading can be written, and moves with the corpus."""
-        text = json.dumps(source.get_read_options())
-        assert str(source.resolve_media_path(source.list_clips("train")[0]).parent) not in text
+        assert str(tmp_path) not in json.dumps(source.get_read_options())
 
     def test_unknown_splits_are_an_error(self, source: Source) -> None:
         """Check that a split without a table is refused."""
@@ -85,7 +85,11 @@ class SourceContract(PartContract):
 def are_equal(first: Any, second: Any) -> bool:
     """Return whether two media are equal, bit by bit."""
     if isinstance(first, np.ndarray):
-        return np.array_equal(first, second)
+        return first.dtype == second.dtype and np.array_equal(first, second)
+    if isinstance(first, Mapping):
+        return list(first) == list(second) and all(
+            are_equal(first[name], second[name]) for name in first
+        )
     if hasattr(first, "__dataclass_fields__"):
         return type(first) is type(second) and all(
             are_equal(getattr(first, name), getattr(second, name))

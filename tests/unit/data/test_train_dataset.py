@@ -1,6 +1,7 @@
 """The endless stream: seeded, complete, well filled, the same for any workers and ranks."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,15 +70,42 @@ def test_ranks_share_one_stream(store: Store, text: TextTokenizer) -> None:
     assert [s.get_clip_ids(p) for p in range(6) for s in ranks] == whole
 
 
-@pytest.mark.parametrize(("low", "high"), [(50, 200), (25, 60)])
-def test_padding_is_under_five_percent(low: int, high: int) -> None:
-    lengths = np.random.default_rng(0).integers(low, high, 2000).tolist()
-    config = BatchConfig(max_frames=4096)
-    plan = plan_epoch(lengths, config, seed=3, epoch=0)
-    padded = sum(len(b) * max(lengths[i] for i in b) for b in plan)
-    assert all(len(b) * max(lengths[i] for i in b) <= 4096 for b in plan)
-    assert sorted(i for b in plan for i in b) == list(range(2000))
-    assert 1 - sum(lengths) / padded < 0.05
+def draw_lengths(kind: str) -> list[int]:
+    """Draw lengths of clips in frames; those of real corpora have a long tail."""
+    rng = np.random.default_rng(0)
+    if kind == "even":
+        return rng.integers(50, 200, 2000).tolist()
+    return rng.lognormal(4.6, 0.6, 2000).clip(10, 700).astype(int).tolist()
+
+
+def measure_padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
+    """Measure the share of padding in batches that are as long as their longest clip."""
+    num_frames = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    return 1 - sum(lengths) / num_frames
+
+
+@pytest.mark.parametrize("kind", ["even", "long tail"])
+def test_batches_of_similar_lengths_have_little_padding(kind: str) -> None:
+    """Clips in random order would be padded to several times as much."""
+    lengths = draw_lengths(kind)
+    plan = plan_epoch(lengths, BatchConfig(max_frames=4096), seed=3, epoch=0)
+    assert all(len(batch) * max(lengths[i] for i in batch) <= 4096 for batch in plan)
+    assert sorted(i for batch in plan for i in batch) == list(range(2000))
+    size = 2000 // len(plan)
+    drawn = [range(first, min(first + size, 2000)) for first in range(0, 2000, size)]
+    assert measure_padding(plan, lengths) < 0.05 and measure_padding(drawn, lengths) > 0.3
+
+
+def test_a_batch_is_padded_to_its_longest_clip(store: Store, text: TextTokenizer) -> None:
+    stream = TrainDataset(store, text, BatchConfig(batch_size=4), seed=1)
+    lengths = {record.clip.id: record.lengths["pose"] for record in store.get_records("train")}
+    seen = set()
+    for batch in (stream[position] for position in range(6)):
+        num_frames = [lengths[clip_id] for clip_id in batch.clip_ids]
+        assert batch.streams["pose"].shape[:2] == (4, max(num_frames))
+        assert batch.frame_masks["pose"].sum(axis=1).tolist() == num_frames
+        seen |= set(num_frames)
+    assert len(seen) > 1  # otherwise nothing was padded
 
 
 def test_steps_do_not_go_from_short_to_long() -> None:

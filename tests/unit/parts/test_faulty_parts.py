@@ -12,14 +12,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kinesweep.config.loading import validate_config
-from kinesweep.config.parts import EncoderPart, LossPart, MetricPart, SourcePart
+from kinesweep.config.parts import EncoderPart, FeaturesPart, LossPart, MetricPart, SourcePart
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.backbone import BackbonePart
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, ConfigError, InputError
 from kinesweep.core.units import Span
 from kinesweep.evaluation.metrics.base import ClipMeanMetric
 from kinesweep.evaluation.metrics.metric_parts import build_metric_part
+from kinesweep.features import build_features
+from kinesweep.models.backbones import get_backbone_ops
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.losses.part_loss import PartLoss
 from kinesweep.sources import build_source
@@ -41,6 +44,8 @@ class OddEncoder(nn.Module):
         if config.answer == "built":
             raise ZeroDivisionError("no layers")
 
+    def set_statistics(self, mean_D: Tensor, deviation_D: Tensor) -> None: ...
+
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Any:
         x_BTE = self.layer(x_BTD)
         answers = {"right": (x_BTE, mask_BT), "shorter": (x_BTE[:, ::2], mask_BT[:, ::2])}
@@ -50,14 +55,16 @@ class OddEncoder(nn.Module):
 
 
 @pytest.mark.parametrize("answer", ["alone", "none", "narrow", "mask", "clips", "built"])
-def test_an_encoder_of_another_shape_is_refused(answer: str) -> None:
+def test_an_encoder_of_another_shape_is_refused(installed: None, answer: str) -> None:
     x_BTD, mask_BT = torch.ones(3, 4, 5), torch.ones(3, 4, dtype=torch.bool)
     for good in ("right", "shorter"):
         encoder = build_encoder(EncoderSettings(answer=good), 5, 6)
         assert encoder(x_BTD, mask_BT)[0].shape[2] == 6
         assert list(encoder.state_dict()) == ["layer.weight", "layer.bias"]
-    said = "cannot be built: ZeroDivisionError" if answer == "built" else "must return vectors of"
-    with pytest.raises(InputError, match=f"the encoder `odd` .*{said}"):
+    said = "the encoder `odd` must return vectors of"
+    if answer == "built":
+        said = "the part `odd` .kinesweep.encoders.* cannot be built: ZeroDivisionError: no layers"
+    with pytest.raises(InputError, match=said):
         build_encoder(EncoderSettings(answer=answer), 5, 6)(x_BTD, mask_BT)
 
 
@@ -79,7 +86,7 @@ class OddLoss(nn.Module):
         return loss_B.detach() if self.answer == "detached" else loss_B
 
 
-def test_a_loss_without_gradient_is_refused_and_a_negative_one_is_not() -> None:
+def test_a_loss_without_gradient_is_refused_and_a_negative_one_is_not(installed: None) -> None:
     labels_BL = torch.tensor([[1, 2]])
 
     def compute(answer: str) -> Tensor:
@@ -90,7 +97,9 @@ def test_a_loss_without_gradient_is_refused_and_a_negative_one_is_not() -> None:
     assert compute("right") == -1
     with pytest.raises(InputError, match="the loss `odd` has no gradient"):
         compute("detached")
-    with pytest.raises(InputError, match=r"the loss `odd` .* cannot be built: ZeroDivisionError"):
+    with pytest.raises(
+        InputError, match=r"the part `odd` .kinesweep.losses.* cannot be built: ZeroDivisionError"
+    ):
         compute("built")
 
 
@@ -122,6 +131,7 @@ class OddMetric(ClipMeanMetric):
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {"metrics": "MetricSettings", "sources": "SourceSettings", "encoders": "Settings"}
+    names |= {"losses": "LossSettings", "features": "StepSettings", "backbones": "BackboneSettings"}
     points = {f"kinesweep.{group}": {"odd": name} for group, name in names.items()}
     source = """
         from typing import Any, Literal
@@ -152,6 +162,39 @@ def test_a_metric_that_fails_is_named(installed: None, answer: str, said: str) -
         build_metric_part(MetricSettings(answer=answer), ScoringProtocol(), "cpu")(
             TEXTS, references
         )
+
+
+class StepSettings(FeaturesPart):
+    kind: Literal["odd"] = "odd"
+    implementation: ClassVar[str] = f"{__name__}:make_step"
+    answer: str = "object"
+
+
+def make_step(config: StepSettings) -> Any:
+    if config.answer == "refused":
+        raise ConfigError("the step", [("features.answer", "is refused")])
+    return object()
+
+
+class BackboneSettings(BackbonePart):
+    kind: Literal["odd"] = "odd"
+    implementation: ClassVar[str] = f"{__name__}:BareBackbone"
+
+
+class BareBackbone:
+    def create_model(self) -> None: ...
+
+
+def test_what_lacks_the_methods_of_its_group_is_refused_when_built(installed: None) -> None:
+    with pytest.raises(InputError, match=r"the part `odd` .*must give an instance of .*Step`, not"):
+        build_features(StepSettings())
+    with pytest.raises(InputError, match=r"BareBackbone` has no compute_logits, embed_tokens"):
+        get_backbone_ops(BackboneSettings())
+
+
+def test_an_error_for_users_passes_unchanged_through_the_construction(installed: None) -> None:
+    with pytest.raises(ConfigError, match=r"features\.answer +is refused"):
+        build_features(StepSettings(answer="refused"))
 
 
 def test_settings_that_no_run_could_record_are_refused(installed: None) -> None:

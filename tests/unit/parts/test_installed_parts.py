@@ -15,16 +15,23 @@ import torch
 from corpus import tiny_recipe
 from kinesweep.config.loading import validate_config
 from kinesweep.config.parts import (
+    FeaturesPart,
+    LossPart,
+    MetricPart,
+    PartConfig,
+    SamplerPart,
+    SourcePart,
     check_required_parts,
     find_installed_part,
-    inspection,
     list_installed_parts,
     list_used_parts,
     read_required_parts,
 )
 from kinesweep.config.parts import installed_parts as scan
+from kinesweep.config.parts.building import find_implementation_problem
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model.backbone import BackbonePart
 from kinesweep.core.errors import BundleError, ConfigError, InputError
 from kinesweep.export.bundle_manifest import check_bundle_files, write_bundle_manifest
 from kinesweep.models.losses.cross_entropy import compute_cross_entropy
@@ -211,18 +218,18 @@ def test_the_doctor_lists_all_and_survives_broken_ones(install: Install, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("group", "implementation", "problem"),
+    ("settings", "implementation", "problem"),
     [
-        ("kinesweep.losses", "Bare", ""),
-        ("kinesweep.metrics", "Bare", "has no compute, compute_clip_statistics"),
-        ("kinesweep.samplers", "Bare", "has no sample_independent"),
-        ("kinesweep.sources", "HalfSource", "has no read_file"),
-        ("kinesweep.features", "Bare", "has no compute_features, estimate_shapes"),
-        ("kinesweep.backbones", "Bare", "has no create_model, compute_logits"),
+        (LossPart, "Bare", ""),
+        (MetricPart, "Bare", "has no compute, compute_clip_statistics"),
+        (SamplerPart, "Bare", "has no sample_independent"),
+        (SourcePart, "HalfSource", "has no read_file"),
+        (FeaturesPart, "Bare", "has no compute_features, estimate_shapes"),
+        (BackbonePart, "Bare", "has no create_model, compute_logits"),
     ],
 )
 def test_an_implementation_needs_the_methods_of_its_group(
-    group: str, implementation: str, problem: str
+    settings: type[PartConfig], implementation: str, problem: str
 ) -> None:
     class Bare:
         def forward(self) -> None: ...
@@ -232,7 +239,7 @@ def test_an_implementation_needs_the_methods_of_its_group(
             return []
 
     classes = {"Bare": Bare, "HalfSource": HalfSource}
-    found = inspection._find_implementation_problem(group, classes[implementation])
+    found = find_implementation_problem(settings, classes[implementation])
     assert found.startswith(problem) and bool(found) == bool(problem)
 
 

@@ -18,6 +18,7 @@ import pytest
 import kinesweep as ks
 from corpus import tiny_recipe
 from kinesweep.config.loading import validate_config
+from kinesweep.config.parts import PART_GROUPS
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.core.run_logger import NullRunLogger
@@ -167,7 +168,7 @@ def test_a_bundle_needs_the_packages_and_says_so(lab: Lab, installed: Path, tmp_
     run = tmp_path / "run"
     identity = json.loads((run / "run.json").read_text())["parts"]
     assert identity == {
-        f"{ROLES[role].group[10:]}.lab_{role}": f"lab-{role} 0.1.0" for role in SWEPT
+        f"{PART_GROUPS[role][10:]}.lab_{role}": f"lab-{role} 0.1.0" for role in SWEPT
     }
     bundle = export_bundle(run, tmp_path / "bundle", lab.store)
     manifest = json.loads((bundle / "manifest.json").read_text())
@@ -180,7 +181,7 @@ def test_a_bundle_needs_the_packages_and_says_so(lab: Lab, installed: Path, tmp_
     without = python("-c", TRANSLATE, bundle, *files)
     assert without.returncode == 1
     for role in SWEPT:
-        assert f"`lab_{role}` ({ROLES[role].group}) of lab-{role} 0.1.0" in without.stderr
+        assert f"`lab_{role}` ({PART_GROUPS[role]}) of lab-{role} 0.1.0" in without.stderr
     assert (
         "is not installed" in without.stderr and "pip install lab-encoder==0.1.0" in without.stderr
     )

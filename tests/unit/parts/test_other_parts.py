@@ -69,6 +69,11 @@ MODULE = '''
         implementation: ClassVar[str] = "lab_parts:DoubledStep"
         factor: float = 2.0
 
+    class RootedConfig(DoubledConfig):
+        source_kinds: ClassVar[tuple[str, ...]] = ("json_lines",)
+        kind: Literal["rooted"] = "rooted"
+        root: float = 1.5
+
     class DoubledStep(SingleStreamStep):
         def compute(self, media):
             return Features(media.x_TD * np.float32(self.config.factor), media.rate_hz)
@@ -101,7 +106,7 @@ MODULE = '''
 '''
 ENTRY_POINTS = {
     "kinesweep.sources": {"json_lines": "LinesConfig"},
-    "kinesweep.features": {"doubled": "DoubledConfig"},
+    "kinesweep.features": {"doubled": "DoubledConfig", "rooted": "RootedConfig"},
     "kinesweep.metrics": {"first_word": "OverlapConfig"},
     "kinesweep.samplers": {"shrinking": "MiddleConfig"},
 }
@@ -167,6 +172,17 @@ def test_another_version_of_the_package_is_another_store(package: Any, corpus: P
     assert extract_locally(other).fingerprint != extract_locally(recipe).fingerprint
 
 
+def test_a_setting_with_the_name_of_a_key_of_lists_is_refused_in_a_list(
+    package: Any, corpus: Path
+) -> None:
+    """The media folder of the list would otherwise become the setting, in silence."""
+    alone = make_recipe(corpus, corpus / "stores", {"kind": "rooted", "root": 2.5})
+    assert alone.features.root == 2.5
+    part = {"kind": "rooted", "name": "a", "root": "elsewhere"}
+    with pytest.raises(ConfigError, match=r"lab_parts:RootedConfig` have the key `root`"):
+        make_recipe(corpus, corpus / "stores", [part])
+
+
 def test_raw_files_are_read_as_the_corpus_was(package: Any, corpus: Path) -> None:
     recipe = make_recipe(corpus, corpus / "stores")
     file = corpus / "train0.csv"
@@ -186,7 +202,7 @@ def test_raw_files_are_read_as_the_corpus_was(package: Any, corpus: Path) -> Non
     [
         ({"kind": "pose"}, "json_lines needs `features.kind: precomputed or doubled`, not pose"),
         ({"kind": "doubled", "facto": 1}, r"features.facto\s+unknown; did you mean `factor`"),
-        ({"kind": "doubld"}, "'doubled' .lab_parts., but is 'doubld'; did you mean `doubled`"),
+        ({"kind": "doubld"}, "'doubled' .lab_parts.*, but is 'doubld'; did you mean `doubled`"),
     ],
 )
 def test_mistakes_are_named(package: Any, corpus: Path, features: Any, message: str) -> None:

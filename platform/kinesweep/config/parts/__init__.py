@@ -5,6 +5,7 @@ which recipes select the part, its value the configuration class, a subclass of 
 the group. Our own kinds take precedence. See docs/parts.md.
 """
 
+from kinesweep.config.parts.building import build_part
 from kinesweep.config.parts.installed_parts import (
     InstalledPart,
     find_installed_part,
@@ -15,11 +16,11 @@ from kinesweep.config.parts.kind_or_part import KindOrPart
 from kinesweep.config.parts.part_config import (
     PART_GROUPS,
     EncoderPart,
-    EstimatorPart,
     FeaturesPart,
     LossPart,
     MetricPart,
     PartConfig,
+    PartRole,
     SamplerPart,
     SourcePart,
 )
@@ -38,16 +39,17 @@ from kinesweep.config.parts.used_parts import (
 __all__ = [
     "PART_GROUPS",
     "EncoderPart",
-    "EstimatorPart",
     "FeaturesPart",
     "InstalledPart",
     "KindOrPart",
     "LossPart",
     "MetricPart",
     "PartConfig",
+    "PartRole",
     "SamplerPart",
     "SourcePart",
     "add_part_identities",
+    "build_part",
     "check_required_parts",
     "describe_packages",
     "describe_required_parts",

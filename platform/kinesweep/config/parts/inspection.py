@@ -4,27 +4,15 @@ The whole contract of a group is its conformance suite in `kinesweep.testing`. T
 it that needs no data: what the class must have so that a run does not fail at its first use.
 """
 
-import inspect
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
+from kinesweep.config.parts.building import find_implementation_problem
 from kinesweep.config.parts.installed_parts import (
     InstalledPart,
     find_installed_part,
     load_part_config,
 )
 from kinesweep.core.errors import InputError
-
-REQUIRED_METHODS: Mapping[str, tuple[str, ...]] = {
-    "kinesweep.sources": ("read_clips", "read_file", "list_clips"),
-    "kinesweep.features": ("compute_features", "estimate_shapes"),
-    "kinesweep.encoders": ("forward", "set_statistics"),
-    "kinesweep.backbones": ("create_model", "compute_logits", "embed_tokens", "generate"),
-    "kinesweep.losses": ("forward",),
-    "kinesweep.metrics": ("compute", "compute_clip_statistics", "compute_score_from_sum"),
-    "kinesweep.samplers": ("sample_independent",),
-}
-"""Group → methods that an implementation must have."""
 
 
 def find_part_problem(part: InstalledPart, our_kinds: Collection[str] = ()) -> str:
@@ -52,24 +40,8 @@ def find_part_problem(part: InstalledPart, our_kinds: Collection[str] = ()) -> s
         if name != "kind" and not field.description
     ]:
         return f"settings without a description: {', '.join(undescribed)}"
-    problem = _find_implementation_problem(part.group, implementation)
+    problem = find_implementation_problem(config_class, implementation)
     return f"`{config_class.implementation}` {problem}" if problem else ""
-
-
-def _find_implementation_problem(group: str, implementation: Any) -> str:
-    """Find what an implementation lacks; an empty text if it has all that its group needs."""
-    if not callable(implementation):
-        return "is not callable"
-    # A function may return an object of any class, which is known only when it is called.
-    if not inspect.isclass(implementation):
-        return ""
-    missing = [
-        name
-        for name in REQUIRED_METHODS.get(group, ())
-        if not callable(getattr(implementation, name, None))
-    ]
-    missing += sorted(getattr(implementation, "__abstractmethods__", ()))
-    return f"has no {', '.join(dict.fromkeys(missing))}" if missing else ""
 
 
 def _find_estimator_problem(part: InstalledPart) -> str:

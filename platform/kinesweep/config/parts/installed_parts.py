@@ -136,7 +136,7 @@ def _scan_entry_points(folders: tuple[tuple[str, int], ...]) -> tuple[InstalledP
     # An editable installation can be found twice, beside its build folder.
     parts = {
         (group, point.name, _normalize_name(part.package)): part
-        for group in PART_GROUPS
+        for group in PART_GROUPS.values()
         for point in points.select(group=group)
         for part in [_describe_entry_point(group, point)]
     }

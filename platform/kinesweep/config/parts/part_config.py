@@ -7,7 +7,7 @@ once; a package of one file has both in one module.
 """
 
 from importlib import import_module
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,10 +22,12 @@ class PartConfig(StrictConfig):
     Attributes:
         group: Entry-point group of the part.
         implementation: Location of the class that implements the part, as `module:Class`.
+        required: Names of methods and properties that its implementation must have.
     """
 
     group: ClassVar[str] = ""
     implementation: ClassVar[str] = ""
+    required: ClassVar[tuple[str, ...]] = ()
 
     kind: str
 
@@ -58,6 +60,7 @@ class SourcePart(CorpusConfig, PartConfig):
     """
 
     group: ClassVar[str] = "kinesweep.sources"
+    required: ClassVar[tuple[str, ...]] = ("read_clips", "read_file", "list_clips")
     features_kinds: ClassVar[tuple[str, ...]] = ("precomputed",)
     file_suffixes: ClassVar[tuple[str, ...]] = ()
 
@@ -76,13 +79,8 @@ class FeaturesPart(PartConfig):
     """
 
     group: ClassVar[str] = "kinesweep.features"
+    required: ClassVar[tuple[str, ...]] = ("compute_features", "estimate_shapes")
     source_kinds: ClassVar[tuple[str, ...]] = ()
-
-
-class EstimatorPart(PartConfig):
-    """Base class for settings of a pose estimator."""
-
-    group: ClassVar[str] = "kinesweep.estimators"
 
 
 class EncoderPart(PartConfig):
@@ -94,6 +92,7 @@ class EncoderPart(PartConfig):
     """
 
     group: ClassVar[str] = "kinesweep.encoders"
+    required: ClassVar[tuple[str, ...]] = ("forward", "set_statistics")
     reads_skeleton: ClassVar[bool] = False
 
 
@@ -101,6 +100,7 @@ class LossPart(PartConfig):
     """Base class for settings of a training loss."""
 
     group: ClassVar[str] = "kinesweep.losses"
+    required: ClassVar[tuple[str, ...]] = ("forward",)
 
     share: float = Field(
         1.0,
@@ -118,6 +118,11 @@ class MetricPart(PartConfig):
     """
 
     group: ClassVar[str] = "kinesweep.metrics"
+    required: ClassVar[tuple[str, ...]] = (
+        "compute",
+        "compute_clip_statistics",
+        "compute_score_from_sum",
+    )
     mode: ClassVar[Literal["max", "min"]] = "max"
 
     label: str | None = Field(
@@ -154,6 +159,7 @@ class SamplerPart(PartConfig):
     """
 
     group: ClassVar[str] = "kinesweep.samplers"
+    required: ClassVar[tuple[str, ...]] = ("sample_independent",)
     supports_conditions: ClassVar[bool] = True
     supports_objectives: ClassVar[bool] = True
 
@@ -163,14 +169,19 @@ class SamplerPart(PartConfig):
     )
 
 
-PART_GROUPS = (
-    "kinesweep.sources",
-    "kinesweep.features",
-    "kinesweep.estimators",
-    "kinesweep.encoders",
-    "kinesweep.backbones",
-    "kinesweep.losses",
-    "kinesweep.metrics",
-    "kinesweep.samplers",
-)
-"""All entry-point groups, in the order of a recipe."""
+PART_GROUPS = {
+    "source": "kinesweep.sources",
+    "feature": "kinesweep.features",
+    "estimator": "kinesweep.estimators",
+    "encoder": "kinesweep.encoders",
+    "backbone": "kinesweep.backbones",
+    "loss": "kinesweep.losses",
+    "metric": "kinesweep.metrics",
+    "sampler": "kinesweep.samplers",
+}
+"""Kind of part, as `kinesweep new` calls it → its entry-point group, in the order of a recipe."""
+if TYPE_CHECKING:
+    PartRole = str
+else:
+    PartRole = Literal[tuple(PART_GROUPS)]
+"""A key of `PART_GROUPS`, as the type of an argument on the command line."""

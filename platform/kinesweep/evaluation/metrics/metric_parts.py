@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from kinesweep.config.parts import MetricPart, list_used_parts
+from kinesweep.config.parts import MetricPart, build_part, list_used_parts
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.metrics.base import ClipMeanMetric, ConfiguredMetric, TextPair
@@ -16,7 +16,7 @@ from kinesweep.evaluation.metrics.base import ClipMeanMetric, ConfiguredMetric, 
 def build_metric_part(
     config: MetricPart, protocol: ScoringProtocol, device: torch.device | str
 ) -> ConfiguredMetric:
-    """Build the metric of a package, called as `(config, protocol, device)`.
+    """Build the metric of a package, whose class is called as `(config, protocol, device)`.
 
     Args:
         config: Section of the recipe.
@@ -27,20 +27,8 @@ def build_metric_part(
         InputError: If the package is not installed, or its class cannot be imported or built or is
             not a metric.
     """
-    # Before anything of the package is imported: a score without a version cannot be compared.
+    metric: ConfiguredMetric = build_part(config, (config, protocol, device), ConfiguredMetric)
     (part,) = list_used_parts(config)
-    metric_class = config.import_implementation()
-    try:
-        metric = metric_class(config, protocol, device)
-    # The constructor is code of another package, which may fail in any way.
-    except Exception as error:
-        raise InputError(f"{part} cannot be built: {type(error).__name__}: {error}") from error
-    if not isinstance(metric, ConfiguredMetric):
-        raise InputError(
-            f"{part}: `{config.implementation}` must be a subclass of"
-            " `kinesweep.evaluation.metrics.base.ClipMeanMetric` or `ConfiguredMetric`, not"
-            f" {metric_class!r}"
-        )
     if metric.metric != config.score_name:
         raise InputError(
             f"{part}: the metric is called `{metric.metric}`, but the recipe expects the score"

@@ -3,8 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from kinesweep.config.parts import FeaturesPart, list_used_parts
-from kinesweep.core.errors import InputError
+from kinesweep.config.parts import FeaturesPart, build_part
 from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.features.contract import Features, FeatureStep
 
@@ -57,23 +56,13 @@ class SingleStreamStep(ABC):
 
 
 def build_feature_step_part(config: FeaturesPart) -> FeatureStep:
-    """Build the feature step of a package, called as `(config)`.
+    """Build the feature step of a package, whose class is called as `(config)`.
 
     Raises:
-        InputError: If the package is not installed, or its class cannot be imported or is not a
-            feature step.
+        InputError: If its package is not installed, or its class cannot be imported or built or is
+            not a feature step.
     """
-    # First, since it names the package of a part that is not installed.
-    (part,) = list_used_parts(config)
-    step_class = config.import_implementation()
-    required = ("streams", "fingerprint", "compute_features", "estimate_shapes")
-    missing = [name for name in required if not hasattr(step_class, name)]
-    if missing:
-        raise InputError(
-            f"{part}: `{config.implementation}` has no `{missing[0]}`; inherit from"
-            " `kinesweep.features.parts.SingleStreamStep`"
-        )
-    step: FeatureStep = step_class(config)
+    step: FeatureStep = build_part(config, (config,), FeatureStep)
     return step
 
 

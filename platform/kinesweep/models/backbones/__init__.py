@@ -5,6 +5,7 @@ and calls it (`embed_tokens`, `compute_logits`, `generate`). The Hugging Face mo
 weights, so saving, weight tying and gradient checkpointing remain Hugging Face's.
 """
 
+from kinesweep.config.parts import build_part
 from kinesweep.config.recipe.model.backbone import BackboneConfig, BackbonePart
 from kinesweep.models.backbones.causal import CausalBackbone
 from kinesweep.models.backbones.seq2seq import Seq2SeqBackbone
@@ -23,9 +24,10 @@ def get_backbone_ops(config: BackboneConfig) -> AnyBackboneOps:
         config: The recipe's `model.backbone` section.
 
     Raises:
-        InputError: If a backbone of another package cannot be imported.
+        InputError: If the package of a backbone is not installed, or its class cannot be imported
+            or built or lacks a method.
     """
     if not isinstance(config, BackbonePart):
         return BACKBONES[config.kind]
-    backbone_ops: AnyBackboneOps = config.import_implementation()()
+    backbone_ops: AnyBackboneOps = build_part(config, ())
     return backbone_ops

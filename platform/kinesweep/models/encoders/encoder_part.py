@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kinesweep.config.parts import EncoderPart
+from kinesweep.config.parts import EncoderPart, build_part
 from kinesweep.core.errors import InputError
 
 
@@ -25,22 +25,12 @@ def build_encoder_part(config: EncoderPart, width: int, out: int, *skeleton: Any
         *skeleton: Skeleton of the stream, for an encoder that reads one.
 
     Raises:
-        InputError: If it cannot be imported or built, or is not a module.
+        InputError: If its package is not installed, or its class cannot be imported or built or is
+            not a module.
     """
-    build = config.import_implementation()
-    try:
-        encoder = build(config, width, out, *skeleton)
-    # Code of another package, which may fail in any way.
-    except Exception as error:
-        raise InputError(
-            f"the encoder `{config.kind}` (`{config.implementation}`) cannot be built:"
-            f" {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(encoder, nn.Module):
-        raise InputError(
-            f"the encoder `{config.kind}` (`{config.implementation}`) must be a `torch.nn.Module`,"
-            f" not {type(encoder).__name__}"
-        )
+    encoder: nn.Module = build_part(
+        config, (config, width, out, *skeleton), nn.Module, "torch.nn.Module"
+    )
     encoder.register_forward_hook(partial(_check_output, config.kind, out))
     return encoder
 

@@ -8,12 +8,10 @@ then accumulated batches and several workers give the gradient of one large batc
 Shapes: B clips, L target tokens, V vocabulary.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from kinesweep.config.parts import LossPart
+from kinesweep.config.parts import LossPart, build_part
 from kinesweep.core.batch import IGNORE
 from kinesweep.core.errors import InputError
 
@@ -42,21 +40,16 @@ class PartLoss(nn.Module):
         smoothing: Label smoothing factor.
 
     Raises:
-        InputError: If the implementation cannot be imported or built.
+        InputError: If its package is not installed, or its class cannot be imported or built or is
+            not a module.
     """
 
     def __init__(self, config: LossPart, smoothing: float) -> None:
         super().__init__()
         self.config = config
-        build = config.import_implementation()
-        try:
-            self.implementation: Any = build(config, smoothing)
-        # Code of another package, which may fail in any way.
-        except Exception as error:
-            raise InputError(
-                f"the loss `{config.kind}` (`{config.implementation}`) cannot be built:"
-                f" {type(error).__name__}: {error}"
-            ) from error
+        self.implementation: nn.Module = build_part(
+            config, (config, smoothing), nn.Module, "torch.nn.Module"
+        )
 
     def forward(
         self,

@@ -2,8 +2,7 @@
 
 import optuna
 
-from kinesweep.config.parts import SamplerPart, list_used_parts
-from kinesweep.core.errors import InputError
+from kinesweep.config.parts import SamplerPart, build_part
 
 
 def build_sampler_part(
@@ -23,16 +22,10 @@ def build_sampler_part(
         InputError: If the package is not installed, or its class or function cannot be imported or
             does not return an Optuna sampler.
     """
-    (part,) = list_used_parts(config)
-    build = config.import_implementation()
-    try:
-        sampler = build(config, seed, num_trials)
-    # Code of another package, which may fail in any way.
-    except Exception as error:
-        raise InputError(f"{part} cannot be built: {type(error).__name__}: {error}") from error
-    if not isinstance(sampler, optuna.samplers.BaseSampler):
-        raise InputError(
-            f"{part}: `{config.implementation}` must return an Optuna sampler, not"
-            f" {type(sampler).__name__}"
-        )
+    sampler: optuna.samplers.BaseSampler = build_part(
+        config,
+        (config, seed, num_trials),
+        optuna.samplers.BaseSampler,
+        "optuna.samplers.BaseSampler",
+    )
     return sampler

@@ -11,6 +11,7 @@ from pose_format import Pose
 from pose_format.numpy.pose_body import NumPyPoseBody
 from pose_format.pose_header import PoseHeader, PoseHeaderDimensions
 from pose_format.utils.cocowholebody133_header import cocowholebody_components
+from pydantic import ValidationError
 
 from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError
@@ -268,3 +269,9 @@ def test_the_reader_states_the_size_of_the_video(tmp_path: Path) -> None:
     read = read_pose(tmp_path / "a.pose")
     assert read.frame_size == SIZE
     np.testing.assert_array_equal(step()(read), step()(pose))
+
+
+@pytest.mark.parametrize("points", [["uni_sign_69"], {"uni_sign_69": 1}, 3, None])
+def test_points_that_are_no_name_are_a_problem_and_no_crash(points: Any) -> None:
+    with pytest.raises(ValidationError, match="points"):
+        PoseFeaturesConfig.model_validate({"points": points})

@@ -23,6 +23,7 @@ from kinesweep.config.parts import KindOrPart
 from kinesweep.config.recipe.h5_shards import StreamName, split_stream_names
 from kinesweep.config.recipe.source import AnyFeatures, AnySource, FeaturesConfig
 from kinesweep.config.suggestions import suggest_closest_word
+from kinesweep.core.errors import InputError
 
 ALL_STREAMS = "all"
 
@@ -88,7 +89,18 @@ class FeaturePartConfig(StrictConfig):
 
 @cache
 def _make_part_class(features_class: Any) -> Any:
-    """Make the class of parts from a features class."""
+    """Make the class of parts from a features class, with the keys of both.
+
+    Raises:
+        InputError: If both have a key of the same name, which would set two things at once.
+    """
+    shared = sorted(FeaturePartConfig.model_fields.keys() & features_class.model_fields.keys())
+    if shared:
+        raise InputError(
+            f"the features of `{features_class.__module__}:{features_class.__qualname__}` have the"
+            f" key `{shared[0]}`, which in a list of features is a key of every part; they can only"
+            " be used alone, unless their package renames the key"
+        )
     name = features_class.__name__.replace("FeaturesConfig", "PartConfig")
     return create_model(
         name,

@@ -40,7 +40,9 @@ class PoseFeaturesConfig(PointFeaturesConfig):
     @classmethod
     def _choose_published(cls, values: Any) -> Any:
         """Set the defaults of a published keypoint set, which differ from those of others."""
-        if isinstance(values, dict) and values.get("points") in KEYPOINT_SETS:
+        # A list or mapping in place of a name is not hashable; the field reports it afterwards.
+        points = values.get("points") if isinstance(values, dict) else None
+        if isinstance(points, str) and points in KEYPOINT_SETS:
             return {"normalize": "published", "hide_legs": False, **values}
         return values
 

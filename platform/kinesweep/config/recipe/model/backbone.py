@@ -95,6 +95,12 @@ class BackbonePart(PartConfig):
     """
 
     group: ClassVar[str] = "kinesweep.backbones"
+    required: ClassVar[tuple[str, ...]] = (
+        "create_model",
+        "compute_logits",
+        "embed_tokens",
+        "generate",
+    )
     is_causal: ClassVar[bool] = False
 
     pretrained: str | None = Field(
