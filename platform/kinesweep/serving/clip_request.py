@@ -17,8 +17,7 @@ _MAX_PROMPT_CHARS = 4000
 # Beams and texts multiply the memory and the time of a clip.
 MAX_BEAMS = 16
 MAX_ALTERNATIVES = 16
-# Bytes in UTF-8: file systems allow 255, and a name of letters beyond ASCII needs several for each.
-_MAX_NAME_BYTES = 120
+_MAX_NAME_CHARS = 120
 _NAME_PATTERN = re.compile(r"[^\w.\- ]")
 
 
@@ -149,6 +148,5 @@ class ClipRequest:
 def clean_file_name(name: str) -> str:
     """Return a file name without folders and without characters that have a meaning in paths."""
     base = name.replace("\\", "/").rpartition("/")[2]
-    encoded = _NAME_PATTERN.sub("_", base).encode()
-    # The end is kept, because the suffix tells what kind of file it is; the cut may split a letter.
-    return encoded[-_MAX_NAME_BYTES:].decode(errors="ignore").lstrip(".") or "clip"
+    # The end is kept, because the suffix tells what kind of file it is.
+    return _NAME_PATTERN.sub("_", base)[-_MAX_NAME_CHARS:].lstrip(".") or "clip"

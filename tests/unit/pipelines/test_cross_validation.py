@@ -10,15 +10,15 @@ import yaml
 
 from kinect import SKELETON, write_kinect_corpus
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.pipelines.sweeps import cross_validation, sweep_lock
+from kinesweep.pipelines.sweeps import cross_validation
 from kinesweep.pipelines.sweeps.cross_validation import (
     FoldSettings,
     cross_validate,
     dry_run_cross_validation,
+    rank_configurations,
 )
 from kinesweep.pipelines.sweeps.sweep import SweepRequest
 from kinesweep.sweeps.journal.journal import Trial
-from kinesweep.sweeps.results.fold_ranking import rank_over_folds
 from spaces import write
 
 
@@ -35,21 +35,21 @@ def test_configurations_are_ranked_by_their_mean_over_folds() -> None:
         [trial(0.2, 20.0), trial(0.1, 5.0)],
         [trial(0.1, 90.0), trial(0.2, 96.0)],
     ]
-    best, second = rank_over_folds(folds, "bleu", 1)
+    best, second = rank_configurations(folds, "bleu", 1)
     assert best.values == {"training.learning_rate": 0.2} and best.scores == (40, 20, 96)
     assert best.mean == 52 and best.gap_to_best == 0 and best.gap_interval is None
     assert second.mean == 35 and second.gap_to_best == -17
     # Gaps are -30, -15 and -6; Student's t for 2 degrees of freedom is 4.3027.
     half = 4.302652729911275 * np.std([-30, -15, -6], ddof=1) / np.sqrt(3)
     assert second.gap_interval == pytest.approx((-17 - half, -17 + half))
-    assert rank_over_folds(folds, "bleu", -1)[0].values == second.values
+    assert rank_configurations(folds, "bleu", -1)[0].values == second.values
 
 
 def test_a_configuration_that_failed_on_a_fold_has_no_mean() -> None:
     folds = [[trial(0.1, 99.0), trial(0.2, 1.0)], [trial(0.1, None), trial(0.2, 3.0)]]
-    best, failed = rank_over_folds(folds, "bleu", 1)
+    best, failed = rank_configurations(folds, "bleu", 1)
     assert best.mean == 2 and failed.scores == (99.0, None) and failed.mean is None
-    assert rank_over_folds([[], []], "bleu", 1) == ()
+    assert rank_configurations([[], []], "bleu", 1) == ()
 
 
 @pytest.mark.parametrize(
@@ -164,63 +164,6 @@ def test_every_fold_has_signers_of_its_own_and_is_continued(
         cross_validate(request, settings, resume=True)
     with pytest.raises(InputError, match="`document`"):
         cross_validate(request, FoldSettings("document", 2), overwrite=True)
-    # What cannot be divided replaces nothing.
-    described = json.loads((home / "folds" / "mine" / "folds.json").read_text())
-    assert described == {"by": "signer", "num_folds": 2, "seed": 0}
-
-
-@pytest.fixture
-def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepRequest:
-    """A search over four folds, which broke off; each fold and somebody else has a sweep."""
-    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(sweep_lock, "_MAX_LOCK_WAIT_S", 0.0)
-    monkeypatch.setattr(cross_validation, "run_requested_sweep", Sweeps(breaks_at=0))
-    request = write_kinect_search(tmp_path)
-    with pytest.raises(InputError, match="enough"):
-        cross_validate(request, FoldSettings("signer", 4))
-    for name in ("mine", "mine-fold-0", "mine-fold-1", "mine-fold-2", "mine-fold-3", "mine-fold-7"):
-        (tmp_path / "home" / "sweeps" / name).mkdir(parents=True)
-    return request
-
-
-def list_sweeps(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / "home" / "sweeps").iterdir())
-
-
-def test_an_overwritten_search_leaves_no_sweep_to_resume(
-    search: SweepRequest, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError, match="enough"):
-        cross_validate(search, FoldSettings("signer", 2), overwrite=True)
-    assert list_sweeps(tmp_path) == ["mine", "mine-fold-7"]
-    folds = tmp_path / "home" / "folds" / "mine"
-    assert sorted(path.name for path in folds.iterdir()) == ["fold-0", "fold-1", "folds.json"]
-
-
-def test_a_search_that_runs_is_neither_removed_nor_continued(
-    search: SweepRequest, tmp_path: Path
-) -> None:
-    settings = FoldSettings("signer", 4)
-    before = list_sweeps(tmp_path)
-    with sweep_lock.lock_fold_search("mine"):
-        for options in ({"overwrite": True}, {"resume": True}):
-            with pytest.raises(InputError, match="runs the search over folds `mine`.*'mine-fold"):
-                cross_validate(search, settings, **options)
-    # A single sweep of it that was resumed by hand.
-    with (
-        sweep_lock.lock_sweep("mine-fold-3"),
-        pytest.raises(InputError, match="runs the sweep `mine-fold-3`"),
-    ):
-        cross_validate(search, settings, overwrite=True)
-    assert list_sweeps(tmp_path) == before
-
-
-def test_a_changed_corpus_is_not_continued(search: SweepRequest, tmp_path: Path) -> None:
-    """The sweeps read the tables of the folds, which would still be those of the old corpus."""
-    settings = FoldSettings("signer", 4)
-    with pytest.raises(InputError, match="enough"):
-        cross_validate(search, settings, resume=True)
-    table = tmp_path / "data" / "all.tsv"
-    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(InputError, match="the corpus has changed since it was divided"):
-        cross_validate(search, settings, resume=True)
+    # What was written in part is not taken for folds.
+    assert not (home / "folds" / "mine" / "folds.json").exists()
+    assert json.loads(json.dumps(settings.__dict__))["by"] == "signer"

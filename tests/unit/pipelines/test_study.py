@@ -9,10 +9,9 @@ from typer.testing import CliRunner
 from corpus import tiny_recipe
 from kinesweep.cli import app
 from kinesweep.config.loading import validate_config
-from kinesweep.pipelines.sweeps import tracking_links
 from kinesweep.pipelines.sweeps.sweep_lock import lock_sweep
 from kinesweep.sweeps.journal.journal import Journal
-from kinesweep.sweeps.journal.sweep_metadata import METADATA, SweepMetadata, write_sweep_metadata
+from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, write_sweep_metadata
 from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.study.storage import STUDY_FILE
 
@@ -27,7 +26,16 @@ def test_status_writes_a_deleted_study_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
-    folder = write_sweep(tmp_path)
+    folder = tmp_path / "sweeps" / "mine"
+    journal = Journal(folder)
+    journal.start_session("identity", "q?")
+    values = {"training.learning_rate": 0.001}
+    journal.append_event("trial_created", trial=0, values=values, config="a")
+    journal.close()
+    space = validate_config(SearchSpace, SPACE, "the space")
+    write_sweep_metadata(
+        folder, SweepMetadata(space, tiny_recipe(tmp_path, tmp_path), tmp_path, {"version": "1"})
+    )
     command = f"optuna-dashboard {folder / STUDY_FILE}"
     with lock_sweep("mine"):
         assert ask_status() == command
@@ -39,47 +47,6 @@ def test_status_writes_a_deleted_study_again(
     assert (folder / STUDY_FILE).read_bytes().count(b'"op_code":4') == 1
     (folder / STUDY_FILE).unlink()
     assert ask_status() == command and (folder / STUDY_FILE).exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"search": {"kind": "lab_sampler", "trials": 3}}, "kinesweep.samplers"),
-        ({"recipe": None}, "recipe"),
-    ],
-)
-def test_a_sweep_with_a_part_that_is_gone_is_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], said: str
-) -> None:
-    """Its package was removed after the sweep: the progress needs no part, a report does."""
-    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
-    folder = write_sweep(tmp_path)
-    metadata = json.loads((folder / METADATA).read_text())
-    metadata["space"] |= changes
-    (folder / METADATA).write_text(json.dumps(metadata))
-    assert ask_status() == ""
-    # No server is started for a sweep that has no links.
-    monkeypatch.setattr(tracking_links, "find_server_uri", lambda _: "http://127.0.0.1:9")
-    for command in (["report", "mine"], ["status", "mine", "--table", "tsv"], ["ui", "mine"]):
-        told = CliRunner().invoke(app, command)
-        text = " ".join(told.output.split())
-        assert told.exit_code == 2 and "CheckpointError: this installation cannot read" in text
-        assert said in text and "Traceback" not in text
-
-
-def write_sweep(home: Path) -> Path:
-    """A sweep `mine` whose search has begun; returns its folder."""
-    folder = home / "sweeps" / "mine"
-    journal = Journal(folder)
-    journal.start_session("identity", "q?")
-    values = {"training.learning_rate": 0.001}
-    journal.append_event("trial_created", trial=0, values=values, config="a")
-    journal.close()
-    space = validate_config(SearchSpace, SPACE, "the space")
-    write_sweep_metadata(
-        folder, SweepMetadata(space, tiny_recipe(home, home), home, {"version": "1"})
-    )
-    return folder
 
 
 def ask_status() -> str:

@@ -9,7 +9,6 @@ import pytest
 from kinesweep.config.parts import SourcePart
 from kinesweep.config.recipe.sources.feature_tsv import FeatureTsvConfig
 from kinesweep.serving.accepted_inputs import AcceptedInputs
-from kinesweep.serving.clip_request import clean_file_name
 
 
 class Jsonl(SourcePart):
@@ -38,10 +37,3 @@ def test_a_file_without_a_name_is_of_the_kind_of_its_field(inputs: AcceptedInput
 def test_a_source_of_a_package_names_its_files_itself(inputs: AcceptedInputs) -> None:
     parts = replace(inputs, sources={"file": Jsonl(train="train.jsonl")})
     assert parts.get_default_name("file") == "clip.jsonl"
-
-
-@pytest.mark.parametrize("letter", ["x", "ä", "漢", "𝔸"])
-def test_a_name_fits_into_a_file_system(letter: str, tmp_path: Path) -> None:
-    name = clean_file_name(letter * 300 + ".pose")
-    (tmp_path / name).write_bytes(b"")
-    assert name.endswith(f"{letter}.pose") and set(name.removesuffix(".pose")) == {letter}

@@ -10,31 +10,33 @@ most of their training clips, so intervals over folds are approximate and rather
 import json
 import logging
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
+import numpy as np
+from scipy import stats
+
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
-from kinesweep.core.hashing import compute_file_hashes
-from kinesweep.core.io import read_json, write_folder, write_json
+from kinesweep.core.hashing import to_canonical_json
+from kinesweep.core.io import write_json
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.dry_run import dry_run_sweep
 from kinesweep.pipelines.sweeps.sweep import SweepRequest, SweepResult, run_requested_sweep
-from kinesweep.pipelines.sweeps.sweep_lock import lock_fold_search, lock_sweep
 from kinesweep.sources.splitting.cross_validation import get_folds_root, write_folds
-from kinesweep.sweeps.journal.journal import RESULT, build_trials, read_journal
-from kinesweep.sweeps.results.fold_ranking import ConfigurationScore, rank_over_folds
+from kinesweep.sweeps.journal.journal import RESULT, Trial, build_trials, read_journal
 from kinesweep.sweeps.space.fold_search import check_fold_search
 from kinesweep.sweeps.space.loading import load_space
+from kinesweep.sweeps.space.parameter import Values
 
 logger = logging.getLogger(__name__)
 
 GroupField = Literal["signer", "document"]
 _SETTINGS_FILE = "folds.json"
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,26 @@ class FoldSettings:
             raise InputError(f"`by` must be {allowed}, but is `{self.by}`")
         if self.num_folds < 2:
             raise InputError(f"`folds` must be at least 2, but is {self.num_folds}")
+
+
+@dataclass(frozen=True)
+class ConfigurationScore:
+    """The scores of one configuration over all folds.
+
+    Attributes:
+        values: Searched parameter → value.
+        scores: Score on each fold; None where its trial did not finish.
+        mean: Mean over all folds; None unless every fold has a score.
+        gap_to_best: Mean difference from the best configuration; None without a mean.
+        gap_interval: Bounds of its 95 % interval, paired over folds; None without a mean and for
+            the best itself.
+    """
+
+    values: Values
+    scores: tuple[float | None, ...]
+    mean: float | None = None
+    gap_to_best: float | None = None
+    gap_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,27 +128,23 @@ def cross_validate(
     space, any_recipe = load_space(request.path, request.overrides, request.base)
     recipe = check_fold_search(space, any_recipe)
     folder = get_state_dir() / "folds" / request.name
-    with lock_fold_search(request.name):
-        if overwrite or not _has_settings(folder, settings, resume):
-            _write_folds(folder, recipe, settings)
-        else:
-            _check_folds(folder, recipe, settings)
-        sweeps: list[Path] = []
-        for fold in range(settings.num_folds):
-            logger.info(f"fold {fold + 1} of {settings.num_folds}")
-            overrides = _list_fold_overrides(folder / f"fold-{fold}", recipe)
-            fold_request = replace(
-                request,
-                name=_name_fold_sweep(request.name, fold),
-                overrides=(*request.overrides, *overrides),
-            )
-            result = run_requested_sweep(fold_request, resume=resume, overwrite=overwrite)
-            sweeps.append(result.folder)
-        metric = space.objectives[0]
-        trials_by_fold = [build_trials(read_journal(sweep)) for sweep in sweeps]
-        configurations = rank_over_folds(trials_by_fold, metric.name, metric.direction_sign)
-        outcome = CrossValidation(metric.name, configurations, folder, tuple(sweeps))
-        write_json(folder / RESULT, outcome.as_dict())
+    _prepare_folds(folder, recipe, settings, resume=resume, overwrite=overwrite)
+    sweeps: list[Path] = []
+    for fold in range(settings.num_folds):
+        logger.info(f"fold {fold + 1} of {settings.num_folds}")
+        overrides = _list_fold_overrides(folder / f"fold-{fold}", recipe)
+        fold_request = replace(
+            request,
+            name=f"{request.name}-fold-{fold}",
+            overrides=(*request.overrides, *overrides),
+        )
+        result = run_requested_sweep(fold_request, resume=resume, overwrite=overwrite)
+        sweeps.append(result.folder)
+    metric = space.objectives[0]
+    trials_by_fold = [build_trials(read_journal(sweep)) for sweep in sweeps]
+    configurations = rank_configurations(trials_by_fold, metric.name, metric.direction_sign)
+    outcome = CrossValidation(metric.name, configurations, folder, tuple(sweeps))
+    write_json(folder / RESULT, outcome.as_dict())
     return outcome
 
 
@@ -157,110 +175,94 @@ def dry_run_cross_validation(
     return result, f"{estimate}; {settings.num_folds} folds take {settings.num_folds} times as long"
 
 
-def _name_fold_sweep(search: str, fold: int) -> str:
-    """Return the name of the sweep of a fold."""
-    return f"{search}-fold-{fold}"
-
-
-def _has_settings(folder: Path, settings: FoldSettings, resume: bool) -> bool:
-    """Return whether a search with these settings exists.
+def rank_configurations(
+    trials_by_fold: Sequence[Sequence[Trial]], metric: str, direction_sign: int
+) -> tuple[ConfigurationScore, ...]:
+    """Rank configurations by their mean score over folds.
 
     Args:
-        folder: Folder of the search.
-        settings: Division into folds that is wanted.
-        resume: Whether an existing search may be continued.
+        trials_by_fold: Trials of each fold's search.
+        metric: Name of the score.
+        direction_sign: 1 if higher scores are better, else -1.
+
+    Returns:
+        Configurations, the best first; those that did not finish on every fold are last.
+    """
+    values_by_key: dict[str, Values] = {}
+    scores_by_key: dict[str, list[float | None]] = {}
+    for fold, trials in enumerate(trials_by_fold):
+        for trial in trials:
+            key = to_canonical_json(trial.values)
+            values_by_key.setdefault(key, trial.values)
+            scores = scores_by_key.setdefault(key, [None] * len(trials_by_fold))
+            if trial.state == "finished":
+                scores[fold] = trial.scores.get(metric)
+    complete = {
+        key: np.array(scores, float) for key, scores in scores_by_key.items() if None not in scores
+    }
+    ranked = sorted(complete, key=lambda key: -direction_sign * float(complete[key].mean()))
+    finished = [
+        _compare_with_best(values_by_key[key], complete[key], complete[ranked[0]], key == ranked[0])
+        for key in ranked
+    ]
+    unfinished = [
+        ConfigurationScore(values_by_key[key], tuple(scores))
+        for key, scores in scores_by_key.items()
+        if key not in complete
+    ]
+    return (*finished, *unfinished)
+
+
+def _compare_with_best(
+    values: Values, scores_F: np.ndarray, best_F: np.ndarray, is_best: bool
+) -> ConfigurationScore:
+    """Compare a configuration with the best one, fold by fold.
+
+    Args:
+        values: Values of the configuration.
+        scores_F: Its scores, one for each of F folds.
+        best_F: Scores of the best configuration.
+        is_best: Whether the configuration is the best one.
+    """
+    gaps_F = scores_F - best_F
+    gap, num_folds = float(gaps_F.mean()), len(gaps_F)
+    # Student's t, because the deviation is estimated from as few gaps as there are folds.
+    half_width = float(
+        stats.t.ppf((1 + _CONFIDENCE) / 2, num_folds - 1) * gaps_F.std(ddof=1) / num_folds**0.5
+    )
+    interval = None if is_best else (gap - half_width, gap + half_width)
+    return ConfigurationScore(
+        values, tuple(scores_F.tolist()), float(scores_F.mean()), gap, interval
+    )
+
+
+def _prepare_folds(
+    folder: Path, recipe: Recipe, settings: FoldSettings, *, resume: bool, overwrite: bool
+) -> None:
+    """Write the tables of the folds, or check that existing ones are those of the settings.
 
     Raises:
-        InputError: If one exists but may not be continued, or with another division.
+        InputError: If the folder exists and may not be used, or the corpus cannot be split.
     """
     settings_path = folder / _SETTINGS_FILE
-    if not settings_path.is_file():
-        return False
-    if not resume:
-        raise InputError(
-            f"`{folder}` holds a search over folds already; continue it with `--resume`, replace it"
-            " with `--overwrite`, or choose a `--name`"
-        )
-    if (stored := read_json(settings_path)) != (described := asdict(settings)):
-        raise InputError(
-            f"`{folder}` was divided with {stored}, not with {described}; use these settings, or"
-            " `--overwrite`"
-        )
-    return True
-
-
-def _check_folds(folder: Path, recipe: Recipe, settings: FoldSettings) -> None:
-    """Check that the corpus would still be divided into the folds of a search.
-
-    The sweeps read these tables and not those of the corpus, so they would not notice the change.
-
-    Args:
-        folder: Folder of the search.
-        recipe: Recipe with the corpus.
-        settings: Division into folds.
-
-    Raises:
-        InputError: If the tables differ.
-    """
-    with TemporaryDirectory(prefix="kinesweep-folds-") as temporary:
-        current = Path(temporary, "folds")
-        write_folds(
-            recipe.effective_source, settings.by, settings.num_folds, settings.seed, current
-        )
-        tables = compute_file_hashes(current)
-    hashes = compute_file_hashes(folder).items()
-    # Beside them are the settings and, at the end, the result.
-    if {name: digest for name, digest in hashes if name.startswith("fold-")} != tables:
-        raise InputError(
-            f"the corpus has changed since it was divided into `{folder}`; restore it, start again"
-            " with `--overwrite`, or choose another `--name`"
-        )
-
-
-def _write_folds(folder: Path, recipe: Recipe, settings: FoldSettings) -> None:
-    """Write the tables of all folds and the settings; an earlier search and its sweeps are removed.
-
-    If the corpus cannot be divided, the earlier search is kept.
-
-    Args:
-        folder: Folder of the search.
-        recipe: Recipe with the corpus.
-        settings: Division into folds.
-
-    Raises:
-        InputError: If the corpus cannot be divided, or another process runs an earlier sweep.
-        SourceError: If the metadata of the corpus is malformed.
-    """
-    earlier_sweeps = _list_sweep_dirs(folder)
-
-    def write_files(temp_dir: Path) -> None:
-        """Write to a temporary folder, which then replaces that of an earlier search."""
-        write_folds(
-            recipe.effective_source, settings.by, settings.num_folds, settings.seed, temp_dir
-        )
-        write_json(temp_dir / _SETTINGS_FILE, asdict(settings))
-        # All at once and not each before its fold: after an interruption, `--resume` would continue
-        # the earlier ones. Before the rename, because the settings name them.
-        for sweep in earlier_sweeps:
-            shutil.rmtree(sweep, ignore_errors=True)
-
-    with ExitStack() as stack:
-        for sweep in earlier_sweeps:
-            stack.enter_context(lock_sweep(sweep.name))
-        write_folder(folder, write_files)
-
-
-def _list_sweep_dirs(folder: Path) -> list[Path]:
-    """List the folders of the sweeps of an existing search; none without one.
-
-    They are found by its settings, because others may have given such names to sweeps of their own.
-    """
-    settings_path = folder / _SETTINGS_FILE
-    if not settings_path.is_file():
-        return []
-    num_folds = int(read_json(settings_path)["num_folds"])
-    sweeps_dir = get_state_dir() / "sweeps"
-    return [sweeps_dir / _name_fold_sweep(folder.name, fold) for fold in range(num_folds)]
+    if overwrite:
+        shutil.rmtree(folder, ignore_errors=True)
+    described = asdict(settings)
+    if settings_path.is_file():
+        if not resume:
+            text = (
+                "continue it with `--resume`, replace it with `--overwrite`, or choose a `--name`"
+            )
+            raise InputError(f"`{folder}` holds a search over folds already; {text}")
+        if (stored := json.loads(settings_path.read_text(encoding="utf-8"))) != described:
+            text = f"was divided with {stored}, not with {described}; use these settings"
+            raise InputError(f"`{folder}` {text}, or `--overwrite`")
+        return
+    # Folds without settings were interrupted while they were written.
+    shutil.rmtree(folder, ignore_errors=True)
+    write_folds(recipe.effective_source, settings.by, settings.num_folds, settings.seed, folder)
+    # Last: with this file, the tables of all folds are complete.
+    write_json(settings_path, described)
 
 
 def _list_fold_overrides(folder: Path, recipe: Recipe) -> list[str]:

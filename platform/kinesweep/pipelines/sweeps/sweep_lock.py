@@ -1,4 +1,4 @@
-"""The locks of sweeps and of searches over folds: one driver at a time runs or removes each.
+"""The lock of a sweep: only one driver may run, resume or remove it at a time.
 
 Two drivers would write one journal and train in the same folders. The lock lies outside of the
 sweep's folder, which `--overwrite` removes.
@@ -44,50 +44,14 @@ def lock_sweep(name: str) -> Iterator[None]:
             after 10 s.
     """
     check_sweep_name(name)
-    with _hold_lock(_get_lock_path(name), f"the sweep `{name}`", name):
-        yield
-
-
-@contextmanager
-def lock_fold_search(name: str) -> Iterator[None]:
-    """Hold the lock of a search over folds within the `with` block.
-
-    The locks of its sweeps do not suffice: between two of them, another process could replace the
-    folds or remove the sweeps that are done.
-
-    Args:
-        name: Name of the search.
-
-    Raises:
-        InputError: If the name is not that of a folder, or if another process still runs the search
-            after 10 s.
-    """
-    check_sweep_name(name)
-    path = get_state_dir() / "locks" / f"folds-{name}.lock"
-    with _hold_lock(path, f"the search over folds `{name}`", f"'{name}-fold-*'"):
-        yield
-
-
-@contextmanager
-def _hold_lock(path: Path, noun: str, pattern: str) -> Iterator[None]:
-    """Hold a lock within the `with` block.
-
-    Args:
-        path: Lock file.
-        noun: Noun phrase for what is locked.
-        pattern: Argument of `kinesweep status` that shows it.
-
-    Raises:
-        InputError: If another process still holds the lock after 10 s.
-    """
     with ExitStack() as stack:
         # Only while the lock is taken: a `TimeoutError` of the sweep itself has another meaning.
         try:
-            stack.enter_context(hold_lock_file(path, _MAX_LOCK_WAIT_S))
+            stack.enter_context(hold_lock_file(_get_lock_path(name), _MAX_LOCK_WAIT_S))
         except TimeoutError:
             raise InputError(
-                f"another process runs {noun}; `kinesweep status {pattern} --watch` shows it. Wait"
-                " for it or stop it, or give this one another `--name`"
+                f"another process runs the sweep `{name}`; `kinesweep status {name} --watch` shows"
+                " it. Wait for it or stop it, or give this one another `--name`"
             ) from None
         yield
 
