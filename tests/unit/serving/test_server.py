@@ -48,25 +48,23 @@ def test_headers_that_do_not_end_are_given_up() -> None:
             with connect(address) as client:
                 client.sendall(sent)
                 assert read_all(client) == b""
-        assert 1.0 < time.monotonic() - started < 5
+        assert time.monotonic() - started > 1.0
         # Also after a whole request over the same connection, and drop by drop.
         with connect(address) as client:
             client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             assert client.recv(4096).startswith(b"HTTP/1.1 200")
-            started = time.monotonic()
             with pytest.raises(OSError):
                 for _ in range(100):
                     client.sendall(b"x")
                     time.sleep(0.05)
-            assert time.monotonic() - started < 3
 
 
 def test_a_whole_request_may_take_its_time_afterwards() -> None:
-    with serving(hello, header_timeout_s=0.3) as address, connect(address) as client:
+    with serving(hello, header_timeout_s=1.0) as address, connect(address) as client:
         for _ in range(3):
             client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             assert client.recv(4096).endswith(b"hi")
-            time.sleep(0.1)
+            time.sleep(0.6)  # the last request begins after the limit for the first header
 
 
 def test_data_that_is_not_http_gets_the_usual_error() -> None:
