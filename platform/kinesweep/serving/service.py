@@ -33,7 +33,7 @@ from kinesweep.serving.inference.video_poses import find_pose_estimator
 from kinesweep.serving.limits import RequestGate, ServeLimits
 from kinesweep.serving.replica import build_application
 from kinesweep.serving.replica_settings import ReplicaSettings
-from kinesweep.serving.signals import ended_by_signals, ignored_kills
+from kinesweep.serving.signals import ended_by_signals, ignore_kill_signals
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ def _get_reason(name: str, error: Exception) -> str:
 
 def _remove_application(name: str, is_ours: bool) -> None:
     """Remove an application, and Ray Serve too if it was started here and runs nothing else."""
-    with ignored_kills(), suppress(Exception):  # the cluster may have ended first
+    with ignore_kill_signals(), suppress(Exception):  # the cluster may have ended first
         serve.delete(name)
         if is_ours and not serve.status().applications:
             serve.shutdown()

@@ -28,7 +28,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def ignored_kills() -> Iterator[None]:
+def ignore_kill_signals() -> Iterator[None]:
     """Ignore `kill` and a closed terminal in the `with` block, which only Ctrl-C can cut short.
 
     A second signal while replicas are removed would otherwise leave them on a cluster.

@@ -18,7 +18,7 @@ from kinesweep.cli import app as cli
 from kinesweep.serving import preparation
 from kinesweep.serving.errors import ServingError
 from kinesweep.serving.http.server import WebServer, is_loopback, open_socket
-from kinesweep.serving.signals import END_SIGNALS, ended_by_signals, ignored_kills
+from kinesweep.serving.signals import END_SIGNALS, ended_by_signals, ignore_kill_signals
 from served import serving
 
 
@@ -173,7 +173,7 @@ def test_a_closed_terminal_ends_a_start_like_ctrl_c(number: signal.Signals) -> N
 
 def test_a_second_kill_does_not_cut_off_the_removal_of_replicas() -> None:
     before = [signal.getsignal(number) for number in END_SIGNALS]
-    with ignored_kills():
+    with ignore_kill_signals():
         for number in (signal.SIGTERM, signal.SIGHUP):
             os.kill(os.getpid(), number)
         with pytest.raises(KeyboardInterrupt):
