@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from kinesweep.config.parts import PartConfig
 from kinesweep.core.errors import ClipError, KinesweepError
+from kinesweep.core.units import Span
 from kinesweep.sources import Source, build_source
 from kinesweep.testing.parts import PartContract
 
@@ -75,6 +77,19 @@ class SourceContract(PartContract):
         """Check that what identifies a reading can be written, and moves with the corpus."""
         text = json.dumps(source.get_read_options())
         assert str(source.resolve_media_path(source.list_clips("train")[0]).parent) not in text
+
+    def test_a_part_of_a_file_is_not_read_as_the_whole(self, source: Source) -> None:
+        """Check that a span is cut or refused: a clip to translate may have one.
+
+        The first file of `train` needs more than one frame.
+        """
+        clip = source.list_clips("train")[0]
+        part = replace(clip, span=Span.from_frames(0, 1))
+        try:
+            read = source.read(part)
+        except KinesweepError:
+            return
+        assert not are_equal(read, source.read(clip)), "`read_file` ignores `span`"
 
     def test_unknown_splits_are_an_error(self, source: Source) -> None:
         """Check that a split without a table is refused."""
