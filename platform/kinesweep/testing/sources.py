@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from kinesweep.core.errors import ClipError, KinesweepError
+from kinesweep.core.units import Span
 from kinesweep.sources import Source, build_source
 from kinesweep.testing.parts import PartContract
 
@@ -75,6 +77,19 @@ class SourceContract(PartContract):
     ) -> None:
         """Check that what identifies a reading can be written, and moves with the corpus."""
         assert str(tmp_path) not in json.dumps(source.get_read_options())
+
+    def test_a_part_of_a_file_is_not_read_as_the_whole(self, source: Source) -> None:
+        """Check that a span is cut or refused: a clip to translate may have one.
+
+        The first file of `train` needs more than one frame.
+        """
+        clip = source.list_clips("train")[0]
+        part = replace(clip, span=Span.from_frames(0, 1))
+        try:
+            read = source.read(part)
+        except KinesweepError:
+            return
+        assert not are_equal(read, source.read(clip)), "`read_file` ignores `span`"
 
     def test_unknown_splits_are_an_error(self, source: Source) -> None:
         """Check that a split without a table is refused."""

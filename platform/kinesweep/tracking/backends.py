@@ -5,6 +5,7 @@ once, with the same points in each.
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -41,7 +42,7 @@ class Tracker(Protocol):
         """Return the message for the user, which may be empty."""
 
     @property
-    def members(self) -> "tuple[QueueTracker, ...]":
+    def members(self) -> "tuple[SingleTracker, ...]":
         """Return the single backends, each of which records every run."""
 
     def open_run_logger(
@@ -80,7 +81,7 @@ class NullTracker:
     notice: str = ""
 
     @property
-    def members(self) -> "tuple[QueueTracker, ...]":
+    def members(self) -> "tuple[SingleTracker, ...]":
         """Return no backend."""
         return ()
 
@@ -95,27 +96,19 @@ class NullTracker:
         return 0
 
 
-class QueueTracker:
-    """A backend that consumes the offline queues of runs; the base of all that record.
+class QueueTracker(ABC):
+    """One backend or several that consume the offline queues of runs; the base of all that record.
 
-    A subclass has the fields `experiment` and `notice`, and implements `consumer` and
-    `open_sender`.
+    Attributes:
+        notice: Message for the user about the choice of backend; it may be empty.
     """
 
-    experiment: str
     notice: str
-    consumer: str
-    is_slow_to_fail = False
-    """Whether a server that is away is found out only after many seconds."""
 
     @property
-    def members(self) -> "tuple[QueueTracker, ...]":
-        """Return this backend alone."""
-        return (self,)
-
-    def open_sender(self, queue: OfflineQueue) -> RecordSender:
-        """Return the sender of a run, which consumes its queue as `consumer`."""
-        raise NotImplementedError
+    @abstractmethod
+    def members(self) -> "tuple[SingleTracker, ...]":
+        """Return the single backends, at least one, each of which records every run."""
 
     def open_run_logger(
         self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
@@ -160,6 +153,29 @@ class QueueTracker:
         return sum(_flush_queue(queue, self.members, away) for queue in queues)
 
 
+class SingleTracker(QueueTracker):
+    """A single backend.
+
+    Attributes:
+        experiment: Name of the experiment or project in which runs are recorded.
+        consumer: Name under which the backend consumes an offline queue.
+        is_slow_to_fail: Whether a server that is away is found out only after many seconds.
+    """
+
+    experiment: str
+    consumer: str
+    is_slow_to_fail = False
+
+    @property
+    def members(self) -> "tuple[SingleTracker, ...]":
+        """Return this backend alone."""
+        return (self,)
+
+    @abstractmethod
+    def open_sender(self, queue: OfflineQueue) -> RecordSender:
+        """Return the sender of a run, which consumes its queue as `consumer`."""
+
+
 def _iter_unused_queues(root: Path) -> Iterator[OfflineQueue]:
     """Yield the offline queues below a folder that no process has open; each is closed again."""
     queue_paths = (
@@ -175,7 +191,7 @@ def _iter_unused_queues(root: Path) -> Iterator[OfflineQueue]:
             queue.close()
 
 
-def _flush_queue(queue: OfflineQueue, members: Sequence[QueueTracker], away: set[str]) -> int:
+def _flush_queue(queue: OfflineQueue, members: Sequence[SingleTracker], away: set[str]) -> int:
     """Send the pending records of one queue; return the number of those that remain.
 
     Args:
@@ -199,7 +215,7 @@ def _flush_queue(queue: OfflineQueue, members: Sequence[QueueTracker], away: set
 
 
 @dataclass(frozen=True)
-class MlflowTracker(QueueTracker):
+class MlflowTracker(SingleTracker):
     """A backend that records runs in one experiment of an MLflow server.
 
     Attributes:
@@ -223,7 +239,7 @@ class MlflowTracker(QueueTracker):
 
 
 @dataclass(frozen=True)
-class TensorBoardTracker(QueueTracker):
+class TensorBoardTracker(SingleTracker):
     """A backend that writes an event file for TensorBoard into the folder of each run.
 
     Attributes:
@@ -242,7 +258,7 @@ class TensorBoardTracker(QueueTracker):
 
 
 @dataclass(frozen=True)
-class WandbTracker(QueueTracker):
+class WandbTracker(SingleTracker):
     """A backend that records runs in a project of Weights & Biases, online or offline.
 
     Attributes:
@@ -276,9 +292,9 @@ class CombinedTracker(QueueTracker):
     trackers: tuple[QueueTracker, ...]
 
     @property
-    def members(self) -> tuple[QueueTracker, ...]:
+    def members(self) -> tuple[SingleTracker, ...]:
         """Return the single backends."""
-        return self.trackers
+        return tuple(member for tracker in self.trackers for member in tracker.members)
 
     @property
     def notice(self) -> str:  # type: ignore[override]

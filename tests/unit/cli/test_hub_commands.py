@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from hub_server import TOKEN, Fault, hub_environment, serve_hub, use_hub
 from kinesweep.cli import main
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.pipelines.bundle_export import PushRequest
 from kinesweep.training.loop.run import RunSpec, train_run
 
 pytestmark = pytest.mark.integration
@@ -85,7 +88,19 @@ def test_a_failed_push_keeps_the_bundle_and_tells_how_to_go_on(
     error = " ".join(say("export", run, "out", "--push", "lab/signs", code=2).split())
     assert "HubError" in error and "no permission for `lab/signs`" in error
     assert "`kinesweep export out --push lab/signs` pushes it again" in error
+    assert "can only be pushed" in say(
+        "export", "out", "--push", "lab/signs", "--overwrite", code=2
+    )
     assert say("export", "out", "--push", "lab/signs")["pushed"]["repo"] == "lab/signs"
+
+
+def test_the_command_of_another_push_has_all_options():
+    """Without `--private` it would publish what was meant to be private."""
+    request = PushRequest("lab/signs", True, "v1", "it's done")
+    command = request.format_command(Path("my bundle"))
+    expected = ["kinesweep", "export", "my bundle", "--push", "lab/signs"]
+    expected += ["--private", "--revision=v1", "--message=it's done"]
+    assert shlex.split(command) == expected
 
 
 def test_wrong_arguments_are_refused_at_once(run, hub, say, tmp_path, monkeypatch):

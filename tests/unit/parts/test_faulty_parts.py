@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -26,6 +27,7 @@ from kinesweep.models.backbones import get_backbone_ops
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.losses.part_loss import PartLoss
 from kinesweep.sources import build_source
+from kinesweep.testing import SourceContract
 from plugin_package import install_package
 
 TEXTS = {"a": "we go", "b": "it rains"}
@@ -236,3 +238,22 @@ def test_a_source_that_fails_is_named(installed: None, tmp_path: Path) -> None:
     ) as caught:
         source.read(source.list_clips("train")[0])
     assert caught.value.reason == "unreadable"
+
+
+@pytest.mark.parametrize(("answer", "passes"), [("whole", False), ("cut", True), ("no", True)])
+def test_the_suite_notices_a_source_that_ignores_spans(answer: str, passes: bool) -> None:
+    """A bundle would translate the whole file where a part of it was asked for."""
+
+    class Lines:
+        def list_clips(self, split: str) -> list[Clip]:
+            return [Clip("a", split, "a.npy", texts=("x",))]
+
+        def read(self, clip: Clip) -> np.ndarray:
+            if answer == "no" and not clip.span.is_full:
+                raise ClipError("has no times", "span")
+            end = None if clip.span.end is None or answer != "cut" else int(clip.span.end)
+            return np.arange(6)[:end]
+
+    source: Any = Lines()
+    with nullcontext() if passes else pytest.raises(AssertionError, match="ignores `span`"):
+        SourceContract().test_a_part_of_a_file_is_not_read_as_the_whole(source)

@@ -339,6 +339,21 @@ def test_metrics_count_requests_errors_and_batches(client: TestClient) -> None:
     assert TOKEN not in text
 
 
+def test_metrics_count_open_sockets_as_in_progress(client: TestClient) -> None:
+    def count() -> float:
+        text = client.get("/metrics", headers=HEADERS).text
+        (line,) = (x for x in text.splitlines() if x.startswith("kinesweep_serve_in_progress "))
+        return float(line.split()[1])
+
+    with client.websocket_connect("/stream", headers=HEADERS) as ws:
+        ws.send_json(START)
+        ws.receive_json()
+        assert count() == 1
+        ws.send_json({"type": "end"})
+        ws.receive_json()
+    assert count() == 0
+
+
 def test_info_states_inputs_and_limits(client: TestClient) -> None:
     info = client.get("/info", headers=HEADERS).json()
     assert info["files"] == {"file": "`.pose` files"} and not info["takes_videos"]

@@ -12,6 +12,7 @@ import typer
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
 from kinesweep.cli.inference.hub_options import RevisionOption
 from kinesweep.cli.inference.options import (
+    AcceptRateOption,
     InferenceOptions,
     PromptOption,
     QuestionOption,
@@ -46,12 +47,7 @@ def embed(  # noqa: PLR0913 (a command has one argument per option)
     sample: SampleOption = False,
     seed: SeedOption = None,
     temperature: TemperatureOption = None,
-    accept_rate: Annotated[
-        bool,
-        typer.Option(
-            "--accept-rate", help="Accept files with another frame rate than the training data."
-        ),
-    ] = False,
+    accept_rate: AcceptRateOption = False,
     revision: RevisionOption = None,
     json_line: JsonOption = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Options of commands that use a bundle: own prompts, and sampling instead of beam search."""
+"""Options of commands that use a bundle: own prompts, sampling, and other frame rates."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,11 +56,17 @@ TemperatureOption = Annotated[
         show_default=False,
     ),
 ]
+AcceptRateOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-rate", help="Accept files with another frame rate than the training data."
+    ),
+]
 
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """Values of the options of this module.
+    """Prompts and sampling that a command was given.
 
     Attributes:
         prompt: Prompt of each clip; None: that of the bundle.

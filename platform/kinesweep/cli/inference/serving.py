@@ -9,6 +9,7 @@ import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
 from kinesweep.cli.inference.hub_options import RevisionOption
+from kinesweep.cli.inference.options import AcceptRateOption
 from kinesweep.cli.model_argument import BundleArgument
 from kinesweep.core.errors import InputError
 
@@ -68,12 +69,7 @@ def serve(  # noqa: PLR0913 (options of a command)
         str | None,
         typer.Option(help="Address of a Ray cluster. Default: the local Ray, or a new one."),
     ] = None,
-    accept_rate: Annotated[
-        bool,
-        typer.Option(
-            "--accept-rate", help="Accept files with another frame rate than the training data."
-        ),
-    ] = False,
+    accept_rate: AcceptRateOption = False,
     estimator: Annotated[
         str | None,
         typer.Option(

@@ -15,7 +15,7 @@ from kinesweep.cli.console import (
     print_line,
     wrap_command,
 )
-from kinesweep.cli.sweeps import SpaceArgument
+from kinesweep.cli.sweeps import BaseOption, SpaceArgument
 
 if TYPE_CHECKING:
     from kinesweep.pipelines.sweeps.cross_validation import CrossValidation
@@ -40,10 +40,7 @@ def cross_validate(  # noqa: PLR0913 (options of a command)
     name: Annotated[
         str | None, typer.Option(help="Name of the search. Default: that of the file.")
     ] = None,
-    base: Annotated[
-        Path | None,
-        typer.Option(help="Folder for relative paths in the recipe. Default: the current one."),
-    ] = None,
+    base: BaseOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Search over folds: sweep each, and rank configurations by their mean score over all folds.

@@ -1,1 +1,1 @@
-"""Bundles on the Hugging Face Hub: metadata of the card, upload, download, and Auto classes."""
+"""Bundles on the Hugging Face Hub: metadata of the card, upload, download, and errors."""

@@ -20,6 +20,8 @@ from packaging.utils import canonicalize_name
 
 from kinesweep.config.parts import list_installed_parts
 
+_YAML_SUFFIXES = (".yaml", ".yml")
+
 
 def find_part_packages(arguments: Sequence[str]) -> list[Distribution]:
     """Find the installed packages whose parts the files and overrides of a command select.
@@ -36,7 +38,7 @@ def find_part_packages(arguments: Sequence[str]) -> list[Distribution]:
     for argument in arguments:
         path, _, value = argument.partition("=")
         kinds |= set(_iter_kinds({path: _parse_yaml(value)}))
-    for file in _collect_files([Path(text) for text in arguments if text.endswith(".yaml")]):
+    for file in _collect_files([Path(text) for text in arguments if text.endswith(_YAML_SUFFIXES)]):
         kinds |= set(_iter_kinds(_read_yaml(file)))
     # A mapping instead of a set, so that the order and thereby the job's environment stay the same:
     # Ray starts new workers for each environment that differs.
@@ -127,7 +129,7 @@ def _collect_files(paths: Sequence[Path]) -> list[Path]:
             found[path] = None
             # Any text may name a file: a space its recipe, a recipe a file of a section.
             texts = _iter_strings(_read_yaml(path))
-            open_paths += [path.parent / text for text in texts if text.endswith(".yaml")]
+            open_paths += [path.parent / text for text in texts if text.endswith(_YAML_SUFFIXES)]
     return list(found)
 
 

@@ -89,7 +89,6 @@ class _Routes:
         try:
             # Before the body is read, so that a refused request costs no memory.
             with served.gate.admit() as counter:
-                served.metrics.set_in_progress(served.gate.num_requests)
                 clip = await read_clip_request(
                     request, served.inputs, served.limits, served.gate, counter
                 )
@@ -101,7 +100,6 @@ class _Routes:
             status = error.status
             raise
         finally:
-            served.metrics.set_in_progress(served.gate.num_requests)
             served.metrics.count_request("translate", status, time.monotonic() - started_s)
 
     async def stream(self, socket: WebSocket) -> None:
@@ -147,7 +145,10 @@ class _Routes:
 
     async def get_metrics(self, _: Request) -> Response:
         """Return the metrics for Prometheus."""
-        return Response(self._served.metrics.render(), media_type=METRICS_CONTENT_TYPE)
+        metrics = self._served.metrics
+        # Read when it is asked for, so that it covers WebSockets and refused requests alike.
+        metrics.set_in_progress(self._served.gate.num_requests)
+        return Response(metrics.render(), media_type=METRICS_CONTENT_TYPE)
 
     async def get_page_file(self, request: Request) -> Response:
         """Return a file of the page."""

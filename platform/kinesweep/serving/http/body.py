@@ -63,8 +63,8 @@ async def read_clip_request(
             raise RequestError(422, "invalid_option", reason)
         options |= fields
     else:
-        name = clean_file_name(options.pop(_NAME_PARAMETER, inputs.get_default_name()))
         field = options.pop(_FIELD_PARAMETER, FILE_FIELD)
+        name = clean_file_name(options.pop(_NAME_PARAMETER, inputs.get_default_name(field)))
         files = (UploadedFile(field, name, body),)
     parsed = parse_options(options)
     inputs.check_files(files)

@@ -7,6 +7,7 @@ client can read the reason instead of a broken connection.
 
 import asyncio
 import json
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -170,13 +171,17 @@ class WebServer(uvicorn.Server):
         The process has more to end than the web server.
         """
         loop = asyncio.get_running_loop()
+        handlers = {number: signal.getsignal(number) for number in END_SIGNALS}
         for number in END_SIGNALS:
             loop.add_signal_handler(number, self._stop, number)
         try:
             yield
         finally:
-            for number in END_SIGNALS:
+            for number, handler in handlers.items():
                 loop.remove_signal_handler(number)
+                # asyncio leaves the default, by which a second signal would end the process before
+                # it has removed its replicas from a cluster.
+                signal.signal(number, handler)
 
     def _stop(self, number: int) -> None:
         """Begin to end, or end at once if that has begun already."""

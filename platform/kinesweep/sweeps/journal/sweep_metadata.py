@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.any_recipe import AnyRecipe, get_recipe_class
+from kinesweep.config.loading import validate_config
 from kinesweep.config.parts import identify_parts
-from kinesweep.core.errors import CheckpointError
+from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.io import read_json, write_json
 from kinesweep.core.provenance import collect_provenance
 from kinesweep.sweeps.space.space import SearchSpace
@@ -55,13 +56,22 @@ def read_sweep_metadata(folder: Path) -> SweepMetadata:
     """Read the metadata of a sweep from `sweep.json`.
 
     Raises:
-        CheckpointError: If the folder holds no `sweep.json`.
-        ValidationError: If the space or the recipe in the file is invalid.
+        CheckpointError: If the folder holds no `sweep.json`, or one that this installation cannot
+            read: it was written by another version, or the package of a part is missing.
     """
-    fields = read_sweep_json(folder / METADATA)
-    space = SearchSpace.model_validate(fields["space"])
-    recipe = get_recipe_class(fields["recipe"]).model_validate(fields["recipe"])
-    return SweepMetadata(space, recipe, Path(fields["store"]), fields["made_with"])
+    path = folder / METADATA
+    fields = read_sweep_json(path)
+    try:
+        space = validate_config(SearchSpace, fields["space"], f"`space` of {path}")
+        recipe_class: type[AnyRecipe] = get_recipe_class(fields["recipe"])
+        recipe = validate_config(recipe_class, fields["recipe"], f"`recipe` of {path}")
+        return SweepMetadata(space, recipe, Path(fields["store"]), fields["made_with"])
+    # Not a ConfigError: nobody edits this file, so the sweep is what cannot be used.
+    except (ConfigError, ValueError, TypeError, KeyError) as error:
+        reason = f"`{error.args[0]}` is missing" if isinstance(error, KeyError) else error
+        raise CheckpointError(
+            f"this installation cannot read the sweep in `{folder}`: {reason}"
+        ) from None
 
 
 def read_sweep_json(path: Path) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def test_they_are_found_in_spaces_recipes_and_overrides(tmp_path: Path) -> None:
         tmp_path / "spaces/swept.yaml", recipe="../recipes/plain.yaml", parameters=choices
     )
     plugin = {"source": {"estimator": {"kind": "plugin", "name": "toy"}}}
-    for argument in (refers, swept, write(tmp_path / "plugin.yaml", **plugin)):
+    short = write(tmp_path / "spaces/short.yml", recipe="../recipes/uses.yaml")
+    for argument in (refers, swept, short, write(tmp_path / "plugin.yml", **plugin)):
         assert names("sweep", argument) == ["toy_parts"], argument
     assert names("sweep", plain, "recipe.model.encoder.kind=toy_encoder") == ["toy_parts"]
     assert names("sweep", plain, "name=toy_encoder", "--resume") == []

@@ -325,7 +325,8 @@ def test_a_locked_storage_does_not_hold_the_driver(
     began = time.monotonic()
     with follow_journal(journal, make_space(), tmp_path / "mine"):
         write_trials(journal, 0, 3)
-    assert time.monotonic() - began < 2
+    # Optuna itself waits 30 s before it takes a lock for abandoned.
+    assert time.monotonic() - began < 20
     assert "does not answer" in caplog.text
     lock.unlink()
 
