@@ -110,7 +110,7 @@ class SearchParameter(StrictConfig):
 
     @property
     def _has_equal_choices(self) -> bool:
-        """Return whether choices are equal in Python that differ in a recipe, such as 1 and true."""
+        """Return whether choices that differ in a recipe are equal in Python, such as 1, true."""
         return len({*(self.choices or ())}) < len(self.choices or ())
 
     @property

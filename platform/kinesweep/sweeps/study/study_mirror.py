@@ -174,12 +174,17 @@ class StudyMirror:
 
     def _push_trials(self, numbers: Iterable[int]) -> None:
         """Write what the journal has of some trials and the study lacks."""
+        have_their_numbers = [self._push_trial(number) for number in numbers]
         # With a trial of somebody else, ours would get other numbers than in the journal.
-        if not all([self._push_trial(number) for number in numbers]):
+        if not all(have_their_numbers):
             self._rebuild()
 
     def _push_trial(self, number: int) -> bool:
-        """Write what the journal has of a trial and the study lacks; return if it has its number."""
+        """Write what the journal has of a trial and the study lacks.
+
+        Returns:
+            Whether the trial has the number of the journal in the study.
+        """
         mirrored = self._mirrored.get(number)
         has_ended = self._records.trials[number].state != "running"
         evaluations = self._records.get_evaluations(number)
