@@ -478,16 +478,20 @@ def cross_validate(  # noqa: PLR0913 (options of the command)
         ConfigError: If space or recipe is invalid, or folds would try different configurations.
         InputError: If the search exists and neither `resume` nor `overwrite` is set, or if the
             corpus cannot be divided as asked.
+        TrainingError: If no configuration finished on every fold.
         KinesweepError: If `sweep` would raise it.
     """
     _set_ray_env()
     from kinesweep.pipelines.sweeps import cross_validation as pipeline
+    from kinesweep.pipelines.sweeps.fold_tables import FoldSettings
     from kinesweep.pipelines.sweeps.sweep import SweepRequest
 
     path = Path(space)
     request = SweepRequest(path, tuple(overrides), name or path.stem, Path(base).absolute())
-    settings = pipeline.FoldSettings(by, folds, fold_seed)
-    return pipeline.cross_validate(request, settings, resume=resume, overwrite=overwrite)
+    settings = FoldSettings(by, folds, fold_seed)
+    result = pipeline.cross_validate(request, settings, resume=resume, overwrite=overwrite)
+    pipeline.raise_if_nothing_ranked(result)
+    return result
 
 
 def load_sweep(name: PathLike) -> "SweepData":

@@ -7,11 +7,15 @@ page that compares a list of runs has no such state: it shows the metric that it
 
 import base64
 import json
+import logging
 import time
 import zlib
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 TAG_PREFIX = "mlflow.sharedViewState."
 """Prefix of the tags of an experiment that hold saved views; the rest is the key of the view."""
@@ -42,7 +46,7 @@ def encode_saved_view(
 
     It has parallel coordinates of all parameters and metrics, a scatter plot of the deciding metric
     for each of the first parameters, and a contour plot of the first two. There are fewer scatter
-    plots if the tag would be too long otherwise.
+    plots if the tag would be too long otherwise, and then fewer parameters, which is logged.
 
     Args:
         name: Name in the list of saved views.
@@ -50,17 +54,35 @@ def encode_saved_view(
         order: Metric by which the runs are ordered, and whether the smallest value comes first.
         columns: Metrics and parameters of the charts.
     """
-    value = ""
+    num_parameters = len(columns.parameters)
+
+    def encode(num_shown: int, num_scatter_plots: int) -> str:
+        """Encode the view of the first parameters."""
+        shown = replace(columns, parameters=columns.parameters[:num_shown])
+        charts = _build_charts(shown, num_scatter_plots)
+        return _encode_state(name, _build_state(search_filter, order, shown, charts))
+
     for num_scatter_plots in range(_MAX_SCATTER_PLOTS, -1, -1):
-        charts = _build_charts(columns, num_scatter_plots)
-        state = _build_state(search_filter, order, columns, charts)
-        compressed = base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
-        now_ms = int(time.time() * 1000)
-        envelope = {"name": name, "createdAt": now_ms, "updatedAt": now_ms}
-        value = json.dumps({**envelope, "state": f"deflate;{compressed}"})
-        if len(value) <= MAX_TAG_LENGTH:
-            break
-    return value
+        if len(value := encode(num_parameters, num_scatter_plots)) <= MAX_TAG_LENGTH:
+            return value
+    # Each further name makes the tag longer, so the first number that is too many can be bisected.
+    numbers = range(num_parameters + 1)
+    num_fitting = bisect_right(numbers, MAX_TAG_LENGTH, key=lambda number: len(encode(number, 0)))
+    num_shown = max(0, num_fitting - 1)
+    logger.warning(
+        f"the charts {name!r} show the first {num_shown} of {num_parameters} searched parameters;"
+        " MLflow has no room for the names of all. Its columns can be chosen on the page"
+    )
+    return encode(num_shown, 0)
+
+
+def _encode_state(name: str, state: Mapping[str, Any]) -> str:
+    """Encode a state of the charts page and its name as MLflow's button does."""
+    compressed = base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
+    now_ms = int(time.time() * 1000)
+    envelope = {"name": name, "createdAt": now_ms, "updatedAt": now_ms}
+    # Not escaped: a letter that is not ASCII would count as six characters.
+    return json.dumps({**envelope, "state": f"deflate;{compressed}"}, ensure_ascii=False)
 
 
 def _build_state(

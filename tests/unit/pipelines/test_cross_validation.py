@@ -1,24 +1,31 @@
 """Searches over folds: means of configurations, what may be searched, and what is continued."""
 
 import json
+import os
+import shutil
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+import kinesweep as ks
 from kinect import SKELETON, write_kinect_corpus
-from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.pipelines.sweeps import cross_validation
+from kinesweep.cli import app
+from kinesweep.core.errors import ConfigError, InputError, TrainingError
+from kinesweep.pipelines.sweeps import cross_validation, fold_tables
 from kinesweep.pipelines.sweeps.cross_validation import (
-    FoldSettings,
     cross_validate,
     dry_run_cross_validation,
     rank_configurations,
 )
-from kinesweep.pipelines.sweeps.sweep import SweepRequest
-from kinesweep.sweeps.journal.journal import Trial
+from kinesweep.pipelines.sweeps.fold_tables import FoldSettings, lock_folds
+from kinesweep.pipelines.sweeps.sweep import SweepRequest, prepare_sweep_dir
+from kinesweep.sweeps.journal.journal import Journal, Trial
 from spaces import write
 
 
@@ -167,3 +174,95 @@ def test_every_fold_has_signers_of_its_own_and_is_continued(
     # What was written in part is not taken for folds.
     assert not (home / "folds" / "mine" / "folds.json").exists()
     assert json.loads(json.dumps(settings.__dict__))["by"] == "signer"
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[SweepRequest, Path]:
+    """A search over two folds that has ended, and its folder; its sweeps only log their names."""
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
+    request = write_kinect_search(tmp_path)
+    monkeypatch.setattr(cross_validation, "run_requested_sweep", run_empty_sweep)
+    cross_validate(request, FoldSettings("signer", 2))
+    return request, tmp_path / "home" / "folds" / "mine"
+
+
+def run_empty_sweep(request: SweepRequest, resume: bool, overwrite: bool) -> Any:
+    """Keep the journal of a sweep whose only trial failed."""
+    state_dir = Path(os.environ["KINESWEEP_HOME"])
+    folder = prepare_sweep_dir(state_dir / "sweeps" / request.name, resume, overwrite)
+    with closing(Journal(folder)) as journal:
+        if journal.start_session("identity", "q?"):
+            values = {"training.learning_rate": 0.1}
+            journal.append_event("trial_created", trial=0, values=values, config="a")
+            fields = {"state": "failed", "scores": {}, "reason": "killed", "seconds": 1.0}
+            journal.append_event("trial_ended", trial=0, **fields)
+    return SimpleNamespace(folder=folder)
+
+
+def test_only_one_process_searches_over_folds_at_a_time(
+    finished: tuple[SweepRequest, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, folder = finished
+    before = (folder / "folds.json").read_bytes()
+    monkeypatch.setattr(fold_tables, "_MAX_LOCK_WAIT_S", 0.01)
+    with lock_folds("mine"), pytest.raises(InputError, match="another process runs the search"):
+        cross_validate(request, FoldSettings("signer", 3), overwrite=True)
+    assert (folder / "folds.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["", '{"by": "sig', "\x00"])
+def test_damaged_settings_are_named(finished: tuple[SweepRequest, Path], content: str) -> None:
+    request, folder = finished
+    (folder / "folds.json").write_text(content)
+    with pytest.raises(InputError, match=r"folds\.json` is damaged.*--overwrite"):
+        cross_validate(request, FoldSettings("signer", 2), resume=True)
+    cross_validate(request, FoldSettings("signer", 2), overwrite=True)
+
+
+def test_folds_of_another_corpus_are_not_continued(finished: tuple[SweepRequest, Path]) -> None:
+    """The sweeps read the tables of the folds, so they would not notice it."""
+    request, folder = finished
+    settings = FoldSettings("signer", 2)
+    cross_validate(request, settings, resume=True)
+    table = request.base / "data" / "all.tsv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:-1]))
+    with pytest.raises(InputError, match=r"is not what the corpus gives now \(2 of 4 tables"):
+        cross_validate(request, settings, resume=True)
+    table.write_text("".join(lines))
+    (folder / "fold-1" / "train.tsv").unlink()
+    with pytest.raises(InputError, match=r"fold-1/train\.tsv` is not what the corpus gives"):
+        cross_validate(request, settings, resume=True)
+
+
+def test_no_sweep_is_left_of_more_folds_than_now(finished: tuple[SweepRequest, Path]) -> None:
+    request, folder = finished
+    cross_validate(request, FoldSettings("signer", 4), overwrite=True)
+    sweeps = folder.parents[1] / "sweeps"
+    assert len([*sweeps.iterdir()]) == 4
+    cross_validate(request, FoldSettings("signer", 2), overwrite=True)
+    assert sorted(sweep.name for sweep in sweeps.iterdir()) == ["mine-fold-0", "mine-fold-1"]
+
+
+def test_a_sweep_of_the_same_name_is_found_before_the_first_fold(
+    finished: tuple[SweepRequest, Path],
+) -> None:
+    request, folder = finished
+    shutil.rmtree(folder)
+    shutil.rmtree(folder.parents[1] / "sweeps" / "mine-fold-0")
+    with pytest.raises(InputError, match="`mine-fold-1` already exists"):
+        cross_validate(request, FoldSettings("signer", 2))
+    assert not folder.exists() and not (folder.parents[1] / "sweeps" / "mine-fold-0").exists()
+
+
+def test_nothing_ranked_is_an_error(finished: tuple[SweepRequest, Path]) -> None:
+    """The command would end with 0, and the table would show `failed` only."""
+    request, folder = finished
+    told = CliRunner().invoke(
+        app,
+        f"cross-validate {request.path} --name mine --base {request.base} --folds 2 --resume",
+    )
+    assert told.exit_code == 1 and "no configuration has a `bleu` on every fold" in told.output
+    assert json.loads((folder / "result.json").read_text())["configurations"][0]["mean"] is None
+    with pytest.raises(TrainingError, match="on every fold"):
+        ks.cross_validate(request.path, folds=2, name="mine", base=request.base, resume=True)

@@ -56,10 +56,11 @@ def cross_validate(  # noqa: PLR0913 (options of a command)
     # Validate the space before importing Ray and PyTorch, which takes seconds.
     check_fold_search(*load_space(space, tuple(overrides or ()), base or Path.cwd()))
     from kinesweep.pipelines.sweeps import cross_validation
+    from kinesweep.pipelines.sweeps.fold_tables import FoldSettings
     from kinesweep.pipelines.sweeps.sweep import SweepRequest
 
     request = SweepRequest(space, tuple(overrides or ()), name or space.stem, base or Path.cwd())
-    settings = cross_validation.FoldSettings(by, folds, fold_seed)
+    settings = FoldSettings(by, folds, fold_seed)
     if dry_run:
         dry_result, estimate = cross_validation.dry_run_cross_validation(request, settings)
         print_line(estimate)
@@ -68,6 +69,7 @@ def cross_validate(  # noqa: PLR0913 (options of a command)
     result = cross_validation.cross_validate(request, settings, resume=resume, overwrite=overwrite)
     _print_result(result)
     print_json_result(result.as_dict(), json_line)
+    cross_validation.raise_if_nothing_ranked(result)
 
 
 def _print_result(result: "CrossValidation") -> None:

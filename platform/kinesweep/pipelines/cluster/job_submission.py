@@ -74,7 +74,7 @@ def run_ray_job(
     """
     import asyncio
 
-    from ray.job_submission import JobStatus, JobSubmissionClient
+    from ray.job_submission import JobStatus
 
     mute_job_client_log()
     state_dir = get_state_dir()
@@ -84,10 +84,7 @@ def run_ray_job(
     variables = build_ray_env(state_dir)
     if address is None and head is not None:
         variables[HEAD_ADDRESS_VARIABLE] = head.address
-    try:
-        client = JobSubmissionClient(address or get_dashboard_address(head))  # type: ignore[arg-type]
-    except (ConnectionError, RuntimeError) as error:
-        raise ResourceError(f"the job server does not answer: {error}") from None
+    client = _connect(get_dashboard_address(head) if address is None else address)  # type: ignore[arg-type]
     # The token's path is valid on this machine only; the cluster's own processes know theirs.
     env_vars = {name: value for name, value in variables.items() if "TOKEN_PATH" not in name}
     is_local = address is None
@@ -110,6 +107,25 @@ def run_ray_job(
     job_details = _wait_for_job_end(client, job_id)
     # A job that was killed has no exit code, and a failed job must not return 0.
     return 0 if job_details.status == JobStatus.SUCCEEDED else job_details.driver_exit_code or 1
+
+
+def _connect(address: str) -> Any:
+    """Connect to a job server and return its client.
+
+    Raises:
+        ResourceError: If the address is none of a job server, or if it does not answer.
+    """
+    from ray.job_submission import JobSubmissionClient
+
+    try:
+        return JobSubmissionClient(address)
+    # Ray parses the address by several libraries, so an invalid one has many types of errors.
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ResourceError(
+            f"the job server `{address}` does not answer: {reason}; `--address` must be that of the"
+            " dashboard of a Ray head, such as `http://head.example.org:8265`"
+        ) from None
 
 
 async def _copy_job_log(

@@ -7,63 +7,44 @@ resumed as such. The scores that are averaged are those of the search. Runs of d
 most of their training clips, so intervals over folds are approximate and rather too narrow.
 """
 
-import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from kinesweep.config.recipe import Recipe
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import TrainingError
 from kinesweep.core.hashing import to_canonical_json
 from kinesweep.core.io import write_json
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.dry_run import dry_run_sweep
-from kinesweep.pipelines.sweeps.sweep import SweepRequest, SweepResult, run_requested_sweep
-from kinesweep.sources.splitting.cross_validation import get_folds_root, write_folds
+from kinesweep.pipelines.sweeps.fold_tables import (
+    FoldSettings,
+    list_fold_overrides,
+    lock_folds,
+    prepare_folds,
+    read_num_folds,
+)
+from kinesweep.pipelines.sweeps.sweep import (
+    SweepRequest,
+    SweepResult,
+    prepare_sweep_dir,
+    run_requested_sweep,
+)
+from kinesweep.pipelines.sweeps.sweep_lock import lock_sweep
+from kinesweep.sources.splitting.cross_validation import write_folds
 from kinesweep.sweeps.journal.journal import RESULT, Trial, build_trials, read_journal
 from kinesweep.sweeps.space.fold_search import check_fold_search
 from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.parameter import Values
 
 logger = logging.getLogger(__name__)
-
-GroupField = Literal["signer", "document"]
-_SETTINGS_FILE = "folds.json"
 _CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class FoldSettings:
-    """The division of a corpus into folds.
-
-    Attributes:
-        by: Field of a clip that no two folds share.
-        num_folds: Number of folds.
-        seed: Random seed for the assignment of groups to folds.
-    """
-
-    by: GroupField
-    num_folds: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the settings, so that no sweep starts with impossible ones.
-
-        Raises:
-            InputError: If folds cannot be made by this property or in this number.
-        """
-        if self.by not in get_args(GroupField):
-            allowed = " or ".join(f"`{field}`" for field in get_args(GroupField))
-            raise InputError(f"`by` must be {allowed}, but is `{self.by}`")
-        if self.num_folds < 2:
-            raise InputError(f"`folds` must be at least 2, but is {self.num_folds}")
 
 
 @dataclass(frozen=True)
@@ -127,25 +108,67 @@ def cross_validate(
     """
     space, any_recipe = load_space(request.path, request.overrides, request.base)
     recipe = check_fold_search(space, any_recipe)
-    folder = get_state_dir() / "folds" / request.name
-    _prepare_folds(folder, recipe, settings, resume=resume, overwrite=overwrite)
-    sweeps: list[Path] = []
-    for fold in range(settings.num_folds):
-        logger.info(f"fold {fold + 1} of {settings.num_folds}")
-        overrides = _list_fold_overrides(folder / f"fold-{fold}", recipe)
-        fold_request = replace(
-            request,
-            name=f"{request.name}-fold-{fold}",
-            overrides=(*request.overrides, *overrides),
-        )
-        result = run_requested_sweep(fold_request, resume=resume, overwrite=overwrite)
-        sweeps.append(result.folder)
-    metric = space.objectives[0]
-    trials_by_fold = [build_trials(read_journal(sweep)) for sweep in sweeps]
-    configurations = rank_configurations(trials_by_fold, metric.name, metric.direction_sign)
-    outcome = CrossValidation(metric.name, configurations, folder, tuple(sweeps))
-    write_json(folder / RESULT, outcome.as_dict())
+    with lock_folds(request.name) as folder:
+        num_folds = settings.num_folds
+        _prepare_sweeps(request.name, folder, num_folds, resume=resume, overwrite=overwrite)
+        prepare_folds(folder, recipe, settings, resume=resume, overwrite=overwrite)
+        sweeps: list[Path] = []
+        for fold in range(num_folds):
+            logger.info(f"fold {fold + 1} of {num_folds}")
+            overrides = list_fold_overrides(folder / f"fold-{fold}", recipe)
+            name = _name_sweep(request.name, fold)
+            fold_request = replace(request, name=name, overrides=(*request.overrides, *overrides))
+            result = run_requested_sweep(fold_request, resume=resume, overwrite=overwrite)
+            sweeps.append(result.folder)
+        metric = space.objectives[0]
+        trials_by_fold = [build_trials(read_journal(sweep)) for sweep in sweeps]
+        configurations = rank_configurations(trials_by_fold, metric.name, metric.direction_sign)
+        outcome = CrossValidation(metric.name, configurations, folder, tuple(sweeps))
+        write_json(folder / RESULT, outcome.as_dict())
     return outcome
+
+
+def raise_if_nothing_ranked(result: CrossValidation) -> None:
+    """Raise an error if no configuration has a mean; the result has been written.
+
+    Raises:
+        TrainingError: If no configuration finished on every fold.
+    """
+    if all(one.mean is None for one in result.configurations):
+        raise TrainingError(
+            f"no configuration has a `{result.metric}` on every fold, so none can be ranked; see"
+            f" `{result.folder / RESULT}` and `kinesweep status {result.sweeps[0].name}`"
+        )
+
+
+def _name_sweep(name: str, fold: int) -> str:
+    """Return the name of the sweep of one fold."""
+    return f"{name}-fold-{fold}"
+
+
+def _prepare_sweeps(
+    name: str, folder: Path, num_folds: int, *, resume: bool, overwrite: bool
+) -> None:
+    """Check before the first fold that every fold's sweep may be run; remove those left over.
+
+    Args:
+        name: Name of the search.
+        folder: Folder of the search.
+        num_folds: Number of its folds.
+        resume: Whether existing sweeps may be continued.
+        overwrite: Whether existing sweeps are removed, also those of more folds than now.
+
+    Raises:
+        InputError: If a sweep exists that may not be continued.
+    """
+    sweeps = get_state_dir() / "sweeps"
+    # A search over folds of this name has a better message; see `prepare_folds`.
+    if read_num_folds(folder) == 0 and not overwrite:
+        for fold in range(num_folds):
+            prepare_sweep_dir(sweeps / _name_sweep(name, fold), resume=resume, overwrite=False)
+    for fold in range(num_folds, read_num_folds(folder) if overwrite else 0):
+        with lock_sweep(_name_sweep(name, fold)):
+            shutil.rmtree(sweeps / _name_sweep(name, fold), ignore_errors=True)
 
 
 def dry_run_cross_validation(
@@ -169,7 +192,7 @@ def dry_run_cross_validation(
     with TemporaryDirectory(prefix="kinesweep-folds-") as temporary:
         folder = Path(temporary) / "folds"
         write_folds(source, settings.by, settings.num_folds, settings.seed, folder)
-        overrides = _list_fold_overrides(folder / "fold-0", recipe)
+        overrides = list_fold_overrides(folder / "fold-0", recipe)
         first = replace(request, overrides=(*request.overrides, *overrides))
         result, estimate = dry_run_sweep(first)
     return result, f"{estimate}; {settings.num_folds} folds take {settings.num_folds} times as long"
@@ -234,46 +257,3 @@ def _compare_with_best(
     return ConfigurationScore(
         values, tuple(scores_F.tolist()), float(scores_F.mean()), gap, interval
     )
-
-
-def _prepare_folds(
-    folder: Path, recipe: Recipe, settings: FoldSettings, *, resume: bool, overwrite: bool
-) -> None:
-    """Write the tables of the folds, or check that existing ones are those of the settings.
-
-    Raises:
-        InputError: If the folder exists and may not be used, or the corpus cannot be split.
-    """
-    settings_path = folder / _SETTINGS_FILE
-    if overwrite:
-        shutil.rmtree(folder, ignore_errors=True)
-    described = asdict(settings)
-    if settings_path.is_file():
-        if not resume:
-            text = (
-                "continue it with `--resume`, replace it with `--overwrite`, or choose a `--name`"
-            )
-            raise InputError(f"`{folder}` holds a search over folds already; {text}")
-        if (stored := json.loads(settings_path.read_text(encoding="utf-8"))) != described:
-            text = f"was divided with {stored}, not with {described}; use these settings"
-            raise InputError(f"`{folder}` {text}, or `--overwrite`")
-        return
-    # Folds without settings were interrupted while they were written.
-    shutil.rmtree(folder, ignore_errors=True)
-    write_folds(recipe.effective_source, settings.by, settings.num_folds, settings.seed, folder)
-    # Last: with this file, the tables of all folds are complete.
-    write_json(settings_path, described)
-
-
-def _list_fold_overrides(folder: Path, recipe: Recipe) -> list[str]:
-    """List the overrides by which a recipe reads the tables of one fold."""
-    source = recipe.effective_source
-    paths: Mapping[str, Path] = {
-        split: folder / f"{split}.tsv" for split in ("train", "validation", "test")
-    }
-    values = {split: str(path) if path.is_file() else None for split, path in paths.items()}
-    key = "motions" if source.kind == "skeletons" else "root"
-    if hasattr(source, key):  # tables of texts name no files
-        values[key] = str(get_folds_root(source))
-    # JSON is valid YAML, whatever characters a path has.
-    return [f"recipe.source.{key}={json.dumps(value)}" for key, value in values.items()]

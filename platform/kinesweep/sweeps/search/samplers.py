@@ -152,7 +152,7 @@ class OptunaSampler:
         if not self._parameters:
             self._was_asked = True
             return
-        params = {n: v for n, v in trial.values.items() if n in self._parameters}
+        params = self._collect_optuna_params(trial)
         # Asking for enqueued values registers the trial as RUNNING, as it was before the resume.
         self._study.enqueue_trial(params)
         self.ask(trial.number)
@@ -171,7 +171,7 @@ class OptunaSampler:
 
     def _to_frozen_trial(self, trial: Trial) -> FrozenTrial:
         """Convert an ended trial of the journal to an Optuna trial."""
-        params = {n: v for n, v in trial.values.items() if n in self._parameters}
+        params = self._collect_optuna_params(trial)
         return optuna.trial.create_trial(
             params=params,
             distributions={
@@ -181,6 +181,11 @@ class OptunaSampler:
             state=_STATES[trial.state],
             intermediate_values=self._get_intermediate_values(trial),
         )
+
+    def _collect_optuna_params(self, trial: Trial) -> Values:
+        """Return the searched values of a trial as they are in Optuna."""
+        values = {n: v for n, v in trial.values.items() if n in self._parameters}
+        return {name: self._parameters[name].to_optuna_value(v) for name, v in values.items()}
 
     def _get_intermediate_values(self, trial: Trial) -> dict[int, float]:
         """Return samples → intermediate value; empty with several objectives, as Optuna requires.
@@ -208,7 +213,8 @@ def _suggest_value(optuna_trial: optuna.Trial, name: str, parameter: SearchParam
         return optuna_trial.suggest_float(name, *parameter.float_)
     if parameter.int_ is not None:
         return optuna_trial.suggest_int(name, *parameter.int_)
-    return optuna_trial.suggest_categorical(name, list(parameter.choices or ()))
+    choices = list(parameter.optuna_choices)
+    return parameter.from_optuna_value(optuna_trial.suggest_categorical(name, choices))
 
 
 def _build_optuna_sampler(

@@ -98,7 +98,27 @@ class SearchParameter(StrictConfig):
             return optuna.distributions.FloatDistribution(*self.float_)
         if self.int_ is not None:
             return optuna.distributions.IntDistribution(*self.int_)
-        return optuna.distributions.CategoricalDistribution(self.choices or ())
+        return optuna.distributions.CategoricalDistribution(tuple(self.optuna_choices))
+
+    def to_optuna_value(self, value: ScalarValue) -> ScalarValue:
+        """Return a value of the parameter as it is in Optuna."""
+        return value if self.choices is None or not self._has_equal_choices else repr(value)
+
+    def from_optuna_value(self, value: ScalarValue) -> ScalarValue:
+        """Return a value that Optuna suggests as it is in a recipe."""
+        return value if self.choices is None else self.optuna_choices[value]
+
+    @property
+    def _has_equal_choices(self) -> bool:
+        """Return whether choices that differ in a recipe are equal in Python, such as 1, true."""
+        return len({*(self.choices or ())}) < len(self.choices or ())
+
+    @property
+    def optuna_choices(self) -> dict[ScalarValue, ScalarValue]:
+        """Return choice as it is in Optuna → choice as it is in a recipe."""
+        # Optuna finds a choice by `==`, so it would take `true` for 1: every trial of one would be
+        # recorded as a trial of the other.
+        return {self.to_optuna_value(choice): choice for choice in self.choices or ()}
 
     def map_unit_to_value(self, unit: float) -> ScalarValue:
         """Map a number in [0, 1) to a value of the parameter, uniformly on its own scale."""

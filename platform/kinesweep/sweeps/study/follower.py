@@ -81,13 +81,17 @@ class _Follower(threading.Thread):
             # thread without a word.
             if self._mirror is not None and self._mirror.is_replaced:
                 self._close_mirror()
-            if self._mirror is not None and num_events == self._num_applied:
+            is_current = self._mirror is not None and num_events == self._num_applied
+            if is_current and not self._closing.is_set():
                 return True
             if self._mirror is None:
                 events = self._journal.events[:num_events]
                 self._mirror = StudyMirror(self._folder, self._space, events)
             else:
                 self._mirror.apply_events(self._journal.events[self._num_applied : num_events])
+            if self._closing.is_set():
+                # Trials that others added since the last one of ours.
+                self._mirror.remove_foreign_trials()
         except Exception as error:
             # Whatever happens here, the sweep goes on: the journal has everything.
             self._close_mirror()

@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import optuna
 from optuna.storages import BaseStorage
+from optuna.storages.journal import JournalFileSymlinkLock
+from optuna.storages.journal._file import get_lock_file
 
 from kinesweep.core.errors import InputError
 
@@ -22,8 +24,17 @@ STUDY_FILE = "optuna.journal"
 _SQLITE = "sqlite:///"
 _POSTGRES_SCHEMES = ("postgresql", "postgresql+psycopg")
 _SECRET_OPTIONS = frozenset({"password", "sslpassword"})
-# Seconds until a database that does not answer, or that another process locks, counts as missing.
+# Seconds until a database that does not answer, or an SQLite file that another process locks,
+# counts as missing.
 _CONNECT_TIMEOUT_S = 10
+# A host that vanished from the network is noticed after a minute instead of Linux's two hours.
+_POSTGRES_TIMEOUTS = {
+    "connect_timeout": _CONNECT_TIMEOUT_S,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 
 def check_study_url(url: str) -> str:
@@ -88,7 +99,10 @@ def get_study_address(folder: Path, url: str | None) -> str:
         folder: Folder of the sweep.
         url: Address of a database; None: the file in the folder.
     """
-    return str(folder / STUDY_FILE) if url is None else url
+    if url is None:
+        return str(folder / STUDY_FILE)
+    # SQLAlchemy's `postgresql` alone is the driver psycopg2 in its versions before 2.1.
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def format_dashboard_command(folder: Path, url: str | None) -> str:
@@ -119,17 +133,33 @@ def open_study_storage(folder: Path, url: str | None) -> BaseStorage:
         is_sqlite = url.startswith(_SQLITE)
         if is_sqlite:
             Path(url.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-        timeout = {"timeout" if is_sqlite else "connect_timeout": _CONNECT_TIMEOUT_S}
-        # SQLAlchemy's `postgresql` alone is the driver psycopg2 in its versions before 2.1.
-        driver_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+        timeouts = {"timeout": _CONNECT_TIMEOUT_S} if is_sqlite else _POSTGRES_TIMEOUTS
         # A connection that the server closed while nothing happened is then replaced.
-        engine_options = {"pool_pre_ping": True, "connect_args": timeout}
-        return optuna.storages.RDBStorage(driver_url, engine_kwargs=engine_options)
+        engine_options = {"pool_pre_ping": True, "connect_args": dict(timeouts)}
+        address = get_study_address(folder, url)
+        return optuna.storages.RDBStorage(address, engine_kwargs=engine_options)
     path = folder / STUDY_FILE
-    _truncate_incomplete_line(path)
     try:
         return _open_file(path)
     # No damage: the disk or its permissions may be in order again later.
+    except OSError:
+        raise
+    except Exception:
+        # A dashboard may be writing the last line just now, so the file is judged, shortened or
+        # renamed only while nobody else writes.
+        with get_lock_file(JournalFileSymlinkLock(str(path))):
+            return _repair_file(path)
+
+
+def _repair_file(path: Path) -> BaseStorage:
+    """Open a file that could not be read, without its incomplete last line or as an empty one.
+
+    Args:
+        path: File with the study, whose lock is held.
+    """
+    _truncate_incomplete_line(path)
+    try:
+        return _open_file(path)
     except OSError:
         raise
     except Exception as error:
@@ -146,12 +176,14 @@ def _open_file(path: Path) -> BaseStorage:
     """Open a file as a storage; read all of it.
 
     Raises:
-        ValueError: If a line is not JSON.
+        ValueError: If a line is not JSON, or the last one has no end.
     """
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    raw = path.read_bytes() if path.exists() else b""
     # Optuna takes a last line that it cannot read for one that is still being written.
-    if lines:
-        json.loads(lines[-1])
+    if raw:
+        json.loads(raw.splitlines()[-1])
+        if not raw.endswith(b"\n"):
+            raise ValueError("the last line has no end")
     backend = optuna.storages.journal.JournalFileBackend(str(path))
     return optuna.storages.JournalStorage(backend)
 

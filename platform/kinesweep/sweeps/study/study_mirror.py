@@ -58,6 +58,7 @@ class StudyMirror:
         self._path = None if space.study_storage is not None else folder / STUDY_FILE
         self._inode = self._read_inode()
         self._mirrored: dict[int, _MirroredTrial] = {}
+        self._sweep, self._attributes = folder.name, dict[str, Any]()
         start = next(event for event in events if event["event"] == "sweep_started")
         self._journal_id = compute_fingerprint({"identity": start["identity"], "at": start["time"]})
         self.name = folder.name
@@ -66,12 +67,11 @@ class StudyMirror:
             self.name = f"{folder.name}-{self._journal_id[:8]}"
         # Before the study is opened, whose trials are compared with these.
         self._records.apply_events(events)
-        self._study_id = self._find_or_create_study(folder.name)
+        self._study_id = self._find_or_create_study()
         if not self._adopt_trials(self._storage.get_all_trials(self._study_id, deepcopy=False)):
             self._storage.delete_study(self._study_id)
-            self._study_id = self._create_study(folder.name)
-        for number in self._records.trials:
-            self._push_trial(number)
+            self._study_id = self._create_study()
+        self._push_trials(self._records.trials)
         self._push_study_attributes(events)
 
     def apply_events(self, events: Iterable[Mapping[str, Any]]) -> None:
@@ -81,9 +81,18 @@ class StudyMirror:
             Exception: If the storage cannot be used.
         """
         events = list(events)
-        for number in self._records.apply_events(events):
-            self._push_trial(number)
+        self._push_trials(self._records.apply_events(events))
         self._push_study_attributes(events)
+
+    def remove_foreign_trials(self) -> None:
+        """Write the study anew if somebody else added trials to it since it was opened.
+
+        Raises:
+            Exception: If the storage cannot be used.
+        """
+        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        if len(trials) != len(self._mirrored):
+            self._rebuild()
 
     @property
     def is_replaced(self) -> bool:
@@ -104,7 +113,7 @@ class StudyMirror:
             return self._path.stat().st_ino
         return None
 
-    def _find_or_create_study(self, sweep: str) -> int:
+    def _find_or_create_study(self) -> int:
         """Return the id of the study that follows this journal; create it if there is none."""
         for study in self._storage.get_all_studies():
             if study.user_attrs.get(_ID_ATTRIBUTE) == self._journal_id:
@@ -115,9 +124,9 @@ class StudyMirror:
             # others in our file. The file is ours alone, the name in a database as well.
             if study.study_name == self.name:
                 self._storage.delete_study(study._study_id)
-        return self._create_study(sweep)
+        return self._create_study()
 
-    def _create_study(self, sweep: str) -> int:
+    def _create_study(self) -> int:
         """Create an empty study with its attributes and return its id."""
         objectives = self._space.objectives
         directions = [
@@ -127,7 +136,7 @@ class StudyMirror:
         self._mirrored.clear()
         study_id = self._storage.create_new_study(directions, self.name)
         attributes = {
-            "sweep": sweep,
+            "sweep": self._sweep,
             "question": self._space.question,
             "intermediate values": f"{self._space.pruner.metric} by clips seen",
             _ID_ATTRIBUTE: self._journal_id,
@@ -154,8 +163,28 @@ class StudyMirror:
             )
         return True
 
-    def _push_trial(self, number: int) -> None:
-        """Write what the journal has of a trial and the study lacks."""
+    def _rebuild(self) -> None:
+        """Replace the study by a new one with all that the journal has."""
+        self._storage.delete_study(self._study_id)
+        self._study_id = self._create_study()
+        for number in self._records.trials:
+            self._push_trial(number)
+        for key, value in self._attributes.items():
+            self._storage.set_study_user_attr(self._study_id, key, value)
+
+    def _push_trials(self, numbers: Iterable[int]) -> None:
+        """Write what the journal has of some trials and the study lacks."""
+        have_their_numbers = [self._push_trial(number) for number in numbers]
+        # With a trial of somebody else, ours would get other numbers than in the journal.
+        if not all(have_their_numbers):
+            self._rebuild()
+
+    def _push_trial(self, number: int) -> bool:
+        """Write what the journal has of a trial and the study lacks.
+
+        Returns:
+            Whether the trial has the number of the journal in the study.
+        """
         mirrored = self._mirrored.get(number)
         has_ended = self._records.trials[number].state != "running"
         evaluations = self._records.get_evaluations(number)
@@ -164,14 +193,15 @@ class StudyMirror:
                 self._study_id, self._records.build_trial(number)
             )
             self._mirrored[number] = _MirroredTrial(trial_id, set(evaluations), has_ended)
-            return
+            return self._storage.get_trial_number_from_id(trial_id) == number
         if mirrored.has_ended:
-            return
+            return True
         for step in sorted(set(evaluations) - mirrored.steps):
             self._storage.set_trial_intermediate_value(mirrored.trial_id, step, evaluations[step])
             mirrored.steps.add(step)
         if has_ended:
             self._end_trial(number, mirrored)
+        return True
 
     def _end_trial(self, number: int, mirrored: _MirroredTrial) -> None:
         """Write the end of a trial; the state comes last, since nothing can be added after it."""
@@ -191,6 +221,7 @@ class StudyMirror:
         for event in events:
             if event["event"] in values:
                 key, field_name = values[event["event"]]
+                self._attributes[key] = event[field_name]
                 self._storage.set_study_user_attr(self._study_id, key, event[field_name])
 
 

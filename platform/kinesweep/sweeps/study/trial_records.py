@@ -103,7 +103,12 @@ class TrialRecords:
     def build_trial(self, number: int) -> FrozenTrial:
         """Build a trial as it should be in the study."""
         trial = self.trials[number]
-        params = {n: v for n, v in trial.values.items() if n in self._distributions}
+        parameters = self._space.searched_parameters
+        params = {
+            name: parameters[name].to_optuna_value(value)
+            for name, value in trial.values.items()
+            if name in parameters
+        }
         built = optuna.trial.create_trial(
             state=STATES[trial.state],
             values=self.get_values(number),

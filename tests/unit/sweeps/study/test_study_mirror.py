@@ -2,6 +2,7 @@
 
 import logging
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,75 @@ def test_what_others_wrote_into_the_study_gives_way_to_the_journal(
     assert describe(load(address)) == wanted
 
 
+def test_a_trial_that_others_add_during_the_sweep_takes_no_number(
+    tmp_path: Path, place: tuple[SearchSpace, Any]
+) -> None:
+    space, address = place
+    journal = start(tmp_path / "mine")
+    write_trials(journal, 0, 3)
+    mirror = StudyMirror(tmp_path / "mine", space, journal.events)
+    journal.append_event("ranked", winner="trial 0")
+    num_events = len(journal.events)
+    mirror.apply_events(journal.events[num_events - 1 :])
+    load(address).add_trial(optuna.trial.create_trial(value=1000.0))
+    write_trials(journal, 3, 6)
+    mirror.apply_events(journal.events[num_events:])
+    hashes = [trial.user_attrs["config_hash"] for trial in load(address).trials]
+    assert hashes == [f"hash{number}" for number in range(6)]
+    assert load(address).user_attrs["winner"] == "trial 0"
+
+
+def test_a_trial_that_others_add_last_is_gone_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "_PAUSE_S", 0.02)
+    folder, path = tmp_path / "mine", tmp_path / "mine" / storage.STUDY_FILE
+    journal = start(folder)
+    with follow_journal(journal, make_space(), folder):
+        write_trials(journal, 0, 3)
+        wait_for_trials(path, 3)
+        load(path).add_trial(optuna.trial.create_trial(value=1000.0))
+    assert [trial.number for trial in load(path).trials] == [0, 1, 2]
+
+
+def test_a_line_that_a_dashboard_is_writing_is_kept(tmp_path: Path) -> None:
+    """Whoever writes holds Optuna's lock, so an incomplete line is no damage before that."""
+    folder, path = tmp_path / "mine", tmp_path / "mine" / storage.STUDY_FILE
+    journal = start(folder)
+    write_trials(journal, 0, 3)
+    StudyMirror(folder, make_space(), journal.events)
+    load(path).set_user_attr("note", "of the dashboard")
+    whole, lock = path.read_bytes(), optuna.storages.journal.JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    path.write_bytes(whole[:-20])
+
+    def write_the_rest() -> None:
+        with path.open("ab") as file:
+            file.write(whole[-20:])
+        lock.release()
+
+    timer = threading.Timer(0.1, write_the_rest)
+    timer.start()
+    StudyMirror(folder, make_space(), journal.events)
+    timer.join()
+    assert load(path).user_attrs["note"] == "of the dashboard"
+    assert not (folder / f"{storage.STUDY_FILE}.damaged").exists()
+
+
+@pytest.mark.parametrize("choices", [[1, 1.0, True, None, "1"], [0, False], [True, False, "x"]])
+def test_choices_that_are_equal_in_python_are_kept_apart(
+    tmp_path: Path, choices: list[Any]
+) -> None:
+    space = make_space(parameters={RATE: {"choices": choices}})
+    journal = start(tmp_path)
+    for number, choice in enumerate(choices):
+        journal.append_event("trial_created", trial=number, values={RATE: choice}, config="h")
+    for _ in range(2):
+        StudyMirror(tmp_path, space, journal.events).close()
+    shown = [trial.params[RATE] for trial in load(tmp_path / storage.STUDY_FILE).trials]
+    assert len(set(map(repr, shown))) == len(set(shown)) == len(choices)
+
+
 def test_sweeps_share_a_database(tmp_path: Path) -> None:
     """Two of the same name have a study each, and that of somebody else is left alone."""
     url = f"sqlite:///{tmp_path / 'studies.db'}"
@@ -355,6 +425,12 @@ def test_relative_files_are_of_the_base_folder(tmp_path: Path) -> None:
     assert storage.resolve_study_url("sqlite:///a/b.db", tmp_path) == f"sqlite:///{tmp_path}/a/b.db"
     assert storage.resolve_study_url("sqlite:////a/b.db", tmp_path) == "sqlite:////a/b.db"
     assert storage.resolve_study_url("postgresql://me@db/s", tmp_path) == "postgresql://me@db/s"
+
+
+def test_the_printed_address_names_the_driver_that_is_installed() -> None:
+    """SQLAlchemy 2.0 takes `postgresql` alone for a driver that nobody installed."""
+    command = storage.format_dashboard_command(Path("mine"), "postgresql://me@db/studies")
+    assert command == "optuna-dashboard postgresql+psycopg://me@db/studies"
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,9 @@ def read_motion_frames(path: Path, corpus: MotionCorpus, features: MotionFeature
         raise ClipError(text, "wrong_shape")
     # As sources read them: values beyond float32 become infinite.
     with np.errstate(all="ignore"):
-        return MotionFrames(np.isfinite(x_TD.astype(np.float32, copy=False)).all(axis=1))
+        is_finite_TD = np.isfinite(x_TD.astype(np.float32, copy=False))
+    is_usable_T: NDArray[np.bool_] = is_finite_TD.all(axis=1)
+    return MotionFrames(is_usable_T)
 
 
 def _flatten_frames(
