@@ -61,7 +61,7 @@ def _check_entry(part: InstalledPart) -> None:
         ValueError: If one of them is not what its name says.
     """
     is_valid = {
-        "group": part.group in PART_GROUPS,
+        "group": part.group in PART_GROUPS.values(),
         "kind": bool(part.kind) and part.kind.isprintable(),
         "package": _PACKAGE.fullmatch(part.package) is not None,
         "version": _VERSION.fullmatch(part.version) is not None,

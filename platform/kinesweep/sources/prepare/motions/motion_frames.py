@@ -61,8 +61,7 @@ def read_motion_frames(path: Path, corpus: MotionCorpus, features: MotionFeature
     # As sources read them: values beyond float32 become infinite.
     with np.errstate(all="ignore"):
         is_finite_TD = np.isfinite(x_TD.astype(np.float32, copy=False))
-    is_usable_T: NDArray[np.bool_] = is_finite_TD.all(axis=1)
-    return MotionFrames(is_usable_T)
+    return MotionFrames(np.asarray(is_finite_TD.all(axis=1)))
 
 
 def _flatten_frames(
