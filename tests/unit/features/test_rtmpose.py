@@ -13,6 +13,9 @@ from joints import write_frames
 from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.features.pose import PoseFeaturesConfig
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
+from kinesweep.config.recipe.source import PoseTsvConfig
+from kinesweep.config.recipe.sources.estimated_points import check_estimated_points
 from kinesweep.config.recipe.sources.estimators import EstimatorFile
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
@@ -101,6 +104,14 @@ def test_points_that_the_estimator_does_not_write_are_refused(
     other = {"kind": "plugin", "name": "of_a_package"}
     tiny_recipe(tmp_path, tmp_path, source={**source, "estimator": other}, features=features)
     tiny_recipe(tmp_path, tmp_path, source=source, features={"points": "all"})
+    # Poses that exist already may come from anywhere.
+    kept = {"root": "poses", "videos": None, "estimator": None}
+    tiny_recipe(tmp_path, tmp_path, source=kept, features=features)
+
+
+def test_features_of_another_package_are_not_checked() -> None:
+    corpus = PoseTsvConfig(train="a.tsv", videos="films", root="poses")
+    check_estimated_points(corpus, SkeletonFeaturesConfig(kind="skeleton"))
 
 
 def test_motions_of_videos_have_the_points_of_their_estimator(tmp_path: Path) -> None:
@@ -108,7 +119,7 @@ def test_motions_of_videos_have_the_points_of_their_estimator(tmp_path: Path) ->
     values = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
     values |= {"features": {"kind": "skeleton"}}
     values["source"] = {"kind": "skeletons", "train": "a.tsv", "skeleton": "smpl_22", **source}
-    with pytest.raises(ConfigError, match="but `source.skeleton` is smpl_22; set it to coco_whole"):
+    with pytest.raises(ConfigError, match=r"but `source.skeleton` is smpl_22; set it to coco_"):
         validate_config(Recipe, values, "test")
     values["source"]["skeleton"] = "rtmpose_133"
     validate_config(Recipe, values, "test")
@@ -143,7 +154,7 @@ class Tool:
 )
 def test_a_detector_returns_boxes(shape: tuple[object, ...], num_classes: int | None) -> None:
     if num_classes is None:
-        with pytest.raises(RuntimeError, match="`detector` returns .*; YOLOX returns boxes"):
+        with pytest.raises(RuntimeError, match=r"`detector` returns .*; YOLOX returns boxes"):
             _check_detector_outputs(Tool(*shape))
     else:
         _check_detector_outputs(Tool(*shape))

@@ -20,8 +20,8 @@ _SIDE_SPELLINGS = (
     re.compile(r"(^|[:_])([LRlr])(?=[._])"),
     re.compile(r"([._])([LRlr])$"),
 )
-# Letters that are a side only if the name with the other letter exists too, so that `root` and `Rib`
-# are in the middle: `lfemur`, `handL`, `arm.L.001`, `hand-l`, `L1`.
+# Letters that are a side only if the name with the other letter exists too, so that `root` and
+# `Rib` are in the middle: `lfemur`, `handL`, `arm.L.001`, `hand-l`, `L1`.
 _DOUBTFUL_SPELLINGS = (
     re.compile(r"(^|[:_. -])([LRlr])"),
     re.compile(r"()([LRlr])(?=[:_. 0-9-]|$)"),

@@ -4,6 +4,7 @@ Extraction would drop every clip as `unknown_layout`, but only after hours of es
 of other packages are not checked, because what they write is not known here.
 """
 
+from kinesweep.config.recipe.features.pose import PoseFeaturesConfig
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import FeaturesConfig, PoseTsvConfig, SingleSourceConfig
 from kinesweep.config.recipe.sources.estimators import PluginEstimatorConfig
@@ -44,10 +45,12 @@ def check_estimated_points(corpus: SingleSourceConfig, features: FeaturesConfig)
                 f" `source.skeleton` is {declared}; set it to {_WHOLEBODY_SKELETONS[0]}"
             )
         return
-    points = getattr(features, "points", None)
-    description, allowed = _POINTS_BY_ESTIMATOR.get(name, ("", (points,)))
-    if points not in allowed:
+    # Features of another package select points in their own way.
+    if not isinstance(features, PoseFeaturesConfig) or name not in _POINTS_BY_ESTIMATOR:
+        return
+    description, allowed = _POINTS_BY_ESTIMATOR[name]
+    if features.points not in allowed:
         raise ValueError(
-            f"`features.points` is {points}, but the estimator of the videos, {name}, writes"
-            f" {description}; set it to {' or '.join(map(str, allowed))}, or use another estimator"
+            f"`features.points` is {features.points}, but the estimator of the videos, {name},"
+            f" writes {description}; set it to {' or '.join(allowed)}, or use another estimator"
         )

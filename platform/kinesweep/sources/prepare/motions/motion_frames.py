@@ -61,7 +61,7 @@ def read_motion_frames(path: Path, corpus: MotionCorpus, features: MotionFeature
     # As sources read them: values beyond float32 become infinite.
     with np.errstate(all="ignore"):
         read_TD: NDArray[np.float32] = x_TD.astype(np.float32, copy=False)
-    return MotionFrames(np.isfinite(read_TD).all(axis=1))
+    return MotionFrames(np.asarray(np.isfinite(read_TD).all(axis=1)))
 
 
 def _flatten_frames(
