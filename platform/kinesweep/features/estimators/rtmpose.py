@@ -163,6 +163,8 @@ def _check_detector_outputs(tool: Any) -> None:
         RuntimeError: If it does not, for example because it is a pose model.
     """
     shape = tool.session.get_outputs()[0].shape
+    if not shape:  # a file need not state the shapes of its outputs
+        return
     height, width = tool.model_input_size
     # Without NMS, YOLOX has one box for each cell of three grids.
     num_cells = sum((height // stride) * (width // stride) for stride in (8, 16, 32))
@@ -179,7 +181,8 @@ def _check_detector_outputs(tool: Any) -> None:
 
 def _count_classes(tool: Any) -> int:
     """Return the number of classes that a detector tells apart; one with NMS returns no classes."""
-    num_values = tool.session.get_outputs()[0].shape[2]
+    shape = tool.session.get_outputs()[0].shape
+    num_values = shape[2] if shape else None
     # Four values of the box and one of its certainty come first.
     return num_values - 5 if isinstance(num_values, int) else 0
 
