@@ -21,6 +21,7 @@ from kinesweep.config.recipe.source import (
     SingleSourceConfig,
     SourceConfig,
 )
+from kinesweep.config.recipe.sources.estimated_points import check_estimated_points
 from kinesweep.config.recipe.sources.feature_kinds import can_extract, get_features_kinds
 from kinesweep.config.recipe.sources.part_sources import derive_part_source, find_part_corpora
 from kinesweep.config.recipe.training import TrainingConfig
@@ -51,6 +52,8 @@ def check_source_and_features(
     check_features_match_source(corpora, features)
     check_streams_match_source(corpora, features)
     check_estimator_folder(corpora, features)
+    for corpus in corpora:
+        check_estimated_points(corpus, features)
     check_crop_poses(corpora, features)
     check_spatial_augmentation(augmentation, features)
 

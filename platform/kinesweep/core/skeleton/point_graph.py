@@ -20,6 +20,12 @@ _SIDE_SPELLINGS = (
     re.compile(r"(^|[:_])([LRlr])(?=[._])"),
     re.compile(r"([._])([LRlr])$"),
 )
+# Letters that are a side only if the name with the other letter exists too, so that `root` and
+# `Rib` are in the middle: `lfemur`, `handL`, `arm.L.001`, `hand-l`, `L1`.
+_DOUBTFUL_SPELLINGS = (
+    re.compile(r"(^|[:_. -])([LRlr])"),
+    re.compile(r"()([LRlr])(?=[:_. 0-9-]|$)"),
+)
 _OPPOSITE = {"l": "r", "r": "l", "left": "right", "right": "left"}
 
 
@@ -94,9 +100,14 @@ def find_named_sides(names: Sequence[str]) -> tuple[list[tuple[int, int]], list[
     index_by_name = {name: index for index, name in enumerate(names)}
     pairs, alone = [], []
     for index, name in enumerate(names):
-        candidates = list(_iter_opposite_names(name))
+        candidates = list(_iter_opposite_names(name, _SIDE_SPELLINGS))
+        doubtful = _iter_opposite_names(name, _DOUBTFUL_SPELLINGS)
         partner, is_left = next(
-            ((index_by_name[other], left) for other, left in candidates if other in index_by_name),
+            (
+                (index_by_name[other], left)
+                for other, left in (*candidates, *doubtful)
+                if other in index_by_name
+            ),
             (None, False),
         )
         if partner is not None and is_left:
@@ -127,17 +138,17 @@ def compute_mirror(
     return tuple(mirror)
 
 
-def _iter_opposite_names(name: str) -> Iterator[tuple[str, bool]]:
+def _iter_opposite_names(
+    name: str, spellings: Sequence[re.Pattern[str]]
+) -> Iterator[tuple[str, bool]]:
     """Yield a name with its side swapped, and whether the name is on the left, by each spelling."""
-    for spelling in _SIDE_SPELLINGS:
-        match = spelling.search(name)
-        if match is None:
-            continue
-        side = match[2]
-        opposite = _OPPOSITE[side.lower()]
-        if side.isupper():
-            opposite = opposite.upper()
-        elif side[0].isupper():
-            opposite = opposite.capitalize()
-        start, end = match.span(2)
-        yield f"{name[:start]}{opposite}{name[end:]}", side.lower().startswith("l")
+    for spelling in spellings:
+        for match in spelling.finditer(name):
+            side = match[2]
+            opposite = _OPPOSITE[side.lower()]
+            if side.isupper():
+                opposite = opposite.upper()
+            elif side[0].isupper():
+                opposite = opposite.capitalize()
+            start, end = match.span(2)
+            yield f"{name[:start]}{opposite}{name[end:]}", side.lower().startswith("l")

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from kinesweep.features.estimators.smpl.person_boxes import PersonTracker
 
 NUM_POINTS = 133
+_PERSON_CLASS = 0
+"""Index of people among the classes of COCO."""
 RTMPOSE_REQUIREMENTS = (
     *("rtmlib==0.0.16", "onnxruntime==1.32.0", "numpy==2.4.6"),
     *("opencv-python==5.0.0.93", "opencv-contrib-python==5.1.0.95"),
@@ -36,6 +38,7 @@ class Rtmpose:
         mode: `lightweight`, `balanced` or `performance`, for models that are downloaded.
         device: `cpu` or `cuda`.
         people: Largest number of people that are followed.
+        min_score: Score up to which a point is missing.
     """
 
     version: ClassVar[str] = "rtmpose-1"
@@ -49,6 +52,7 @@ class Rtmpose:
         mode: str = "balanced",
         device: str = "cpu",
         people: int = 1,
+        min_score: float = 0.0,
     ) -> None:
         # Not `import`: the libraries of its environment are no dependencies of the package.
         rtmlib = import_module("rtmlib")
@@ -60,8 +64,12 @@ class Rtmpose:
         # detector wants (height, width), the pose model (width, height).
         self._detector.model_input_size = _read_input_size(self._detector, "detector")
         self._pose.model_input_size = _read_input_size(self._pose, "pose")[::-1]
+        _check_detector_outputs(self._detector)
+        # With its mode `human`, rtmlib would return the boxes of all classes, chairs included.
+        if _count_classes(self._detector) > 1:
+            self._detector.det_mode = "multiclass"
         _check_pose_outputs(self._pose)
-        self._people = people
+        self._people, self._min_score = people, min_score
 
     def __call__(
         self, frames: Iterable[NDArray[np.uint8]], fps: float, width: int, height: int
@@ -79,13 +87,21 @@ class Rtmpose:
         for image in frames:
             # rtmlib's models were trained on the channel order of OpenCV.
             bgr = np.ascontiguousarray(image[:, :, ::-1])
-            detected = np.asarray(self._detector(bgr), np.float64).reshape(-1, 4)
+            detected = self._find_people(bgr)
             # rtmlib returns no scores; its own threshold has removed uncertain boxes.
             boxes = tracker.update(detected.tolist(), [1.0] * len(detected))
             found_frames.append(
                 [None if box is None else self._estimate_points(bgr, box) for box in boxes]
             )
-        return _build_pose(found_frames, fps, width, height)
+        return _build_pose(found_frames, fps, (width, height), self._min_score)
+
+    def _find_people(self, bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the boxes of the people in a frame, (N, 4)."""
+        found = self._detector(bgr)
+        if self._detector.det_mode == "multiclass":
+            boxes, classes = found
+            found = np.asarray(boxes).reshape(-1, 4)[np.asarray(classes) == _PERSON_CLASS]
+        return np.asarray(found, np.float64).reshape(-1, 4)
 
     def _estimate_points(self, bgr: NDArray[np.uint8], box: NDArray[np.float64]) -> tuple[Any, Any]:
         """Return the points (J, 2) in pixels and the scores (J,) of the person in a box."""
@@ -140,6 +156,37 @@ def _read_input_size(tool: Any, key: str) -> tuple[int, int]:
     return int(shape[2]), int(shape[3])
 
 
+def _check_detector_outputs(tool: Any) -> None:
+    """Check that a detector gives boxes, with or without a search for the best ones (NMS).
+
+    Raises:
+        RuntimeError: If it does not, for example because it is a pose model.
+    """
+    shape = tool.session.get_outputs()[0].shape
+    if not shape:  # a file need not state the shapes of its outputs
+        return
+    height, width = tool.model_input_size
+    # Without NMS, YOLOX has one box for each cell of three grids.
+    num_cells = sum((height // stride) * (width // stride) for stride in (8, 16, 32))
+    is_list = len(shape) == 3 and (shape[2] == 5 or not isinstance(shape[2], int))
+    # Box, score and at least one class; the number of boxes may be left open.
+    is_grid = len(shape) == 3 and isinstance(shape[2], int) and shape[2] > 5
+    is_grid &= len(shape) == 3 and (not isinstance(shape[1], int) or shape[1] == num_cells)
+    if not (is_list or is_grid):
+        raise RuntimeError(
+            f"`detector` returns {shape}; YOLOX returns boxes (1, boxes, 5), or one for each of"
+            f" {num_cells} cells, (1, {num_cells}, 5 + classes)"
+        )
+
+
+def _count_classes(tool: Any) -> int:
+    """Return the number of classes that a detector tells apart; one with NMS returns no classes."""
+    shape = tool.session.get_outputs()[0].shape
+    num_values = shape[2] if shape else None
+    # Four values of the box and one of its certainty come first.
+    return num_values - 5 if isinstance(num_values, int) else 0
+
+
 def _check_pose_outputs(tool: Any) -> None:
     """Check that a pose model gives two rows of numbers (SimCC) for each of 133 points.
 
@@ -155,15 +202,18 @@ def _check_pose_outputs(tool: Any) -> None:
 
 
 def _build_pose(
-    found_frames: list[list[tuple[Any, Any] | None]], fps: float, width: int, height: int
+    found_frames: list[list[tuple[Any, Any] | None]],
+    fps: float,
+    size: tuple[int, int],
+    min_score: float,
 ) -> Any:
     """Build a pose from the points and scores of each person in each frame.
 
     Args:
         found_frames: Points and scores of the people of each frame, None for one who is missing.
         fps: Frames per second.
-        width: Width of the frames in pixels.
-        height: Height of the frames in pixels.
+        size: Width and height of the frames in pixels.
+        min_score: Score up to which a point is missing.
     """
     from pose_format import Pose
     from pose_format.numpy.pose_body import NumPyPoseBody
@@ -177,9 +227,10 @@ def _build_pose(
     for frame, people in enumerate(found_frames):
         for person, found in enumerate(people):
             if found is not None:
-                # Scores of SimCC may be slightly below 0, which no reader expects.
-                scores_J = np.maximum(found[1], 0)
+                # Scores of SimCC may be slightly below 0, which no reader expects. One that is not
+                # a number is not above the limit either.
+                scores_J = np.where(found[1] > min_score, found[1], 0)
                 confidence_TPJ[frame, person] = scores_J
                 data[frame, person] = np.where(scores_J[:, None] > 0, found[0], 0)
-    header = PoseHeader(0.2, PoseHeaderDimensions(width, height, 0), cocowholebody_components())
+    header = PoseHeader(0.2, PoseHeaderDimensions(*size, 0), cocowholebody_components())
     return Pose(header, NumPyPoseBody(fps, data, confidence_TPJ))

@@ -107,7 +107,9 @@ def _check_text(path: Path, text: str) -> None:
     Raises:
         ClipError: With reason `wrong_hierarchy` or `no_frames`.
     """
-    hierarchy, _, motion = text.partition("MOTION")
+    # The keyword is a line of its own; a joint may be called `MOTION_root`.
+    hierarchy, *rest = re.split(r"^[ \t]*MOTION\b[ \t]*\r?$", text, maxsplit=1, flags=re.MULTILINE)
+    motion = "".join(rest)
     if hierarchy.count("{") != hierarchy.count("}"):
         raise ClipError(
             f"`{path}` opens {hierarchy.count('{')} braces and closes {hierarchy.count('}')}: its"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.pickle_policy import PICKLE_SUFFIXES, format_pickle_error
+from kinesweep.core.skeleton.keypoints import SMPL_24
 from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.units import Span
@@ -202,7 +203,8 @@ def _select_body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleto
     Raises:
         ClipError: With reason `wrong_shape`, also if the skeleton is not that of SMPL.
     """
-    if skeleton.layout.components[0][0] != "SMPL":
+    # Compared by all names, because a declared skeleton may be called `smpl` and have other points.
+    if skeleton.layout.point_names != SMPL_24[: skeleton.num_points]:
         text = f"`{path}` holds SMPL joints (`{key}`), but `source.skeleton` is {skeleton.name}"
         raise ClipError(text, "wrong_shape")
     num_joints = HYBRIK_JOINTS[key]

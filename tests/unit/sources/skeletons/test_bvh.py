@@ -74,6 +74,12 @@ def test_a_file_states_its_own_skeleton(tmp_path: Path) -> None:
     assert skeleton.mirror == (0, 3, 2, 1, 4, 5)
 
 
+def test_a_joint_may_be_called_like_the_keyword_of_the_frames(tmp_path: Path) -> None:
+    tree = TREE.replace("RightHand", "MOTION_hand")
+    found = read_bvh(write_bvh(tmp_path / "a.bvh", np.zeros((3, 15)), tree), Span())
+    assert found.layout.point_names[4:] == ("MOTION_hand", "MOTION_hand_end")
+
+
 def test_root_channels_may_come_in_another_order(tmp_path: Path) -> None:
     line = "Xposition Yposition Zposition Zrotation Xrotation Yrotation"
     turned = TREE.replace(line, "Zrotation Xrotation Yrotation Xposition Yposition Zposition")

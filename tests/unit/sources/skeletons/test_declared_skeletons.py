@@ -80,6 +80,11 @@ def test_sides_are_recognized_or_declared() -> None:
         (("hips", "L_Arm", "R_Arm"), (0, 2, 1)),
         (("hips", "arm.L", "arm.R"), (0, 2, 1)),
         (("mixamorig:Hips", "mixamorig:LeftArm", "mixamorig:RightArm"), (0, 2, 1)),
+        (("root", "lfemur", "rfemur"), (0, 2, 1)),
+        (("Root", "HandL", "HandR"), (0, 2, 1)),
+        (("rib", "arm.L.001", "arm.R.001"), (0, 2, 1)),
+        (("lip", "arm-r", "arm-l"), (0, 2, 1)),
+        (("LeftFoot", "RightFoot", "toeL", "toeR"), (1, 0, 3, 2)),
         (("neck", "Lip", "Rib"), (None, None, None)),
         (("a", "b", "c"), (None, None, None)),
     ],
@@ -147,6 +152,18 @@ def test_arrays_must_have_its_points(
     assert [row.reason for row in rows] == ([reason] if reason else [])
     if reason == "wrong_shape":
         assert "`declared` must be (frames, 8, 2 or 3)" in rows[0].message
+
+
+def test_joints_of_smpl_are_read_by_their_names(tmp_path: Path) -> None:
+    """A skeleton called `smpl` may have other points than the output of HybrIK."""
+    (tmp_path / "motions").mkdir()
+    np.savez(tmp_path / "motions" / "a.npz", pred_xyz_29=np.ones((5, 29, 3), np.float32))
+    (tmp_path / "all.tsv").write_text("motion\ttext\na.npz\tA text.\n")
+    names = [*SKELETONS["smpl_22"].layout.point_names]
+    for points, reasons in ((names, []), (names[::-1], ["wrong_shape"])):
+        skeleton = {"name": "smpl", "points": points}
+        rows = SkeletonsSource(config(tmp_path, skeleton=skeleton)).check_clips()
+        assert [row.reason for row in rows] == reasons
 
 
 def test_names_are_described_as_before(tmp_path: Path) -> None:

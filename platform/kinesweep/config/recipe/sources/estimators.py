@@ -113,6 +113,13 @@ class RtmposeEstimatorConfig(EstimatorEnvironmentConfig):
         " `onnxruntime-gpu`, or a `python` that has it.",
     )
     people: int = Field(1, ge=1, le=16, description="Largest number of people that are followed.")
+    min_score: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="Points with at most this score are missing. Features see all others; a set"
+        " such as `uni_sign_69` has a threshold of its own.",
+    )
 
 
 class PythonEstimatorConfig(EstimatorEnvironmentConfig):

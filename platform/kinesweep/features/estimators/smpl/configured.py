@@ -97,6 +97,9 @@ def _build_spec(config: ConfiguredEstimator, digest: str | None) -> EstimatorSpe
     identity_settings = {
         key: value for key, value in settings.items() if key not in ESTIMATOR_PATH_KEYS
     }
+    # Left out with its default, so that poses of earlier versions stay valid.
+    if identity_settings.get("min_score") == 0:
+        del identity_settings["min_score"]
     if isinstance(config, CommandEstimatorConfig):
         # Folders differ between machines.
         identity_settings["command"] = [Path(item).name for item in config.command]

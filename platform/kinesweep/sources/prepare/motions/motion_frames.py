@@ -60,8 +60,8 @@ def read_motion_frames(path: Path, corpus: MotionCorpus, features: MotionFeature
         raise ClipError(text, "wrong_shape")
     # As sources read them: values beyond float32 become infinite.
     with np.errstate(all="ignore"):
-        is_finite_TD = np.isfinite(x_TD.astype(np.float32, copy=False))
-    return MotionFrames(np.asarray(is_finite_TD.all(axis=1)))
+        read_TD: NDArray[np.float32] = x_TD.astype(np.float32, copy=False)
+    return MotionFrames(np.asarray(np.isfinite(read_TD).all(axis=1)))
 
 
 def _flatten_frames(
