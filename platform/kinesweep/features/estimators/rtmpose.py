@@ -53,7 +53,7 @@ class Rtmpose:
         # Not `import`: the libraries of its environment are no dependencies of the package.
         rtmlib = import_module("rtmlib")
         published = rtmlib.Wholebody.MODE[mode]
-        with _limited_threads():
+        with _limit_threads():
             self._detector = _load_model(rtmlib.YOLOX, detector or published["det"], device)
             self._pose = _load_model(rtmlib.RTMPose, pose or published["pose"], device)
         # rtmlib takes the sizes from the caller; those in the files are right for any model. The
@@ -69,7 +69,7 @@ class Rtmpose:
         """Estimate the points of one video and return them as a `pose_format.Pose`.
 
         Args:
-            frames: RGB frames of the video.
+            frames: RGB frames of the video, uint8 (height, width, 3).
             fps: Frames per second.
             width: Width of the frames in pixels.
             height: Height of the frames in pixels.
@@ -94,8 +94,8 @@ class Rtmpose:
 
 
 @contextmanager
-def _limited_threads() -> Iterator[None]:
-    """Build sessions of ONNX Runtime with the threads that `OMP_NUM_THREADS` allows."""
+def _limit_threads() -> Iterator[None]:
+    """Limit sessions of ONNX Runtime that the block creates to `OMP_NUM_THREADS` threads."""
     onnxruntime: Any = import_module("onnxruntime")
     # ONNX Runtime ignores the variable, and rtmlib passes no options; all estimators of a machine
     # would then use all of its cores.

@@ -38,6 +38,10 @@ def read_bvh(path: Path, span: Span) -> PoseSequence:
         path: Path of the file.
         span: Frames to read.
 
+    Returns:
+        Positions (T, 1, J, 3) of joints and limb ends in the length unit of the file, all with the
+        confidence 1, and their layout, which carries the hierarchy of the file.
+
     Raises:
         ClipError: With reason `missing_file`, `too_large`, `unreadable`, `wrong_hierarchy` (braces
             that do not match or a name that occurs twice), `no_frames`, `implausible_rate`,

@@ -53,7 +53,7 @@ class CardConfig(StrictConfig):
     @field_validator("datasets", "language", "tags", mode="before")
     @classmethod
     def _check_list(cls, value: Any) -> Any:
-        """Return a value that is no single text, of which a card has several."""
+        """Refuse a single text where a list is expected, which would become a list of letters."""
         if isinstance(value, str):
             raise ValueError(f"must be a list, such as [{value}]")
         return value
