@@ -99,7 +99,15 @@ def _find_kinds(components: Sequence[str]) -> list[PartKind]:
 
 
 def _find_bones(skeleton: Skeleton, points: range) -> tuple[tuple[int, int], ...]:
-    """Find the bones whose ends are both among consecutive points, counted from the first."""
+    """Find the bones whose ends are both among the points of a part.
+
+    Args:
+        skeleton: Skeleton of the layout.
+        points: Consecutive points of the layout.
+
+    Returns:
+        Pairs of parent and child, counted from the first of the points.
+    """
     return tuple(
         (parent - points.start, child - points.start)
         for child, parent in skeleton.bones

@@ -130,6 +130,10 @@ def _collate_clip(loaded_model: LoadedModel, item: BatchItem) -> Batch:
 
     Truncation and ablation of the recipe are applied, so that the model sees what it sees in
     evaluation.
+
+    Args:
+        loaded_model: Model with its tokenizer and recipe.
+        item: Features, prompts and decoder prompt of the clip.
     """
     recipe = loaded_model.recipe
     item = replace(item, streams=truncate_streams(item.streams, recipe.effective_batch))

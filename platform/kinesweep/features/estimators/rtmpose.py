@@ -88,7 +88,12 @@ class Rtmpose:
         return _build_pose(found_frames, fps, width, height)
 
     def _estimate_points(self, bgr: NDArray[np.uint8], box: NDArray[np.float64]) -> tuple[Any, Any]:
-        """Return the points (J, 2) in pixels and the scores (J,) of the person in a box."""
+        """Estimate the points (J, 2) in pixels and the scores (J,) of the person in a box.
+
+        Args:
+            bgr: Frame, uint8 (height, width, 3), in the channel order of OpenCV.
+            box: Left, top, right and bottom edge of the box in pixels.
+        """
         points_PJC, scores_PJ = self._pose(bgr, [box.tolist()])
         return points_PJC[0], scores_PJ[0]
 
@@ -112,6 +117,11 @@ def _limit_threads() -> Iterator[None]:
 def _load_model(tool_class: Any, location: str, device: str) -> Any:
     """Load a model of rtmlib from a file or an address.
 
+    Args:
+        tool_class: `YOLOX` or `RTMPose` of rtmlib.
+        location: Path of an ONNX file, or the address that rtmlib downloads it from.
+        device: `cpu` or `cuda`.
+
     Raises:
         RuntimeError: If it cannot be downloaded or read; the message says what to do.
     """
@@ -127,7 +137,11 @@ def _load_model(tool_class: Any, location: str, device: str) -> Any:
 
 
 def _read_input_size(tool: Any, key: str) -> tuple[int, int]:
-    """Return the height and width that a model reads.
+    """Return the height and width in pixels of the images that a model reads.
+
+    Args:
+        tool: Model of rtmlib.
+        key: Setting that names the model, for the message.
 
     Raises:
         RuntimeError: If its input is not that of an image model with a fixed size.

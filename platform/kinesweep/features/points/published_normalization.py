@@ -67,7 +67,11 @@ def normalize_as_published(
 def _get_frame_scale(
     frame_size: tuple[int, int] | None, num_coordinates: int
 ) -> NDArray[np.float32]:
-    """Return the divisor of each coordinate: width, height and, for a depth, 1.
+    """Return the divisor of each coordinate, (C,): width, height and, for a depth, 1.
+
+    Args:
+        frame_size: Width and height of the video in the unit of the points; None if unknown.
+        num_coordinates: Number of coordinates C, 2 or 3.
 
     Raises:
         ClipError: If the size is unknown; reason `no_picture_size`.

@@ -54,7 +54,12 @@ class PoseFeaturesConfig(PointFeaturesConfig):
 
     @model_validator(mode="after")
     def _check_published(self) -> "PoseFeaturesConfig":
-        """Check that a published normalization belongs to a keypoint set, and fits `missing`."""
+        """Check that a published normalization belongs to a keypoint set, and fits `missing`.
+
+        Raises:
+            ValueError: If `points` is no published set, or if its scores already say which points
+                were detected, so that `missing` must be `zero`.
+        """
         if self.normalize != "published":
             return self
         if self.points not in KEYPOINT_SETS:
