@@ -29,8 +29,8 @@ ALTERNATIVE_KEYS = (
 _ALTERNATIVE_BY_KEY = {
     key: alternative for pair in ALTERNATIVE_KEYS for key, alternative in (pair, pair[::-1])
 }
-# Tag that PyYAML gives to unquoted words such as `on`, `yes` and `true`.
 _NO_MAPPING = "must contain a mapping of keys to values"
+# Tag that PyYAML gives to unquoted words such as `on`, `yes` and `true`.
 _YAML_BOOL_TAG = "tag:yaml.org,2002:bool"
 
 

@@ -115,6 +115,10 @@ def copy_shipped_files(root: Path, names: Sequence[str], out: Path) -> dict[Path
 def _is_missing(target: Path, text: str) -> bool:
     """Return whether a file has yet to be written; False if it has the same content.
 
+    Args:
+        target: Path of the copy.
+        text: Content of the copy.
+
     Raises:
         InputError: If something else is in its place.
     """
@@ -133,7 +137,15 @@ def _is_missing(target: Path, text: str) -> bool:
 
 
 def _collect_references(root: Path, paths: Sequence[Path]) -> list[Path]:
-    """Return shipped files and all shipped files that they refer to, directly or not."""
+    """Collect shipped files and all shipped files that they refer to, directly or indirectly.
+
+    Args:
+        root: Folder that contains all shipped files.
+        paths: Paths of the first files, relative to `root`.
+
+    Returns:
+        Paths relative to `root`, without duplicates.
+    """
     found: dict[Path, None] = {}
     open_paths = list(paths)
     while open_paths:

@@ -99,7 +99,12 @@ def _strip_union_tags(
 
 
 def _is_key(values: object, part: str | int) -> bool:
-    """Return whether a part of a location is a key or index of the values, not a union tag."""
+    """Return whether a part of a location is a key or index of the values, not a union tag.
+
+    Args:
+        values: Values at this place of the location.
+        part: Next part of the location as pydantic reports it.
+    """
     if isinstance(values, list):
         return isinstance(part, int) and part < len(values)
     return isinstance(values, Mapping) and part in values

@@ -73,7 +73,7 @@ class BundleError(KinesweepError):
 
 
 class HubError(KinesweepError):
-    """The Hugging Face Hub, if it cannot be reached or refuses a request."""
+    """A request that the Hugging Face Hub refuses, or that does not reach it."""
 
 
 class JudgeError(KinesweepError):

@@ -99,7 +99,15 @@ class FileTableSource(TableSource):
             raise ClipError(f"{text}: {type(error).__name__}: {error}", "unreadable") from error
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
-        """Return the clips, invalid rows and errors of the table of one split."""
+        """Read the clips, invalid rows and errors of the table of one split.
+
+        Args:
+            split: Split of the table.
+            path: Path of the table.
+
+        Raises:
+            InputError: If `read_clips` gives anything but clips and invalid rows.
+        """
         rows = ParsedRows()
         table = self.get_table_name(split)
         try:
@@ -121,6 +129,9 @@ class FileTableSource(TableSource):
             row: Clip or invalid row as `read_clips` gave it.
             split: Split of the table.
             position: Location of the row, for one that does not state its own.
+
+        Raises:
+            InputError: If the row is neither a clip nor an invalid row.
         """
         if isinstance(row, InvalidRow):
             named = replace(row, row=row.row or position)

@@ -121,6 +121,20 @@ def test_noise_has_its_deviation_and_points_not_found_stay_zero() -> None:
     assert abs(found.std() - 0.1) < 0.01 and abs(found.mean()) < 0.01
 
 
+def test_noise_is_the_same_for_points_with_high_and_low_scores() -> None:
+    """Scores say which points were found; they are no weights, and stay as they are."""
+    layout = PointLayout((("BODY", ("nose", "neck", "mid")),))
+    stream = StreamSchema(9, 25.0, "float16", layout, has_mask=True)
+    clip = np.tile(np.float16([1, 1, 0.25, 1, 1, 1, 0, 0, 0]), (4000, 1))
+    augmentation = build_augmentation(
+        AugmentationConfig(noise=0.1), StoreSchema({"pose": stream}), seed=1, max_frames=4000
+    )
+    assert augmentation is not None
+    moved_TJC = (augmentation({"pose": clip}, "c", 0)["pose"] - clip).reshape(-1, 3, 3)
+    assert moved_TJC[:, :2, :2].std(axis=(0, 2)) == pytest.approx([0.1, 0.1], rel=0.05)
+    assert not moved_TJC[..., 2].any() and not moved_TJC[:, 2].any()
+
+
 def test_streams_of_one_clip_stay_in_step() -> None:
     schema = StoreSchema({name: StreamSchema(2, 25.0, "float16") for name in ("a", "b")})
     varied = build_augmentation(AugmentationConfig(speed=0.5), schema, 1, 1000)

@@ -12,6 +12,7 @@ import kinesweep as ks
 from corpus import tiny_recipe
 from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.source import CorporaConfig
 from kinesweep.core.errors import ConfigError, SourceError
 from kinesweep.core.units import Span
 from kinesweep.evaluation.metrics import compute_extra_scores
@@ -33,6 +34,7 @@ MODULE = '''
     import numpy as np
     import optuna
     from kinesweep.config.parts import FeaturesPart, MetricPart, SamplerPart, SourcePart
+    from kinesweep.config.recipe.sources.declared_skeletons import AnySkeleton
     from kinesweep.core.clip import Clip, InvalidRow
     from kinesweep.core.errors import ClipError
     from kinesweep.evaluation.metrics.base import ClipMeanMetric
@@ -63,6 +65,10 @@ MODULE = '''
             if not len(x_TD):
                 raise ClipError("has no frames", "empty")
             return PrecomputedFeatures(x_TD, self.config.rate_hz)
+
+    class PointsConfig(LinesConfig):
+        kind: Literal["point_lines"] = "point_lines"
+        skeleton: AnySkeleton = "smpl_22"
 
     class DoubledConfig(FeaturesPart):
         kind: Literal["doubled"] = "doubled"
@@ -105,7 +111,7 @@ MODULE = '''
         return optuna.samplers.RandomSampler(seed=seed)
 '''
 ENTRY_POINTS = {
-    "kinesweep.sources": {"json_lines": "LinesConfig"},
+    "kinesweep.sources": {"json_lines": "LinesConfig", "point_lines": "PointsConfig"},
     "kinesweep.features": {"doubled": "DoubledConfig", "rooted": "RootedConfig"},
     "kinesweep.metrics": {"first_word": "OverlapConfig"},
     "kinesweep.samplers": {"shrinking": "MiddleConfig"},
@@ -181,6 +187,16 @@ def test_a_setting_with_the_name_of_a_key_of_lists_is_refused_in_a_list(
     part = {"kind": "rooted", "name": "a", "root": "elsewhere"}
     with pytest.raises(ConfigError, match=r"lab_parts:RootedConfig` have the key `root`"):
         make_recipe(corpus, corpus / "stores", [part])
+
+
+def test_files_in_sections_of_parts_are_relative_to_the_folder_of_the_recipe(
+    package: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "hand.yaml").write_text("points: [palm, tip]\nbones: [[palm, tip]]\n")
+    source = {"kind": "point_lines", "train": "a.jsonl", "skeleton": "hand.yaml"}
+    corpora = {"kind": "corpora", "corpora": [{**source, "name": "a"}, {**source, "name": "b"}]}
+    found = validate_config(CorporaConfig, corpora, "the corpora", base_dir=tmp_path)
+    assert [corpus.skeleton.points for corpus in found.corpora] == [("palm", "tip")] * 2
 
 
 def test_raw_files_are_read_as_the_corpus_was(package: Any, corpus: Path) -> None:

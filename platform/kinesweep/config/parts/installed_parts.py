@@ -144,7 +144,12 @@ def _scan_entry_points(folders: tuple[tuple[str, int], ...]) -> tuple[InstalledP
 
 
 def _describe_entry_point(group: str, point: EntryPoint) -> InstalledPart:
-    """Return the part that an entry point names."""
+    """Describe the part that an entry point names, without importing it.
+
+    Args:
+        group: Entry-point group.
+        point: Entry point of the group.
+    """
     package = point.dist
     metadata: Any = {} if package is None else package.metadata
     return InstalledPart(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import (
     CoreSchema,
     PydanticCustomError,
@@ -91,14 +91,14 @@ class _PartChoice:
 
     def build_schema(self) -> CoreSchema:
         """Build the schema, which serializes each part with its own fields."""
-        return core_schema.no_info_plain_validator_function(
+        return core_schema.with_info_plain_validator_function(
             self._validate,
             serialization=core_schema.simple_ser_schema("any"),
             # pydantic's internal key; a function that validates has no JSON schema of its own.
             metadata={"pydantic_js_functions": [self._build_json_schema]},
         )
 
-    def _validate(self, value: Any) -> PartConfig:
+    def _validate(self, value: Any, info: ValidationInfo) -> PartConfig:
         """Validate a section by the configuration class of its part.
 
         Raises:
@@ -114,7 +114,9 @@ class _PartChoice:
                 UNKNOWN_KIND, "{text}", {"text": self._describe_unknown_kind(kind)}
             )
         # Errors of the part's own fields keep their places: pydantic puts them below this section.
-        config = self._load_class(part).model_validate(dict(value))
+        config_class = self._load_class(part)
+        # The context has the folder of the recipe, which files named in it are relative to.
+        config = config_class.model_validate(dict(value), context=info.context)
         try:
             config.model_dump(mode="json")
         except PydanticSerializationError as error:
@@ -135,7 +137,7 @@ class _PartChoice:
         return adapted
 
     def _describe_unknown_kind(self, kind: str) -> str:
-        """Describe a `kind` that nobody has, with all kinds there are and the most similar one."""
+        """Describe an unknown `kind`, with all kinds that exist and the most similar one."""
         installed = {
             part.kind: part
             for part in list_installed_parts(self.part_class.group)

@@ -36,6 +36,11 @@ class AugmentationConfig(StrictConfig):
     )
 
     @property
+    def moves_about_origin(self) -> bool:
+        """Return whether the augmentation mirrors or rotates points, which needs an origin."""
+        return bool(self.mirror or self.rotation_deg)
+
+    @property
     def has_spatial_augmentation(self) -> bool:
         """Return whether the augmentation changes coordinates: mirror, rotation or noise."""
         return bool(self.mirror or self.rotation_deg or self.noise)

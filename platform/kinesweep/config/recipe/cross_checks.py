@@ -209,10 +209,15 @@ def check_spatial_augmentation(augmentation: AugmentationConfig, features: Featu
     # Mirroring and rotation assume that the origin lies between the shoulders or at the root.
     # Other kinds of features have no such key; `kind`, which is never `none`, stands in for it.
     key = {"pose": "normalize", "skeleton": "centre"}.get(features.kind, "kind")
-    if getattr(features, key) == "none" and (augmentation.mirror or augmentation.rotation_deg):
+    if getattr(features, key) == "none" and augmentation.moves_about_origin:
         raise ValueError(
             "`batch.augmentation` mirrors or rotates clips around the shoulders or the root,"
             f" which requires normalization, but `features.{key}` is none"
+        )
+    if getattr(features, "has_corner_origin", False) and augmentation.moves_about_origin:
+        raise ValueError(
+            "`batch.augmentation.mirror` and `rotation_deg` need an origin in the body, which"
+            f" `{getattr(features, 'points', '')}` lacks; set `features.normalize` to `shoulders`"
         )
 
 

@@ -37,9 +37,9 @@ class BodyPart:
         first: Index of its first point in the layout.
         num_points: Number of its points, V.
         edges: Pairs of points that its graph connects, as indices from 0 to V - 1.
-        attachment: Points of the body that it hangs on, as indices in the body: the parent of its
-            root, such as the wrist of a hand, or all points of the body if it has none there. Empty
-            for the body, and without a body.
+        attachment: Points of the body that it is attached to, as indices in the body: the parent of
+            its root, such as the wrist of a hand, or all points of the body if it has none there.
+            Empty for the body, and without a body.
     """
 
     kind: PartKind
@@ -99,7 +99,15 @@ def _find_kinds(components: Sequence[str]) -> list[PartKind]:
 
 
 def _find_bones(skeleton: Skeleton, points: range) -> tuple[tuple[int, int], ...]:
-    """Find the bones whose ends are both among consecutive points, counted from the first."""
+    """Find the bones whose ends are both among the points of a part.
+
+    Args:
+        skeleton: Skeleton of the layout.
+        points: Consecutive points of the layout.
+
+    Returns:
+        Pairs of parent and child, counted from the first of the points.
+    """
     return tuple(
         (parent - points.start, child - points.start)
         for child, parent in skeleton.bones
@@ -108,7 +116,7 @@ def _find_bones(skeleton: Skeleton, points: range) -> tuple[tuple[int, int], ...
 
 
 def _find_attachment(skeleton: Skeleton, points: range, body: range) -> tuple[int, ...]:
-    """Find the points of the body that a part hangs on, counted from the body's first point.
+    """Find the points of the body that a part is attached to, counted from the body's first point.
 
     Args:
         skeleton: Skeleton of the layout.

@@ -130,6 +130,10 @@ def _collate_clip(loaded_model: LoadedModel, item: BatchItem) -> Batch:
 
     Truncation and ablation of the recipe are applied, so that the model sees what it sees in
     evaluation.
+
+    Args:
+        loaded_model: Model with its tokenizer and recipe.
+        item: Features, prompts and decoder prompt of the clip.
     """
     recipe = loaded_model.recipe
     item = replace(item, streams=truncate_streams(item.streams, recipe.effective_batch))
@@ -140,7 +144,20 @@ def _collate_clip(loaded_model: LoadedModel, item: BatchItem) -> Batch:
 def _generate(
     loaded_model: LoadedModel, batch: Batch, sampling_key: str, num_texts: int = 1
 ) -> list[list[int]]:
-    """Generate the token ids of the best texts of a batch of one clip."""
+    """Generate the token ids of the best texts of a batch of one clip, the best first.
+
+    Args:
+        loaded_model: Model with its recipe, whose decoding settings are used.
+        batch: Batch of one clip on the device of the model.
+        sampling_key: Name of the clip in the draws of sampling.
+        num_texts: Number of texts, at most the number of beams.
+
+    Returns:
+        Ids of each text, padded to the longest.
+
+    Raises:
+        InputError: If the clip does not fit into the positions of the language model.
+    """
     generation = loaded_model.recipe.generation
     arguments = build_decoding_arguments(generation, generation.num_beams, [sampling_key])
     arguments["options"] = replace(arguments["options"], num_texts=num_texts)

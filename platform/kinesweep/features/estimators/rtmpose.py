@@ -57,7 +57,7 @@ class Rtmpose:
         # Not `import`: the libraries of its environment are no dependencies of the package.
         rtmlib = import_module("rtmlib")
         published = rtmlib.Wholebody.MODE[mode]
-        with _limited_threads():
+        with _limit_threads():
             self._detector = _load_model(rtmlib.YOLOX, detector or published["det"], device)
             self._pose = _load_model(rtmlib.RTMPose, pose or published["pose"], device)
         # rtmlib takes the sizes from the caller; those in the files are right for any model. The
@@ -77,7 +77,7 @@ class Rtmpose:
         """Estimate the points of one video and return them as a `pose_format.Pose`.
 
         Args:
-            frames: RGB frames of the video.
+            frames: RGB frames of the video, uint8 (height, width, 3).
             fps: Frames per second.
             width: Width of the frames in pixels.
             height: Height of the frames in pixels.
@@ -104,14 +104,19 @@ class Rtmpose:
         return np.asarray(found, np.float64).reshape(-1, 4)
 
     def _estimate_points(self, bgr: NDArray[np.uint8], box: NDArray[np.float64]) -> tuple[Any, Any]:
-        """Return the points (J, 2) in pixels and the scores (J,) of the person in a box."""
+        """Estimate the points (J, 2) in pixels and the scores (J,) of the person in a box.
+
+        Args:
+            bgr: Frame, uint8 (height, width, 3), in the channel order of OpenCV.
+            box: Left, top, right and bottom edge of the box in pixels.
+        """
         points_PJC, scores_PJ = self._pose(bgr, [box.tolist()])
         return points_PJC[0], scores_PJ[0]
 
 
 @contextmanager
-def _limited_threads() -> Iterator[None]:
-    """Build sessions of ONNX Runtime with the threads that `OMP_NUM_THREADS` allows."""
+def _limit_threads() -> Iterator[None]:
+    """Limit sessions of ONNX Runtime that the block creates to `OMP_NUM_THREADS` threads."""
     onnxruntime: Any = import_module("onnxruntime")
     # ONNX Runtime ignores the variable, and rtmlib passes no options; all estimators of a machine
     # would then use all of its cores.
@@ -128,6 +133,11 @@ def _limited_threads() -> Iterator[None]:
 def _load_model(tool_class: Any, location: str, device: str) -> Any:
     """Load a model of rtmlib from a file or an address.
 
+    Args:
+        tool_class: `YOLOX` or `RTMPose` of rtmlib.
+        location: Path of an ONNX file, or the address that rtmlib downloads it from.
+        device: `cpu` or `cuda`.
+
     Raises:
         RuntimeError: If it cannot be downloaded or read; the message says what to do.
     """
@@ -143,7 +153,11 @@ def _load_model(tool_class: Any, location: str, device: str) -> Any:
 
 
 def _read_input_size(tool: Any, key: str) -> tuple[int, int]:
-    """Return the height and width that a model reads.
+    """Return the height and width in pixels of the images that a model reads.
+
+    Args:
+        tool: Model of rtmlib.
+        key: Setting that names the model, for the message.
 
     Raises:
         RuntimeError: If its input is not that of an image model with a fixed size.

@@ -30,7 +30,7 @@ def normalize_as_published(
 
     Returns:
         Values, (T, J, C) or with a score (T, J, C + 1), and the mask of the points that have a
-        position, (T, J). Values of all others are undefined, but their score is 0.
+        position, (T, J). The values of all others, and their scores, are undefined.
 
     Raises:
         ClipError: If the box has too few points or no extent (reason `no_scale`), or if the rules
@@ -58,8 +58,7 @@ def normalize_as_published(
             center = x_TJC[:, anchor, None]
         values_TJC[:, columns] = (x_TJC[:, columns] - center) * (part.extent / side)
     if keypoint_set.has_score:
-        scores_TJ1 = np.where(known_TJ, points.confidence_TJ, 0)[..., None]
-        values_TJC = np.concatenate([values_TJC, scores_TJ1], axis=2)
+        values_TJC = np.concatenate([values_TJC, points.confidence_TJ[..., None]], axis=2)
     if keypoint_set.limit is not None:
         values_TJC = values_TJC.clip(-keypoint_set.limit, keypoint_set.limit)
     return values_TJC.astype(np.float32), known_TJ
@@ -68,7 +67,11 @@ def normalize_as_published(
 def _get_frame_scale(
     frame_size: tuple[int, int] | None, num_coordinates: int
 ) -> NDArray[np.float32]:
-    """Return the divisor of each coordinate: width, height and, for a depth, 1.
+    """Return the divisor of each coordinate, (C,): width, height and, for a depth, 1.
+
+    Args:
+        frame_size: Width and height of the video in the unit of the points; None if unknown.
+        num_coordinates: Number of coordinates C, 2 or 3.
 
     Raises:
         ClipError: If the size is unknown; reason `no_picture_size`.

@@ -164,11 +164,17 @@ class _PartNetwork(nn.Module):
         )
 
     def encode_space(self, x_NVC: Tensor, packer: FramePacker, graphs_SVV: Tensor) -> Tensor:
-        """Project each point and run the spatial blocks; returns (N, V, C')."""
+        """Project each point and run the spatial blocks; returns (N, V, C').
+
+        Args:
+            x_NVC: Input channels of the part's points in each real frame.
+            packer: Positions of the real frames in the batch.
+            graphs_SVV: Graphs of the part.
+        """
         return _run_blocks(self.spatial, self.project(x_NVC), packer, graphs_SVV)
 
     def encode_time(self, x_NVC: Tensor, packer: FramePacker, graphs_SVV: Tensor) -> Tensor:
-        """Run the temporal blocks; returns (N, V, C')."""
+        """Run the temporal blocks on the output of `encode_space`; returns (N, V, C')."""
         return _run_blocks(self.temporal, x_NVC, packer, graphs_SVV)
 
 
@@ -231,14 +237,18 @@ class PartGraphBlock(nn.Module):
 def _run_blocks(
     blocks: nn.ModuleList, x_NVC: Tensor, packer: FramePacker, graphs_SVV: Tensor
 ) -> Tensor:
-    """Run blocks one after the other on the points of a part."""
+    """Run instances of `PartGraphBlock` one after the other; returns (N, V, C')."""
     for block in blocks:
         x_NVC = block(x_NVC, packer, graphs_SVV)
     return x_NVC
 
 
 def _check_parts(config: PartGraphEncoderConfig, parts: tuple[BodyPart, ...]) -> None:
-    """Check that the switches fit the parts.
+    """Check that the settings `share_hands` and `fuse_body` fit the parts.
+
+    Args:
+        config: Settings of the encoder.
+        parts: Parts of the body.
 
     Raises:
         ConfigError: If hands that share weights differ, or there is no body to add.

@@ -17,7 +17,7 @@ from kinesweep.core.errors import InputError
 
 
 def average_over_step(loss_B: Tensor, labels_BL: Tensor, num_items: Tensor | int | None) -> Tensor:
-    """Average the losses of clips over an optimizer step; a clip weighs as its number of labels.
+    """Average the losses of clips over an optimizer step, weighted by their numbers of labels.
 
     With the weights of the translation loss, the result does not depend on how a step is split into
     batches and ranks.
@@ -26,6 +26,9 @@ def average_over_step(loss_B: Tensor, labels_BL: Tensor, num_items: Tensor | int
         loss_B: Loss of each clip.
         labels_BL: Labels of the clips.
         num_items: Number of labels in the whole step; None: in this batch.
+
+    Returns:
+        Scalar; the sum over all batches of a step is the mean loss of the step.
     """
     weight_B = (labels_BL != IGNORE).sum(dim=1)
     items = weight_B.sum() if num_items is None else num_items

@@ -38,6 +38,10 @@ def read_bvh(path: Path, span: Span) -> PoseSequence:
         path: Path of the file.
         span: Frames to read.
 
+    Returns:
+        Positions (T, 1, J, 3) of joints and limb ends in the length unit of the file, all with the
+        confidence 1, and their layout, which carries the hierarchy of the file.
+
     Raises:
         ClipError: With reason `missing_file`, `too_large`, `unreadable`, `wrong_hierarchy` (braces
             that do not match or a name that occurs twice), `no_frames`, `implausible_rate`,
@@ -102,7 +106,11 @@ def _parse_bvh(path: Path) -> Any:
 
 
 def _check_text(path: Path, text: str) -> None:
-    """Check what the library does not: matching braces, and frames.
+    """Check what the library does not: that braces match, and that there are frames.
+
+    Args:
+        path: Path of the file, for messages.
+        text: Content of the file.
 
     Raises:
         ClipError: With reason `wrong_hierarchy` or `no_frames`.
@@ -122,6 +130,11 @@ def _check_text(path: Path, text: str) -> None:
 
 def _name_points(nodes: Any, parents: list[int], path: Path) -> list[str]:
     """Name the points of a hierarchy: joints as in the file, ends after the joint they belong to.
+
+    Args:
+        nodes: Nodes of the library's motion, parents before children.
+        parents: Index of each node's parent, `ROOT` for the root.
+        path: Path of the file, for the message.
 
     Raises:
         ClipError: With reason `wrong_hierarchy` if two points have the same name.

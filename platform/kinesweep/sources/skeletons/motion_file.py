@@ -2,8 +2,8 @@
 
 The coordinates of a motion are returned as float32 (T, J, C) and checked against the skeleton: J
 points, 2 or 3 coordinates, all finite. An `.npz` holds a single array or the output of HybrIK for
-one video; an `.npz` with many motions is a pack (see `npz_pack`). `.pose` and
-`.bvh` files name their own points.
+one video; an `.npz` with many motions is a pack (see `npz_pack`). `.pose` and `.bvh` files name
+their own points.
 
 Shapes: T frames, P people, J points, C coordinates.
 """

@@ -13,6 +13,7 @@ from pose_format.pose_header import PoseHeader, PoseHeaderDimensions
 from pose_format.utils.cocowholebody133_header import cocowholebody_components
 from pydantic import ValidationError
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.skeleton.keypoint_sets import KEYPOINT_SETS
@@ -275,3 +276,37 @@ def test_the_reader_states_the_size_of_the_video(tmp_path: Path) -> None:
 def test_points_that_are_no_name_are_a_problem_and_no_crash(points: Any) -> None:
     with pytest.raises(ValidationError, match="points"):
         PoseFeaturesConfig.model_validate({"points": points})
+
+
+@pytest.mark.parametrize("features", [{}, [{"name": "pose"}]], ids=["alone", "in a list"])
+def test_points_with_an_origin_in_a_corner_are_not_turned_about_it(features: Any) -> None:
+    def read(points: str, augmentation: dict[str, float]) -> Recipe:
+        chosen = {"points": points}
+        return Recipe.model_validate(
+            {
+                "name": "turned",
+                "source": {"train": "a.tsv", "validation": "b.tsv"},
+                "features": [{**part, **chosen} for part in features] or chosen,
+                "batch": {"augmentation": augmentation},
+                "model": {"backbone": {"scratch": {"architecture": "bart"}}},
+                "training": {"max_steps": 1},
+            }
+        )
+
+    for setting in ("mirror", "rotation_deg"):
+        with pytest.raises(ValidationError, match="need an origin in the body"):
+            read("youtube_asl_85", {setting: 0.5})
+        read("uni_sign_69", {setting: 0.5})
+    read("youtube_asl_85", {"noise": 0.5})
+
+
+@pytest.mark.parametrize("count", [20, 22])
+def test_a_hand_of_another_number_of_points_is_refused(count: int) -> None:
+    """Its points are taken by number, so one too few would move all that follow."""
+    names = {"LEFT_HAND": tuple(f"point_{number}" for number in range(count))}
+    layout = PointLayout(
+        tuple((name, names.get(name, points)) for name, points in WHOLE_BODY.components)
+    )
+    with pytest.raises(ClipError, match="with `hand_0` of `LEFT_HAND`") as caught:
+        step().select_layout(layout)
+    assert caught.value.reason == "unknown_layout"

@@ -1,5 +1,6 @@
 """BVH files: hierarchy, order of rotations, forward kinematics, and files that cannot be used."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,16 @@ def test_a_joint_may_be_called_like_the_keyword_of_the_frames(tmp_path: Path) ->
     tree = TREE.replace("RightHand", "MOTION_hand")
     found = read_bvh(write_bvh(tmp_path / "a.bvh", np.zeros((3, 15)), tree), Span())
     assert found.layout.point_names[4:] == ("MOTION_hand", "MOTION_hand_end")
+
+
+def test_a_joint_may_have_several_ends(tmp_path: Path) -> None:
+    path = write_bvh(tmp_path / "a.bvh", np.zeros((2, 15)))
+    end = re.search(r"End Site\s*\{[^}]*\}", path.read_text())
+    assert end is not None
+    path.write_text(path.read_text().replace(end[0], f"{end[0]}\n{end[0]}", 1))
+    layout = read_bvh(path, Span()).layout
+    assert layout.point_names[:4] == ("Hips", "LeftArm", "LeftArm_end", "LeftArm_end2")
+    assert layout.tree is not None and layout.tree.parents[:5] == (ROOT, 0, 1, 1, 0)
 
 
 def test_root_channels_may_come_in_another_order(tmp_path: Path) -> None:

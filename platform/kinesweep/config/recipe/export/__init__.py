@@ -53,14 +53,22 @@ class CardConfig(StrictConfig):
     @field_validator("datasets", "language", "tags", mode="before")
     @classmethod
     def _check_list(cls, value: Any) -> Any:
-        """Return a value that is no single text, of which a card has several."""
+        """Refuse a single text where a list is expected.
+
+        Raises:
+            ValueError: If the value is a text; the message shows it as a list.
+        """
         if isinstance(value, str):
             raise ValueError(f"must be a list, such as [{value}]")
         return value
 
     @model_validator(mode="after")
     def _check_license(self) -> "CardConfig":
-        """Check that a license of its own has a name, and that only such a license has one."""
+        """Check that a license that the Hub does not list has a name, and that no other has one.
+
+        Raises:
+            ValueError: If `license_name` or `license_link` does not fit `license`.
+        """
         is_named = self.license_name is not None or self.license_link is not None
         if is_named and self.license != _OTHER_LICENSE:
             raise ValueError(

@@ -36,6 +36,12 @@ class PoseFeaturesConfig(PointFeaturesConfig):
         " for these two; `none`: coordinates of the file.",
     )
 
+    @property
+    def has_corner_origin(self) -> bool:
+        """Return whether the origin is a corner of the box around the person, not in the body."""
+        is_published = self.normalize == "published" and self.points in KEYPOINT_SETS
+        return is_published and KEYPOINT_SETS[self.points].origin == "corner"
+
     @model_validator(mode="before")
     @classmethod
     def _choose_published(cls, values: Any) -> Any:
@@ -48,7 +54,12 @@ class PoseFeaturesConfig(PointFeaturesConfig):
 
     @model_validator(mode="after")
     def _check_published(self) -> "PoseFeaturesConfig":
-        """Check that a published normalization belongs to a keypoint set, and fits `missing`."""
+        """Check that a published normalization belongs to a keypoint set, and fits `missing`.
+
+        Raises:
+            ValueError: If `points` is no published set, or if its scores already say which points
+                were detected, so that `missing` must be `zero`.
+        """
         if self.normalize != "published":
             return self
         if self.points not in KEYPOINT_SETS:

@@ -83,7 +83,11 @@ class DeclaredSkeletonConfig(StrictConfig):
     @field_validator("points")
     @classmethod
     def _check_points(cls, points: tuple[str, ...]) -> tuple[str, ...]:
-        """Check that every point has a name of its own."""
+        """Check that every point has a name of its own, on one line.
+
+        Raises:
+            ValueError: If a name is blank, not printable or occurs twice; all are named.
+        """
         problems = [
             f"`{name}` is the name of {count} points"
             for name, count in Counter(points).items()
@@ -102,7 +106,11 @@ class DeclaredSkeletonConfig(StrictConfig):
     def _check_bones(
         cls, bones: tuple[tuple[Point, Point], ...], info: ValidationInfo
     ) -> tuple[tuple[Point, Point], ...]:
-        """Check that bones join known points without a cycle."""
+        """Check that bones join known points without a cycle.
+
+        Raises:
+            ValueError: If they do not; all problems are named, each with the position of its bone.
+        """
         points = info.data.get("points")
         if points is None:  # invalid points are reported already
             return bones
@@ -129,7 +137,11 @@ class DeclaredSkeletonConfig(StrictConfig):
     def _check_left_right(
         cls, pairs: tuple[tuple[Point, Point], ...] | None, info: ValidationInfo
     ) -> tuple[tuple[Point, Point], ...] | None:
-        """Check that pairs consist of known points, each of which is in one pair only."""
+        """Check that pairs consist of known points, each of which is in one pair only.
+
+        Raises:
+            ValueError: If they do not; all problems are named.
+        """
         points = info.data.get("points")
         if points is None or pairs is None:
             return pairs
@@ -146,7 +158,11 @@ class DeclaredSkeletonConfig(StrictConfig):
     @field_validator("root")
     @classmethod
     def _check_root(cls, root: Point | None, info: ValidationInfo) -> Point | None:
-        """Check that the root is a known point."""
+        """Check that the root is a known point.
+
+        Raises:
+            ValueError: If it is not.
+        """
         points = info.data.get("points")
         if points is not None and root is not None and find_point(points, root) is None:
             raise ValueError(f"names {_format_unknown_point(points, root)}")
@@ -169,7 +185,12 @@ class DeclaredSkeletonConfig(StrictConfig):
 
 
 def find_point(points: Sequence[str], point: Point) -> int | None:
-    """Find the index of a point that is given by name or by index; None if it does not exist."""
+    """Find the index of a point; None if it does not exist.
+
+    Args:
+        points: Names of the J points.
+        point: Name of the point, or its index from 0.
+    """
     if isinstance(point, int):
         return point if 0 <= point < len(points) else None
     return points.index(point) if point in points else None
@@ -186,7 +207,12 @@ def _to_indices(
 
 
 def _find_unknown_points(points: Sequence[str], pairs: Sequence[tuple[Point, Point]]) -> list[str]:
-    """Return a problem for each point of some pairs that does not exist."""
+    """Find the points of pairs that do not exist, and return a problem for each.
+
+    Args:
+        points: Names of the J points.
+        pairs: Pairs of points, by name or by index.
+    """
     return [
         f"[{position}] names {_format_unknown_point(points, point)}"
         for position, pair in enumerate(pairs)
@@ -196,7 +222,12 @@ def _find_unknown_points(points: Sequence[str], pairs: Sequence[tuple[Point, Poi
 
 
 def _format_unknown_point(points: Sequence[str], point: Point) -> str:
-    """Format the problem that a point does not exist, with a hint."""
+    """Format the problem that a point does not exist, with the most similar name.
+
+    Args:
+        points: Names of the J points.
+        point: Name or index that does not exist.
+    """
     if isinstance(point, int):
         return f"the unknown point {point} (indices are 0 to {len(points) - 1})"
     hint = suggest_closest_word(point, list(points)).lstrip("; ").rstrip("?")

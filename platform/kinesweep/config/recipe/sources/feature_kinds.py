@@ -18,13 +18,21 @@ FEATURES_KINDS_BY_SOURCE_KIND: dict[str, tuple[str, ...]] = {
 
 
 def get_features_kinds(source: SingleSourceConfig) -> tuple[str, ...]:
-    """Return the kinds of features that a source says can be extracted from it."""
+    """Return the kinds of features that can be extracted from a source.
+
+    Those of a source of another package are the ones that its settings name.
+    """
     if isinstance(source, SourcePart):
         return source.features_kinds
     return FEATURES_KINDS_BY_SOURCE_KIND[source.kind]
 
 
 def can_extract(source: SingleSourceConfig, features: FeaturesConfig) -> bool:
-    """Return whether features can be extracted from a source, according to either of them."""
+    """Return whether features can be extracted from a source, according to either of them.
+
+    Args:
+        source: Section of the source, which may name kinds of features.
+        features: Section of the features, which may name kinds of sources.
+    """
     is_for_source = isinstance(features, FeaturesPart) and source.kind in features.source_kinds
     return is_for_source or features.kind in get_features_kinds(source)

@@ -141,6 +141,11 @@ def _check_settings(corpus: MotionCorpus, settings: MotionSettings) -> None:
 def _check_folders(folder: Path, out: Path, settings: MotionSettings) -> None:
     """Check that the folders of a corpus exist and that the tables can be written into a folder.
 
+    Args:
+        folder: Folder of the corpus.
+        out: Folder for the tables, which need not exist.
+        settings: Kind of the motions, which determines their folder.
+
     Raises:
         InputError: If a folder is missing, or `out` is a file.
     """
@@ -226,7 +231,12 @@ def _read_motion(
 
 
 def _make_empty_error(folder: Path, found_by_split: dict[str, _SplitClips]) -> InputError:
-    """Build the error for a corpus of which no clip can be written."""
+    """Build the error for a corpus of which no clip can be written, with the counts of reasons.
+
+    Args:
+        folder: Folder of the corpus.
+        found_by_split: What was not used, by split.
+    """
     parts = found_by_split.values()
     counts = Counter(row.reason for part in parts for row in part.dropped)
     num_missing = sum(len(part.missing) for part in parts)
@@ -241,7 +251,12 @@ def _make_empty_error(folder: Path, found_by_split: dict[str, _SplitClips]) -> I
 
 
 def _format_warnings(folder: Path, found_by_split: dict[str, _SplitClips]) -> list[str]:
-    """Format the findings that a person should know."""
+    """Format warnings: motions in several splits, captions that were cut, and missing lists.
+
+    Args:
+        folder: Folder of the corpus.
+        found_by_split: Clips of each split, and what was not used.
+    """
     warnings = []
     num_shared = sum(
         row.reason == "other_split" for part in found_by_split.values() for row in part.dropped

@@ -81,7 +81,12 @@ def split_lines(text: str) -> list[str]:
 
 
 def _parse_line(line: str, row: str) -> CaptionLine | DroppedRow:
-    """Parse one line, and return its caption, or the dropped row with its reason."""
+    """Parse one line, and return its caption, or the dropped row with its reason.
+
+    Args:
+        line: Line of a file of captions, `caption#tokens#start#end`.
+        row: Location of the line.
+    """
     if "\0" in line:
         return DroppedRow(row, "unreadable_text", "the line contains NUL bytes")
     fields = line.rsplit("#", _NUM_FIELDS - 1)

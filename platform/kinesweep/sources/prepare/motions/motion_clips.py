@@ -91,7 +91,16 @@ def build_motion_clips(
 
 
 def find_length_problem(num_frames: int, corpus: MotionCorpus, settings: MotionSettings) -> str:
-    """Return the reason why a number of frames is outside the limits, or an empty text."""
+    """Find the reason why a number of frames is outside the limits.
+
+    Args:
+        num_frames: Number of frames of a motion or of a part of it.
+        corpus: Corpus with its shortest motion.
+        settings: Limits, of which the shortest may be that of the corpus.
+
+    Returns:
+        `too_short`, `too_long` or, within the limits, an empty text.
+    """
     min_frames = corpus.min_frames if settings.min_frames is None else settings.min_frames
     if num_frames < min_frames:
         return "too_short"
@@ -99,7 +108,13 @@ def find_length_problem(num_frames: int, corpus: MotionCorpus, settings: MotionS
 
 
 def _find_frames(line: CaptionLine, fps: float, num_frames: int) -> tuple[int, int]:
-    """Return the first frame of a caption and the frame after its last one, before any cut."""
+    """Find the first frame of a caption and the frame after its last one, before any cut.
+
+    Args:
+        line: Caption with its times in seconds.
+        fps: Frame rate in frames per second.
+        num_frames: Number of frames of the whole motion.
+    """
     if line.is_whole:
         return 0, num_frames
     # Not rounded: the published loaders cut off, and captions of equal frames share a clip. The

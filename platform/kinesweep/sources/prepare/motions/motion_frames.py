@@ -67,7 +67,16 @@ def read_motion_frames(path: Path, corpus: MotionCorpus, features: MotionFeature
 def _flatten_frames(
     x: NDArray[Any], corpus: MotionCorpus, features: MotionFeatures
 ) -> NDArray[Any] | None:
-    """Return the values of each frame, (T, D); None if the array has another shape."""
+    """Flatten the values of each frame to (T, D).
+
+    Args:
+        x: Array of a file: joints (T, J, 3) or, of a single frame, (J, 3); or features (T, D).
+        corpus: Corpus with the number of joints and of features.
+        features: Kind of the file.
+
+    Returns:
+        The values; None if the array has another shape.
+    """
     if features == "vecs":
         return x if x.ndim == 2 and x.shape[1] == corpus.num_features else None
     shape = (corpus.num_points, 3)

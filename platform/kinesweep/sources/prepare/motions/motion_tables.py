@@ -58,7 +58,7 @@ def _format_skeletons(clips: Sequence[MotionClip]) -> str:
     count = max(len(clip.texts) for clip in clips)
     header = ["id", "motion", "start", "end", "document"]
     header += [f"text{number}" for number in range(1, count + 1)]
-    return _format(header, clips, count)
+    return _format_rows(header, clips, count)
 
 
 def _format_features(clips: Sequence[MotionClip]) -> str:
@@ -70,11 +70,17 @@ def _format_features(clips: Sequence[MotionClip]) -> str:
     count = max(len(clip.texts) for clip in clips)
     header = ["id", "signal", "signal_start", "signal_end", "document", "output"]
     header += [f"output_{number}" for number in range(2, count + 1)]
-    return _format(header, clips, count)
+    return _format_rows(header, clips, count)
 
 
-def _format(header: Sequence[str], clips: Iterable[MotionClip], count: int) -> str:
-    """Format the rows of clips, with empty fields where a clip has fewer texts than others."""
+def _format_rows(header: Sequence[str], clips: Iterable[MotionClip], count: int) -> str:
+    """Format a header and the rows of clips.
+
+    Args:
+        header: Names of the columns; with `signal_end`, each row has the end of its clip.
+        clips: Clips of a split.
+        count: Number of columns of texts, of which a clip with fewer texts leaves the last empty.
+    """
     has_all_ends = "signal_end" in header
     rows = [
         (
