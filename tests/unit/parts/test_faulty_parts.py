@@ -235,7 +235,7 @@ def test_a_part_that_prints_or_stops_the_process_is_named(
     install_package(
         monkeypatch, site, "stop_parts", stopping, {"kinesweep.encoders": {"stop": "Settings"}}
     )
-    values = {"encoder": {"kind": "loud"}, "backbone": {"kind": "seq2seq", "scratch": {}}}
+    values = {"encoder": {"kind": "loud"}, "backbone": {"scratch": {"architecture": "m2m_100"}}}
     assert validate_config(ModelConfig, values, "it").encoder.kind == "loud"
     streams = capsys.readouterr()
     assert streams.out == "" and streams.err == "hello\n"
