@@ -7,6 +7,7 @@ comment where to change it.
 
 import keyword
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,10 @@ from kinesweep.core.io import write_folder, write_text
 from kinesweep.scaffolding.our_kinds import list_our_kinds
 
 _FILES = {"pyproject.toml": "pyproject.toml", "README.md": "README.md"}
+# Far below the limit of file systems, because the name is part of longer ones.
+_MAX_NAME_LENGTH = 64
+# pip would run `setup.py` of the package, pytest import `conftest.py` before the test.
+_BUILD_MODULES = frozenset({"setup", "conftest"})
 
 
 @dataclass(frozen=True)
@@ -92,39 +97,62 @@ def write_part_package(role: str, name: str, out: Path) -> Path:
     if role not in ROLES:
         raise InputError(f"`{role}` is no kind of part; choose one of {', '.join(ROLES)}")
     _check_name(role, name)
-    # With a hyphen: a folder of the module's name would hide the installed module from Python.
-    folder = out / name.replace("_", "-")
+    folder = out / _get_package_name(role, name)
     if folder.exists():
         raise InputError(f"`{folder}` exists and is not overwritten; give another name, or `--out`")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder `{out}` cannot be made: {error.strerror}") from None
     environment = Environment(
         loader=PackageLoader("kinesweep.scaffolding"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # code and YAML, no HTML
     )
-    values = _collect_values(role, name)
-    files = {**_FILES, f"{name}.py": role, f"test_{name}.py": "test_part"}
+    files = {**_FILES, f"{name}.py": f"{role}.py", f"test_{name}.py": "test_part.py"}
+    values = _collect_values(role, name, _list_used_words(environment, files.values()))
 
     def write_files(temporary_dir: Path) -> None:
         """Write all files to a temporary folder, which is renamed afterwards."""
         for path, template in files.items():
-            suffix = "" if "." in template else ".py"
-            text = environment.get_template(f"{template}{suffix}.jinja").render(values)
+            text = environment.get_template(f"{template}.jinja").render(values)
             write_text(temporary_dir / path, text.rstrip() + "\n")
 
-    out.mkdir(parents=True, exist_ok=True)
     write_folder(folder, write_files)
     return folder
 
 
-def _collect_values(role: str, name: str) -> dict[str, str]:
-    """Collect what the templates of a package insert."""
+def _get_package_name(role: str, name: str) -> str:
+    """Return the name of a package and its folder, which is never that of its module."""
+    # A folder of the module's name would hide the installed module from Python.
+    return name.replace("_", "-") if "_" in name else f"{name}-{role}"
+
+
+def _list_used_words(environment: Environment, templates: Iterable[str]) -> set[str]:
+    """List the words in templates, among them the classes that they import, such as `Path`."""
+    loader = environment.loader
+    assert loader is not None
+    sources = [loader.get_source(environment, f"{name}.jinja")[0] for name in templates]
+    return {word for source in sources for word in re.findall(r"\w+", source)}
+
+
+def _collect_values(role: str, name: str, used_words: Collection[str]) -> dict[str, str]:
+    """Collect what the templates of a package insert.
+
+    Args:
+        role: A key of `ROLES`.
+        name: Name of the part.
+        used_words: Words in the templates, which the new class must not redefine.
+    """
     facts = ROLES[role]
     class_name = "".join(word.capitalize() for word in name.split("_"))
+    if class_name in used_words:
+        class_name += role.capitalize()
     return {
         "role": role,
         "kind": name,
-        "package": name.replace("_", "-"),
+        "package": _get_package_name(role, name),
         "class_name": class_name,
         "entry_class": class_name if role == "estimator" else f"{class_name}Config",
         "group": PART_GROUPS[role],
@@ -146,10 +174,16 @@ def _check_name(role: str, name: str) -> None:
     Raises:
         InputError: If it cannot.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
+    is_name = re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) and not keyword.iskeyword(name)
+    if not is_name or len(name) > _MAX_NAME_LENGTH:
         raise InputError(
-            f"`{name}` cannot be the name of a part; use lower-case letters, digits and single"
-            " underscores, such as `my_encoder`"
+            f"`{name}` cannot be the name of a part; use at most {_MAX_NAME_LENGTH} lower-case"
+            " letters, digits and single underscores, such as `my_encoder`"
+        )
+    if name in _BUILD_MODULES:
+        raise InputError(
+            f"`{name}` is the name of a module with a meaning of its own for pip or pytest; choose"
+            " another name"
         )
     if name in list_our_kinds(PART_GROUPS[role]):
         raise InputError(

@@ -125,6 +125,11 @@ def test_wrong_arguments_are_refused_at_once(run, hub, say, tmp_path, monkeypatc
     assert "repository does not exist" in say("translate", "lab/nothing", "a.pose", code=2)
 
 
+def test_control_characters_of_strangers_do_not_reach_the_terminal(say, tmp_path):
+    error = say("translate", "lost\x1b[2J\x9b1A", "a.pose", code=2)
+    assert "`lost\\x1b[2J\\x9b1A` is not a bundle" in error.replace("\n", "")
+
+
 def test_statements_of_the_recipe_change_no_identity(trained):
     recipe = tiny_recipe(trained / "corpus", trained / "stores")
     values = yaml.safe_load(yaml.safe_dump(recipe.model_dump(mode="json")))

@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard, constants
 import kinesweep as ks
 from corpus import tiny_store
 from hub_server import READ_TOKEN, TOKEN, Fault, HubServer, serve_hub, use_hub
+from kinesweep.cli import main
 from kinesweep.config.recipe.export import CardConfig
 from kinesweep.core.errors import BundleError, HubError, InputError
 from kinesweep.core.hashing import compute_file_hashes, compute_file_sha256
@@ -431,6 +432,8 @@ def test_a_mistyped_path_is_no_request(bundle, hub, tmp_path, monkeypatch):
     assert is_hub_name("lab/signs") and not hub.requests
     with pytest.raises(InputError, match="local folder"):
         ks.load_bundle(bundle, revision="main")
+    with pytest.raises(InputError, match="`revision` is empty"):
+        ks.load_bundle("lab/signs", revision="")
 
 
 def test_the_streamed_upload_pushes_the_same(bundle, hub, monkeypatch):
@@ -440,3 +443,28 @@ def test_the_streamed_upload_pushes_the_same(bundle, hub, monkeypatch):
     ks.push_bundle(bundle, "lab/signs")
     assert len(hub.repos["lab/signs"].commits) == 2
     assert compute_file_hashes(download_bundle("lab/signs")) == compute_file_hashes(bundle)
+
+
+def test_models_are_compared_and_shown_by_name(bundle, hub, made, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ks.push_bundle(bundle, "lab/signs")
+    hub.edit("lab/signs", "README.md", b"# Edited on the website\n")
+    clip = str(min((made / "corpus").rglob("*.pose")))
+    for words in (
+        ["diff", "lab/signs", "bundle"],
+        ["attention", "lab/signs", clip, "--out=a.html"],
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert not left.value.code, capsys.readouterr().err
+    assert (tmp_path / "a.html").stat().st_size > 0
+    with pytest.raises(SystemExit) as left:
+        main(["diff", "lab/signs", "lab/nothing"])
+    assert left.value.code == 2 and "no repository `lab/nothing`" in capsys.readouterr().err
+
+
+def test_a_gated_repository_is_named(hub):
+    headers = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"}
+    hub.faults.append(Fault("resolve", 403, headers=headers))
+    with pytest.raises(HubError, match=r"Access is restricted.*ask for access on its page"):
+        download_bundle("lab/signs")

@@ -1,6 +1,7 @@
 """Parts of packages that fail at run time: named errors, and no results from wrong shapes."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from kinesweep.config.loading import validate_config
 from kinesweep.config.parts import EncoderPart, FeaturesPart, LossPart, MetricPart, SourcePart
+from kinesweep.config.parts.recorded_settings import find_record_problem
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.model.backbone import BackbonePart
@@ -203,6 +205,88 @@ def test_settings_that_no_run_could_record_are_refused(installed: None) -> None:
     values = {"encoder": {"kind": "odd"}, "backbone": {"kind": "seq2seq"}}
     with pytest.raises(ConfigError, match=r"encoder +has a setting .* cannot be written as JSON"):
         validate_config(ModelConfig, values, "it")
+
+
+class SetSettings(EncoderPart):
+    kind: Literal["odd"] = "odd"
+    words: Any = Field(default_factory=lambda: [{"a", "b"}])
+
+
+class NanSettings(EncoderPart):
+    kind: Literal["odd"] = "odd"
+    rate: float = math.nan
+
+
+class DoublingSettings(EncoderPart):
+    kind: Literal["odd"] = "odd"
+    width: int = 2
+
+    @field_validator("width")
+    @classmethod
+    def _double(cls, width: int) -> int:
+        return 2 * width
+
+
+class AliasedSettings(EncoderPart):
+    kind: Literal["odd"] = "odd"
+    width: int = Field(2, alias="size")
+
+
+class PlainSettings(EncoderPart):
+    kind: Literal["odd"] = "odd"
+    rates: tuple[float, ...] = (1.0,)
+    folder: Path = Path("a/b")
+    words: dict[int, str] = Field(default_factory=lambda: {1: "x"})
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (SetSettings(), "is a set, whose order changes"),
+        (NanSettings(), "infinite or not a number"),
+        (DoublingSettings(width=3), "another one when its record is read: `width`"),
+        (AliasedSettings(), "cannot be read again"),
+        (PlainSettings(), "^$"),
+    ],
+)
+def test_settings_whose_record_is_not_they_are_refused(config: EncoderPart, said: str) -> None:
+    assert re.search(said, find_record_problem(config))
+
+
+def test_a_part_that_prints_or_stops_the_process_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Results on stdout are read by programs."""
+    source = """
+        from typing import Literal
+        from pydantic import model_validator
+        from kinesweep.config.parts import EncoderPart
+        print("hello")
+
+        class Loud(EncoderPart):
+            kind: Literal["loud"] = "loud"
+
+        class Breaking(EncoderPart):
+            kind: Literal["breaking"] = "breaking"
+
+            @model_validator(mode="after")
+            def _break(self):
+                raise RuntimeError("half way")
+    """
+    points = {"loud": "Loud", "breaking": "Breaking"}
+    site = tmp_path / "site"
+    install_package(monkeypatch, site, "loud_parts", source, {"kinesweep.encoders": points})
+    stopping = "class Stop(BaseException): pass\nraise Stop('no\x1b more')"
+    install_package(
+        monkeypatch, site, "stop_parts", stopping, {"kinesweep.encoders": {"stop": "Settings"}}
+    )
+    values = {"encoder": {"kind": "loud"}, "backbone": {"scratch": {"architecture": "m2m_100"}}}
+    assert validate_config(ModelConfig, values, "it").encoder.kind == "loud"
+    streams = capsys.readouterr()
+    assert streams.out == "" and streams.err == "hello\n"
+    for kind, said in {"breaking": "RuntimeError: half way", "stop": "Stop: no"}.items():
+        with pytest.raises(ConfigError, match=rf"the part `{kind}` .*{said}"):
+            validate_config(ModelConfig, {**values, "encoder": {"kind": kind}}, "it")
 
 
 class SourceSettings(SourcePart):

@@ -4,6 +4,7 @@ A package with an encoder, a source, a metric and a loss each, installed by pip 
 own, as somebody else's environment would have them.
 """
 
+import ast
 import json
 import os
 import subprocess
@@ -205,6 +206,9 @@ def test_a_bundle_needs_the_packages_and_says_so(lab: Lab, installed: Path, tmp_
         ("encoder", "../up", "lower-case letters"),
         ("encoder", "", "lower-case letters"),
         ("encoder", "json", "is the name of an installed module"),
+        ("encoder", "setup", "meaning of its own for pip"),
+        ("encoder", "conftest", "meaning of its own for pip"),
+        ("encoder", "a" * 65, "at most 64 lower-case letters"),
         ("encoder", "linear", r"`linear` is one of Kinesweep's own kinds .kinesweep.encoders."),
         ("source", "corpora", "own kinds"),
         ("metric", "torchmetrics", "own kinds"),
@@ -227,3 +231,31 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists and is not overwritten"):
         write_part_package("loss", "mine_too", tmp_path)
     assert (folder / "mine_too.py").read_text() == "my work"
+
+
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [("source", "path"), ("source", "clip"), ("metric", "counter"), ("encoder", "tensor")],
+)
+def test_no_class_of_the_template_is_redefined(role: str, name: str, tmp_path: Path) -> None:
+    folder = write_part_package(role, name, tmp_path)
+    for path in folder.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        names = {alias.name for node in imports for alias in node.names}
+        assert not names & {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+        assert path.name != f"{name}.py" or name.capitalize() in names, "or nothing is tested"
+
+
+def test_no_folder_hides_its_module(tmp_path: Path) -> None:
+    """Python would import the folder as a namespace instead of the installed module."""
+    folder = write_part_package("loss", "gated", tmp_path)
+    assert folder.name == "gated-loss"
+    assert 'name = "gated-loss"' in (folder / "pyproject.toml").read_text()
+    assert write_part_package("loss", "my_gated", tmp_path).name == "my-gated"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match=r"file` cannot be made"):
+        write_part_package("loss", "mine_too", tmp_path / "file")

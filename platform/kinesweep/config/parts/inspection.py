@@ -12,6 +12,7 @@ from kinesweep.config.parts.installed_parts import (
     find_installed_part,
     load_part_config,
 )
+from kinesweep.config.parts.part_config import run_import
 from kinesweep.core.errors import InputError
 
 
@@ -48,13 +49,12 @@ def _find_estimator_problem(part: InstalledPart) -> str:
     """Find the reason why an estimator cannot be used; its entry point names the class itself."""
     assert part.entry_point is not None
     try:
-        estimator_class = part.entry_point.load()
+        estimator_class = run_import(part.entry_point.load)
         missing = [
             name
             for name in ("version", "requirements", "__call__")
             if not hasattr(estimator_class, name)
         ]
-    # An import executes code of another package, which may fail in any way.
-    except (Exception, SystemExit) as error:
-        return f"{part} cannot be imported: {type(error).__name__}: {error}"
+    except ImportError as error:
+        return f"{part} cannot be imported: {error}"
     return f"`{part.entry_point.value}` has no {', '.join(missing)}" if missing else ""

@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from kinesweep.config.parts.part_config import PART_GROUPS, PartConfig
+from kinesweep.config.parts.part_config import PART_GROUPS, PartConfig, run_import
 from kinesweep.core.errors import InputError
 
 
@@ -96,11 +96,9 @@ def load_part_config(part: InstalledPart) -> type[PartConfig]:
     assert part.entry_point is not None
     value = part.entry_point.value
     try:
-        config_class = part.entry_point.load()
-    # An import executes code of another package, which may fail in any way.
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {str(error).strip()[:300]}"
-        raise InputError(f"{part} cannot be imported from `{value}`: {reason}") from None
+        config_class = run_import(part.entry_point.load)
+    except ImportError as error:
+        raise InputError(f"{part} cannot be imported from `{value}`: {error}") from None
     is_config = isinstance(config_class, type) and issubclass(config_class, PartConfig)
     if not is_config or config_class.group != part.group:
         raise InputError(

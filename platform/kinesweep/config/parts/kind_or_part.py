@@ -13,13 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
-from pydantic_core import (
-    CoreSchema,
-    PydanticCustomError,
-    PydanticOmit,
-    PydanticSerializationError,
-    core_schema,
-)
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticOmit, core_schema
 
 from kinesweep.config.kinds import PART_TAG, UNKNOWN_KIND, make_kind_getter
 from kinesweep.config.parts.installed_parts import (
@@ -29,6 +23,7 @@ from kinesweep.config.parts.installed_parts import (
     load_part_config,
 )
 from kinesweep.config.parts.part_config import PartConfig
+from kinesweep.config.parts.recorded_settings import find_record_problem
 from kinesweep.config.suggestions import suggest_closest_word
 from kinesweep.core.errors import InputError
 
@@ -115,13 +110,19 @@ class _PartChoice:
             )
         # Errors of the part's own fields keep their places: pydantic puts them below this section.
         config_class = self._load_class(part)
-        # The context has the folder of the recipe, which files named in it are relative to.
-        config = config_class.model_validate(dict(value), context=info.context)
         try:
-            config.model_dump(mode="json")
-        except PydanticSerializationError as error:
-            text = f"has a setting of {part} that cannot be written as JSON, so no run could be"
-            raise ValueError(f"{text} recorded: {error}") from None
+            # The context has the folder of the recipe, which files named in it are relative to.
+            config = config_class.model_validate(dict(value), context=info.context)
+        # A problem of the section, which pydantic reports.
+        except (ValueError, AssertionError):
+            raise
+        # Validators are code of another package, which may fail in any way.
+        except Exception as error:
+            raise ValueError(
+                f"cannot be validated by {part}: {type(error).__name__}: {error}"
+            ) from None
+        if problem := find_record_problem(config):
+            raise ValueError(f"has a setting of {part} that {problem}")
         return config
 
     def _load_class(self, part: InstalledPart) -> type[PartConfig]:

@@ -6,6 +6,9 @@ therefore keep PyTorch out of the module of the configuration, so that errors in
 once; a package of one file has both in one module.
 """
 
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,6 +17,30 @@ from pydantic import Field
 from kinesweep.config.corpus import CorpusConfig
 from kinesweep.config.loading import StrictConfig
 from kinesweep.core.errors import InputError
+
+
+def run_import(import_part: Callable[[], Any]) -> Any:
+    """Return what a function imports from another package, or report why it cannot be imported.
+
+    What the package prints goes to stderr, because stdout is for results that programs read.
+
+    Args:
+        import_part: Function that imports the object.
+
+    Raises:
+        ImportError: If it raises anything but an interrupt.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            return import_part()
+    # Ctrl-C is the user's.
+    except KeyboardInterrupt:
+        raise
+    # An import executes code of another package, which may fail in any way: `sys.exit`, or an error
+    # of a test framework that is no `Exception`.
+    except BaseException as error:
+        text = " ".join(str(error).split())[:300]
+        raise ImportError(f"{type(error).__name__}: {text}") from None
 
 
 class PartConfig(StrictConfig):
@@ -40,13 +67,11 @@ class PartConfig(StrictConfig):
         """
         module_name, _, attribute = cls.implementation.partition(":")
         try:
-            return getattr(import_module(module_name), attribute)
-        # An import executes code of another package, which may fail in any way.
-        except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {str(error).strip()[:300]}"
+            return run_import(lambda: getattr(import_module(module_name), attribute))
+        except ImportError as error:
             raise InputError(
                 f"`{cls.__module__}:{cls.__qualname__}` names the implementation"
-                f" `{cls.implementation}`, which cannot be imported ({reason}); it must have the"
+                f" `{cls.implementation}`, which cannot be imported ({error}); it must have the"
                 " form `module:Class`"
             ) from None
 

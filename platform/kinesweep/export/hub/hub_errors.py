@@ -16,7 +16,9 @@ _STATUS_MESSAGES = {
     401: "the Hub does not accept the token for `{repo}`, or the repository does not exist; run"
     " `hf auth login` again, or set `HF_TOKEN`",
     402: "the Hub asks for a payment for `{repo}`: {reason}",
-    403: "the token has no permission for `{repo}`; create one that may write there"
+    # Also for gated repositories, whose page asks for consent before a download.
+    403: "the token has no permission for `{repo}` ({reason}); to load it, ask for access on its"
+    " page; to push to it, create a token that may write there"
     " (https://huggingface.co/settings/tokens), or use a name of your own",
     404: "there is no repository `{repo}` on the Hub that this token can see; check the name and"
     " the owner",

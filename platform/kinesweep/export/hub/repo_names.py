@@ -41,6 +41,8 @@ def is_hub_name(name: str | Path, revision: str | None = None) -> bool:
     """
     text = str(name)
     if revision is not None:
+        if not revision:
+            raise InputError("`revision` is empty; give a branch, tag or commit, or omit it")
         if Path(text).exists():
             raise InputError(f"`{text}` is a local folder, which has no revisions; omit `revision`")
         check_repo_name(text)
