@@ -115,14 +115,8 @@ class QueueTracker(ABC):
     ) -> RunLogger:
         """Open the logger of a run, which continues the recorded run of the queue in `folder`.
 
-        Args:
-            identity: Key, title and tags of the run.
-            folder: Folder of the run.
-            overwrite: Begin another run because the run is overwritten; in MLflow and W&B the
-                earlier one remains, but loses the key.
-
-        Raises:
-            TrackingError: If another process is recording this run.
+        The arguments and errors are those of `Tracker.open_run_logger`. In MLflow and W&B, an
+        overwritten run remains, but loses its key.
         """
         # Tags may change between processes of a run and are recorded below; the header of a queue
         # is fixed.

@@ -22,7 +22,7 @@ from kinesweep.config.recipe.features.combined import (
 )
 from kinesweep.config.recipe.generation import GenerationConfig, check_training_beams
 from kinesweep.config.recipe.h5_shards import fill_in_stream_names
-from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.model import ModelConfig, text_checks
 from kinesweep.config.recipe.model.rate_checks import check_learning_rates
 from kinesweep.config.recipe.objectives.stage_checks import check_training_stage
 from kinesweep.config.recipe.paths import (
@@ -92,11 +92,11 @@ class Recipe(StrictConfig):
         model, features = self.model, self.features
         training, generation = self.training, self.generation
         cross_checks.check_best_metric(training, self.evaluation)
-        cross_checks.check_truecasing(generation, model)
+        text_checks.check_truecasing(generation, model)
         check_training_beams(generation, self.evaluation.during_training.num_beams)
         check_training_stage(training, model, self.batch, self.evaluation, self.resources)
         check_learning_rates(training, model)
-        cross_checks.check_reserved_text_tokens(generation, model)
+        text_checks.check_reserved_text_tokens(generation, model)
         cross_checks.check_sharded_training(training, self.resources, model)
         cross_checks.check_source_and_features(self.source, features, self.batch.augmentation)
         cross_checks.check_averaged_checkpoints(training, self.checkpoints)

@@ -1,7 +1,8 @@
 """Checks of a recipe's sections against each other; each raises a `ValueError` with the reason.
 
 `Recipe` calls them once every section is valid by itself, so pydantic reports a failed check as a
-problem of the whole file. The groups are: source and features, training, generated text.
+problem of the whole file. The groups are: source and features, training. Those of
+generated text are in `model.text_checks`.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from collections.abc import Sequence
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, RecipeFeaturesConfig
-from kinesweep.config.recipe.generation import GenerationConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.model.vision_checks import check_vision_model
@@ -271,32 +271,4 @@ def check_averaged_checkpoints(training: TrainingConfig, checkpoints: Checkpoint
         raise ValueError(
             "`training.average_checkpoints` also needs the checkpoints before the best one;"
             " set `checkpoints.keep` to best+last, last or all"
-        )
-
-
-# Generated text.
-
-
-def check_truecasing(generation: GenerationConfig, model: ModelConfig) -> None:
-    """Check that the tokenizer lowercases texts if `generation.truecase` restores their case.
-
-    Raises:
-        ValueError: If texts are truecased that were not lowercased.
-    """
-    if generation.truecase and not model.tokenizer.lowercase:
-        raise ValueError("`generation.truecase` needs `model.tokenizer.lowercase`")
-
-
-def check_reserved_text_tokens(generation: GenerationConfig, model: ModelConfig) -> None:
-    """Check that the positions reserved for the text are enough for the longest generated text.
-
-    Raises:
-        ValueError: If fewer positions are reserved than tokens may be generated.
-    """
-    # Generation may write all of its tokens, which need the reserved positions.
-    reserved_tokens, max_new_tokens = model.reserved_text_tokens, generation.max_new_tokens
-    if reserved_tokens is not None and reserved_tokens < max_new_tokens:
-        raise ValueError(
-            f"`model.reserved_text_tokens` ({reserved_tokens}) must be at least"
-            f" `generation.max_new_tokens` ({max_new_tokens})"
         )

@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +325,7 @@ def test_the_study_follows_while_the_driver_writes(
         write_trials(journal, 0, 3)
         wait_for_trials(path, 3)
         path.unlink()
+        wait_for_trials(path, 3)  # also without a new event
         write_trials(journal, 3, 7)
         wait_for_trials(path, 7)
         write_trials(journal, 7, 12)
@@ -331,16 +333,16 @@ def test_the_study_follows_while_the_driver_writes(
 
 
 def wait_for_trials(path: Path, count: int) -> None:
-    """Until a study has this many trials; the test's own limit ends it otherwise."""
-    import time
-
-    while True:
+    """Wait until a study has this many trials."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         try:
             if path.exists() and len(load(path).trials) == count:
                 return
         except ValueError:  # being written
             pass
         time.sleep(0.02)
+    pytest.fail(f"{path.name} did not get {count} trials within a minute")
 
 
 def test_a_storage_that_is_away_is_a_warning_and_is_completed_later(
