@@ -101,7 +101,9 @@ def test_the_end_is_waited_for_after_its_log_broke_off() -> None:
         job_submission._wait_for_job_end(Server(info(False), Dropped("aborted")), "job")
 
 
-@pytest.mark.parametrize("address", ["", "nonsense", "foo://x", "http://[::1", "http://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "address", ["", "nonsense", "foo://x", "http://[::1", "http://127.0.0.1:1"]
+)
 def test_a_wrong_address_is_named(address: str) -> None:
     with pytest.raises(ResourceError, match="`--address` must be that of") as refused:
         job_submission._connect(address)
