@@ -1,11 +1,8 @@
 """Tracking under load: many writers, SQLite and PostgreSQL; and what it costs a run."""
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -29,7 +26,7 @@ from kinesweep.tracking.backends import (
 from kinesweep.tracking.queued_run_logger import RunIdentifiers
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunSpec
-from needs import need
+from postgres import run_postgres
 
 pytestmark = pytest.mark.slow
 METRICS = 20
@@ -52,38 +49,9 @@ WRITER = textwrap.dedent(
 
 @pytest.fixture
 def postgres() -> Iterator[str]:
-    """A PostgreSQL of this test alone, on loopback; its address."""
-    initdb = need("initdb", "/usr/lib/postgresql/15/bin/initdb")
-    program = need("postgres", "/usr/lib/postgresql/15/bin/postgres")
-    folder = Path(tempfile.mkdtemp(prefix="kinesweep-pg-"))
-    # It refuses to run as root.
-    owner = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
-    if owner:
-        shutil.chown(folder, "postgres", "postgres")
-    data = folder / "data"
-    made = [initdb, "-D", str(data), "-U", "me", "--auth=trust", "--no-sync"]
-    subprocess.run(made, check=True, cwd=folder, stdout=subprocess.DEVNULL, **owner)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [program, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(folder)]
-    running = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, **owner)
-    try:
-        _wait_for(port)
-        yield f"postgresql://me@127.0.0.1:{port}/postgres"
-    finally:
-        running.terminate()
-        running.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("PostgreSQL did not start")
+    """A PostgreSQL of this test alone; its address."""
+    with run_postgres() as address:
+        yield address
 
 
 @pytest.mark.parametrize(

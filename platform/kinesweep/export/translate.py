@@ -54,7 +54,7 @@ class Bundle:
     @classmethod
     def load(
         cls,
-        bundle_dir: Path,
+        bundle_dir: str | Path,
         device: torch.device | str | None = None,
         skip_file_check: bool = False,
         estimator: JointEstimatorConfig | None = None,
@@ -71,9 +71,10 @@ class Bundle:
             BundleError: If the folder is no bundle, is damaged, or has features of another version.
             InputError: If the estimator is not that of the training data.
         """
+        folder = Path(bundle_dir)
         if not skip_file_check:
-            check_bundle_files(bundle_dir)
-        loaded = load_bundled_model(bundle_dir, device, estimator)
+            check_bundle_files(folder)
+        loaded = load_bundled_model(folder, device, estimator)
         encoder_prompt, decoder_prompt = (str(loaded.features[name]) for name in PROMPT_FIELDS)
         return cls(loaded, encoder_prompt, decoder_prompt)
 
@@ -198,7 +199,7 @@ class Bundle:
         return getattr(self.loaded.recipe.features, "reference", None) is not None
 
     def compute_features(
-        self, file: Path, span: Span = Span(), auxiliary_file: Path | None = None
+        self, file: str | Path, span: Span = Span(), auxiliary_file: Path | None = None
     ) -> StreamFeatures:
         """Compute the feature arrays of a file as a store would contain them.
 
@@ -216,7 +217,7 @@ class Bundle:
             InputError: If the file is of another kind than those of the corpus.
             BundleError: If its points differ from those of the corpus.
         """
-        return self.compute_feature_arrays(Input(file, span, auxiliary_file=auxiliary_file))
+        return self.compute_feature_arrays(Input(Path(file), span, auxiliary_file=auxiliary_file))
 
     def compute_feature_arrays(self, item: Input) -> StreamFeatures:
         """Compute the feature arrays of an input, (T, D) by feature stream.

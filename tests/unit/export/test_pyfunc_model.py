@@ -97,8 +97,9 @@ def given_and_wanted(
     root = Path(recipe.source.validation).parent
     files = [next(root.rglob(f"{line.clip_id}.pose")) for line in lines]
     poses = [{"pose": file.read_bytes()} for file in files]
-    loaded = Bundle.load(served)
-    features = [{"features": loaded.compute_features(file)["pose"].tolist()} for file in files]
+    # Texts, as people write paths.
+    loaded = Bundle.load(str(served))
+    features = [{"features": loaded.compute_features(str(f))["pose"].tolist()} for f in files]
     return poses, features, [line.hypothesis for line in lines]
 
 

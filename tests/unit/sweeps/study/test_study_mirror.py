@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.study import follower, storage
 from kinesweep.sweeps.study.follower import follow_journal
 from kinesweep.sweeps.study.study_mirror import StudyMirror
+from postgres import run_postgres
 
 RATE, KIND, SIZE = "training.learning_rate", "model.encoder.kind", "model.encoder.width"
 
@@ -97,13 +99,28 @@ def describe(study: optuna.Study) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.fixture(params=["file", "sqlite"])
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL."""
+    with run_postgres() as address:
+        yield address
+
+
+@pytest.fixture(params=["file", "sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[SearchSpace, Any]:
     """A space with the storage, and what opens the storage."""
     if request.param == "file":
         return make_space(), tmp_path / "mine" / storage.STUDY_FILE
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    return make_space(study_storage=url), url
+    if request.param == "postgres":
+        import psycopg
+
+        url = request.getfixturevalue("postgres")
+        database = f"test_{abs(hash(request.node.name))}"
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {database}".encode())
+        url = url.replace("/postgres", f"/{database}")
+    return make_space(study_storage=url), storage.get_study_address(tmp_path, url)
 
 
 def test_a_study_tells_what_the_journal_tells(
