@@ -274,3 +274,11 @@ def test_each_limit_of_a_setting() -> None:
         with pytest.raises(ValueError, match=r"kernel|pooling|fuse_body|downsample"):
             PartGraphEncoderConfig.model_validate(keys)
     assert np.isclose(PartGraphEncoderConfig().dropout, 0)
+
+
+def test_a_component_with_both_hands_is_neither() -> None:
+    names = ("BODY", "LEFT_AND_RIGHT_HAND", "LEFT_HAND", "HANDS")
+    layout = PointLayout(tuple((name, ("a", "b")) for name in names))
+    skeleton = Skeleton("hands", layout, parents=(ROOT, 0) * 4, mirror=tuple(range(8)))
+    kinds = [part.kind for part in find_body_parts(skeleton)]
+    assert kinds == ["body", "other", "left_hand", "other"]

@@ -107,6 +107,24 @@ def test_a_loss_without_gradient_is_refused_and_a_negative_one_is_not(installed:
         compute("built")
 
 
+def test_an_infinite_cross_entropy_does_not_spoil_the_loss_that_replaces_it(
+    installed: None,
+) -> None:
+    loss = PartLoss(LossSettings(), 0.0)
+    labels_BL, infinite = torch.tensor([[1, 2]]), torch.tensor(math.inf)
+    logits_BLV = torch.ones(1, 2, 4, requires_grad=True)
+    assert loss(infinite, logits_BLV, labels_BL, labels_BL, None) == -1
+
+
+def test_a_loss_reads_half_precision_as_single(installed: None) -> None:
+    loss, seen = PartLoss(LossSettings(), 0.0), []
+    loss.implementation.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        logits_BLV = torch.ones(1, 2, 4, dtype=dtype, requires_grad=True)
+        loss(torch.tensor(0.0), logits_BLV, torch.tensor([[1, 2]]), torch.tensor([[1, 2]]), None)
+    assert seen == [torch.float32, torch.float32, torch.float64]
+
+
 class MetricSettings(MetricPart):
     kind: Literal["odd"] = "odd"
     implementation: ClassVar[str] = f"{__name__}:OddMetric"

@@ -235,7 +235,7 @@ def _make_empty_error(folder: Path, found_by_split: dict[str, _SplitClips]) -> I
 
     Args:
         folder: Folder of the corpus.
-        found_by_split: Split → what was not used of it.
+        found_by_split: Unused rows and missing files of each split.
     """
     parts = found_by_split.values()
     counts = Counter(row.reason for part in parts for row in part.dropped)
