@@ -15,7 +15,7 @@ from kinesweep.cli.console import (
     print_line,
     wrap_command,
 )
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.paths import get_state_dir
 from kinesweep.core.scores import format_scores
 
@@ -240,7 +240,13 @@ def _print_details(row: "SweepStatus") -> "SweepStatus":
 
     for line in row.provisional.format_lines() if row.provisional is not None else []:
         print_line(line)
-    if command := complete_study(get_state_dir() / "sweeps" / row.sweep):
+    try:
+        command = complete_study(get_state_dir() / "sweeps" / row.sweep)
+    except CheckpointError as error:
+        # What is shown above comes from the journal alone, which needs no part of a package.
+        print_line(f"study   not available: {error}")
+        return row
+    if command:
         print_line(f"study   {command}")
     return replace(row, study=command)
 

@@ -99,8 +99,7 @@ class NullTracker:
 class QueueTracker(ABC):
     """One backend or several that consume the offline queues of runs; the base of all that record.
 
-    Attributes:
-        notice: Message for the user about the choice of backend; it may be empty.
+    A subclass has the field `notice`.
     """
 
     notice: str
@@ -131,10 +130,9 @@ class QueueTracker(ABC):
     def flush_pending(self, root: Path) -> int:
         """Send the queued records of all runs below a folder that no process is recording.
 
-        These are runs that ended before a tracker had all of their records. A run that another
-        process is recording is skipped, because that process sends by itself, and so are the
-        trackers that a run was not recorded by. If a tracker is unavailable, a warning is logged
-        and the records stay queued.
+        A run that another process is recording is skipped, because that process sends by itself,
+        and so are the trackers that a run was not recorded by. If a tracker is unavailable, a
+        warning is logged and the records stay queued.
 
         Args:
             root: Folder that is searched for offline queues, with its subfolders.

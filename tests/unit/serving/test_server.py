@@ -1,6 +1,5 @@
 """Sockets: slow headers, data that is not HTTP, addresses; and the checks before a start."""
 
-import asyncio
 import json
 import os
 import signal
@@ -11,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner
 
 from kinesweep.cli import app as cli
 from kinesweep.serving import preparation
 from kinesweep.serving.errors import ServingError
-from kinesweep.serving.http.server import WebServer, build_config, is_loopback, open_socket
+from kinesweep.serving.http.server import build_config, is_loopback, open_socket
 from kinesweep.serving.limits import ServeLimits
-from kinesweep.serving.signals import END_SIGNALS, ended_by_signals, ignore_kill_signals
+from kinesweep.serving.signals import ended_by_signals
 from served import serving
 
 
@@ -226,33 +224,3 @@ def test_a_closed_terminal_ends_a_start_like_ctrl_c(number: signal.Signals) -> N
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert signal.getsignal(number) == before
-
-
-def test_a_second_kill_does_not_cut_off_the_removal_of_replicas() -> None:
-    before = [signal.getsignal(number) for number in END_SIGNALS]
-    with ignore_kill_signals():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            os.kill(os.getpid(), number)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
-    assert [signal.getsignal(number) for number in END_SIGNALS] == before
-
-
-def test_the_end_of_the_web_server_is_not_that_of_the_handlers() -> None:
-    """Replicas are removed after it, which a second signal must not cut off without a trace."""
-
-    async def send_signal() -> None:
-        with server.capture_signals():
-            os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.sleep(0.05)
-
-    stops: list[int] = []
-    server = WebServer(uvicorn.Config(hello), lambda: None, lambda: stops.append(1))
-    before = [signal.getsignal(number) for number in END_SIGNALS]
-    with ended_by_signals():
-        inside = [signal.getsignal(number) for number in END_SIGNALS]
-        asyncio.run(send_signal())
-        assert [signal.getsignal(number) for number in END_SIGNALS] == inside != before
-    assert server.should_exit and stops == [1]
-    assert [signal.getsignal(number) for number in END_SIGNALS] == before

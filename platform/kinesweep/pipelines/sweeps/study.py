@@ -8,7 +8,7 @@ import logging
 import threading
 from pathlib import Path
 
-from kinesweep.core.errors import CheckpointError, KinesweepError
+from kinesweep.core.errors import KinesweepError
 from kinesweep.pipelines.sweeps.sweep_lock import try_lock_sweep
 from kinesweep.sweeps.journal.journal import read_journal
 from kinesweep.sweeps.journal.sweep_metadata import METADATA, read_sweep_metadata
@@ -24,22 +24,17 @@ _MAX_WAIT_S = 40.0
 def complete_study(folder: Path) -> str:
     """Add to the study of a sweep what it lacks, unless a driver runs, and return its command.
 
-    A sweep or a storage that cannot be used is logged as a warning.
+    A storage that cannot be used is logged as a warning.
 
     Args:
         folder: Folder of the sweep.
 
     Returns:
-        The command that shows the study; empty if the search has not started or cannot be read.
+        The command that shows the study; empty if the search has not started.
     """
     if not (folder / METADATA).exists():
         return ""
-    try:
-        space = read_sweep_metadata(folder).space
-    except CheckpointError as error:
-        # The progress and the ranking come from the journal alone, so they are shown all the same.
-        logger.warning(str(error))
-        return ""
+    space = read_sweep_metadata(folder).space
     # A database that is locked or hangs never answers, and its client library waits as long.
     thread = threading.Thread(target=_try_complete_study, args=(folder, space), daemon=True)
     thread.start()

@@ -53,6 +53,7 @@ def collect_tracking_links(name: str | None) -> tuple[str, dict[str, dict[str, s
         try:
             mlflow_links = _find_mlflow_links(uri, folder) if places.is_in_mlflow else {}
             links_by_page = {**mlflow_links, **places.commands}
+            command = complete_study(folder)
         except (CheckpointError, TrackingError) as error:
             # An error is fatal for a named sweep; in the list of all, the others are still shown.
             if name:
@@ -63,7 +64,7 @@ def collect_tracking_links(name: str | None) -> tuple[str, dict[str, dict[str, s
         page = folder / REPORT_DIR / PAGE_FILE
         if page.exists():
             links_by_page["file"] = page.as_uri()
-        if command := complete_study(folder):
+        if command:
             links_by_page["Optuna"] = command
         links_by_sweep[folder.name] = links_by_page
     return uri, links_by_sweep
