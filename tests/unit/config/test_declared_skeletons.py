@@ -94,6 +94,7 @@ def test_a_cycle_is_found_after_branches() -> None:
         ({"points": ["a", "b"], "bones": [[0, True]]}, "skeleton.bones[0][1]", "valid"),
         ({"points": ["a", " "]}, "skeleton.points", "[1] must be a name on one line"),
         ({"points": ["a", "b\nc"]}, "skeleton.points", "[1] must be a name on one line"),
+        ({"points": ["a"], "name": "b\nc"}, "skeleton.name", "must be a name on one line"),
         (["a", "b"], "skeleton", "a mapping with `points`"),
         (7, "skeleton", "a mapping with `points`"),
     ],

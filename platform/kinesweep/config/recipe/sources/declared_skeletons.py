@@ -80,6 +80,14 @@ class DeclaredSkeletonConfig(StrictConfig):
         None, description="Point that motions are centered on; default: the first point."
     )
 
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        """Check that the name can be part of a message."""
+        if not name.strip() or not name.isprintable():
+            raise ValueError(f"must be a name on one line, but is {name!r}")
+        return name
+
     @field_validator("points")
     @classmethod
     def _check_points(cls, points: tuple[str, ...]) -> tuple[str, ...]:
