@@ -62,9 +62,13 @@ class MotionToTextPipeline(Pipeline):
         if not isinstance(inputs, list | tuple):
             return super().__call__(inputs, **kwargs)
         kwargs.pop("num_workers", None)  # files are read in this process
-        batch_size = kwargs.pop("batch_size", self._batch_size) or max(len(inputs), 1)
-        if batch_size < 1:
-            raise InputError(f"`batch_size` must be at least 1, but is {batch_size}")
+        batch_size = kwargs.pop("batch_size", None)
+        if batch_size is None:
+            batch_size = self._batch_size or max(len(inputs), 1)
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(
+                f"`batch_size` must be a whole number of at least 1, but is {batch_size!r}"
+            )
         _, params, _ = self._sanitize_parameters(**kwargs)
         bundle = self._configure({**self._forward_params, **params})
         texts = []

@@ -185,10 +185,23 @@ def _load_bundle_without_model(folder: Path, skip_file_check: bool) -> Bundle:
 
 
 def as_input(clip: ClipInput) -> Input:
-    """Return a clip as an input of a bundle; for an array, one that stands for its prompts only."""
+    """Return a clip as an input of a bundle; for an array, one that stands for its prompts only.
+
+    Raises:
+        InputError: If it is nothing that a clip can be.
+    """
     if isinstance(clip, Input):
         return clip
-    return Input(Path(clip)) if isinstance(clip, str | Path) else Input(Path())
+    if isinstance(clip, np.ndarray | dict):
+        return Input(Path())
+    # An empty text would be the current folder.
+    if not isinstance(clip, str | Path) or clip == "":
+        found = "an empty text" if clip == "" else f"of the type `{type(clip).__name__}`"
+        raise InputError(
+            "a clip must be a path, an `Input`, a NumPy array or a dictionary of arrays, but is"
+            f" {found}; convert tensors with `.numpy()`"
+        )
+    return Input(Path(clip))
 
 
 def name_clips(clips: Sequence[ClipInput]) -> list[str]:
@@ -236,7 +249,7 @@ def _check_features(stream: str, x_TD: FeatureArray, schema: Any) -> FeatureArra
         schema: Schema of the stream.
 
     Raises:
-        InputError: If they have another shape or are not finite.
+        InputError: If they have another shape or are not finite in this dtype.
     """
     x_TD = np.asarray(x_TD)
     is_numeric = x_TD.dtype.kind in "fiu"
@@ -246,7 +259,15 @@ def _check_features(stream: str, x_TD: FeatureArray, schema: Any) -> FeatureArra
             f"features of `{stream}` must be frames × {schema.width} finite numbers, but have the"
             f" shape {x_TD.shape} and the dtype {x_TD.dtype}"
         )
-    return x_TD.astype(schema.dtype)
+    with np.errstate(over="ignore"):  # reported below
+        stored_TD = x_TD.astype(schema.dtype)
+    # An extraction would drop such a clip, so the model never saw infinite features.
+    if not np.isfinite(stored_TD).all():
+        raise InputError(
+            f"features of `{stream}` must fit into {schema.dtype}, in which features of the model"
+            f" are stored, but the largest is {np.abs(x_TD).max():g}"
+        )
+    return stored_TD
 
 
 def _compute_motion_features(bundle: Bundle, motion_TJC: FeatureArray) -> StreamFeatures:
