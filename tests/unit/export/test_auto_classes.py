@@ -111,7 +111,7 @@ def test_arrays_of_features_are_translated(translate, bundle, files, texts):
 
 @pytest.mark.parametrize("clip", [None, 3, b"x", "", [], [1.0], torch.zeros(4, 5), [["a.pose"]]])
 def test_what_is_no_clip_is_refused_by_its_type(translate, clip):
-    with pytest.raises(InputError, match=r"a clip must be a path.*but is (of the type|an empty)"):
+    with pytest.raises(InputError, match=r"a clip must be a path.*but is .* of the type"):
         translate([clip])
 
 

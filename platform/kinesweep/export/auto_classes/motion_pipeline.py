@@ -14,7 +14,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.export.hub.card_metadata import MOTION_TASK
 
 if TYPE_CHECKING:
-    from kinesweep.export.auto_classes.processor import ClipInput
+    from kinesweep.export.auto_classes.clip_inputs import ClipInput
     from kinesweep.export.translate import Bundle
 
 _PROMPTS = ("prompt", "question", "system")
@@ -118,7 +118,8 @@ def _translate(bundle: "Bundle", clips: "Sequence[ClipInput]") -> list[str]:
     """
     import numpy as np
 
-    from kinesweep.export.auto_classes.processor import as_input, compute_clip_features, name_clips
+    from kinesweep.export.auto_classes.clip_inputs import as_input, name_clips
+    from kinesweep.export.auto_classes.processor import compute_clip_features
 
     if not any(isinstance(clip, np.ndarray | dict) for clip in clips):
         return bundle.translate([as_input(clip) for clip in clips])

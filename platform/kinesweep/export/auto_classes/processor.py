@@ -15,7 +15,6 @@ from typing import Any, Self, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoProcessor, BatchFeature, ProcessorMixin
 
@@ -25,9 +24,14 @@ from kinesweep.core.errors import BundleError, InputError
 from kinesweep.data.collate import BatchItem, collate
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.evaluation.decoding import build_decoding_arguments
+from kinesweep.export.auto_classes.clip_inputs import (
+    ClipInput,
+    FeatureArray,
+    as_input,
+    name_clips,
+)
 from kinesweep.export.bundle import PROMPT_FIELDS, read_bundle_recipe
 from kinesweep.export.hub.download import find_bundle_dir
-from kinesweep.export.inference.clip_names import name_inputs
 from kinesweep.export.inference.feature_translation import limit_features
 from kinesweep.export.inference.loading import complete_bundled_model
 from kinesweep.export.input_translation import StreamFeatures
@@ -36,9 +40,6 @@ from kinesweep.export.translate import Bundle
 from kinesweep.models import KinesweepConfig
 from kinesweep.models.translator import Translator
 
-FeatureArray = NDArray[Any]
-ClipInput = Input | Path | str | FeatureArray | dict[str, FeatureArray]
-"""A clip: a file; features (T, D), by stream if there are several; or a motion (T, J, C)."""
 # Arguments of `from_pretrained` that concern the download.
 _DOWNLOAD_OPTIONS = ("cache_dir", "token", "local_files_only", "force_download")
 
@@ -182,36 +183,6 @@ def _load_bundle_without_model(folder: Path, skip_file_check: bool) -> Bundle:
     loaded = complete_bundled_model(folder, loaded)
     encoder_prompt, decoder_prompt = (str(loaded.features[name]) for name in PROMPT_FIELDS)
     return Bundle(loaded, encoder_prompt, decoder_prompt)
-
-
-def as_input(clip: ClipInput) -> Input:
-    """Return a clip as an input of a bundle; for an array, one that stands for its prompts only.
-
-    Raises:
-        InputError: If it is nothing that a clip can be.
-    """
-    if isinstance(clip, Input):
-        return clip
-    if isinstance(clip, np.ndarray | dict):
-        return Input(Path())
-    # An empty text would be the current folder.
-    if not isinstance(clip, str | Path) or clip == "":
-        found = "an empty text" if clip == "" else f"of the type `{type(clip).__name__}`"
-        raise InputError(
-            "a clip must be a path, an `Input`, a NumPy array or a dictionary of arrays, but is"
-            f" {found}; convert tensors with `.numpy()`"
-        )
-    return Input(Path(clip))
-
-
-def name_clips(clips: Sequence[ClipInput]) -> list[str]:
-    """Return the names of clips in the draws of sampling: those of files, or their numbers."""
-    return [
-        str(index) if isinstance(clip, np.ndarray | dict) else name
-        for index, (clip, name) in enumerate(
-            zip(clips, name_inputs([as_input(clip) for clip in clips]), strict=True)
-        )
-    ]
 
 
 def compute_clip_features(bundle: Bundle, clip: ClipInput) -> StreamFeatures:
