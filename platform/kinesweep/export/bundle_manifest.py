@@ -72,7 +72,7 @@ def is_bundle(folder: Path) -> bool:
     """Return whether a folder has the manifest of a bundle, which lists the model card."""
     try:
         return not {CARD, FORMER_CARD}.isdisjoint(dict(read_json(folder / MANIFEST)["files"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
 
 

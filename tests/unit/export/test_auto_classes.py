@@ -74,8 +74,10 @@ def test_the_pipeline_takes_the_options_of_a_bundle(translate, bundle, files, te
     assert strip(translate(files, **drawn)) == loaded.with_generation(**drawn).translate(files)
     with pytest.raises(ConfigError, match="num_beems"):
         translate(files, num_beems=1)
-    with pytest.raises(InputError, match="batch_size"):
-        translate(files, batch_size=-1)
+    for batch_size in (-1, 0, "a", 1.5):
+        with pytest.raises(InputError, match="`batch_size` must be a whole number"):
+            translate(files, batch_size=batch_size)
+    assert strip(translate(files, batch_size=None)) == strip(translate(files))
     with pytest.raises(InputError, match="trained without one"):
         translate(files, question="What?")
 
@@ -105,6 +107,20 @@ def test_arrays_of_features_are_translated(translate, bundle, files, texts):
     for message, array in wrong.items():
         with pytest.raises(InputError, match=message):
             translate([array])
+
+
+@pytest.mark.parametrize("clip", [None, 3, b"x", "", [], [1.0], torch.zeros(4, 5), [["a.pose"]]])
+def test_what_is_no_clip_is_refused_by_its_type(translate, clip):
+    with pytest.raises(InputError, match=r"a clip must be a path.*but is .* of the type"):
+        translate([clip])
+
+
+def test_features_beyond_the_dtype_of_the_store_are_refused(translate, bundle):
+    """As infinite numbers they would be translated to some text."""
+    (schema,) = ks.load_bundle(bundle).stream_schemas.values()
+    x_TD = np.full((9, schema.width), 1e39)
+    with pytest.raises(InputError, match=r"must fit into float\d\d.* the largest is 1e\+39"):
+        translate(x_TD)
 
 
 def test_processor_and_model_translate_by_hand(bundle, files, texts):

@@ -177,7 +177,14 @@ def test_private_is_never_public(bundle, hub):
 
 @pytest.mark.parametrize(
     "files",
-    [{"pytorch_model.bin": b"x"}, {"manifest.json": b"[]", "a": b"b"}, {"README.md": b"# Mine"}],
+    [
+        {"pytorch_model.bin": b"x"},
+        {"manifest.json": b"[]", "a": b"b"},
+        {"README.md": b"# Mine"},
+        # As in a checkpoint, and in a program's list of files.
+        {"manifest.json": b'{"format": 1, "files": {"model.safetensors": "0"}}', "a": b"b"},
+        {"manifest.json": b'{"files": ["a", "README.md"]}', "a": b"b", "README.md": b"# Mine"},
+    ],
 )
 def test_other_content_is_not_overwritten(files, bundle, hub):
     hub.add("lab/other", files)
@@ -244,6 +251,18 @@ def test_passing_faults_are_not_noticed(bundle, hub):
     ks.push_bundle(bundle, "lab/signs")
     hub.faults += [Fault("GET /cdn/", 429, headers={"Retry-After": "1"})]
     assert compute_file_hashes(download_bundle("lab/signs")) == compute_file_hashes(bundle)
+
+
+def test_a_card_that_was_edited_there_is_not_lost_in_silence(bundle, hub, caplog):
+    ks.push_bundle(bundle, "lab/signs")
+    ks.push_bundle(bundle, "lab/signs")
+    assert "edited" not in caplog.text
+    hub.edit("lab/signs", "README.md", b"# Mine")
+    edited = hub.repos["lab/signs"].branches["main"]
+    ks.push_bundle(bundle, "lab/signs")
+    assert (
+        f"was edited on the Hub and is replaced; its text stays in commit {edited}" in caplog.text
+    )
 
 
 def test_a_hub_that_keeps_other_bytes_is_caught(bundle, hub):

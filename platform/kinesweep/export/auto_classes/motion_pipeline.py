@@ -14,7 +14,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.export.hub.card_metadata import MOTION_TASK
 
 if TYPE_CHECKING:
-    from kinesweep.export.auto_classes.processor import ClipInput
+    from kinesweep.export.auto_classes.clip_inputs import ClipInput
     from kinesweep.export.translate import Bundle
 
 _PROMPTS = ("prompt", "question", "system")
@@ -62,9 +62,13 @@ class MotionToTextPipeline(Pipeline):
         if not isinstance(inputs, list | tuple):
             return super().__call__(inputs, **kwargs)
         kwargs.pop("num_workers", None)  # files are read in this process
-        batch_size = kwargs.pop("batch_size", self._batch_size) or max(len(inputs), 1)
-        if batch_size < 1:
-            raise InputError(f"`batch_size` must be at least 1, but is {batch_size}")
+        batch_size = kwargs.pop("batch_size", None)
+        if batch_size is None:
+            batch_size = self._batch_size or max(len(inputs), 1)
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(
+                f"`batch_size` must be a whole number of at least 1, but is {batch_size!r}"
+            )
         _, params, _ = self._sanitize_parameters(**kwargs)
         bundle = self._configure({**self._forward_params, **params})
         texts = []
@@ -114,7 +118,8 @@ def _translate(bundle: "Bundle", clips: "Sequence[ClipInput]") -> list[str]:
     """
     import numpy as np
 
-    from kinesweep.export.auto_classes.processor import as_input, compute_clip_features, name_clips
+    from kinesweep.export.auto_classes.clip_inputs import as_input, name_clips
+    from kinesweep.export.auto_classes.processor import compute_clip_features
 
     if not any(isinstance(clip, np.ndarray | dict) for clip in clips):
         return bundle.translate([as_input(clip) for clip in clips])

@@ -15,7 +15,6 @@ from typing import Any, Self, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoProcessor, BatchFeature, ProcessorMixin
 
@@ -25,9 +24,14 @@ from kinesweep.core.errors import BundleError, InputError
 from kinesweep.data.collate import BatchItem, collate
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.evaluation.decoding import build_decoding_arguments
+from kinesweep.export.auto_classes.clip_inputs import (
+    ClipInput,
+    FeatureArray,
+    as_input,
+    name_clips,
+)
 from kinesweep.export.bundle import PROMPT_FIELDS, read_bundle_recipe
 from kinesweep.export.hub.download import find_bundle_dir
-from kinesweep.export.inference.clip_names import name_inputs
 from kinesweep.export.inference.feature_translation import limit_features
 from kinesweep.export.inference.loading import complete_bundled_model
 from kinesweep.export.input_translation import StreamFeatures
@@ -36,9 +40,6 @@ from kinesweep.export.translate import Bundle
 from kinesweep.models import KinesweepConfig
 from kinesweep.models.translator import Translator
 
-FeatureArray = NDArray[Any]
-ClipInput = Input | Path | str | FeatureArray | dict[str, FeatureArray]
-"""A clip: a file; features (T, D), by stream if there are several; or a motion (T, J, C)."""
 # Arguments of `from_pretrained` that concern the download.
 _DOWNLOAD_OPTIONS = ("cache_dir", "token", "local_files_only", "force_download")
 
@@ -184,23 +185,6 @@ def _load_bundle_without_model(folder: Path, skip_file_check: bool) -> Bundle:
     return Bundle(loaded, encoder_prompt, decoder_prompt)
 
 
-def as_input(clip: ClipInput) -> Input:
-    """Return a clip as an input of a bundle; for an array, one that stands for its prompts only."""
-    if isinstance(clip, Input):
-        return clip
-    return Input(Path(clip)) if isinstance(clip, str | Path) else Input(Path())
-
-
-def name_clips(clips: Sequence[ClipInput]) -> list[str]:
-    """Return the names of clips in the draws of sampling: those of files, or their numbers."""
-    return [
-        str(index) if isinstance(clip, np.ndarray | dict) else name
-        for index, (clip, name) in enumerate(
-            zip(clips, name_inputs([as_input(clip) for clip in clips]), strict=True)
-        )
-    ]
-
-
 def compute_clip_features(bundle: Bundle, clip: ClipInput) -> StreamFeatures:
     """Compute the features of a clip as a store would contain them, (T, D) by stream.
 
@@ -236,7 +220,7 @@ def _check_features(stream: str, x_TD: FeatureArray, schema: Any) -> FeatureArra
         schema: Schema of the stream.
 
     Raises:
-        InputError: If they have another shape or are not finite.
+        InputError: If they have another shape or are not finite in this dtype.
     """
     x_TD = np.asarray(x_TD)
     is_numeric = x_TD.dtype.kind in "fiu"
@@ -246,7 +230,15 @@ def _check_features(stream: str, x_TD: FeatureArray, schema: Any) -> FeatureArra
             f"features of `{stream}` must be frames × {schema.width} finite numbers, but have the"
             f" shape {x_TD.shape} and the dtype {x_TD.dtype}"
         )
-    return x_TD.astype(schema.dtype)
+    with np.errstate(over="ignore"):  # reported below
+        stored_TD = x_TD.astype(schema.dtype)
+    # An extraction would drop such a clip, so the model never saw infinite features.
+    if not np.isfinite(stored_TD).all():
+        raise InputError(
+            f"features of `{stream}` must fit into {schema.dtype}, in which features of the model"
+            f" are stored, but the largest is {np.abs(x_TD).max():g}"
+        )
+    return stored_TD
 
 
 def _compute_motion_features(bundle: Bundle, motion_TJC: FeatureArray) -> StreamFeatures:

@@ -6,7 +6,7 @@ refused. The token is the one that `huggingface_hub` finds (`hf auth login`, `HF
 """
 
 import glob
-import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kinesweep.core.errors import BundleError, HubError
 from kinesweep.core.hashing import compute_file_sha256
 from kinesweep.core.html_table import format_html_key_values
-from kinesweep.export.bundle_manifest import MANIFEST, check_bundle_files
+from kinesweep.core.io import read_json
+from kinesweep.export.bundle_manifest import MANIFEST, check_bundle_files, is_bundle
 from kinesweep.export.hub.card_metadata import LIBRARY_NAME
 from kinesweep.export.hub.hub_errors import OFFLINE, name_hub_errors
 from kinesweep.export.hub.repo_names import check_repo_name
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 # Files that the Hub itself writes into a new repository.
 _HUB_FILES = frozenset({".gitattributes"})
 _MAX_SHOWN_NAMES = 3
+_EDITED_CARD = (
+    "the card of `%s` was edited on the Hub and is replaced; its text stays in commit %s. What"
+    " `export.card` states is on every new card"
+)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -159,11 +165,15 @@ def _list_replaced_names(api: "HfApi", repo: str, commit_hash: str | None) -> se
     if not others:
         return set()
     if MANIFEST in files:
-        manifest_path = hf_hub_download(repo, MANIFEST, revision=commit_hash)
-        try:
-            return {str(name) for name in json.loads(Path(manifest_path).read_bytes())["files"]}
-        except (ValueError, TypeError, KeyError):
-            pass  # another program's manifest
+        folder = Path(hf_hub_download(repo, MANIFEST, revision=commit_hash)).parent
+        # Checkpoints, stores and other programs have a manifest of this name with `files`, too.
+        if is_bundle(folder):
+            digests = dict(read_json(folder / MANIFEST)["files"])
+            if CARD in files and CARD in digests:
+                card = Path(hf_hub_download(repo, CARD, revision=commit_hash))
+                if compute_file_sha256(card) != digests[CARD]:
+                    _LOG.warning(_EDITED_CARD, repo, commit_hash)
+            return set(digests)
     shown = ", ".join(f"`{name}`" for name in others[:_MAX_SHOWN_NAMES])
     more = f" and {len(others) - _MAX_SHOWN_NAMES} more" if len(others) > _MAX_SHOWN_NAMES else ""
     raise HubError(
