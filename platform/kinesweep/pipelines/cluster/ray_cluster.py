@@ -18,6 +18,7 @@ from urllib.error import URLError
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.io import hold_lock_file
 from kinesweep.core.paths import get_state_dir
+from kinesweep.pipelines.cluster.cluster_address import check_cluster_address
 from kinesweep.pipelines.cluster.ray_messages import RAY_MESSAGE_ENV, mute_native_log
 from kinesweep.tracking.background_process import (
     BackgroundService,
@@ -110,6 +111,7 @@ def connect_to_ray() -> None:
 
     Raises:
         ConnectionError: If there is no cluster at the address.
+        ResourceError: If nothing listens at the address.
     """
     import ray
 
@@ -125,6 +127,7 @@ def connect_to_ray() -> None:
         os.environ.update(build_ray_env(state_dir))
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if ray_address:
+        check_cluster_address(ray_address)
         options["address"] = ray_address
     elif head is not None:
         options["address"] = os.environ["RAY_ADDRESS"] = head.address
