@@ -106,12 +106,10 @@ def connect_to_ray() -> None:
     """Connect this process to a Ray cluster; do nothing if it is connected already.
 
     The cluster is that of this job, otherwise the one at `RAY_ADDRESS`, otherwise the running local
-    head, otherwise a new cluster that ends with this process. Environment variables of this process
-    are set accordingly.
+    head, otherwise a new one that ends with this process, whose environment is set accordingly.
 
     Raises:
-        ConnectionError: If there is no cluster at the address.
-        ResourceError: If nothing listens at the address.
+        ConnectionError, ResourceError: If there is no cluster at the address.
     """
     import ray
 
@@ -121,7 +119,6 @@ def connect_to_ray() -> None:
     if head_address := os.environ.get(HEAD_ADDRESS_VARIABLE):
         os.environ["RAY_ADDRESS"] = head_address
     ray_address = os.environ.get("RAY_ADDRESS")
-    head = find_running_head(state_dir)
     if not ray_address:
         # A foreign cluster has its own authentication; only a local Ray uses this folder's token.
         os.environ.update(build_ray_env(state_dir))
@@ -129,7 +126,7 @@ def connect_to_ray() -> None:
     if ray_address:
         check_cluster_address(ray_address)
         options["address"] = ray_address
-    elif head is not None:
+    elif (head := find_running_head(state_dir)) is not None:
         options["address"] = os.environ["RAY_ADDRESS"] = head.address
     else:
         num_cores = len(os.sched_getaffinity(0))

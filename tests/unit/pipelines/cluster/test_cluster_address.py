@@ -33,5 +33,5 @@ def test_ray_is_not_asked_about_such_an_address(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was asked"))
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(ResourceError, match="127.0.0.1:1"):
+    with pytest.raises(ResourceError, match=r"127\.0\.0\.1:1"):
         connect_to_ray()
