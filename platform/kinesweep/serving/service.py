@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 _CONTROLLER_NAME = "SERVE_CONTROLLER_ACTOR"
 _CONTROLLER_NAMESPACE = "serve"
 _DEPLOYMENT = "Replica"
+# An answer takes milliseconds; the rest is for a machine that is busy.
+_ANSWER_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -201,9 +203,30 @@ def _deployed(request: ServeRequest, settings: ReplicaSettings, name: str) -> It
             raise ServingError(
                 f"the replicas of `{request.bundle_dir}` did not start: {_get_reason(name, error)}"
             ) from None
+        _check_answer(handle)
         yield handle
     finally:
         _remove_application(name, is_ours)
+
+
+def _check_answer(handle: Any) -> None:
+    """Check that an answer of a replica reaches this process, which the start does not show.
+
+    Replicas connect to this process for it. A cluster without tokens cannot, because this process
+    asks for one unless the environment says otherwise; each request would then take too long.
+
+    Raises:
+        ServingError: If there is no answer in time.
+    """
+    try:
+        handle.get_pid.remote().result(timeout_s=_ANSWER_TIMEOUT_S)
+    except TimeoutError:
+        mode = os.environ.get("RAY_AUTH_MODE", "")
+        raise ServingError(
+            f"the replicas run, but no answer came within {_ANSWER_TIMEOUT_S:g} s. If the cluster"
+            f" uses no tokens, set `RAY_AUTH_MODE=disabled` (it is `{mode}`); otherwise check that"
+            " its nodes can connect to this machine"
+        ) from None
 
 
 def _get_reason(name: str, error: Exception) -> str:

@@ -7,10 +7,10 @@ import pytest
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from kinesweep.serving import dispatch
+from kinesweep.serving import dispatch, service
 from kinesweep.serving.clip_request import ClipRequest, RequestOptions
 from kinesweep.serving.dispatch import Dispatcher
-from kinesweep.serving.errors import RequestError
+from kinesweep.serving.errors import RequestError, ServingError
 from kinesweep.serving.limits import ServeLimits
 
 REQUEST = ClipRequest(RequestOptions())
@@ -129,3 +129,20 @@ def test_full_queues_and_bugs_have_errors_of_their_own() -> None:
     error, _ = send(Handle(bug))
     assert (error.status, error.error) == (500, "internal")
     assert "secret" not in error.reason and "ZeroDivisionError" in error.reason
+
+
+def test_replicas_whose_answers_are_lost_end_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a cluster without tokens would let every request take too long."""
+
+    class Silent:
+        get_pid = property(lambda self: self)
+
+        def remote(self) -> "Silent":
+            return self
+
+        def result(self, timeout_s: float) -> int:
+            raise TimeoutError
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with pytest.raises(ServingError, match=r"RAY_AUTH_MODE=disabled.*is `token`"):
+        service._check_answer(Silent())

@@ -18,6 +18,7 @@ from urllib.error import URLError
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.io import hold_lock_file
 from kinesweep.core.paths import get_state_dir
+from kinesweep.pipelines.cluster.cluster_address import check_cluster_address
 from kinesweep.pipelines.cluster.ray_messages import RAY_MESSAGE_ENV, mute_native_log
 from kinesweep.tracking.background_process import (
     BackgroundService,
@@ -105,11 +106,10 @@ def connect_to_ray() -> None:
     """Connect this process to a Ray cluster; do nothing if it is connected already.
 
     The cluster is that of this job, otherwise the one at `RAY_ADDRESS`, otherwise the running local
-    head, otherwise a new cluster that ends with this process. Environment variables of this process
-    are set accordingly.
+    head, otherwise a new one that ends with this process, whose environment is set accordingly.
 
     Raises:
-        ConnectionError: If there is no cluster at the address.
+        ConnectionError, ResourceError: If there is no cluster at the address.
     """
     import ray
 
@@ -119,14 +119,14 @@ def connect_to_ray() -> None:
     if head_address := os.environ.get(HEAD_ADDRESS_VARIABLE):
         os.environ["RAY_ADDRESS"] = head_address
     ray_address = os.environ.get("RAY_ADDRESS")
-    head = find_running_head(state_dir)
     if not ray_address:
         # A foreign cluster has its own authentication; only a local Ray uses this folder's token.
         os.environ.update(build_ray_env(state_dir))
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if ray_address:
+        check_cluster_address(ray_address)
         options["address"] = ray_address
-    elif head is not None:
+    elif (head := find_running_head(state_dir)) is not None:
         options["address"] = os.environ["RAY_ADDRESS"] = head.address
     else:
         num_cores = len(os.sched_getaffinity(0))
