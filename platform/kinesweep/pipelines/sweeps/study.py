@@ -31,6 +31,10 @@ def complete_study(folder: Path) -> str:
 
     Returns:
         The command that shows the study; empty if the search has not started.
+
+    Raises:
+        CheckpointError: If the search space of the sweep cannot be read, such as without a package
+            that has one of its parts.
     """
     if not (folder / METADATA).exists():
         return ""

@@ -67,14 +67,12 @@ class DeclaredSkeletonConfig(StrictConfig):
     )
     bones: tuple[tuple[Point, Point], ...] = Field(
         (),
-        description="Pairs of points, by name or by index from 0, in any direction; they must form"
-        " one tree or several.",
+        description="Pairs of points, by name or index from 0, in any direction; one or more trees.",
     )
     left_right: tuple[tuple[Point, Point], ...] | None = Field(
         None,
-        description="Pairs of a left point and its mirror image; all other points lie in the"
-        " middle. Default: pairs are recognized by name (`LeftHand`, `left_hand`, `LHand`,"
-        " `hand_l`).",
+        description="Pairs of a left point and its mirror image; all others lie in the middle."
+        " Default: pairs are recognized by name (`LeftHand`, `left_hand`, `LHand`, `hand_l`).",
     )
     root: Point | None = Field(
         None, description="Point that motions are centered on; default: the first point."
