@@ -67,7 +67,7 @@ class DeclaredSkeletonConfig(StrictConfig):
     )
     bones: tuple[tuple[Point, Point], ...] = Field(
         (),
-        description="Pairs of points, by name or index from 0, in any direction; one or more trees.",
+        description="Pairs of points, by name or index from 0, in any direction; they form trees.",
     )
     left_right: tuple[tuple[Point, Point], ...] | None = Field(
         None,
