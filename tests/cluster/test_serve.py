@@ -63,6 +63,20 @@ class Server:
             assert answer.json()["text"] == self.texts[index % len(self.files)]
         return answers
 
+    def wait_until_busy(self) -> None:
+        """Wait until requests are in progress, which takes clients of a busy machine a while."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            metrics = httpx.get(f"{self.url}metrics", headers=self.headers).text
+            (count,) = (
+                float(line.split()[1])
+                for line in metrics.splitlines()
+                if line.startswith("kinesweep_serve_in_progress ")
+            )
+            if count >= CLIENTS / 2:
+                return
+        raise AssertionError("no requests are in progress")
+
     def get_replica_pids(self) -> set[int]:
         return {answer.json()["batch"]["replica"] for _, answer, _ in self.translate_all(32)}
 
@@ -164,7 +178,7 @@ def test_a_killed_replica_loses_nothing(server: Server) -> None:
     killed = next(iter(server.get_replica_pids()))
     with ThreadPoolExecutor(1) as killer:
         load = killer.submit(server.translate_all, REQUESTS)
-        time.sleep(0.3)
+        server.wait_until_busy()
         os.kill(killed, signal.SIGSTOP)  # so that it holds clips when it dies, however fast it is
         time.sleep(1.5)
         assert not load.done()
@@ -194,8 +208,8 @@ def test_an_interrupt_ends_after_the_requests_in_progress(server: Server) -> Non
     """The last test of this file: nothing is left running."""
     children = psutil.Process(server.process.pid).children(recursive=True)
     with ThreadPoolExecutor(CLIENTS) as clients:
-        load = [clients.submit(server.translate, index) for index in range(CLIENTS)]
-        time.sleep(0.3)
+        load = [clients.submit(server.translate, index) for index in range(4 * CLIENTS)]
+        server.wait_until_busy()
         server.process.send_signal(signal.SIGINT)
         statuses = Counter(one.result()[1].status_code for one in load if not one.exception())
     # Whoever came too late is refused or finds nobody; nobody waits without end.
