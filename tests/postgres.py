@@ -8,8 +8,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psycopg
 
 from needs import need
 
@@ -33,8 +35,9 @@ def run_postgres() -> Iterator[str]:
     command = [program, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(folder)]
     running = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, **owner)
     try:
-        _wait_for(port)
-        yield f"postgresql://me@127.0.0.1:{port}/postgres"
+        address = f"postgresql://me@127.0.0.1:{port}/postgres"
+        _wait_for(address)
+        yield address
     finally:
         # It ends without waiting for the connections that a test left open.
         running.send_signal(signal.SIGINT)
@@ -42,10 +45,11 @@ def run_postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_for(port: int) -> None:
+def _wait_for(address: str) -> None:
+    """Until it takes connections, which is later than its port is open."""
     for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(address).close()
+            return
         time.sleep(0.1)
     raise AssertionError("PostgreSQL did not start")
