@@ -9,6 +9,7 @@ notice. Any other span would give a clip without a part of its frames, which is 
 
 from pathlib import Path
 
+from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.units import Span
 from kinesweep.sources.video.frame_rate import is_plausible_rate
@@ -58,6 +59,20 @@ def get_max_missing_frames(fps: float) -> float:
     """Return the number of frames by which a span may end after its file, at a frame rate."""
     # The small number is for rates and times that are not exact in binary.
     return max(MAX_MISSING_FRAMES, _MAX_MISSING_S * fps) + 1e-6
+
+
+def check_has_no_span(clip: Clip) -> None:
+    """Check that a clip is a whole input, for inputs without times: texts, images, stored clips.
+
+    Raises:
+        ClipError: With reason `span_without_times`, if a part of the input is asked for.
+    """
+    if not clip.span.is_full:
+        raise ClipError(
+            f"{clip.row}: the input has no times from which a span could be cut; leave start and"
+            " end empty",
+            "span_without_times",
+        )
 
 
 def _check_duration(path: Path, span: Span, fps: float) -> None:

@@ -32,7 +32,11 @@ def build(config, seed, num_trials):
 @pytest.mark.parametrize(
     ("divisor", "said"),
     [
-        (1, "`odd_samplers:build` must return an Optuna sampler, not float"),
+        (
+            1,
+            "`odd_samplers:build` must give an instance of `optuna.samplers.BaseSampler`, not of"
+            " `float`",
+        ),
         (0, "cannot be built: ZeroDivisionError"),
     ],
 )

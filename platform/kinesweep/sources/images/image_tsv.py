@@ -10,6 +10,7 @@ from kinesweep.config.recipe.sources.image_tsv import ImageTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.base import SourceImage
+from kinesweep.sources.frame_range import check_has_no_span
 from kinesweep.sources.images.image_file import read_image
 from kinesweep.sources.tsv.media_names import MediaKind
 from kinesweep.sources.tsv.media_tsv import MediaTsvSource
@@ -50,9 +51,10 @@ class ImageTsvSource(MediaTsvSource):
         """Read the image of a clip.
 
         Raises:
-            ClipError: With a reason of `resolve_media_path` or `read_image`; the message begins
-                with the clip's row.
+            ClipError: With reason `span_without_times`, or one of `resolve_media_path` or
+                `read_image`; the message begins with the clip's row.
         """
+        check_has_no_span(clip)
         path = self.resolve_media_path(clip)
         try:
             return SourceImage(read_image(path))

@@ -25,6 +25,7 @@ from kinesweep.config.recipe.h5_shards import H5ShardsConfig, ShardStreamConfig,
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.base import MediaDigest, PrecomputedStreams
+from kinesweep.sources.frame_range import check_has_no_span
 from kinesweep.sources.precomputed.annotation import AnnotationReader
 from kinesweep.sources.precomputed.clip_h5_file import convert_features
 from kinesweep.sources.precomputed.h5_files import ShardFilePool
@@ -126,9 +127,10 @@ class H5ShardsSource(TableSource):
         """Read the features of a clip in all streams as float32, by stream name.
 
         Raises:
-            ClipError: With the reasons of `ShardFilePool.read`, `missing_features` or
-                `wrong_width`. The message begins with the clip's row.
+            ClipError: With the reasons of `ShardFilePool.read`, `missing_features`, `wrong_width`
+                or `span_without_times`. The message begins with the clip's row.
         """
+        check_has_no_span(clip)
         return {
             stream.name: convert_features(self._read_stream(stream, clip), stream)
             for stream in self.config.streams

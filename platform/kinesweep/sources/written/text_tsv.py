@@ -13,6 +13,7 @@ from kinesweep.config.recipe.sources.written_tables import SignWritingTsvConfig,
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.base import MediaDigest, SourceText
+from kinesweep.sources.frame_range import check_has_no_span
 from kinesweep.sources.tsv.media_names import MediaKind
 from kinesweep.sources.tsv.media_tsv import MediaTsvSource
 from kinesweep.sources.written.fsw import parse_fsw
@@ -71,8 +72,10 @@ class TextTsvSource(MediaTsvSource):
         """Return the text of a clip, after checking that SignWriting can be parsed.
 
         Raises:
-            ClipError: With reason `invalid_fsw`; the message begins with the clip's row.
+            ClipError: With reason `invalid_fsw` or `span_without_times`; the message begins with
+                the clip's row.
         """
+        check_has_no_span(clip)
         try:
             return make_source_text(clip.media, self.config)
         except ClipError as error:

@@ -44,7 +44,7 @@ def test_bones_lead_away_from_the_root() -> None:
     assert two.parents == (ROOT, ROOT, ROOT, ROOT, 3, ROOT, 7, ROOT)
 
 
-def test_motions_are_centred_on_the_declared_root_of_several_trees() -> None:
+def test_motions_are_centered_on_the_declared_root_of_several_trees() -> None:
     """Point 0 has no parent either, and must not take the place of the root."""
     skeleton = declared(bones=[[4, 3], [7, 6]], root=7)
     assert skeleton.root == 7 and declared(root=3).root == 3
