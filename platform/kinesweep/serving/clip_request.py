@@ -117,6 +117,7 @@ class StreamedPoints:
         has_confidence: Whether each point has its confidence as a further value.
         values: float32 values of all frames, little-endian.
         num_frames: Number of frames.
+        frame_size: Width and height of the video in the unit of the points; None if unknown.
     """
 
     rate_hz: float
@@ -125,6 +126,7 @@ class StreamedPoints:
     has_confidence: bool
     values: bytes
     num_frames: int
+    frame_size: tuple[int, int] | None = None
 
     def to_array(self) -> NDArray[np.float32]:
         """Return the values as an array, (T, values per frame)."""

@@ -169,11 +169,11 @@ def test_every_fold_has_signers_of_its_own_and_is_continued(
         cross_validate(request, FoldSettings("signer", 3), resume=True)
     with pytest.raises(InputError, match="enough"):
         cross_validate(request, settings, resume=True)
+    # Folds that were interrupted while they were written are not taken for folds.
+    (home / "folds" / "mine" / "folds.json").unlink()
     with pytest.raises(InputError, match="`document`"):
-        cross_validate(request, FoldSettings("document", 2), overwrite=True)
-    # What was written in part is not taken for folds.
+        cross_validate(request, FoldSettings("document", 2))
     assert not (home / "folds" / "mine" / "folds.json").exists()
-    assert json.loads(json.dumps(settings.__dict__))["by"] == "signer"
 
 
 @pytest.fixture
@@ -233,6 +233,26 @@ def test_folds_of_another_corpus_are_not_continued(finished: tuple[SweepRequest,
     (folder / "fold-1" / "train.tsv").unlink()
     with pytest.raises(InputError, match=r"fold-1/train\.tsv` is not what the corpus gives"):
         cross_validate(request, settings, resume=True)
+
+
+def test_an_impossible_division_keeps_the_earlier_search(
+    finished: tuple[SweepRequest, Path],
+) -> None:
+    request, folder = finished
+    before = sorted(folder.parents[1].rglob("*.json*"))
+    with pytest.raises(InputError, match="`document`"):
+        cross_validate(request, FoldSettings("document", 2), overwrite=True)
+    assert sorted(folder.parents[1].rglob("*.json*")) == before and before
+
+
+def test_an_interrupted_search_continues_no_sweep_that_it_overwrites(
+    finished: tuple[SweepRequest, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, folder = finished
+    monkeypatch.setattr(cross_validation, "run_requested_sweep", Sweeps(breaks_at=1))
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(request, FoldSettings("signer", 2), overwrite=True)
+    assert not list((folder.parents[1] / "sweeps").iterdir())
 
 
 def test_no_sweep_is_left_of_more_folds_than_now(finished: tuple[SweepRequest, Path]) -> None:

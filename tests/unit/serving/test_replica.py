@@ -16,6 +16,7 @@ from kinesweep.serving.errors import RequestError
 from kinesweep.serving.http.stream import FrameBuffer, StreamStart
 from kinesweep.serving.inference import video_poses
 from kinesweep.serving.inference.clip_translator import _apply_options
+from kinesweep.serving.inference.streamed_media import make_streamed_input
 from kinesweep.serving.inference.video_poses import find_pose_estimator, start_estimator
 from kinesweep.serving.limits import BodyCounter, RequestGate, ServeLimits
 from kinesweep.serving.replica import Replica, describe_batch
@@ -92,3 +93,18 @@ def test_frames_need_names_and_a_bundle_that_takes_them(bundle_dir: Path) -> Non
     for unsuitable, error in ((nameless, "no_layout"), (parts, "no_stream")):
         with pytest.raises(RequestError, match=error):
             FrameBuffer(start, unsuitable, limits, counter)
+
+
+def test_the_size_of_the_video_reaches_the_pose(bundle_dir: Path, tmp_path: Path) -> None:
+    """Published keypoint sets are measured in units of it, and refuse a clip without."""
+    inputs, limits = AcceptedInputs.read(bundle_dir), ServeLimits()
+    start = StreamStart(type="start", rate_hz=25, frame_size=(640, 480))
+    buffer = FrameBuffer(start, inputs, limits, BodyCounter(RequestGate(limits)))
+    buffer.add(bytes(4 * buffer.values_per_frame))
+    points = buffer.make_request().points
+    assert points is not None
+    made = make_streamed_input(points, inputs.sources["file"], tmp_path)
+    assert made.read_media is not None and made.read_media().frame_size == (640, 480)
+    for wrong in ([640], [0, 480], [640.5, 480], "640x480"):
+        with pytest.raises(ValueError, match="frame_size"):
+            StreamStart.model_validate({"type": "start", "rate_hz": 25, "frame_size": wrong})

@@ -58,7 +58,7 @@ def name_hub_errors(repo: str) -> Iterator[None]:
         if message is None:
             raise
         # Without the cause: its text may contain headers of the request.
-        raise HubError(_hide_token(message)) from None
+        raise HubError(message) from None
 
 
 def _describe_error(error: Exception, repo: str) -> str | None:
@@ -79,7 +79,7 @@ def _describe_error(error: Exception, repo: str) -> str | None:
     )
 
     for cause in _iter_causes(error):
-        reason = format_one_line(cause, 200)
+        reason = _format_reason(cause, 200)
         if isinstance(cause, OfflineModeIsEnabled):
             return OFFLINE.format(repo=repo)
         if isinstance(cause, RevisionNotFoundError):
@@ -93,12 +93,10 @@ def _describe_error(error: Exception, repo: str) -> str | None:
             return f"`{repo}` is not a name of a repository: {reason}"
     if isinstance(error, LocalEntryNotFoundError):
         # `huggingface_hub` looked into its cache because the Hub did not answer.
-        return (
-            f"`{repo}` is not in the cache, and the Hub does not answer: {format_one_line(error)}"
-        )
+        return f"`{repo}` is not in the cache, and the Hub does not answer: {_format_reason(error)}"
     # Any other type is a bug of this package, whose traceback is wanted.
     if isinstance(error, OSError | ValueError | RuntimeError):
-        return f"the Hub cannot be used for `{repo}`: {format_one_line(error)}"
+        return f"the Hub cannot be used for `{repo}`: {_format_reason(error)}"
     return None
 
 
@@ -106,7 +104,7 @@ def _describe_response(error: Exception, repo: str) -> str:
     """Describe a response of the Hub with the status of an error."""
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", 0)
-    reason = format_one_line(getattr(error, "server_message", None) or error, 200)
+    reason = _format_reason(getattr(error, "server_message", None) or error, 200)
     message = _STATUS_MESSAGES.get(status)
     if message is None:
         message = (
@@ -123,9 +121,15 @@ def _iter_causes(error: Exception) -> Iterator[Exception]:
         current = current.__cause__ or current.__context__
 
 
-def _hide_token(message: str) -> str:
-    """Return a message without the token, in case a server repeats it in its answer."""
+def _format_reason(error: Exception | str, max_chars: int = 300) -> str:
+    """Format a reason on one line, without the token, in case a server repeats it in its answer.
+
+    Args:
+        error: Exception or message of a server.
+        max_chars: Maximum number of characters.
+    """
     from huggingface_hub import get_token
 
-    token = get_token()
-    return message.replace(token, "***") if token else message
+    text, token = str(error), get_token()
+    # Before the text is cut, which could leave the first half of the token.
+    return format_one_line(ValueError(text.replace(token, "***") if token else text), max_chars)

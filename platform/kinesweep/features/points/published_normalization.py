@@ -78,8 +78,9 @@ def _get_frame_scale(
     """
     if frame_size is None or not all(frame_size):
         raise ClipError(
-            "the file does not state the size of the video, in units of which this keypoint set"
-            " measures; estimate the poses again, or set `features.normalize: shoulders`",
+            "the size of the video is unknown, in units of which this keypoint set measures;"
+            " estimate the poses again, state `frame_size` in a stream, or set"
+            " `features.normalize: shoulders`",
             "no_picture_size",
         )
     return np.array([*frame_size, 1.0][:num_coordinates], np.float32)

@@ -25,6 +25,7 @@ from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.dry_run import dry_run_sweep
 from kinesweep.pipelines.sweeps.fold_tables import (
     FoldSettings,
+    check_division,
     list_fold_overrides,
     lock_folds,
     prepare_folds,
@@ -110,7 +111,13 @@ def cross_validate(
     recipe = check_fold_search(space, any_recipe)
     with lock_folds(request.name) as folder:
         num_folds = settings.num_folds
-        _prepare_sweeps(request.name, folder, num_folds, resume=resume, overwrite=overwrite)
+        if overwrite:
+            # Before anything is removed: a mistyped division keeps the earlier search.
+            check_division(recipe, settings)
+            _remove_sweeps(request.name, max(num_folds, read_num_folds(folder)))
+        elif read_num_folds(folder) == 0:
+            # A search over folds of this name has a better message; see `prepare_folds`.
+            _check_sweeps(request.name, num_folds, resume)
         prepare_folds(folder, recipe, settings, resume=resume, overwrite=overwrite)
         sweeps: list[Path] = []
         for fold in range(num_folds):
@@ -146,29 +153,37 @@ def _name_sweep(name: str, fold: int) -> str:
     return f"{name}-fold-{fold}"
 
 
-def _prepare_sweeps(
-    name: str, folder: Path, num_folds: int, *, resume: bool, overwrite: bool
-) -> None:
-    """Check before the first fold that every fold's sweep may be run; remove those left over.
+def _check_sweeps(name: str, num_folds: int, resume: bool) -> None:
+    """Check before the first fold that every fold's sweep may be run.
 
     Args:
         name: Name of the search.
-        folder: Folder of the search.
         num_folds: Number of its folds.
         resume: Whether existing sweeps may be continued.
-        overwrite: Whether existing sweeps are removed, also those of more folds than now.
 
     Raises:
         InputError: If a sweep exists that may not be continued.
     """
-    sweeps = get_state_dir() / "sweeps"
-    # A search over folds of this name has a better message; see `prepare_folds`.
-    if read_num_folds(folder) == 0 and not overwrite:
-        for fold in range(num_folds):
-            prepare_sweep_dir(sweeps / _name_sweep(name, fold), resume=resume, overwrite=False)
-    for fold in range(num_folds, read_num_folds(folder) if overwrite else 0):
+    for fold in range(num_folds):
+        sweep_dir = get_state_dir() / "sweeps" / _name_sweep(name, fold)
+        prepare_sweep_dir(sweep_dir, resume=resume, overwrite=False)
+
+
+def _remove_sweeps(name: str, num_folds: int) -> None:
+    """Remove the sweeps of all folds before the first one starts again.
+
+    One that stayed until its turn would be continued if the new search is interrupted before it.
+
+    Args:
+        name: Name of the search.
+        num_folds: Number of folds, now or earlier, whichever is larger.
+
+    Raises:
+        InputError: If another process runs one of the sweeps.
+    """
+    for fold in range(num_folds):
         with lock_sweep(_name_sweep(name, fold)):
-            shutil.rmtree(sweeps / _name_sweep(name, fold), ignore_errors=True)
+            shutil.rmtree(get_state_dir() / "sweeps" / _name_sweep(name, fold), ignore_errors=True)
 
 
 def dry_run_cross_validation(

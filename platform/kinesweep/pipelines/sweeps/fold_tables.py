@@ -107,6 +107,16 @@ def prepare_folds(
     write_json(settings_path, asdict(settings))
 
 
+def check_division(recipe: Recipe, settings: FoldSettings) -> None:
+    """Check that the corpus can be divided, by dividing it in a temporary folder.
+
+    Raises:
+        InputError: If it cannot be divided into these folds.
+    """
+    with TemporaryDirectory(prefix="kinesweep-folds-") as temporary:
+        _write_tables(Path(temporary) / "folds", recipe, settings)
+
+
 def read_num_folds(folder: Path) -> int:
     """Return the number of folds that the settings in a folder name; 0 without readable ones."""
     try:

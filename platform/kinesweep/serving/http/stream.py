@@ -10,7 +10,7 @@ follow. docs/serving.md describes all messages.
 import asyncio
 import json
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,12 +26,24 @@ from kinesweep.serving.limits import BodyCounter, ServeLimits
 # Seven times the points of the largest estimator (586); it bounds the memory of a frame.
 _MAX_POINTS = 4096
 _BYTES_PER_VALUE = 4
+_Pixels = Annotated[int, Field(ge=1, le=65535)]
 _CLOSE_NORMAL, _CLOSE_REFUSED, _CLOSE_TOO_BIG, _CLOSE_BUSY = 1000, 1008, 1009, 1013
 _CLOSE_CODES = {413: _CLOSE_TOO_BIG, 429: _CLOSE_BUSY, 503: _CLOSE_BUSY}
 
 
 class StreamStart(BaseModel):
-    """The first message of a clip."""
+    """The first message of a clip.
+
+    Attributes:
+        type: `start`.
+        rate_hz: Frames per second.
+        points: Names of the points by component; None: those of the bundle.
+        coordinates: Coordinates of each point.
+        confidence: Whether each point has its confidence as a further value.
+        frame_size: Width and height of the video in the unit of the points; None if unknown.
+        every_s: Seconds of frames after which a text comes back; None: only at the end.
+        options: Options of the request.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -40,6 +52,7 @@ class StreamStart(BaseModel):
     points: list[tuple[str, list[str]]] | None = None
     coordinates: int = Field(3, ge=1, le=4)
     confidence: bool = False
+    frame_size: tuple[_Pixels, _Pixels] | None = None
     every_s: float | None = Field(None, ge=0.2, le=3600)
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -153,6 +166,7 @@ class FrameBuffer:
             self._start.confidence,
             self._chunks[0],
             self.num_frames,
+            self._start.frame_size,
         )
         return ClipRequest(self._options, points=points)
 

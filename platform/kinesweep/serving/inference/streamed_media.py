@@ -69,4 +69,5 @@ def _make_pose(points: StreamedPoints) -> PoseSequence:
         points.rate_hz,
         points.layout,
         has_confidence=points.has_confidence,
+        frame_size=points.frame_size,
     )
