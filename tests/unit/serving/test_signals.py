@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +16,14 @@ from kinesweep.serving.signals import END_SIGNALS, ended_by_signals, ignore_kill
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
     """Answer nothing; no request comes."""
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_raise() -> Iterator[None]:
+    """A process that a shell starts in the background ignores SIGINT, and Python leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_second_kill_does_not_cut_off_the_removal_of_replicas() -> None:
