@@ -80,6 +80,7 @@ def test_a_declared_skeleton_is_searched_over_folds_of_signers(
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(3600)
 def test_2700_clips_of_ten_signers(
     tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -213,5 +213,7 @@ def test_a_newcomer_installs_translates_sweeps_and_exports(
     installed = time.monotonic()
     table = Path(recipe.source.validation)
     assert translate(venv / "bin/kinesweep", bundle, table, tmp_path) == predicted(run)
-    sweep_and_export(venv / "bin", tmp_path)
+    folder = tmp_path / "newcomer"  # beside the bundle of the fixture
+    folder.mkdir()
+    sweep_and_export(venv / "bin", folder)
     print(f"install {installed - began:.0f} s, the rest {time.monotonic() - installed:.0f} s")
