@@ -19,7 +19,8 @@ from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.io import hold_lock_file
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.cluster.cluster_address import check_cluster_address
-from kinesweep.pipelines.cluster.ray_messages import RAY_MESSAGE_ENV, mute_native_log
+from kinesweep.pipelines.cluster.ray_messages import RAY_MESSAGE_ENV
+from kinesweep.pipelines.cluster.ray_start import initialize_ray
 from kinesweep.tracking.background_process import (
     BackgroundService,
     hold_service_lock,
@@ -109,7 +110,7 @@ def connect_to_ray() -> None:
     head, otherwise a new one that ends with this process, whose environment is set accordingly.
 
     Raises:
-        ConnectionError, ResourceError: If there is no cluster at the address.
+        ConnectionError, ResourceError: If there is no cluster at the address, or none starts here.
     """
     import ray
 
@@ -131,8 +132,7 @@ def connect_to_ray() -> None:
     else:
         num_cores = len(os.sched_getaffinity(0))
         options |= {"address": "local", "num_cpus": num_cores, "include_dashboard": True}
-    with mute_native_log():
-        ray.init(**options)
+    initialize_ray(options)
 
 
 def get_num_cluster_cores() -> float:
