@@ -30,6 +30,7 @@ from torch.distributed.fsdp import fully_shard
 
 from kinesweep.models.objectives.attachment import load_training_weights
 from kinesweep.models.translator import Translator
+from kinesweep.training.distributed.layer_drop import SharedLayerDrop
 from kinesweep.training.loop.trainer import TranslatorTrainer
 
 # The file names that Hugging Face's Trainer uses.
@@ -47,10 +48,17 @@ class ShardedTrainer(TranslatorTrainer):
         super().__init__(*args, **kwargs)
         # Copy before sharding: `_shard_model` replaces the parameters in place.
         self._full_copy = copy.deepcopy(self.model)
+        # Workers that skip different layers would wait for each other in different layers.
+        self._layer_drop = SharedLayerDrop(self.model, self.args.seed)
         _shard_model(self.model)
         # Tells the Trainer that the model reduces its own gradients. Accelerate would shard on GPUs
         # only and silently skip sharding elsewhere.
         self.is_distributed_loading_by_transformers = True
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the gradient of a batch; all workers skip the same layers."""
+        self._layer_drop.start_step(self.state.global_step)
+        return super().training_step(*args, **kwargs)
 
     def gather_full_model(self) -> Translator:
         """Gather the current weights into an unsharded copy of the model; a collective call.

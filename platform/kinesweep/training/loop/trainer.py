@@ -33,6 +33,7 @@ from kinesweep.core.collectives import (
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models.objectives.attachment import load_training_weights, save_objective
 from kinesweep.models.translator import Translator
+from kinesweep.training.distributed.layer_drop import drops_layers
 from kinesweep.training.loop.batch_split import split_batch
 from kinesweep.training.loop.parameter_groups import split_parameter_groups
 from kinesweep.training.loop.run_callbacks import RunCallbacks, StopCallback
@@ -82,6 +83,9 @@ class TranslatorTrainer(Seq2SeqTrainer):
         lower_is_better: bool,
         num_batch_parts: int = 1,
     ) -> None:
+        if args.ddp_find_unused_parameters is None and drops_layers(model):
+            # With activation checkpointing, the Trainer would expect gradients of skipped layers.
+            args.ddp_find_unused_parameters = True
         # Hugging Face requires an evaluation set for `eval_strategy`, but `evaluate` below ignores
         # it.
         super().__init__(model=model, args=args, eval_dataset=[])

@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from corpus import tiny_recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError
 from kinesweep.store import Store
 from ranks import run_ranks
@@ -43,6 +44,12 @@ result = train_run(spec, NullRunLogger(), lambda metrics: metrics["step"] < int(
 print(json.dumps({**result.to_json(), "shares": shares}))
 """
 
+DROPPED_LAYERS = {
+    f"{side}_{name}": value
+    for side in ("encoder", "decoder")
+    for name, value in {"layers": 3, "layerdrop": 0.4}.items()
+}
+
 
 def train(
     corpus: Path,
@@ -50,14 +57,17 @@ def train(
     folder: Path,
     last: int = 999,
     script: str = TRAIN,
+    scratch: dict[str, Any] | None = None,
     **training: Any,
 ) -> list[dict[str, Any]]:
-    recipe = tiny_recipe(
+    plain = tiny_recipe(
         corpus,
         store.folder.parent,
         training={"learning_rate": 5e-3, "gradient_accumulation_steps": 2, **training},
         resources={"workers": 2},
-    )
+    ).model_dump()
+    plain["model"]["backbone"]["scratch"] |= scratch or {}
+    recipe = Recipe.model_validate(plain)
     asked = folder.with_suffix(".json")
     asked.write_text(recipe.model_dump_json())
     return run_ranks(script, [str(asked), str(store.folder), str(folder), str(last)], 2)
@@ -80,11 +90,23 @@ def test_shards_learn_what_whole_models_learn(corpus: Path, store: Store, tmp_pa
 
 @pytest.mark.slow
 def test_stopped_and_resumed_is_uninterrupted(corpus: Path, store: Store, tmp_path: Path) -> None:
-    whole, _ = train(corpus, store, tmp_path / "whole", fsdp=True)
-    stopped, _ = train(corpus, store, tmp_path / "parts", last=8, fsdp=True)
+    """Also where layers are skipped at random: workers that skip others would end with an error."""
+    options: dict[str, Any] = {"scratch": DROPPED_LAYERS, "fsdp": True}
+    whole, _ = train(corpus, store, tmp_path / "whole", **options)
+    stopped, _ = train(corpus, store, tmp_path / "parts", last=8, **options)
     assert (stopped["status"], stopped["step"]) == ("stopped", 8)
-    resumed, _ = train(corpus, store, tmp_path / "parts", fsdp=True)
+    resumed, _ = train(corpus, store, tmp_path / "parts", **options)
     assert resumed["step"] == 12 and resumed["weights_sha256"] == whole["weights_sha256"] != ""
+
+
+@pytest.mark.slow
+def test_skipped_layers_have_no_gradients_to_wait_for(
+    corpus: Path, store: Store, tmp_path: Path
+) -> None:
+    """Plain data parallelism, where each worker skips layers of its own."""
+    options = {"activation_checkpointing": True, "max_steps": 4}
+    first, second = train(corpus, store, tmp_path / "run", scratch=DROPPED_LAYERS, **options)
+    assert first["weights_sha256"] == second["weights_sha256"] != ""
 
 
 def test_one_worker_has_nothing_to_share(corpus: Path, tmp_path: Path) -> None:
