@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinesweep.core.batch import IGNORE, Batch
+from kinesweep.core.batch import IGNORE, Batch, BatchLayout
 
 _BATCH_DTYPES: Mapping[str, Any] = {"u": np.uint8, "i": np.int64}
 """Kind of a stored dtype → dtype of a batch, for pixels and token ids; all others are float32."""
@@ -91,6 +91,21 @@ def collate(items: Sequence[BatchItem], pad_id: int, zero_features: bool = False
         forced_mask_BF=forced_mask,
         labels_BRL=_pad_reference_labels(
             [(item.tokens.labels, *item.tokens.alternative_labels) for item in items]
+        ),
+        layout=_build_layout(items),
+    )
+
+
+def _build_layout(items: Sequence[BatchItem]) -> BatchLayout:
+    """Build the layout of a batch from the lengths of its clips."""
+    return BatchLayout(
+        frames={
+            name: tuple(len(item.streams[name]) for item in items) for name in items[0].streams
+        },
+        prompt=tuple(len(item.tokens.prompt) for item in items),
+        suffix=tuple(len(item.tokens.suffix) for item in items),
+        labels=tuple(
+            tuple(map(len, (item.tokens.labels, *item.tokens.alternative_labels))) for item in items
         ),
     )
 

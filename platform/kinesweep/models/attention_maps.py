@@ -117,7 +117,7 @@ def record_fusion_outputs(fusion: nn.Module) -> Iterator[list[list[MaskedVectors
     """
     outputs: list[list[MaskedVectors]] = []
     # Only the fusion module knows how many vectors of each stream are left after truncation.
-    handle = fusion.register_forward_hook(lambda _, __, output: outputs.append(output))
+    handle = fusion.register_forward_hook(lambda _, __, output: outputs.append(output.parts))
     try:
         yield outputs
     finally:

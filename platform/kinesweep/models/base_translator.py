@@ -4,6 +4,8 @@ A saved translator is a Hugging Face model folder. If its language model is a fr
 folder contains all other weights, and the base model is loaded from its own folder.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -12,6 +14,7 @@ from transformers import PreTrainedModel
 
 from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.hf_logging import silence_transformers
+from kinesweep.models.backbones.padding_masks import TextLengths
 from kinesweep.models.checkpoint_io import (
     get_non_base_state_dict,
     load_config_or_none,
@@ -21,10 +24,13 @@ from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.models.frozen_base_loading import load_with_base_model
 from kinesweep.models.frozen_parameters import freeze_parameters
+from kinesweep.models.fusion import MaskedVectors
+from kinesweep.models.input_embedding import InputVectors
 from kinesweep.models.length_budget import PositionLimit
 from kinesweep.models.motion_difference import MotionDifference
 from kinesweep.models.objectives.attachment import detach_objective
 from kinesweep.models.objectives.base_objective import TrainingObjective
+from kinesweep.models.training_loss import ComputeLogits
 from kinesweep.models.vision.tower import VisionTower
 
 
@@ -49,6 +55,8 @@ class BaseTranslator(PreTrainedModel):
     vision: VisionTower | None
     objective: TrainingObjective | None
     _backbone_ops: Any
+    _backbone_reads_lengths: bool
+    _build_input_vectors: Callable[..., InputVectors]
 
     def get_freezable_part(self, name: ModelPart) -> nn.Module:
         """Return the part of the model that has this name in `model.freeze`.
@@ -120,6 +128,49 @@ class BaseTranslator(PreTrainedModel):
         """Embed token ids as the backbone does, (B, L, E)."""
         embedded_BLE: Tensor = self._backbone_ops.embed_tokens(self.backbone, ids_BL)
         return embedded_BLE
+
+    def build_inputs_embeds(
+        self, streams: dict[str, Tensor], frame_masks: dict[str, Tensor], *args: Any, **kwargs: Any
+    ) -> MaskedVectors:
+        """Build the language model's input: prompt, frames of each stream, text after them, end.
+
+        With `model.reserved_text_tokens`, streams that do not fit are truncated and counted in
+        `truncation_stats`.
+
+        Args:
+            streams: Name → features (B, T, D).
+            frame_masks: Name → mask, bool (B, T).
+            *args: `prompt_ids`, `prompt_mask`, `suffix_ids`, `suffix_mask`, `clip_ids` of
+                `Translator.forward`.
+            **kwargs: The same, `layout` and `observe_frames`.
+
+        Returns:
+            Vectors (B, N, E) and their mask, bool (B, N).
+
+        Raises:
+            InputError: If a stream is missing or has another width, or a prompt leaves no room for
+                frames.
+        """
+        vectors = self._build_input_vectors(streams, frame_masks, *args, **kwargs)
+        return vectors.x_BNE, vectors.mask_BN
+
+    def bind_logits(self, vectors: InputVectors, num_labels: Sequence[int]) -> ComputeLogits:
+        """Return the function from labels to their logits for an input.
+
+        Args:
+            vectors: Input of the language model.
+            num_labels: Number of labels of each text; empty: masks are read back from the device.
+        """
+        known = {}
+        if num_labels and self._backbone_reads_lengths:
+            known["lengths"] = TextLengths(vectors.counts, num_labels)
+        return partial(
+            self._backbone_ops.compute_logits,
+            self.backbone,
+            vectors.x_BNE,
+            vectors.mask_BN,
+            **known,
+        )
 
     def compute_logits(self, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor) -> Tensor:
         """Compute the logits of labels from input vectors and their mask, (B, L, V)."""

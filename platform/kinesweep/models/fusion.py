@@ -15,21 +15,41 @@ Shapes: B clips, S streams, N concatenated vectors, M longest row, E width.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from kinesweep.config.recipe.model.fusion import ChannelFusionConfig, FusionConfig, TimeFusionConfig
+from kinesweep.core.batch import copy_to_device, read_host_values
 from kinesweep.models.resampling import resample_vectors
 
 MaskedVectors = tuple[Tensor, Tensor]
 """Vectors (B, N, E) and their mask, bool (B, N), True for real vectors."""
 
-TruncateMasks = Callable[[Mapping[str, Tensor], int], Mapping[str, Tensor]]
-"""Function (stream → mask, vectors that fusion adds to each stream of a clip) → masks after
-truncation."""
+VectorCounts = Mapping[str, Sequence[int]]
+"""Stream → number of vectors of each clip, as numbers of the host."""
+
+TruncateMasks = Callable[
+    [Mapping[str, Tensor], VectorCounts, int], tuple[Mapping[str, Tensor], VectorCounts]
+]
+"""Function (stream → mask, their counts, vectors that fusion adds to each stream of a clip) → masks
+and counts after truncation."""
+
+
+class FusedVectors(NamedTuple):
+    """The output of a fusion module.
+
+    Attributes:
+        parts: Vectors (B, N, E) and mask of each separator and stream, in the order in which they
+            are fused.
+        counts: Number of real vectors of each clip in all parts, on the host.
+    """
+
+    parts: list[MaskedVectors]
+    counts: list[int]
+
 
 # Standard deviation of separators that are not redrawn by `init_from_embeddings`; the default of
 # Hugging Face.
@@ -74,22 +94,25 @@ class TimeFusion(nn.Module):
             separator_E.copy_(mean_E + deviation_E * torch.randn_like(mean_E))
 
     def forward(
-        self, frames: Mapping[str, MaskedVectors], truncate_masks: TruncateMasks
-    ) -> list[MaskedVectors]:
+        self,
+        frames: Mapping[str, MaskedVectors],
+        counts: VectorCounts,
+        truncate_masks: TruncateMasks,
+    ) -> FusedVectors:
         """Truncate the streams, drop some in training, and put separators before them if any.
 
         Args:
             frames: Stream → its vectors (B, N, E) and their mask.
+            counts: Stream → number of vectors of each clip.
             truncate_masks: Function that truncates the masks of all streams.
-
-        Returns:
-            Vectors and mask of each separator and stream, in the order in which they are fused.
         """
+        num_separators = int(bool(self.separators))
         # Truncate before dropping streams, so that training keeps what generation keeps.
-        masks = truncate_masks(
-            {name: mask for name, (_, mask) in frames.items()}, int(bool(self.separators))
+        masks, counts = truncate_masks(
+            {name: mask for name, (_, mask) in frames.items()}, counts, num_separators
         )
-        is_kept_BS = self._draw_kept_streams(masks)
+        kept = draw_kept_streams(counts, self.stream_dropout if self.training else 0.0)
+        is_kept_BS = copy_to_device(torch.tensor(kept), next(iter(masks.values())).device)
         parts: list[MaskedVectors] = []
         # Streams are dropped per clip, so a dropped one stays in the list and is masked.
         for index, (name, (x_BNE, _)) in enumerate(frames.items()):
@@ -98,11 +121,16 @@ class TimeFusion(nn.Module):
                 separator_BE = self.separators[name].to(x_BNE.dtype).expand(len(x_BNE), -1)
                 parts.append((separator_BE[:, None], is_kept_B1))
             parts.append((x_BNE, masks[name] & is_kept_B1))
-        return parts
-
-    def _draw_kept_streams(self, masks: Mapping[str, Tensor]) -> Tensor:
-        """Draw which streams are kept, bool (B, S); in evaluation mode all that a clip has."""
-        return draw_kept_streams(masks, self.stream_dropout if self.training else 0.0)
+        counts_by_clip = zip(*counts.values(), strict=True)
+        totals = [
+            sum(
+                count + num_separators
+                for count, is_kept in zip(clip_counts, clip_kept, strict=True)
+                if is_kept
+            )
+            for clip_counts, clip_kept in zip(counts_by_clip, kept, strict=True)
+        ]
+        return FusedVectors(parts, totals)
 
 
 class ChannelFusion(nn.Module):
@@ -132,22 +160,24 @@ class ChannelFusion(nn.Module):
         return [(self.length_of, False)]
 
     def forward(
-        self, frames: Mapping[str, MaskedVectors], truncate_masks: TruncateMasks
-    ) -> list[MaskedVectors]:
+        self,
+        frames: Mapping[str, MaskedVectors],
+        counts: VectorCounts,
+        truncate_masks: TruncateMasks,
+    ) -> FusedVectors:
         """Resample all streams to one length, concatenate their channels, project and truncate.
 
         Truncation comes last, so that the streams stay synchronous.
 
         Args:
             frames: Stream → its vectors (B, N, E) and their mask.
+            counts: Stream → number of vectors of each clip.
             truncate_masks: Function that truncates the masks of all streams.
-
-        Returns:
-            A list of one pair: the vectors (B, N, E) and their mask.
         """
         masks = {name: mask for name, (_, mask) in frames.items()}
-        mask_BN = self._get_length_mask(masks)
-        is_kept_BS = draw_kept_streams(masks, self.stream_dropout if self.training else 0.0)
+        mask_BN, length_counts = self._get_length_mask(masks, counts)
+        kept = draw_kept_streams(counts, self.stream_dropout if self.training else 0.0)
+        is_kept_BS = copy_to_device(torch.tensor(kept), mask_BN.device)
         resampled = [
             resample_vectors(x_BNE, masks[name], mask_BN, self.resample).masked_fill(
                 ~is_kept_BS[:, index, None, None], 0
@@ -155,7 +185,9 @@ class ChannelFusion(nn.Module):
             for index, (name, (x_BNE, _)) in enumerate(frames.items())
         ]
         x_BNE = self.project(torch.cat(resampled, dim=2))
-        return [(x_BNE, truncate_masks({self.length_of: mask_BN}, 0)[self.length_of])]
+        name = self.length_of
+        kept_masks, kept_counts = truncate_masks({name: mask_BN}, {name: length_counts}, 0)
+        return FusedVectors([(x_BNE, kept_masks[name])], list(kept_counts[name]))
 
     def find_length_stream(self, available: Collection[str]) -> str:
         """Return the stream whose length a clip gets: `length_of`, or the first that it has.
@@ -165,15 +197,18 @@ class ChannelFusion(nn.Module):
         """
         return next(name for name in (self.length_of, *self.streams) if name in available)
 
-    def _get_length_mask(self, masks: Mapping[str, Tensor]) -> Tensor:
-        """Return the mask whose length each clip gets; see `find_length_stream`.
+    def _get_length_mask(
+        self, masks: Mapping[str, Tensor], counts: VectorCounts
+    ) -> tuple[Tensor, list[int]]:
+        """Return the mask whose length each clip gets, and its counts; see `find_length_stream`.
 
         Args:
             masks: Stream → mask, bool (B, N).
+            counts: Stream → number of vectors of each clip.
         """
-        mask_BN = masks[self.length_of]
-        if len(masks) == 1 or bool(mask_BN.any(dim=1).all()):
-            return mask_BN
+        mask_BN, own_counts = masks[self.length_of], list(counts[self.length_of])
+        if len(masks) == 1 or all(own_counts):
+            return mask_BN, own_counts
         longest = max(mask.shape[1] for mask in masks.values())
         # Streams that stand in for `length_of` may be longer than it.
         padded = {
@@ -183,8 +218,9 @@ class ChannelFusion(nn.Module):
         for name in self.streams:
             is_absent_B1 = ~mask_BN.any(dim=1, keepdim=True)
             mask_BN = torch.where(is_absent_B1, padded[name], mask_BN)
+            own_counts = [own or other for own, other in zip(own_counts, counts[name], strict=True)]
         # Clips without a fallback stream may be the only long ones.
-        return mask_BN[:, : int(mask_BN.sum(dim=1).max())]
+        return mask_BN[:, : max(own_counts)], own_counts
 
 
 FUSIONS: dict[str, Callable[[Any, Sequence[str], int], nn.Module]] = {
@@ -194,7 +230,7 @@ FUSIONS: dict[str, Callable[[Any, Sequence[str], int], nn.Module]] = {
 
 
 def build_fusion(config: FusionConfig, streams: Sequence[str], out: int) -> nn.Module:
-    """Build the fusion module, called as `(frames, truncate_masks) -> list[MaskedVectors]`.
+    """Build the fusion module, called as `(frames, counts, truncate_masks) -> FusedVectors`.
 
     Args:
         config: The recipe's `model.fusion` section.
@@ -204,33 +240,39 @@ def build_fusion(config: FusionConfig, streams: Sequence[str], out: int) -> nn.M
     return FUSIONS[config.kind](config, streams, out)
 
 
-def draw_kept_streams(masks: Mapping[str, Tensor], dropout: float) -> Tensor:
-    """Draw which streams of each clip are kept, bool (B, S), from torch's generator.
+def draw_kept_streams(counts: VectorCounts, dropout: float) -> list[list[bool]]:
+    """Draw which streams of each clip are kept, from torch's generator of the host.
 
     Each stream is dropped with probability `dropout`. If all of a clip's streams would be dropped,
     one is kept, each with equal probability. Streams that a clip lacks are never kept. Without
     dropout no random numbers are drawn.
 
     Args:
-        masks: Stream → mask, bool (B, N), from which number of clips and device are taken.
+        counts: Stream → number of vectors of each clip.
         dropout: Probability, 0 to 1.
+
+    Returns:
+        For each clip, whether each stream is kept.
     """
-    is_present_BS = torch.stack([mask.any(dim=1) for mask in masks.values()], dim=1)
+    is_present = [[count > 0 for count in row] for row in zip(*counts.values(), strict=True)]
     if not dropout:
-        return is_present_BS
-    drawn_BS = torch.rand(is_present_BS.shape, device=is_present_BS.device)
+        return is_present
+    is_present_BS = torch.tensor(is_present)
+    drawn_BS = torch.rand(is_present_BS.shape)
     # Below every threshold, and never the largest number of a clip.
     drawn_BS = drawn_BS.masked_fill(~is_present_BS, -1)
     # Always keep the stream with the largest number: if all are below the threshold, each stream
     # is the largest equally often, and otherwise it is kept anyway.
-    return (drawn_BS >= dropout).scatter(1, drawn_BS.argmax(dim=1, keepdim=True), True)
+    kept_BS = (drawn_BS >= dropout).scatter(1, drawn_BS.argmax(dim=1, keepdim=True), True)
+    return read_host_values(kept_BS)
 
 
-def concat_unpadded(parts: Sequence[MaskedVectors]) -> MaskedVectors:
+def concat_unpadded(parts: Sequence[MaskedVectors], longest: int) -> MaskedVectors:
     """Concatenate vectors in the given order and move all padding of a row to the right.
 
     Args:
         parts: Pairs of vectors (B, n, E) and mask, bool (B, n), each with its own n.
+        longest: Largest number of real vectors of a row, M.
 
     Returns:
         Vectors (B, M, E), zero where padded, and the mask, bool (B, M), True on the left only.
@@ -238,7 +280,6 @@ def concat_unpadded(parts: Sequence[MaskedVectors]) -> MaskedVectors:
     x_BNE = torch.cat([x for x, _ in parts], dim=1)
     mask_BN = torch.cat([mask for _, mask in parts], dim=1)
     lengths_B = mask_BN.sum(dim=1)
-    longest = int(lengths_B.max())
     # The position from which each vector is taken. Sorting the flags moves padding to the end; a
     # stable sort keeps the order of real vectors.
     source_BM = mask_BN.logical_not().to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]

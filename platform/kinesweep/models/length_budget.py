@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kinesweep.core.batch import copy_to_device
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.models.fusion import TruncateMasks
+from kinesweep.models.fusion import TruncateMasks, VectorCounts
 
 
 @dataclass
@@ -169,23 +170,23 @@ class LengthBudget:
     truncation_stats: dict[str, TruncationStats]
 
     def truncate_masks(
-        self, masks: Mapping[str, Tensor], num_added_per_stream: int
-    ) -> dict[str, Tensor]:
+        self, masks: Mapping[str, Tensor], counts: VectorCounts, num_added_per_stream: int
+    ) -> tuple[dict[str, Tensor], VectorCounts]:
         """Truncate the masks of all streams to the budget and count what was removed.
 
         Args:
             masks: Stream → mask, bool (B, N), True on the left only.
+            counts: Stream → number of vectors of each clip.
             num_added_per_stream: Vectors that fusion adds to each stream that a clip has, such as
                 its separator.
 
         Returns:
-            Stream → truncated mask, bool (B, N).
+            Stream → truncated mask, bool (B, N), and stream → number of vectors that are left.
 
         Raises:
             InputError: If a clip's prompt leaves no room for frames.
         """
-        # Stack first: one transfer from the GPU, regardless of the number of streams.
-        lengths_BS = torch.stack([mask.sum(dim=1) for mask in masks.values()], dim=1).tolist()
+        lengths_BS = [list(clip_counts) for clip_counts in zip(*counts.values(), strict=True)]
         kept_lengths_BS = [
             compute_truncated_lengths(
                 lengths,
@@ -200,17 +201,18 @@ class LengthBudget:
         ]
         # The usual case; tensors are created only if something is truncated.
         if kept_lengths_BS == lengths_BS:
-            return dict(masks)
-        truncated = {}
+            return dict(masks), counts
+        truncated, kept_counts = {}, {}
         for index, (name, mask_BN) in enumerate(masks.items()):
             kept_lengths_B = [kept_lengths_S[index] for kept_lengths_S in kept_lengths_BS]
             self._update_truncation_stats(
                 name, [lengths[index] for lengths in lengths_BS], kept_lengths_B
             )
-            kept_lengths_B1 = torch.tensor(kept_lengths_B, device=mask_BN.device)[:, None]
+            kept_counts[name] = kept_lengths_B
+            kept_lengths_B1 = copy_to_device(torch.tensor(kept_lengths_B), mask_BN.device)[:, None]
             positions_N = torch.arange(mask_BN.shape[1], device=mask_BN.device)
             truncated[name] = mask_BN & (positions_N < kept_lengths_B1)
-        return truncated
+        return truncated, kept_counts
 
     def _update_truncation_stats(
         self, stream: str, lengths_before: Sequence[int], lengths_after: Sequence[int]
@@ -236,7 +238,7 @@ class LengthBudget:
 def create_mask_truncator(
     position_limit: PositionLimit,
     reserve: int | None,
-    text_mask_BW: Tensor,
+    num_text_tokens: Sequence[int],
     clip_ids: Sequence[str] | None,
     truncation_stats: dict[str, TruncationStats],
 ) -> TruncateMasks:
@@ -247,19 +249,19 @@ def create_mask_truncator(
     Args:
         position_limit: Number of positions of the backbone.
         reserve: Value of `model.reserved_text_tokens`; None: nothing is truncated.
-        text_mask_BW: Mask of the text around the frames: prompt, suffix and end token.
+        num_text_tokens: Number of tokens around the frames of each clip: prompt, suffix and end.
         clip_ids: Names of the clips, for error messages; None: rows are numbered.
         truncation_stats: Stream → running count of truncated clips and removed vectors; it is
             updated whenever the function is called.
     """
     if reserve is None or position_limit.limit is None:
-        return lambda masks, _: masks
-    names = clip_ids or [f"row {row}" for row in range(len(text_mask_BW))]
+        return lambda masks, counts, _: (masks, counts)
+    names = clip_ids or [f"row {row}" for row in range(len(num_text_tokens))]
     return LengthBudget(
         limit=position_limit.limit,
         # Without shared positions the text needs no room in the input.
         reserve=reserve if position_limit.shared_with_text else 0,
-        num_other_vectors=text_mask_BW.sum(dim=1).tolist(),
+        num_other_vectors=num_text_tokens,
         clip_names=[f"clip `{name}`" for name in names],
         truncation_stats=truncation_stats,
     ).truncate_masks

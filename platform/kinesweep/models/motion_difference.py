@@ -13,7 +13,7 @@ output is x plus a small contribution of the second input.
 Shapes: B clips, T frames, D features, N vectors, E width.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -24,7 +24,8 @@ from torch.nn import functional
 
 from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
 from kinesweep.core.errors import InputError
-from kinesweep.models.encoders.present_clips import encode_present_clips
+from kinesweep.models.encoders.present_clips import Lengths, encode_present_clips
+from kinesweep.models.encoders.vector_counts import count_vectors, knows_vector_counts
 from kinesweep.models.fusion import MaskedVectors
 
 # Standard deviation of the initial weights of the second input, r or x - r. At a width of 512 it
@@ -54,7 +55,11 @@ class MotionDifference(nn.Module):
             self.join._is_hf_initialized = True  # type: ignore[assignment]
 
     def forward(
-        self, encoder: nn.Module, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+        self,
+        encoder: nn.Module,
+        streams: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        lengths: Lengths,
     ) -> MaskedVectors:
         """Encode clips and reference motions together and combine their vectors.
 
@@ -62,6 +67,7 @@ class MotionDifference(nn.Module):
             encoder: Encoder of the stream that is compared.
             streams: Name → features (B, T, D).
             masks: Name → mask, bool (B, T).
+            lengths: Name → number of frames of each clip.
 
         Returns:
             Vectors (B, N, E) that describe how each clip differs from its reference motion, and
@@ -73,13 +79,15 @@ class MotionDifference(nn.Module):
         name, against = self.config.stream, self.config.against
         if against not in streams:
             # A batch without reference motions: one pass, and x is compared with itself.
-            x_BNE, mask_BN = encoder(streams[name], masks[name])
+            x_BNE, mask_BN = _call_encoder(encoder, streams[name], masks[name], lengths[name])
             return self.combine(x_BNE, x_BNE), mask_BN
-        check_equal_lengths(self.config, masks[name].sum(dim=1), masks[against].sum(dim=1))
+        check_equal_lengths(self.config, lengths[name], lengths[against])
         with _share_dropout_masks(encoder):
-            x_2BNE, mask_2BN = encoder(
+            x_2BNE, mask_2BN = _call_encoder(
+                encoder,
                 torch.cat([streams[name], streams[against]]),
                 torch.cat([masks[name], masks[against]]),
+                [*lengths[name], *lengths[against]],
             )
         x_BNE, r_BNE = x_2BNE.chunk(2)
         # Rounding can differ between equal rows of a batch, by 2e-6 in STA-GCN. Copy the clip's
@@ -107,7 +115,8 @@ def encode_streams(
     motion_difference: MotionDifference | None,
     streams: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
-) -> dict[str, MaskedVectors]:
+    lengths: Lengths,
+) -> tuple[dict[str, MaskedVectors], dict[str, list[int]]]:
     """Encode all streams; a stream with reference motions is combined with them.
 
     An encoder reads only the clips that have its stream.
@@ -118,14 +127,16 @@ def encode_streams(
             stream is compared.
         streams: Name → features (B, T, D).
         masks: Name → mask, bool (B, T).
+        lengths: Name → number of frames of each clip.
 
     Returns:
-        Stream → its vectors (B, N, E) and their mask, in the order of the encoders.
+        Stream → its vectors (B, N, E) and their mask, in the order of the encoders, and stream →
+        number of vectors of each clip.
 
     Raises:
         InputError: If a clip and its reference motion differ in length.
     """
-    encoded = {}
+    encoded, counts = {}, {}
     for name, encoder in encoders.items():
         if motion_difference is not None and name == motion_difference.config.stream:
             encode = partial(motion_difference, encoder)
@@ -138,16 +149,22 @@ def encode_streams(
             encode = partial(_encode_stream, encoder, name)
             read = {name: streams[name]}
         read_masks = {key: masks[key] for key in read}
-        # A model with one stream reads no clip without it, and need not look at the masks.
+        read_lengths = {key: lengths[key] for key in read}
+        # A model with one stream reads no clip without it.
         if len(encoders) == 1:
-            encoded[name] = encode(read, read_masks)
+            encoded[name] = encode(read, read_masks, read_lengths)
         else:
-            encoded[name] = encode_present_clips(encode, encoder, read, read_masks)
-    return encoded
+            encoded[name] = encode_present_clips(encode, encoder, read, read_masks, read_lengths)
+        counts[name] = count_vectors(encoder, lengths[name], encoded[name][1])
+    return encoded, counts
 
 
 def _encode_stream(
-    encoder: nn.Module, name: str, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+    encoder: nn.Module,
+    name: str,
+    streams: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor],
+    lengths: Lengths,
 ) -> MaskedVectors:
     """Encode one stream of a batch.
 
@@ -156,30 +173,50 @@ def _encode_stream(
         name: Name of the stream.
         streams: Name → features (B, T, D).
         masks: Name → mask, bool (B, T).
+        lengths: Name → number of frames of each clip.
     """
-    vectors: MaskedVectors = encoder(streams[name], masks[name])
+    return _call_encoder(encoder, streams[name], masks[name], lengths[name])
+
+
+def _call_encoder(
+    encoder: nn.Module, x_BTD: Tensor, mask_BT: Tensor, lengths: Sequence[int]
+) -> MaskedVectors:
+    """Call an encoder, with the lengths of the clips if it reads them.
+
+    Args:
+        encoder: Encoder of a stream.
+        x_BTD: Features.
+        mask_BT: Mask of the frames, bool.
+        lengths: Number of frames of each clip.
+    """
+    vectors: MaskedVectors
+    if getattr(encoder, "reads_lengths", False) and knows_vector_counts(encoder):
+        vectors = encoder(x_BTD, mask_BT, lengths)
+    else:
+        vectors = encoder(x_BTD, mask_BT)
     return vectors
 
 
 def check_equal_lengths(
-    config: MotionReferenceConfig, lengths_B: Tensor, reference_lengths_B: Tensor
+    config: MotionReferenceConfig, lengths: Sequence[int], reference_lengths: Sequence[int]
 ) -> None:
     """Check that every clip has as many frames as its reference motion.
 
     Args:
         config: Names of the two streams, for the message.
-        lengths_B: Number of frames of each clip.
-        reference_lengths_B: Number of frames of each reference motion.
+        lengths: Number of frames of each clip.
+        reference_lengths: Number of frames of each reference motion.
 
     Raises:
         InputError: If lengths differ; the message names the first such row.
     """
-    if torch.equal(lengths_B, reference_lengths_B):
+    pairs = list(zip(lengths, reference_lengths, strict=True))
+    row = next((row for row, (own, other) in enumerate(pairs) if own != other), None)
+    if row is None:
         return
-    row = int((lengths_B != reference_lengths_B).nonzero()[0])
     raise InputError(
-        f"row {row} of a batch has {int(lengths_B[row])} frames of `{config.stream}`, but"
-        f" {int(reference_lengths_B[row])} of `{config.against}`. `model.reference` compares them"
+        f"row {row} of a batch has {pairs[row][0]} frames of `{config.stream}`, but"
+        f" {pairs[row][1]} of `{config.against}`. `model.reference` compares them"
         " frame by"
         " frame, so both need the same number. Align the references when features are extracted."
     )

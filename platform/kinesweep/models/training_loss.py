@@ -3,8 +3,7 @@
 The losses themselves are in `losses`; here the logits are computed for the labels that the chosen
 loss needs, and the output of `Translator.forward` is built.
 
-Shapes: B clips, R maximum references per clip, M references of all clips, L target tokens,
-V vocabulary.
+Shapes: B clips, M references of all clips, L target tokens, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -45,7 +44,7 @@ class TranslatorOutput(ModelOutput):
 def compute_translator_output(
     compute_logits: ComputeLogits,
     labels_BL: Tensor,
-    labels_BRL: Tensor | None,
+    references: ReferenceLabels | None,
     smoothing: float,
     num_items: Tensor | int | None,
     part_loss: PartLoss | None = None,
@@ -55,21 +54,20 @@ def compute_translator_output(
     Args:
         compute_logits: Function that runs the language model on the batch.
         labels_BL: Labels of each clip's first reference; `IGNORE` where padded.
-        labels_BRL: Labels of all references; each clip is trained on its likeliest one. None: each
+        references: Labels of all references; each clip is trained on its likeliest one. None: each
             clip is trained on `labels_BL`.
         smoothing: Label smoothing factor.
         num_items: Number of labels in the whole optimizer step, by which the summed loss is
             divided; None: the number of labels in this batch.
         part_loss: Loss of another package, which replaces the cross entropy or is mixed with it.
     """
-    if labels_BRL is None:
+    if references is None:
         logits_BLV = compute_logits(labels_BL)
         loss = compute_cross_entropy(logits_BLV, labels_BL, smoothing, num_items)
         if part_loss is not None:
             loss = part_loss(loss, logits_BLV, labels_BL, labels_BL, num_items)
         return TranslatorOutput(loss=loss, logits=logits_BLV)
     # Score every reference of every clip, then train on the likeliest of each clip.
-    references = ReferenceLabels.from_padded_labels(labels_BRL)
     logits_MLV = compute_logits(references.labels_ML, references.clip_M)
     row_B = find_closest_reference_rows(logits_MLV, references)
     logits_BLV, chosen_BL = logits_MLV[row_B], references.labels_ML[row_B]

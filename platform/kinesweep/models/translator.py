@@ -9,7 +9,7 @@ Shapes: B clips, T frames, D features, P prompt tokens, A suffix tokens (after t
 vectors, E width, L target tokens, F forced tokens, V vocabulary, R references.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,18 +17,20 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kinesweep.core.batch import Batch
+from kinesweep.core.batch import Batch, BatchLayout
 from kinesweep.core.errors import InputError
 from kinesweep.models.backbones import get_backbone_ops
+from kinesweep.models.backbones.padding_masks import reads_lengths
 from kinesweep.models.base_translator import BaseTranslator
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.token_streams import prepare_streams
 from kinesweep.models.fusion import MaskedVectors, build_fusion
 from kinesweep.models.generation import DecodingSettings, TextOptions
-from kinesweep.models.input_embedding import build_input_text
+from kinesweep.models.input_embedding import InputVectors, build_input_text
 from kinesweep.models.length_budget import TruncationStats, create_mask_truncator
 from kinesweep.models.lora import add_lora
+from kinesweep.models.losses.closest_reference import ReferenceLabels
 from kinesweep.models.losses.cross_entropy import TokenSums, compute_token_sums
 from kinesweep.models.losses.part_loss import PartLoss
 from kinesweep.models.motion_difference import MotionDifference, encode_streams
@@ -65,6 +67,7 @@ class Translator(BaseTranslator):
         super().__init__(config)
         recipe = config.get_model_config()
         self._backbone_ops = get_backbone_ops(recipe.backbone)
+        self._backbone_reads_lengths = reads_lengths(self._backbone_ops)
         self._vocabulary = config.get_vocabulary()
         self._appends_eos = recipe.should_append_eos
         self._num_reserved_tokens = recipe.reserved_text_tokens
@@ -111,6 +114,7 @@ class Translator(BaseTranslator):
         suffix_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
         all_labels: Tensor | None = None,
+        layout: BatchLayout | None = None,
         observe_frames: Callable[[dict[str, MaskedVectors]], None] | None = None,
         part_loss: PartLoss | None = None,
         **_: Any,
@@ -130,6 +134,7 @@ class Translator(BaseTranslator):
             clip_ids: Names of the clips, for error messages.
             all_labels: Labels of all references, (B, R, L). The loss and the logits are those of
                 each clip's likeliest reference. None: those of `labels`.
+            layout: Lengths of the batch; None: they are read from the masks.
             observe_frames: Function that receives the encoded streams; an attached objective gives
                 it to get the model's own loss.
             part_loss: Loss of another package; an attached objective gives it.
@@ -145,16 +150,20 @@ class Translator(BaseTranslator):
         inputs: dict[str, Any] = {
             **{"streams": streams, "frame_masks": frame_masks, "clip_ids": clip_ids},
             **{"prompt_ids": prompt_ids, "prompt_mask": prompt_mask},
-            **{"suffix_ids": suffix_ids, "suffix_mask": suffix_mask},
+            **{"suffix_ids": suffix_ids, "suffix_mask": suffix_mask, "layout": layout},
         }
         if self.objective is not None and observe_frames is None:
             inputs |= {"labels": labels, "all_labels": all_labels}
             return self.objective(self, inputs, num_items_in_batch)
-        x_BNE, mask_BN = self.build_inputs_embeds(**inputs, observe_frames=observe_frames)
-        compute_logits = partial(self._backbone_ops.compute_logits, self.backbone, x_BNE, mask_BN)
+        vectors = self._build_input_vectors(**inputs, observe_frames=observe_frames)
+        references, num_labels = None, [] if layout is None else layout.first_labels
+        if all_labels is not None:
+            references = ReferenceLabels.from_padded_labels(all_labels, layout)
+            num_labels = [] if layout is None else layout.all_labels
+        compute_logits = self.bind_logits(vectors, num_labels)
         smoothing = self.config.label_smoothing
         return compute_translator_output(
-            compute_logits, labels, all_labels, smoothing, num_items_in_batch, part_loss
+            compute_logits, labels, references, smoothing, num_items_in_batch, part_loss
         )
 
     @torch.no_grad()
@@ -170,6 +179,7 @@ class Translator(BaseTranslator):
         suffix_ids: Tensor | None = None,
         suffix_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
+        layout: BatchLayout | None = None,
         num_beams: int = 1,
         max_new_tokens: int = 100,
         length_penalty: float = 1.0,
@@ -187,6 +197,7 @@ class Translator(BaseTranslator):
             suffix_ids: Tokens after the frames, (B, A).
             suffix_mask: Mask of these tokens, bool (B, A).
             clip_ids: Names of the clips, for error messages.
+            layout: Lengths of the batch; None: they are read from the masks.
             num_beams: Number of beams; 1 is greedy decoding.
             max_new_tokens: Maximum number of tokens, including forced tokens and end of sentence.
             length_penalty: Exponent of the length; used by beam search only.
@@ -198,7 +209,9 @@ class Translator(BaseTranslator):
         """
         self.position_limit.check_text_length(self._num_reserved_tokens, max_new_tokens)
         x_BNE, mask_BN = self.build_inputs_embeds(
-            streams, frame_masks, prompt_ids, prompt_mask, suffix_ids, suffix_mask, clip_ids
+            *(streams, frame_masks, prompt_ids, prompt_mask),
+            *(suffix_ids, suffix_mask, clip_ids),
+            layout=layout,
         )
         decoding = DecodingSettings(
             num_beams=num_beams,
@@ -219,13 +232,12 @@ class Translator(BaseTranslator):
             InputError: If the batch does not fit the model, as in `forward`.
         """
         self.position_limit.check_text_length(self._num_reserved_tokens, batch.labels_BL.shape[1])
-        x_BNE, mask_BN = self.build_inputs_embeds(**batch.get_generate_kwargs())
-        logits_BLV = self._backbone_ops.compute_logits(
-            self.backbone, x_BNE, mask_BN, batch.labels_BL
-        )
+        vectors = self._build_input_vectors(**batch.get_generate_kwargs())
+        num_labels = [] if batch.layout is None else batch.layout.first_labels
+        logits_BLV = self.bind_logits(vectors, num_labels)(batch.labels_BL)
         return compute_token_sums(logits_BLV, batch.labels_BL)
 
-    def build_inputs_embeds(
+    def _build_input_vectors(  # noqa: PLR0913 (the arguments of `Batch.get_generate_kwargs`)
         self,
         streams: dict[str, Tensor],
         frame_masks: dict[str, Tensor],
@@ -235,49 +247,44 @@ class Translator(BaseTranslator):
         suffix_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
         *,
+        layout: BatchLayout | None = None,
         observe_frames: Callable[[dict[str, MaskedVectors]], None] | None = None,
-    ) -> MaskedVectors:
-        """Build the language model's input: prompt, frames of each stream, text after them, end.
-
-        With `model.reserved_text_tokens`, streams that do not fit are truncated and counted in
-        `truncation_stats`. The arguments are those of `forward`.
-
-        Returns:
-            Vectors (B, N, E) and their mask, bool (B, N).
-
-        Raises:
-            InputError: If a stream is missing or has another width, or a prompt leaves no room for
-                frames.
-        """
+    ) -> InputVectors:
+        """Build the language model's input; see `build_inputs_embeds`."""
         check_stream_widths(
             {name: x.shape[-1] for name, x in streams.items()}, self.config.get_stream_widths()
         )
+        layout = layout or BatchLayout.from_masks(frame_masks, prompt_mask, suffix_mask)
         text = build_input_text(
             (prompt_ids, prompt_mask),
             (suffix_ids, suffix_mask),
             next(iter(frame_masks.values())),
             self._vocabulary.eos_id,
             self._appends_eos,
+            layout,
         )
         # One call embeds all text; `insert_frames` splits the result again.
         text_BWE = self._backbone_ops.embed_tokens(self.backbone, text.concat_ids())
+        lengths: Mapping[str, Sequence[int]] = layout.frames
         if self.vision is not None:
-            streams, frame_masks = self.vision.replace_frames(
-                streams, frame_masks, self.config.get_frame_streams()
+            streams, frame_masks, lengths = self.vision.replace_frames(
+                streams, frame_masks, lengths, self.config.get_frame_streams()
             )
         embed_tokens = partial(self._backbone_ops.embed_tokens, self.backbone)
         streams = prepare_streams(streams, self.encoders, embed_tokens, text_BWE.dtype)
-        frames = encode_streams(self.encoders, self.reference, streams, frame_masks)
+        frames, counts = encode_streams(
+            self.encoders, self.reference, streams, frame_masks, lengths
+        )
         if observe_frames is not None:
             observe_frames(frames)
         truncate_masks = create_mask_truncator(
             self.position_limit,
             self._num_reserved_tokens,
-            text.concat_masks(),
+            text.counts,
             clip_ids,
             self.truncation_stats,
         )
-        return text.insert_frames(text_BWE, self.fusion(frames, truncate_masks))
+        return text.insert_frames(text_BWE, self.fusion(frames, counts, truncate_masks))
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the language model's token embeddings."""

@@ -14,6 +14,7 @@ from torch import nn
 from kinesweep.config.recipe.model.encoders import TokensEncoderConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders import build_encoder
+from kinesweep.models.encoders.vector_counts import count_vectors
 from kinesweep.testing.parts import PartContract
 from kinesweep.testing.tolerances import assert_same, compute_in_float64
 
@@ -58,8 +59,14 @@ class EncoderContract(PartContract):
         return torch.randn(3, 7, self.width), mask_BT
 
     def test_output_has_the_width_asked_for_and_a_mask_that_fits(self, section: Any) -> None:
-        """Check shape and mask of the output, of which every clip keeps at least one vector."""
-        x_BTE, mask_BT = self.build(section)(*self.make_clips(section))
+        """Check shape and mask of the output, of which every clip keeps at least one vector.
+
+        An encoder that defines `count_vectors` must count what its mask says.
+        """
+        encoder, (x_BTD, frame_mask_BT) = self.build(section), self.make_clips(section)
+        x_BTE, mask_BT = encoder(x_BTD, frame_mask_BT)
+        counts = count_vectors(encoder, frame_mask_BT.sum(dim=1).tolist(), mask_BT)
+        assert counts == mask_BT.sum(dim=1).tolist()
         assert x_BTE.shape == (*mask_BT.shape, self.out)
         assert mask_BT.dtype == torch.bool
         assert mask_BT.any(dim=1).all()

@@ -137,8 +137,8 @@ def test_no_clip_of_a_batch_may_have_it(
 def test_a_dropped_stream_is_never_the_only_one() -> None:
     """With dropout, a clip keeps a stream that it has."""
     torch.manual_seed(0)
-    masks = {"pose": torch.ones(400, 2) > 0, "dino": torch.arange(400)[:, None] % 2 > 0}
-    kept_BS = draw_kept_streams(masks, 0.6)
+    counts = {"pose": [2] * 400, "dino": [row % 2 for row in range(400)]}
+    kept_BS = torch.tensor(draw_kept_streams(counts, 0.6))
     assert kept_BS.any(dim=1).all() and not kept_BS[::2, 1].any()
     assert kept_BS[::2, 0].all() and not kept_BS[1::2, 0].all()
 
@@ -170,8 +170,9 @@ norm = BatchNorm(3)
 
 
 def step(x, mask):
-    encode = lambda streams, masks: (norm(streams["a"]), masks["a"])
-    out, kept = encode_present_clips(encode, norm, {"a": x}, {"a": mask})
+    encode = lambda streams, masks, lengths: (norm(streams["a"]), masks["a"])
+    lengths = {"a": mask.sum(dim=1).tolist()}
+    out, kept = encode_present_clips(encode, norm, {"a": x}, {"a": mask}, lengths)
     (out * kept[:, :, None] * torch.arange(1.0, 4.0)).square().sum().backward()
 
 

@@ -10,7 +10,7 @@ import torch
 
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.model.motion_reference import MotionReferenceConfig
-from kinesweep.core.batch import Batch
+from kinesweep.core.batch import Batch, BatchLayout
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.core.seeds import seed_everything
@@ -170,7 +170,7 @@ def test_what_is_equal_differs_by_nothing_however_rows_are_rounded() -> None:
         {"pose": x_BTD, "reference": other_BTD},
         {"pose": mask_BT, "reference": mask_BT},
     )
-    out_BNE, _ = difference(Rounds(), streams, masks)
+    out_BNE, _ = difference(Rounds(), streams, masks, BatchLayout.from_masks(masks).frames)
     assert not out_BNE[0].any() and out_BNE[1].any()
 
 

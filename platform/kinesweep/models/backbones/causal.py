@@ -24,6 +24,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.models.backbones.architectures import CAUSAL
 from kinesweep.models.backbones.base_backbone import BaseBackbone
 from kinesweep.models.backbones.eager_attention import stack_attention_weights, use_eager_attention
+from kinesweep.models.backbones.padding_masks import TextLengths, known_padding
 from kinesweep.models.generation import DecodingSettings, decode_causal
 
 
@@ -47,6 +48,8 @@ class CausalBackbone(BaseBackbone):
         mask_BN: Tensor,
         labels_BL: Tensor,
         clip_R: Tensor | None = None,
+        *,
+        lengths: TextLengths | None = None,
     ) -> Tensor:
         """Compute logits aligned to the labels.
 
@@ -58,6 +61,7 @@ class CausalBackbone(BaseBackbone):
             mask_BN: Mask of the vectors, bool.
             labels_BL: Labels; with `clip_R`, those of R texts, (R, L).
             clip_R: Clip of each text, as a row of `x_BNE`; None: one text for each clip.
+            lengths: Lengths of inputs and texts on the host; None: masks are read back.
 
         Returns:
             Logits (B, L, V), or (R, L, V) with `clip_R`.
@@ -65,7 +69,8 @@ class CausalBackbone(BaseBackbone):
         Raises:
             InputError: If a row has more vectors and labels than the backbone has positions.
         """
-        output = self._run_teacher_forcing(model, x_BNE, mask_BN, labels_BL, clip_R)
+        with known_padding(None if lengths is None else lengths.has_padded_rows):
+            output = self._run_teacher_forcing(model, x_BNE, mask_BN, labels_BL, clip_R)
         return output.logits[:, -labels_BL.shape[1] :]
 
     def compute_attention_weights(
@@ -141,7 +146,7 @@ class CausalBackbone(BaseBackbone):
         x_BNE, mask_BN = move_padding_left(x_BNE, mask_BN)
         # The last label is predicted but never read, so it needs no position.
         mask_BM = torch.cat([mask_BN, is_real_BL[:, 1:]], dim=1)
-        self._check_length(model, mask_BN, is_real_BL.sum(dim=1))
+        self._check_length(model, mask_BN, is_real_BL.sum(dim=1), labels_BL.shape[1])
         # `IGNORE` is not a valid id. Any token can replace it, because the mask hides it.
         ids_BL = labels_BL.masked_fill(~is_real_BL, model.config.eos_token_id)
         text_embeddings_BLE = self.embed_tokens(model, ids_BL[:, :-1])
@@ -178,7 +183,8 @@ class CausalBackbone(BaseBackbone):
         Raises:
             InputError: If a row has more vectors and tokens than the backbone has positions.
         """
-        self._check_length(model, mask_BN, torch.tensor(decoding.max_new_tokens))
+        num_tokens = decoding.max_new_tokens
+        self._check_length(model, mask_BN, torch.tensor(num_tokens), num_tokens)
         return decode_causal(model, *move_padding_left(x_BNE, mask_BN), decoding)
 
     def get_freezable_part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
@@ -212,21 +218,27 @@ class CausalBackbone(BaseBackbone):
         limit = getattr(model.config, "max_position_embeddings", None)
         return None if limit is None else int(limit)
 
-    def _check_length(self, model: PreTrainedModel, mask_BN: Tensor, num_tokens_B: Tensor) -> None:
+    def _check_length(
+        self, model: PreTrainedModel, mask_BN: Tensor, num_tokens_B: Tensor, max_tokens: int
+    ) -> None:
         """Check that no row has more vectors and tokens than the backbone has positions.
 
         Args:
             model: Hugging Face causal language model.
             mask_BN: Mask of the input vectors, bool.
             num_tokens_B: Number of tokens of each text; a scalar if it is the same for all.
+            max_tokens: Largest number of tokens of a text, or more.
 
         Raises:
             InputError: If a row is too long; the message names the longest one's lengths.
         """
         limit = self.get_total_limit(model)
+        # Even the longest row fits, as almost always; the host need not wait for its length.
+        if limit is None or mask_BN.shape[1] + max_tokens - 1 <= limit:
+            return
         # The last token is never read, so it needs no position.
         lengths_B = mask_BN.sum(dim=1) + num_tokens_B.to(mask_BN.device) - 1
-        if limit is None or int(lengths_B.max()) <= limit:
+        if int(lengths_B.max()) <= limit:
             return
         longest_row = int(lengths_B.argmax())
         num_inputs = int(mask_BN[longest_row].sum())

@@ -23,6 +23,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.models.backbones.architectures import SEQ2SEQ
 from kinesweep.models.backbones.base_backbone import BaseBackbone
 from kinesweep.models.backbones.eager_attention import stack_attention_weights, use_eager_attention
+from kinesweep.models.backbones.padding_masks import TextLengths, known_padding
 from kinesweep.models.generation import DecodingSettings, decode_seq2seq
 from kinesweep.models.losses.cross_entropy import shift_labels_right
 
@@ -71,6 +72,8 @@ class Seq2SeqBackbone(BaseBackbone):
         mask_BN: Tensor,
         labels_BL: Tensor,
         clip_R: Tensor | None = None,
+        *,
+        lengths: TextLengths | None = None,
     ) -> Tensor:
         """Compute logits aligned to the labels; the encoder reads each clip once.
 
@@ -80,6 +83,7 @@ class Seq2SeqBackbone(BaseBackbone):
             mask_BN: Mask of the vectors, bool.
             labels_BL: Labels; with `clip_R`, those of R texts, (R, L).
             clip_R: Clip of each text, as a row of `x_BNE`; None: one text for each clip.
+            lengths: Lengths of inputs and texts on the host; None: masks are read back.
 
         Returns:
             Logits (B, L, V), or (R, L, V) with `clip_R`.
@@ -87,7 +91,10 @@ class Seq2SeqBackbone(BaseBackbone):
         Raises:
             InputError: If there are more vectors or labels than the backbone has positions.
         """
-        return self._run_teacher_forcing(model, x_BNE, mask_BN, labels_BL, clip_R).logits
+        # The decoder needs no mask for its labels; pooled vectors have another mask.
+        is_padded = None if lengths is None else lengths.has_padded_vectors
+        with known_padding(None if _pools_encoder(model) else is_padded):
+            return self._run_teacher_forcing(model, x_BNE, mask_BN, labels_BL, clip_R).logits
 
     def compute_attention_weights(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor

@@ -35,6 +35,10 @@ class AdapterEncoder(FrameEncoder):
         vars(self.up)["_is_hf_initialized"] = True  # keeps Hugging Face from drawing new weights
         self.norm_out = nn.LayerNorm(out) if config.norm_out else nn.Identity()
 
+    def count_vectors(self, num_frames: int) -> int:
+        """Count the output vectors of a clip."""
+        return -(-num_frames // self.downsample)
+
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each frame independently, then average every `downsample` frames.
 

@@ -41,6 +41,11 @@ class CnnEncoder(FrameEncoder):
         )
         self.dropout = nn.Dropout(config.dropout)
 
+    def count_vectors(self, num_frames: int) -> int:
+        """Count the output vectors of a clip."""
+        # Rounding up once is the same as after each stride.
+        return -(-num_frames // prod(self.strides))
+
     def get_source_spans(self, num_frames: int) -> list[SourceSpan]:
         """Return the frames nearest to the center of each vector's receptive field, in time order.
 

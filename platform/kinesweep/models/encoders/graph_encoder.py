@@ -12,6 +12,7 @@ Shapes: B clips, T frames, D features, V points, C coordinates or channels of a 
 of all clips, S skeleton graphs, W width of the network, E output width, M output vectors.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,12 @@ class GraphEncoder(nn.Module):
         out: Output width E.
         skeleton: Skeleton of the V points.
         graphs_SVV: Graphs that the network reads; default: those of the skeleton's partition.
+
+    Attributes:
+        reads_lengths: Whether `forward` takes the lengths of the clips as its third argument.
     """
 
+    reads_lengths = True
     mean: Tensor
     scale: Tensor
     parents: Tensor
@@ -101,19 +106,22 @@ class GraphEncoder(nn.Module):
             deviation_D = self._average_mirror_points(deviation_D.square()).sqrt()
             self.scale.copy_(1 / deviation_D.clamp_min(MIN_STD))
 
-    def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x_BTD: Tensor, mask_BT: Tensor, lengths: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode clips as vectors for their frames, their points or both.
 
         Args:
             x_BTD: Features.
             mask_BT: Mask of the frames, bool, True on the left only.
+            lengths: Number of frames of each clip; None: they are read from the mask.
 
         Returns:
             Vectors (B, M, E) and their mask, bool (B, M). With pooling `skeleton` there is a vector
             for each frame (M = T), with `time` for each point (M = V), otherwise for each point and
             then for each frame (M = V + T).
         """
-        packer = FramePacker(mask_BT)
+        packer = FramePacker(mask_BT, lengths)
         x_NVW = self.network(self.preprocess(x_BTD, packer), packer, self.graphs)
         vectors, masks = [], []
         # "skeleton" averages over points (one vector per frame), "time" over frames (one vector per
@@ -125,6 +133,11 @@ class GraphEncoder(nn.Module):
             vectors.append(packer.unpack(x_NVW.mean(dim=1)))
             masks.append(mask_BT)
         return self.project(torch.cat(vectors, dim=1)), torch.cat(masks, dim=1)
+
+    def count_vectors(self, num_frames: int) -> int:
+        """Count the output vectors of a clip."""
+        num_points = 0 if self.config.pooling == "skeleton" else self.num_points
+        return num_points + (0 if self.config.pooling == "time" else num_frames)
 
     def get_source_spans(self, num_frames: int) -> list[SourceSpan]:
         """Return the frames and the point that each output vector of a clip represents.

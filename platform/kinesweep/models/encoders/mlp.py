@@ -40,6 +40,10 @@ class MlpEncoder(FrameEncoder):
         self.linear = nn.Linear(last_width, out)
         self.norm_out = nn.LayerNorm(out) if config.norm_out else nn.Identity()
 
+    def count_vectors(self, num_frames: int) -> int:
+        """Count the output vectors of a clip."""
+        return -(-num_frames // self.downsample)
+
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each frame independently, then average every `downsample` frames.
 

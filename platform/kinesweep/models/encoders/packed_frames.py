@@ -8,8 +8,13 @@ consecutive, at the start of its row.
 Shapes: B clips, T frames, N real frames of all clips, R positions with gaps, V points, C channels.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from kinesweep.core.batch import copy_to_device
 
 
 class FramePacker:
@@ -17,17 +22,20 @@ class FramePacker:
 
     Args:
         mask_BT: Mask of the frames, bool (B, T).
+        lengths: Number of real frames of each clip; None: they are read from the mask.
 
     Attributes:
         mask_BT: The mask.
         lengths: Number of real frames of each clip.
     """
 
-    def __init__(self, mask_BT: Tensor) -> None:
+    def __init__(self, mask_BT: Tensor, lengths: Sequence[int] | None = None) -> None:
         self.mask_BT = mask_BT
-        self.lengths: list[int] = mask_BT.sum(dim=1).tolist()
-        # Index each real frame in the flattened batch once; every layer uses it again.
-        self._real_N = mask_BT.flatten().nonzero().flatten()
+        self.lengths = mask_BT.sum(dim=1).tolist() if lengths is None else list(lengths)
+        # Index each real frame in the flattened batch once; every layer uses it again. On the host,
+        # because the device does not know their number.
+        real_BT = np.arange(mask_BT.shape[1]) < np.array(self.lengths, np.int64)[:, None]
+        self._real_N = copy_to_device(torch.from_numpy(np.flatnonzero(real_BT)), mask_BT.device)
         self._clip_N = self._real_N // mask_BT.shape[1]
 
     def pack(self, x_BTVC: Tensor) -> Tensor:

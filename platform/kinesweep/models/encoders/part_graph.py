@@ -10,6 +10,7 @@ Shapes: N real frames of all clips, B clips, T frames, D features, V points, S g
 parts, W output width, E output width of the encoder.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -57,17 +58,24 @@ class PartGraphEncoder(GraphEncoder):
         super().__init__(config, network, width, out, skeleton, graphs_SVV=graphs)
         self.downsample = config.downsample
 
-    def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x_BTD: Tensor, mask_BT: Tensor, lengths: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode clips as one vector for every `downsample` frames.
 
         Args:
             x_BTD: Features.
             mask_BT: Mask of the frames, bool, True on the left only.
+            lengths: Number of frames of each clip; None: they are read from the mask.
 
         Returns:
             Vectors (B, ceil(T / downsample), E) and their mask.
         """
-        return average_frames(*super().forward(x_BTD, mask_BT), self.downsample)
+        return average_frames(*super().forward(x_BTD, mask_BT, lengths), self.downsample)
+
+    def count_vectors(self, num_frames: int) -> int:
+        """Count the output vectors of a clip."""
+        return -(-num_frames // self.downsample)
 
     def get_source_spans(self, num_frames: int) -> list[SourceSpan]:
         """Return the frames that each output vector of a clip represents, in time order.

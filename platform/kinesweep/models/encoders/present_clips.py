@@ -8,18 +8,21 @@ on ranks that have the stream.
 Shapes: B clips, T frames, D features, N vectors, E width.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from kinesweep.core.batch import copy_to_device
 from kinesweep.models.encoders.batch_norm import BatchNorm
 
 Vectors = tuple[Tensor, Tensor]
 """Vectors (B, N, E) and their mask, bool (B, N)."""
-EncodeClips = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Vectors]
-"""Function (stream → features, stream → mask) → vectors of one stream."""
+Lengths = Mapping[str, Sequence[int]]
+"""Stream → number of frames of each clip, on the host."""
+EncodeClips = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Lengths], Vectors]
+"""Function (stream → features, stream → mask, stream → lengths) → vectors of one stream."""
 
 
 def encode_present_clips(
@@ -27,6 +30,7 @@ def encode_present_clips(
     encoder: nn.Module,
     streams: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
+    lengths: Lengths,
 ) -> Vectors:
     """Encode the clips of a batch that have a stream; the others get masked vectors.
 
@@ -35,22 +39,27 @@ def encode_present_clips(
         encoder: Encoder that it calls.
         streams: Streams that it reads, the encoded one first → features (B, T, D).
         masks: The same streams → mask, bool (B, T).
+        lengths: The same streams → number of frames of each clip.
 
     Returns:
         Vectors (B, N, E) and their mask, bool (B, N), False for clips without the stream.
     """
-    is_present_B = next(iter(masks.values())).any(dim=1)
-    if bool(is_present_B.all()):
-        return encode(streams, masks)
-    rows = is_present_B.nonzero().flatten()
-    if not len(rows):
-        return _encode_placeholder(encode, encoder, streams, len(is_present_B))
+    own_lengths = next(iter(lengths.values()))
+    present = [row for row, length in enumerate(own_lengths) if length]
+    num_clips = len(own_lengths)
+    if len(present) == num_clips:
+        return encode(streams, masks, lengths)
+    if not present:
+        return _encode_placeholder(encode, encoder, streams, num_clips)
+    device = next(iter(masks.values())).device
+    rows = copy_to_device(torch.tensor(present), device)
     x_RNE, mask_RN = encode(
         {name: x_BTD[rows] for name, x_BTD in streams.items()},
         {name: mask_BT[rows] for name, mask_BT in masks.items()},
+        {name: [values[row] for row in present] for name, values in lengths.items()},
     )
-    x_BNE = x_RNE.new_zeros(len(is_present_B), *x_RNE.shape[1:]).index_copy(0, rows, x_RNE)
-    mask_BN = mask_RN.new_zeros(len(is_present_B), mask_RN.shape[1]).index_copy(0, rows, mask_RN)
+    x_BNE = x_RNE.new_zeros(num_clips, *x_RNE.shape[1:]).index_copy(0, rows, x_RNE)
+    mask_BN = mask_RN.new_zeros(num_clips, mask_RN.shape[1]).index_copy(0, rows, mask_RN)
     return x_BNE, mask_BN
 
 
@@ -72,7 +81,7 @@ def _encode_placeholder(
     }
     with _ignore_in_statistics(encoder):
         # Batch norms would otherwise count a frame of zeros that no clip has.
-        x_1NE, mask_1N = encode(placeholders, masks)
+        x_1NE, mask_1N = encode(placeholders, masks, {name: [1] for name in placeholders})
     return (
         x_1NE.expand(num_clips, -1, -1),
         torch.zeros_like(mask_1N).expand(num_clips, -1),

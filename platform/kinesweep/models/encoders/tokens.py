@@ -46,6 +46,10 @@ class TokensEncoder(nn.Module):
         """
         return [SourceSpan(index, index + 1) for index in range(num_frames)]
 
+    def count_vectors(self, num_frames: int) -> int:
+        """Count the output vectors of a text: one for each of its tokens."""
+        return num_frames
+
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors of the tokens, (B, T, E), and their mask.
 

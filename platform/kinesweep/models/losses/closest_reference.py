@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kinesweep.core.batch import IGNORE
+from kinesweep.core.batch import IGNORE, BatchLayout, copy_to_device
 
 
 class ReferenceLabels(NamedTuple):
@@ -30,22 +30,38 @@ class ReferenceLabels(NamedTuple):
     Attributes:
         labels_ML: Labels of each reference.
         clip_M: Clip of each reference, as a row of the batch; ascending.
-        exists_BR: True where a clip has a reference.
+        place_M: Place of each reference in the flattened table of clips and references (B · R).
+        num_places: Shape of this table, (B, R).
     """
 
     labels_ML: Tensor
     clip_M: Tensor
-    exists_BR: Tensor
+    place_M: Tensor
+    num_places: tuple[int, int]
 
     @classmethod
-    def from_padded_labels(cls, labels_BRL: Tensor) -> "ReferenceLabels":
+    def from_padded_labels(
+        cls, labels_BRL: Tensor, layout: BatchLayout | None = None
+    ) -> "ReferenceLabels":
         """Select the references that exist; a row of `IGNORE` only is not a reference.
 
         Args:
-            labels_BRL: Labels of all references of each clip, padded in R and L with `IGNORE`.
+            labels_BRL: Labels of all references of each clip, padded in R and L with `IGNORE`; the
+                references of a clip come before its padding.
+            layout: Number of references of each clip; None: it is read from the labels.
         """
-        exists_BR = (labels_BRL != IGNORE).any(dim=2)
-        return cls(labels_BRL[exists_BR], exists_BR.nonzero()[:, 0], exists_BR)
+        num_clips, max_references, _ = labels_BRL.shape
+        if layout is None or not layout.labels:
+            layout = BatchLayout.from_masks({}, labels_BRL=labels_BRL)
+        # On the host, because the device does not know how many references there are.
+        places = [
+            clip * max_references + index
+            for clip, lengths in enumerate(layout.labels)
+            for index in range(len(lengths))
+        ]
+        place_M = copy_to_device(torch.tensor(places), labels_BRL.device)
+        labels_ML = labels_BRL.flatten(0, 1).index_select(0, place_M)
+        return cls(labels_ML, place_M // max_references, place_M, (num_clips, max_references))
 
 
 @torch.no_grad()
@@ -59,12 +75,14 @@ def find_closest_reference_rows(logits_MLV: Tensor, references: ReferenceLabels)
     Returns:
         Rows of `logits_MLV`, int64 (B,).
     """
-    exists_BR = references.exists_BR
+    means_M = compute_mean_losses(logits_MLV, references.labels_ML, 0.0)
+    num_clips, max_references = references.num_places
     # Missing references stay at infinity, so they are never chosen.
-    means_BR = logits_MLV.new_full(exists_BR.shape, torch.inf, dtype=_get_loss_dtype(logits_MLV))
-    means_BR[exists_BR] = compute_mean_losses(logits_MLV, references.labels_ML, 0.0)
+    means = means_M.new_full((num_clips * max_references,), torch.inf)
+    means_BR = means.index_copy(0, references.place_M, means_M).view(num_clips, max_references)
     # A row is the number of references of the preceding clips, plus the index within the clip.
-    offset_B = exists_BR.sum(dim=1).cumsum(dim=0) - exists_BR.sum(dim=1)
+    clips_B = torch.arange(num_clips, device=means.device)
+    offset_B = torch.searchsorted(references.clip_M, clips_B)
     return offset_B + means_BR.argmin(dim=1)
 
 

@@ -163,6 +163,7 @@ class AlignmentObjective(TrainingObjective):
             inputs["streams"],
             inputs["frame_masks"],
             clip_ids=inputs["clip_ids"],
+            layout=inputs.get("layout"),
             observe_frames=frames.update,
         )
         # A causal backbone reads the vectors in its decoder, so what enters it is compared.

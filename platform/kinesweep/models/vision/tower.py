@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from kinesweep.config.recipe.model.vision import AnyVision
+from kinesweep.core.batch import copy_to_device
 from kinesweep.core.errors import InputError
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.models.lora import add_vision_lora, is_adapter_weight
@@ -87,33 +88,40 @@ class VisionTower(nn.Module):
         self,
         streams: Mapping[str, Tensor],
         masks: Mapping[str, Tensor],
+        lengths: Mapping[str, Sequence[int]],
         frame_streams: Collection[str],
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Sequence[int]]]:
         """Replace the frames of a batch by their vectors; other streams stay as they are.
 
         Args:
             streams: Stream → features (B, T, D), or decoded frames (B, T, P).
             masks: Stream → mask, bool (B, T).
+            lengths: Stream → number of frames of each clip.
             frame_streams: Names of the streams of decoded frames.
 
         Returns:
-            Stream → features or vectors, and stream → their mask.
+            Stream → features or vectors, stream → their mask, and stream → their number in each
+            clip.
 
         Raises:
             InputError: If the frames are not bytes of images of the model's size.
         """
-        new_streams, new_masks = dict(streams), dict(masks)
+        new_streams, new_masks, new_lengths = dict(streams), dict(masks), dict(lengths)
         for name in frame_streams:
             if name in streams:
-                new_streams[name], new_masks[name] = self(streams[name], masks[name])
-        return new_streams, new_masks
+                new_streams[name], new_masks[name] = self(streams[name], masks[name], lengths[name])
+                new_lengths[name] = [self.count_vectors(length) for length in lengths[name]]
+        return new_streams, new_masks, new_lengths
 
-    def forward(self, x_BTP: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x_BTP: Tensor, mask_BT: Tensor, lengths: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode the frames of clips.
 
         Args:
             x_BTP: Decoded frames, uint8, flattened from (size, size, 3).
             mask_BT: Mask of the frames, bool, True on the left only.
+            lengths: Number of frames of each clip; None: they are read from the mask.
 
         Returns:
             Vectors, float32 (B, N, D), and their mask, bool (B, N).
@@ -129,11 +137,13 @@ class VisionTower(nn.Module):
                 " feature store of `features.kind: frames` with this `size`."
             )
         num_clips, num_frames = mask_BT.shape
-        plan = self.planner.build_plan(mask_BT.sum(dim=1).tolist(), num_frames)
+        if lengths is None:
+            lengths = mask_BT.sum(dim=1).tolist()
+        plan = self.planner.build_plan(lengths, num_frames)
         frames_NHWC = x_BTP.reshape(num_clips * num_frames, size, size, 3)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze):
             x_BND = self._join(plan, *self._encode(frames_NHWC, plan))
-        lengths_B = torch.from_numpy(plan.lengths_B).to(mask_BT.device)
+        lengths_B = copy_to_device(torch.from_numpy(plan.lengths_B), mask_BT.device)
         mask_BN = torch.arange(plan.num_vectors, device=mask_BT.device) < lengths_B[:, None]
         return x_BND, mask_BN
 
@@ -182,7 +192,9 @@ class VisionTower(nn.Module):
         chunks = [
             self._encode_chunk(
                 frames_NHWC,
-                torch.from_numpy(windows_WF[first : first + chunk_size]).to(frames_NHWC.device),
+                copy_to_device(
+                    torch.from_numpy(windows_WF[first : first + chunk_size]), frames_NHWC.device
+                ),
                 num_real_W[first : first + chunk_size].tolist(),
             )
             for first in range(0, len(windows_WF), chunk_size)
@@ -220,11 +232,12 @@ class VisionTower(nn.Module):
             indices_M: Vector of each joined time step.
         """
         device, num_places = vectors_ND.device, len(plan.lengths_B) * plan.num_vectors
-        x_MD = vectors_ND[torch.from_numpy(indices_M).to(device)]
-        targets_M = torch.from_numpy(plan.targets_M).to(device)
+        x_MD = vectors_ND[copy_to_device(torch.from_numpy(indices_M), device)]
+        targets_M = copy_to_device(torch.from_numpy(plan.targets_M), device)
         joined = x_MD.new_zeros(num_places, x_MD.shape[1]).index_add(0, targets_M, x_MD)
         if self.config.windows.overlap == "average":
             # Padding has no time steps; 1 avoids a division by zero.
             counts = np.maximum(1, np.bincount(plan.targets_M, minlength=num_places))
-            joined = joined / torch.from_numpy(counts).to(device, joined.dtype)[:, None]
+            counts_N1 = torch.from_numpy(counts).to(joined.dtype)[:, None]
+            joined = joined / copy_to_device(counts_N1, device)
         return joined.unflatten(0, (len(plan.lengths_B), plan.num_vectors))

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from kinesweep.core.batch import BatchLayout
+
 
 def split_batch(batch: Mapping[str, Any], num_parts: int) -> list[dict[str, Any]]:
     """Split the keyword arguments of a forward pass into parts of consecutive clips.
@@ -29,7 +31,9 @@ def split_batch(batch: Mapping[str, Any], num_parts: int) -> list[dict[str, Any]
 
 
 def _select_rows(value: Any, rows: slice) -> Any:
-    """Return some rows of a tensor, of a tuple, or of each tensor of a mapping."""
+    """Return some rows of a tensor, a tuple or a layout, or of each tensor of a mapping."""
+    if isinstance(value, BatchLayout):
+        return value.select_rows(rows)
     if isinstance(value, Mapping):
         return {name: _select_rows(each, rows) for name, each in value.items()}
     return value[rows] if isinstance(value, Tensor | tuple | list) else value
