@@ -170,4 +170,4 @@ def test_functions_take_at_most_six_positional_arguments() -> None:
                 if len([name for name in names if name not in {"self", "cls"}]) > 6:
                     many.add(f"{name_of(path)}: {node.name}")
     # Its tensors are those of `Translator.forward`, in the same order.
-    assert many == {"models/translator.py: build_inputs_embeds"}
+    assert many == {"models/translator.py: _build_input_vectors"}

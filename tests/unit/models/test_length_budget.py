@@ -140,8 +140,14 @@ def test_the_response_is_never_cut_and_training_sees_what_generation_sees(
 ) -> None:
     model = limited(15, reserve=6).eval()
     seen: list[torch.Tensor] = []
-    inner = model.build_inputs_embeds
-    model.build_inputs_embeds = lambda *a, **k: seen.append(inner(*a, **k)[0]) or inner(*a, **k)  # type: ignore
+    inner = model._build_input_vectors
+
+    def build(*args: Any, **kwargs: Any) -> Any:
+        vectors = inner(*args, **kwargs)
+        seen.append(vectors.x_BNE)
+        return vectors
+
+    model._build_input_vectors = build  # type: ignore[method-assign]
     output = model(**batch.get_forward_kwargs())
     assert output.logits.shape[1] == batch.labels_BL.shape[1], "every label has its logits"
     model.generate(**batch.get_generate_kwargs(), max_new_tokens=2)

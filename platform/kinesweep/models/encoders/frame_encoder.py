@@ -81,10 +81,7 @@ class FrameEncoder(nn.Module):
         Args:
             num_frames: Number of real frames of the clip.
         """
-        step = self.downsample
-        return [
-            SourceSpan(first, min(first + step, num_frames)) for first in range(0, num_frames, step)
-        ]
+        return list_source_spans(num_frames, self.downsample)
 
     def preprocess(self, x_BTD: Tensor) -> Tensor:
         """Standardize, add velocities and apply the layer norm; returns (B, T, `width_in`).
@@ -100,6 +97,13 @@ class FrameEncoder(nn.Module):
             velocity_BTD = functional.pad(x_BTD[:, 1:] - x_BTD[:, :-1], (0, 0, 1, 0))
             x_BTD = torch.cat([x_BTD, velocity_BTD], dim=2)
         return self.norm_in(x_BTD)
+
+
+def list_source_spans(num_frames: int, step: int) -> list[SourceSpan]:
+    """List the spans of `step` consecutive frames of a clip; the last one may be shorter."""
+    return [
+        SourceSpan(first, min(first + step, num_frames)) for first in range(0, num_frames, step)
+    ]
 
 
 def average_frames(x_BTE: Tensor, mask_BT: Tensor, window: int) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,11 @@ from kinesweep.core.errors import ConfigError
 from kinesweep.core.skeleton.body_parts import BodyPart, find_body_parts
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.batch_norm import BatchNorm
-from kinesweep.models.encoders.frame_encoder import SourceSpan, average_frames
+from kinesweep.models.encoders.frame_encoder import (
+    SourceSpan,
+    average_frames,
+    list_source_spans,
+)
 from kinesweep.models.encoders.graph_blocks import mix_points
 from kinesweep.models.encoders.graph_encoder import GraphEncoder, count_point_channels
 from kinesweep.models.encoders.packed_frames import FramePacker
@@ -78,15 +82,8 @@ class PartGraphEncoder(GraphEncoder):
         return -(-num_frames // self.downsample)
 
     def get_source_spans(self, num_frames: int) -> list[SourceSpan]:
-        """Return the frames that each output vector of a clip represents, in time order.
-
-        Args:
-            num_frames: Number of real frames of the clip.
-        """
-        step = self.downsample
-        return [
-            SourceSpan(first, min(first + step, num_frames)) for first in range(0, num_frames, step)
-        ]
+        """Return the frames that each output vector of a clip represents, in time order."""
+        return list_source_spans(num_frames, self.downsample)
 
 
 class _PartGraphNetwork(nn.Module):
