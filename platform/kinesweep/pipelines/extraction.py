@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.inputs import load_recipe, resolve_model_dir
 from kinesweep.pipelines.progress import show_progress_bar
 from kinesweep.store import Store, open_store
+from kinesweep.store.extraction.resource_allocation import check_video_device
 
 if TYPE_CHECKING:
     from kinesweep.sources import Source
@@ -107,7 +109,8 @@ def _extract_single_features(recipe: Recipe, on_ray: bool) -> Store:
     if on_ray:
         from kinesweep.store.extraction.extract import extract_on_ray as extract
 
-        ray_cluster.connect_to_ray()
+        # A start of Ray takes seconds; a missing GPU is reported before.
+        ray_cluster.connect_to_ray(partial(check_video_device, recipe.single_features))
     else:
         from kinesweep.store.extraction.build import extract_locally as extract
     with show_progress_bar("extract") as update:
