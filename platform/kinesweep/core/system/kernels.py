@@ -31,6 +31,9 @@ def configure_kernels(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # The benchmark selects kernels by time, so its choice may differ between runs.
     torch.backends.cudnn.benchmark = not deterministic
+    # Hugging Face reads this at each call; the backward pass of flash attention is not repeatable
+    # by default.
+    os.environ["FLASH_ATTENTION_DETERMINISTIC"] = str(int(deterministic))
     # Not `fp32_precision`: torch 2.13 itself still reads these two (torch.compile does), and raises
     # an error if the newer names were set. These two set both.
     torch.backends.cuda.matmul.allow_tf32 = tf32

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from transformers.utils import logging
 
-from kinesweep.config.recipe.resources import ResourcesConfig
+from kinesweep.config.recipe.resources import PerformanceConfig, ResourcesConfig
 from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.seeds import derive_seed, seed_everything
@@ -19,12 +19,17 @@ from kinesweep.core.system.devices import select_device
 from kinesweep.core.system.kernels import configure_kernels
 
 
-def configure_process(training: TrainingConfig, resources: ResourcesConfig) -> torch.device:
+def configure_process(
+    training: TrainingConfig,
+    resources: ResourcesConfig,
+    performance: PerformanceConfig | None = None,
+) -> torch.device:
     """Set the seeds, threads and deterministic kernels of this process for a run.
 
     Args:
         training: The `training` section, with the seed and the precision.
         resources: The `resources` section, with the numbers of CPUs and GPUs.
+        performance: The `performance` section, for training; None: its defaults.
 
     Returns:
         Device on which the model belongs.
@@ -36,7 +41,10 @@ def configure_process(training: TrainingConfig, resources: ResourcesConfig) -> t
         raise ResourceError(
             "`training.precision: fp16` needs a GPU; on the CPU use `bf16` or `fp32`"
         )
-    return configure_determinism(training.seed, resources.cpus, resources.gpus)
+    performance = performance or PerformanceConfig()
+    device = configure_determinism(training.seed, resources.cpus, resources.gpus)
+    configure_kernels(performance.deterministic, performance.tf32)
+    return device
 
 
 def configure_determinism(seed: int, cpus: int, gpus: float) -> torch.device:
