@@ -52,7 +52,7 @@ _NUM_TRIALS = 2
 _FIXED_PARAMETERS = frozenset(
     {
         *("training.max_steps", "training.num_train_epochs", "training.precision"),
-        *("training.eval_steps", "training.eval_epochs"),
+        *("training.eval_steps", "training.eval_epochs", "performance.attention"),
     }
 )
 # Overrides that make a dry run short and possible without a GPU.
@@ -65,6 +65,7 @@ _DRY_RUN_OVERRIDES = (
     "training.logging_steps=1",
     "training.warmup_steps=0",
     "training.precision=fp32",
+    "performance.attention=auto",
     "resources.gpus=0",
     "tracking=none",
 )
