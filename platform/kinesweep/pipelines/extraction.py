@@ -17,7 +17,6 @@ from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.inputs import load_recipe, resolve_model_dir
 from kinesweep.pipelines.progress import show_progress_bar
 from kinesweep.store import Store, open_store
-from kinesweep.store.extraction.resource_allocation import check_video_device
 
 if TYPE_CHECKING:
     from kinesweep.sources import Source
@@ -108,6 +107,7 @@ def _extract_single_features(recipe: Recipe, on_ray: bool) -> Store:
         estimate_corpus_poses(recipe)
     if on_ray:
         from kinesweep.store.extraction.extract import extract_on_ray as extract
+        from kinesweep.store.extraction.resource_allocation import check_video_device
 
         # A start of Ray takes seconds; a missing GPU is reported before.
         ray_cluster.connect_to_ray(partial(check_video_device, recipe.single_features))
