@@ -3,8 +3,7 @@
 The switches of kernels are set with the seeds (`reproducibility.determinism`). Everything here
 holds for training only: the final scores are computed from the saved weights without compilation,
 in float32, with the default attention and kernels, so that `evaluate` and `translate` give the
-same. Compiling the layers of a small model took longer than it saved on a CPU (0.80 times the
-speed).
+same. Compilation costs a minute or more at the start, which only long runs earn back.
 """
 
 import logging

@@ -61,6 +61,10 @@ def test_the_defaults_are_no_part_of_the_identity(make) -> None:  # type: ignore
     assert auto.compute_config_hash("x") == hashed
     on_gpu = auto.model_copy(update={"resources": plain.resources.model_copy(update={"gpus": 1.0})})
     assert on_gpu.compute_config_hash("x") != hashed
+    for cache, is_equal in (("dynamic", True), ("static", False)):
+        generation = plain.generation.model_copy(update={"cache": cache})
+        other = plain.model_copy(update={"generation": generation})
+        assert (other.compute_config_hash("x") == hashed) is is_equal
     changes = [{"deterministic": False}, {"tf32": True}, {"compile": True}, {"attention": "eager"}]
     others = {make(**change).compute_config_hash("x") for change in changes}
     assert len(others) == 4 and hashed not in others
