@@ -323,6 +323,7 @@ def evaluate(
     split: str = "validation",
     overrides: Sequence[str] = (),
     predictions: PathLike | None = None,
+    device: str = "auto",
 ) -> "Evaluation":
     """Score a model on a split of its corpus; scorings of test are counted.
 
@@ -331,6 +332,7 @@ def evaluate(
         split: Name of the split.
         overrides: Overrides of the model's recipe, such as `generation.num_beams=1`.
         predictions: TSV of another system's texts, which are scored instead of the model's.
+        device: Device of the model: `cpu`, `cuda`, `cuda:N`, or `auto`: a GPU if there is one.
 
     Raises:
         CheckpointError: If there is no model in the folder.
@@ -341,7 +343,9 @@ def evaluate(
     from kinesweep.pipelines.evaluation import evaluate_model_dir
 
     predictions_path = None if predictions is None else Path(predictions)
-    evaluation, _ = evaluate_model_dir(Path(model), split, overrides, None, predictions_path)
+    evaluation, _ = evaluate_model_dir(
+        Path(model), split, overrides, None, predictions_path, device=device
+    )
     return evaluation
 
 
@@ -350,6 +354,7 @@ def evaluate_tasks(
     tasks: "Sequence[SideTaskName]",
     split: str = "validation",
     overrides: Sequence[str] = (),
+    device: str = "auto",
 ) -> "dict[str, TaskEvaluation]":
     """Score a model's answers to the questions of side tasks; scorings of test are counted.
 
@@ -358,6 +363,7 @@ def evaluate_tasks(
         tasks: Names of the tasks: `word_present`, `which_words`, `reversed`.
         split: Name of the split.
         overrides: Overrides of the model's recipe, such as `generation.num_beams=1`.
+        device: Device of the model, as for `evaluate`.
 
     Returns:
         Task → its answers, and `scores` with the accuracy and its 95 % interval.
@@ -370,7 +376,7 @@ def evaluate_tasks(
     """
     from kinesweep.pipelines.evaluation import evaluate_tasks_of_model_dir
 
-    return evaluate_tasks_of_model_dir(Path(model), split, tasks, overrides)
+    return evaluate_tasks_of_model_dir(Path(model), split, tasks, overrides, device=device)
 
 
 def plan(
@@ -525,7 +531,7 @@ def load_store(folder: PathLike) -> "Store":
 
 def load_bundle(
     folder: PathLike,
-    device: str | None = None,
+    device: str = "auto",
     *,
     accept_rate: bool = False,
     estimator: PathLike | None = None,
@@ -535,7 +541,7 @@ def load_bundle(
 
     Args:
         folder: Folder written by `kinesweep export` or a sweep, or `OWNER/NAME` on the Hub.
-        device: Device of the model, such as `cuda:0`. Default: a GPU if there is one.
+        device: Device of the model: `cpu`, `cuda`, `cuda:N`, or `auto`: a GPU if there is one.
         accept_rate: Whether to accept files with another frame rate than the training data.
         estimator: YAML file with `source.estimator` of the training recipe, which finds the joints
             of videos for a model of estimated motions.
@@ -545,16 +551,19 @@ def load_bundle(
         BundleError: If the folder is not a bundle or is damaged.
         ConfigError: If the file of the estimator is invalid.
         HubError: If the Hub cannot be reached, or has no such bundle.
-        InputError: If the estimator is not that of the training data.
+        InputError: If the estimator is not that of the training data, or there is no such device.
+        ResourceError: If this process does not see the GPU that `device` names.
     """
     from dataclasses import replace
 
     from kinesweep.export import Bundle
     from kinesweep.export.hub.download import find_bundle_dir
     from kinesweep.features.estimators.smpl.configured import read_estimator_file
+    from kinesweep.training.reproducibility.inference_device import prepare_inference
 
     section = None if estimator is None else read_estimator_file(Path(estimator))
     bundle_dir = find_bundle_dir(folder, revision)
     # A bundle from the Hub was checked, except for its card, which may be edited there.
-    loaded = Bundle.load(bundle_dir, device, bundle_dir != Path(folder), estimator=section)
+    is_checked = bundle_dir != Path(folder)
+    loaded = Bundle.load(bundle_dir, prepare_inference(device), is_checked, estimator=section)
     return replace(loaded, accept_rate=accept_rate)

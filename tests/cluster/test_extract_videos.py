@@ -114,7 +114,14 @@ def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
         import ray, ray.data
         from pathlib import Path
         from test_extract_videos import extracted
+        def compute_on_cpu():
+            # No GPU is there for PyTorch, so the actors, which would refuse, get the CPU.
+            import torch
+            from kinesweep.features import video
+            video.select_device = lambda *_: torch.device("cpu")
+
         asked = dict(num_cpus=3, num_gpus=2, include_dashboard=False)
+        asked["runtime_env"] = dict(worker_process_setup_hook=compute_on_cpu)
         ray.init(address="local", log_to_driver=False, **asked)
         # Both are there before either begins: the first could do it all.
         ray.data.DataContext.get_current().wait_for_min_actors_s = 120
@@ -136,6 +143,27 @@ def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
     assert "gpu 0 " in done.stdout and "gpu 1 " in done.stdout
     assert done.stdout.split()[-1] == compute_fingerprint(compute_file_hashes(whole.folder))
     shutil.rmtree(tmp_path / "gpu")
+
+
+def test_a_gpu_that_is_there_by_name_alone_is_refused(corpus: Path, tmp_path: Path) -> None:
+    """By the actor too: the driver of a cluster may see no GPU although the actor should."""
+    script = textwrap.dedent(f"""
+        import ray, ray.data
+        from pathlib import Path
+        from test_extract_videos import extracted
+        ray.init(address="local", log_to_driver=False, num_cpus=2, num_gpus=1)
+        extracted(Path({str(corpus)!r}), Path({str(tmp_path / "gpu")!r}), 1, gpus=1)
+    """)
+    (tmp_path / "run.py").write_text(script)
+    environment = dict(os.environ)
+    paths = [os.environ["PYTHONPATH"], str(ROOT / "tests" / "cluster")]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    environment.pop("RAY_ADDRESS", None)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "run.py")], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "`features.gpus` is 1, but this process sees no CUDA device" in done.stderr
 
 
 def test_face_and_hands_are_as_alone(tmp_path: Path, cluster: None) -> None:

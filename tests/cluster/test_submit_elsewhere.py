@@ -18,7 +18,8 @@ import yaml
 from commands import environment, kinesweep
 from corpus import tiny_corpus, tiny_recipe
 from installs import make_environment
-from kinesweep.pipelines.cluster.ray_cluster import _find_first_free_port, _is_responding
+from kinesweep.pipelines.cluster.cluster_address import find_first_free_port
+from kinesweep.pipelines.cluster.ray_cluster import _is_responding
 from noise import assert_no_ray_lines
 from plugin_package import write_package
 
@@ -106,7 +107,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
     env = environment(folder, ray_folder, RAY_AUTH_MODE="token")
     env["RAY_AUTH_TOKEN_PATH"] = str(ray_folder / "token")
     env["PYTHONPATH"] = f"{folder / 'packages'}:{env.get('PYTHONPATH', '')}".rstrip(":")
-    port = _find_first_free_port()
+    port = find_first_free_port()
     head = start_head(programs, port, {k: v for k, v in env.items() if k != "KINESWEEP_HOME"})
     address = f"http://127.0.0.1:{port + 1}"
     try:

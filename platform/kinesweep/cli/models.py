@@ -17,6 +17,7 @@ from kinesweep.cli.console import (
     print_line,
     wrap_command,
 )
+from kinesweep.cli.inference.device_option import DeviceOption
 from kinesweep.cli.inference.hub_options import (
     BranchOption,
     MessageOption,
@@ -28,6 +29,7 @@ from kinesweep.cli.inference.task_scores import evaluate_tasks, print_task_score
 from kinesweep.cli.model_argument import AnyModelArgument, ModelArgument
 from kinesweep.core.errors import InputError
 from kinesweep.core.scores import format_score, format_scores, order_scores
+from kinesweep.core.system.devices import AUTO_DEVICE
 
 if TYPE_CHECKING:
     from kinesweep.evaluation.evaluate import Evaluation
@@ -61,6 +63,7 @@ def evaluate(  # noqa: PLR0913 (one argument for each option)
             show_default=False,
         ),
     ] = None,
+    device: DeviceOption = AUTO_DEVICE,
     dry_run: DryRunOption = False,
     json_line: JsonOption = False,
 ) -> None:
@@ -75,7 +78,7 @@ def evaluate(  # noqa: PLR0913 (one argument for each option)
         if predictions is not None or dry_run:
             raise InputError("`--task` cannot be combined with `--predictions` or `--dry-run`")
         choices = {"overwrite": overwrite, "json_line": json_line}
-        evaluate_tasks(model, split, tasks, overrides or [], out, **choices)
+        evaluate_tasks(model, split, tasks, overrides or [], out, **choices, device=device)
         return
     from kinesweep.checkpoints.model_dir_files import check_model_folder
     from kinesweep.pipelines.inputs import resolve_model_dir
@@ -88,11 +91,13 @@ def evaluate(  # noqa: PLR0913 (one argument for each option)
     if dry_run:
         from kinesweep.pipelines.dry_run import dry_run_evaluation
 
-        estimate = dry_run_evaluation(model, split, overrides or [])
+        estimate = dry_run_evaluation(model, split, overrides or [], device)
         print_line(estimate.format_summary())
         print_json_result({"expected_s": vars(estimate)}, json_line)
         return
-    evaluation, parts = evaluate_model_dir(model, split, overrides or [], output_paths, predictions)
+    evaluation, parts = evaluate_model_dir(
+        model, split, overrides or [], output_paths, predictions, device=device
+    )
     _print_evaluation(evaluation, parts, json_line)
 
 

@@ -4,7 +4,7 @@ Arguments are checked before PyTorch is imported, which takes seconds; hence the
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ from kinesweep.cli.console import (
     print_line,
     wrap_command,
 )
+from kinesweep.cli.inference.device_option import DeviceOption
 from kinesweep.cli.inference.hub_options import RevisionOption
 from kinesweep.cli.inference.options import (
     AcceptRateOption,
@@ -29,6 +30,7 @@ from kinesweep.cli.inference.options import (
 )
 from kinesweep.cli.model_argument import AnyModelArgument, BundleArgument
 from kinesweep.core.errors import InputError, KinesweepError
+from kinesweep.core.system.devices import AUTO_DEVICE
 from kinesweep.pipelines.progress import show_progress_bar
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ def translate(  # noqa: PLR0913 (options of a command)
     sample: SampleOption = False,
     seed: SeedOption = None,
     temperature: TemperatureOption = None,
+    device: DeviceOption = AUTO_DEVICE,
     revision: RevisionOption = None,
     json_line: JsonOption = False,
 ) -> None:
@@ -116,9 +119,8 @@ def translate(  # noqa: PLR0913 (options of a command)
     # A bundle takes seconds to load, which is no use if no input can be translated.
     results: list[str | KinesweepError] = []
     if named_clips:
-        results = _translate_clips(
-            bundle_dir, named_clips, document, reference, accept_rate, options, estimator
-        )
+        loading = _BundleLoading(bundle_dir, device, accept_rate, options, estimator)
+        results = _translate_clips(loading, named_clips, document, reference)
     texts = _print_translations([name for name, _ in named_clips], results, failures)
     print_json_result(texts, json_line)
     if failures:
@@ -165,34 +167,53 @@ def _print_failures(failures: "Sequence[InputFailure]", num_inputs: int) -> None
         print_line(f"  {failure.name}: {failure.reason}")
 
 
-def _translate_clips(
-    bundle: Path,
-    named_clips: Sequence[tuple[str, "Input"]],
-    document: bool,
-    reference: Path | None,
-    accept_rate: bool,
-    options: InferenceOptions,
-    estimator: Path | None,
-) -> list[str | KinesweepError]:
-    """Translate clips with a bundle and return the text or the error of each.
+@dataclass(frozen=True)
+class _BundleLoading:
+    """How `translate` loads a bundle.
 
-    Args:
-        bundle: Folder of the bundle.
-        named_clips: Clips to translate, with their display names.
-        document: Whether the clips are consecutive clips of one document.
-        reference: Reference motion for all clips; None: the clips keep theirs.
+    Attributes:
+        bundle_dir: Folder of the bundle, whose files have been checked.
+        device: Name of the device of the model.
         accept_rate: Whether to accept files with another frame rate than the training data.
         options: Own prompts and sampling.
         estimator: File of an estimator of joints that may run.
     """
-    from kinesweep.features.estimators.smpl.configured import read_estimator_file
 
-    section = None if estimator is None else read_estimator_file(estimator)
-    from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
+    bundle_dir: Path
+    device: str
+    accept_rate: bool
+    options: InferenceOptions
+    estimator: Path | None
 
+    def load(self) -> "Bundle":
+        """Load the bundle on its device, with the options applied."""
+        from kinesweep.features.estimators.smpl.configured import read_estimator_file
+
+        section = None if self.estimator is None else read_estimator_file(self.estimator)
+        from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
+        from kinesweep.training.reproducibility.inference_device import prepare_inference
+
+        device = prepare_inference(self.device)
+        bundle = Bundle.load(self.bundle_dir, device, skip_file_check=True, estimator=section)
+        return self.options.apply(replace(bundle, accept_rate=self.accept_rate))
+
+
+def _translate_clips(
+    loading: _BundleLoading,
+    named_clips: Sequence[tuple[str, "Input"]],
+    document: bool,
+    reference: Path | None,
+) -> list[str | KinesweepError]:
+    """Translate clips with a bundle and return the text or the error of each.
+
+    Args:
+        loading: Folder, device and options of the bundle.
+        named_clips: Clips to translate, with their display names.
+        document: Whether the clips are consecutive clips of one document.
+        reference: Reference motion for all clips; None: the clips keep theirs.
+    """
     clips = [clip for _, clip in named_clips]
-    loaded_bundle = Bundle.load(bundle, skip_file_check=True, estimator=section)
-    loaded_bundle = options.apply(replace(loaded_bundle, accept_rate=accept_rate))
+    loaded_bundle = loading.load()
     _check_options(loaded_bundle, clips, document, reference)
     if reference is not None:
         clips = [replace(clip, auxiliary_file=reference) for clip in clips]
@@ -252,6 +273,7 @@ def attention(
     store: Annotated[
         Path | None, typer.Option(help="Feature store that contains the clip, or its recipe.")
     ] = None,
+    device: DeviceOption = AUTO_DEVICE,
     revision: RevisionOption = None,
     json_line: JsonOption = False,
 ) -> None:
@@ -273,4 +295,4 @@ def attention(
         write_attention_page,  # imports PyTorch, which takes seconds
     )
 
-    print_json_result(write_attention_page(model, clip, out, store), json_line)
+    print_json_result(write_attention_page(model, clip, out, store, device), json_line)

@@ -131,6 +131,7 @@ def build_decoding_arguments(
         repetition_penalty=generation.repetition_penalty or 1.0,
         no_repeat_ngram_size=generation.no_repeat_ngram_size or 0,
         sampling=sampling if generation.do_sample else None,
+        static_cache=generation.cache == "static",
     )
     return {
         "num_beams": num_beams,

@@ -263,4 +263,7 @@ def _build_generation_config(loaded: "LoadedModel") -> dict[str, Any]:
         "pad_token_id": vocabulary.pad_id,
     }
     generation = loaded.recipe.generation
-    return {**generation.get_set_values(), "do_sample": generation.do_sample, **token_ids}
+    values = generation.get_set_values()
+    # Memory and speed are up to whoever loads the bundle; Hugging Face has no such key.
+    values.pop("cache", None)
+    return {**values, "do_sample": generation.do_sample, **token_ids}

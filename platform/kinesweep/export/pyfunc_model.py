@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
+from kinesweep.core.system.devices import select_device
 from kinesweep.export.bundle import read_bundle_recipe
 from kinesweep.export.input_translation import StreamFeatures
 from kinesweep.export.part_inputs import warn_absent_streams
@@ -55,7 +55,7 @@ def _load_pyfunc(path: str) -> "BundleModel":
     recipe = read_bundle_recipe(Path(path))
     # Before the model is loaded: cuBLAS reads its setting when CUDA starts. The precision of
     # training does not matter, because texts are always decoded in float32.
-    gpus = recipe.resources.gpus if torch.cuda.is_available() else 0
+    gpus = recipe.resources.gpus if select_device().type == "cuda" else 0
     device = configure_determinism(recipe.training.seed, recipe.resources.cpus, gpus)
     return BundleModel(Bundle.load(Path(path), device, skip_file_check=True))
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.config.recipe.source import FeaturesConfig, SingleSourceConfig
+from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import BundleError, ClipError
 from kinesweep.core.schema import StreamSchema
+from kinesweep.core.system.devices import AUTO_DEVICE, select_device
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.export.part_inputs import RawParts, make_path_input
 from kinesweep.export.raw_inputs import Input, read_raw_file
@@ -33,6 +35,7 @@ def compute_raw_features(
     features_config: FeaturesConfig,
     metadata: Mapping[str, Any],
     accept_rate: bool = False,
+    device: str = AUTO_DEVICE,
 ) -> dict[str, Features]:
     """Compute the features of an input, with their frame rates, as a store would contain them.
 
@@ -43,6 +46,7 @@ def compute_raw_features(
         metadata: Content of the bundle's `features.json`: the stored dtype, and the schema of each
             feature stream in the training data.
         accept_rate: Whether to accept a file with another frame rate than the training data.
+        device: Name of the device of a video model, whatever the recipe's `features.gpus` is.
 
     Returns:
         Feature stream → features, (T, D).
@@ -54,7 +58,7 @@ def compute_raw_features(
             requested (see `read_raw_file`).
         BundleError: If its points differ from those of the corpus.
     """
-    step = build_features(features_config)
+    step = build_features(_place_video_model(features_config, device))
     try:
         if item.read_media is not None:
             media = item.read_media()
@@ -92,7 +96,11 @@ def compute_raw_features(
 
 
 def compute_part_features(
-    item: Input, parts: RawParts, metadata: Mapping[str, Any], accept_rate: bool = False
+    item: Input,
+    parts: RawParts,
+    metadata: Mapping[str, Any],
+    accept_rate: bool = False,
+    device: str = AUTO_DEVICE,
 ) -> dict[str, Features]:
     """Compute the features of an input for a model with several parts of features.
 
@@ -101,6 +109,7 @@ def compute_part_features(
         parts: Parts of the model.
         metadata: Content of the bundle's `features.json`.
         accept_rate: Whether to accept files with another frame rate than the training data.
+        device: Name of the device of video models, whatever the recipe's `features.gpus` is.
 
     Returns:
         Stream → features, (T, D), for the streams of which the clip has a file.
@@ -121,10 +130,21 @@ def compute_part_features(
             (stored_name,) = build_features(part.features).streams
             part_metadata = {**metadata, "streams": {stored_name: metadata["streams"][name]}}
             computed = compute_raw_features(
-                streams[name], part.source, part.features, part_metadata, accept_rate
+                streams[name], part.source, part.features, part_metadata, accept_rate, device
             )
             features[name] = computed[stored_name]
     return features
+
+
+def _place_video_model(features: FeaturesConfig, device: str) -> FeaturesConfig:
+    """Return the features with their video model, if they have one, on a device.
+
+    The recipe says where a corpus was extracted; a bundle is also used on machines without a GPU.
+    """
+    if not isinstance(features, VideoFeaturesConfig):
+        return features
+    gpus = 1.0 if select_device(device).type == "cuda" else 0.0
+    return features.model_copy(update={"gpus": gpus})
 
 
 def _check_point_layout(

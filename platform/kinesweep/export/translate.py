@@ -19,6 +19,7 @@ from kinesweep.config.recipe.sources.estimators import JointEstimatorConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import KinesweepError
 from kinesweep.core.schema import StreamSchema
+from kinesweep.core.system.devices import AUTO_DEVICE
 from kinesweep.core.units import Span
 from kinesweep.data.collate import ClipTokens
 from kinesweep.data.prompt import PromptBuilder
@@ -240,11 +241,12 @@ class Bundle:
             BundleError: If its points differ from those of the corpus.
         """
         recipe, metadata, accept = self.loaded.recipe, self.loaded.features, self.accept_rate
+        # A bundle that only computes features was read without its model.
+        device = str(getattr(self.loaded.model, "device", AUTO_DEVICE))
         if self.parts:
-            return compute_part_features(item, self.parts, metadata, accept)
-        return compute_raw_features(
-            item, recipe.corpora[0], recipe.single_features, metadata, accept
-        )
+            return compute_part_features(item, self.parts, metadata, accept, device)
+        source, features = recipe.corpora[0], recipe.single_features
+        return compute_raw_features(item, source, features, metadata, accept, device)
 
     def build_prompt_tokens(self, item: Input) -> ClipTokens:
         """Build the prompt tokens of an input that has no context.

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from kinesweep.config.recipe.video import VideoEpochConfig, VideoFeaturesConfig
 from kinesweep.core.hashing import compute_fingerprint
+from kinesweep.core.system.devices import select_device
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.body_crops import CROPS_VERSION
 from kinesweep.features.contract import Features
@@ -100,21 +101,41 @@ class VideoFeatures:
             {"config": settings, "encoder": encoder_fingerprint, "code": CODE_VERSION}
         )
 
-    def load_encoder(self) -> VideoEncoder:
-        """Load the video encoder on the GPU if one is configured and available, else on the CPU.
+    def load_encoder(self, device: str | None = None) -> VideoEncoder:
+        """Load the video encoder on the GPU if one is configured, else on the CPU.
 
         Each process caches the two encoders that it used last.
 
+        Args:
+            device: Device in place of the configured one, for a caller that only needs sizes.
+
         Raises:
+            ResourceError: If a GPU is configured, but this process sees none.
             InputError: If the files do not exist, the model is not supported, or its frames are too
                 large for the random crops of the augmentation.
             CheckpointError: If the weights do not fit the model.
         """
-        device = "cuda" if self.config.gpus and torch.cuda.is_available() else "cpu"
+        if device is None:
+            # Never the CPU in place of a GPU: days instead of hours, and other bits in the store.
+            device = str(select_device("cuda" if self.config.gpus else "cpu", self._gpu_request))
         encoder = build_video_encoder(self.config.encoder, self.config.precision, device)
         # Only the model knows the size of its frames, so this cannot be checked with the recipe.
         check_crop_size(self.config.augmentation, encoder.size, "features.augmentation")
         return encoder
+
+    @property
+    def _gpu_request(self) -> str:
+        """Return the setting that asks for a GPU, and the way out, for a message."""
+        gpus = self.config.gpus
+        return f"`features.gpus` is {gpus:g}; set it to 0 to run the video model on the CPU"
+
+    def check_device(self) -> None:
+        """Check that this process sees a GPU if one is configured; loads nothing.
+
+        Raises:
+            ResourceError: If it sees none.
+        """
+        select_device("cuda" if self.config.gpus else "cpu", self._gpu_request)
 
     def build_stitcher(self, encoder: VideoEncoder) -> WindowStitcher:
         """Build the window stitcher for the configured windows and an encoder.
@@ -199,7 +220,8 @@ class VideoFeatures:
             InputError: If the encoder cannot be loaded or does not support such windows.
             CheckpointError: If the weights do not fit the model.
         """
-        encoder = self.load_encoder()
+        # Only sizes are needed; the driver of a cluster may have no GPU.
+        encoder = self.load_encoder("cpu")
         # Estimated at the target rate. The rate of `compat: ssvp` differs, but not by much.
         fps = self.config.windows.target_fps
         num_frames = max(1, round(get_duration_s(media) * fps))

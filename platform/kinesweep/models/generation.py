@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
-    DynamicCache,
     EncoderDecoderCache,
     GenerationConfig,
     LogitsProcessor,
@@ -25,6 +24,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
+from kinesweep.models.logits.decoding_cache import build_beam_cache
 from kinesweep.models.logits.sampling import SamplingLogitsProcessor, SamplingSettings
 from kinesweep.models.logits.text_restrictions import (
     MinTextLengthLogitsProcessor,
@@ -42,6 +42,7 @@ class TextOptions:
         no_repeat_ngram_size: Length of token sequences that occur at most once; 0: no limit.
         sampling: Settings of sampling, for a single beam; None: the most probable text.
         num_texts: Number of texts of each clip, the best beams in their order; at most the beams.
+        static_cache: Whether the cache of keys and values has its final size from the start.
     """
 
     min_new_tokens: int = 0
@@ -49,6 +50,7 @@ class TextOptions:
     no_repeat_ngram_size: int = 0
     sampling: SamplingSettings | None = None
     num_texts: int = 1
+    static_cache: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,22 +127,6 @@ class UnusedTokenLogitsProcessor(LogitsProcessor):
         return scores
 
 
-class BeamCache(EncoderDecoderCache):
-    """A cache of keys and values during decoding.
-
-    All beams of a clip attend to the same encoder output, so only the decoder's self-attention
-    cache is reordered when beams are reordered.
-    """
-
-    def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Reorder the self-attention cache so that each row continues the beam with its index.
-
-        Args:
-            beam_idx: Index of the row that each row continues, (B · K,).
-        """
-        self.self_attention_cache.reorder_cache(beam_idx)
-
-
 def decode_seq2seq(
     model: PreTrainedModel,
     x_BNE: Tensor,
@@ -169,7 +155,9 @@ def decode_seq2seq(
         decoding,
         num_before=1,
         is_encoded=is_encoded,
-        past_key_values=BeamCache(DynamicCache(config=config), DynamicCache(config=config)),
+        past_key_values=build_beam_cache(
+            config, decoding.options.static_cache, decoding.max_new_tokens, x_BNE.shape[1]
+        ),
     )
     # The first id is the start token of the decoder, which is not part of the text.
     return _pad_after_eos(ids_BL[:, 1:], config.eos_token_id, config.pad_token_id)
@@ -273,6 +261,9 @@ def _build_generation_config(
     """Build Hugging Face's generation config from the settings and the model's special tokens."""
     # Hugging Face warns about beam settings in greedy decoding.
     beam_keys = {"length_penalty": decoding.length_penalty} if decoding.num_beams > 1 else {}
+    # The cache of an encoder-decoder is passed to `generate`, where it counts instead.
+    is_static = decoding.options.static_cache and not model.config.is_encoder_decoder
+    cache_keys = {"cache_implementation": "static"} if is_static else {}
     return GenerationConfig(
         num_beams=decoding.num_beams,
         num_return_sequences=decoding.options.num_texts,
@@ -283,6 +274,7 @@ def _build_generation_config(
         eos_token_id=model.config.eos_token_id,
         decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
         **beam_keys,
+        **cache_keys,
     )
 
 

@@ -10,9 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.schema import StreamSchema
+from kinesweep.core.system.devices import AUTO_DEVICE
 from kinesweep.data.absent_streams import fill_absent_streams
 from kinesweep.data.collate import BatchItem
 from kinesweep.evaluation.attention_inference import (
@@ -30,6 +33,7 @@ from kinesweep.report.pose_scene import PoseScene, build_scene, load_clip_scenes
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.inspect.clip_lookup import find_clip_record
+from kinesweep.training.reproducibility.inference_device import prepare_inference
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +55,7 @@ _REFERENCE_CONTEXT_NOTE = (
 
 
 def write_attention_page(
-    model_dir: Path, clip: str, out: Path, store_path: Path | None
+    model_dir: Path, clip: str, out: Path, store_path: Path | None, device: str = AUTO_DEVICE
 ) -> dict[str, Any]:
     """Translate a clip and write its attention page.
 
@@ -63,6 +67,7 @@ def write_attention_page(
         clip: Path of a file that `translate` accepts; with `store_path`, the id of a clip.
         out: Path of the page.
         store_path: Feature store, or recipe whose store is used. None: `clip` is a file.
+        device: Name of the device of the model: `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Returns:
         The page's path, the text, and the shares of attention (see `compute_attention_shares`).
@@ -75,9 +80,9 @@ def write_attention_page(
         StoreError: If there is no such store or if it is damaged.
     """
     page = (
-        _build_page_from_file(model_dir, Path(clip))
+        _build_page_from_file(model_dir, Path(clip), device)
         if store_path is None
-        else _build_page_from_store(model_dir, clip, store_path)
+        else _build_page_from_store(model_dir, clip, store_path, device)
     )
     write_attention_html(out, page)
     shares = compute_attention_shares(page.translation)
@@ -150,7 +155,9 @@ def get_model_display_name(model_dir: Path) -> str:
     return folder.parent.name if folder.name == "best" else folder.name
 
 
-def _build_page_from_store(model_dir: Path, clip: str, store_path: Path) -> AttentionPage:
+def _build_page_from_store(
+    model_dir: Path, clip: str, store_path: Path, device: str
+) -> AttentionPage:
     """Build the attention page of a clip of a store.
 
     The page gets a note, which is also logged, if the model was trained on other features.
@@ -159,6 +166,7 @@ def _build_page_from_store(model_dir: Path, clip: str, store_path: Path) -> Atte
         model_dir: Folder of a bundle, a run, or the `best` folder of a run.
         clip: Id of the clip.
         store_path: Feature store, or recipe whose store is used.
+        device: Name of the device of the model.
 
     Raises:
         CheckpointError: If there is no model in the folder.
@@ -167,7 +175,7 @@ def _build_page_from_store(model_dir: Path, clip: str, store_path: Path) -> Atte
     """
     store, _ = open_store_from_path(store_path)
     record = find_clip_record(store, clip)
-    loaded = read_model_folder(resolve_model_dir(model_dir))
+    loaded = read_model_folder(resolve_model_dir(model_dir), prepare_inference(device))
     page = build_attention_page(loaded, store, record, get_model_display_name(model_dir))
     # An empty fingerprint belongs to a model imported from another system, which had no store.
     if loaded.features["store_fingerprint"] in {"", store.fingerprint}:
@@ -176,12 +184,13 @@ def _build_page_from_store(model_dir: Path, clip: str, store_path: Path) -> Atte
     return replace(page, notes=[*page.notes, _OTHER_FEATURES_NOTE])
 
 
-def _build_page_from_file(model_dir: Path, file: Path) -> AttentionPage:
+def _build_page_from_file(model_dir: Path, file: Path, device: str) -> AttentionPage:
     """Build the attention page of a raw file.
 
     Args:
         model_dir: Folder of a bundle, a run, or the `best` folder of a run.
         file: File that `translate` accepts.
+        device: Name of the device of the model.
 
     Raises:
         BundleError: If the bundle is damaged, or if the file does not fit the model.
@@ -190,7 +199,7 @@ def _build_page_from_file(model_dir: Path, file: Path) -> AttentionPage:
         InputError: If the file does not hold exactly one clip, if the features that a run was
             trained on are missing, or if the model does not expose attention.
     """
-    bundle = _load_bundle(model_dir)
+    bundle = _load_bundle(model_dir, prepare_inference(device))
     recipe = bundle.loaded.recipe
     inputs = find_inputs([file], recipe.corpora[0], parts=bundle.parts)
     if len(inputs) != 1:
@@ -234,7 +243,7 @@ def _build_scenes(bundle: Bundle, features: dict[str, Any]) -> Sequence[PoseScen
     ]
 
 
-def _load_bundle(model_dir: Path) -> Bundle:
+def _load_bundle(model_dir: Path, device: torch.device) -> Bundle:
     """Load a bundle, or build one in memory from a run's model and the prompts of its features.
 
     Raises:
@@ -244,8 +253,8 @@ def _load_bundle(model_dir: Path) -> Bundle:
     """
     folder = resolve_model_dir(model_dir)
     if (folder / MANIFEST).is_file():
-        return Bundle.load(folder)
-    loaded = read_model_folder(folder)
+        return Bundle.load(folder, device)
+    loaded = read_model_folder(folder, device)
     try:
         prompts = find_common_prompts(find_training_store(model_dir))
     except StoreError as error:

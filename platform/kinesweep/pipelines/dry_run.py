@@ -19,6 +19,7 @@ from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.paths import get_state_dir
 from kinesweep.core.run_logger import RunLogger
+from kinesweep.core.system.devices import AUTO_DEVICE
 from kinesweep.data.length_limits import filter_clips_by_length
 from kinesweep.evaluation.eval_set import EvalSet
 from kinesweep.evaluation.evaluate import evaluate_batches
@@ -39,6 +40,7 @@ from kinesweep.sweeps.planning.step_timer import StepTimerFactory, StepTiming, r
 from kinesweep.sweeps.space.loading import load_space
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
+from kinesweep.training.reproducibility.inference_device import prepare_inference
 from kinesweep.training.run_records.result import RunResult, RunSpec
 from kinesweep.training.run_records.run_failure import train_or_raise
 
@@ -50,7 +52,7 @@ _NUM_TRIALS = 2
 _FIXED_PARAMETERS = frozenset(
     {
         *("training.max_steps", "training.num_train_epochs", "training.precision"),
-        *("training.eval_steps", "training.eval_epochs"),
+        *("training.eval_steps", "training.eval_epochs", "performance.attention"),
     }
 )
 # Overrides that make a dry run short and possible without a GPU.
@@ -63,6 +65,7 @@ _DRY_RUN_OVERRIDES = (
     "training.logging_steps=1",
     "training.warmup_steps=0",
     "training.precision=fp32",
+    "performance.attention=auto",
     "resources.gpus=0",
     "tracking=none",
 )
@@ -220,7 +223,9 @@ def _read_sweep_timings(clock_dir: Path) -> Iterator[StepTiming]:
             yield read_step_timing(path)
 
 
-def dry_run_evaluation(model_dir: Path, split: str, overrides: Sequence[str]) -> RuntimeEstimate:
+def dry_run_evaluation(
+    model_dir: Path, split: str, overrides: Sequence[str], device: str = AUTO_DEVICE
+) -> RuntimeEstimate:
     """Decode a few clips of a split with a model and estimate the time for the whole split.
 
     The texts are written to the folder of the dry run, whose path is logged; the scores are neither
@@ -230,6 +235,7 @@ def dry_run_evaluation(model_dir: Path, split: str, overrides: Sequence[str]) ->
         model_dir: Folder of a run, a model or a bundle.
         split: Split of the model's corpus.
         overrides: Overrides of the model's recipe.
+        device: Name of the device of the model: `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         CheckpointError: If there is no model in the folder.
@@ -240,7 +246,7 @@ def dry_run_evaluation(model_dir: Path, split: str, overrides: Sequence[str]) ->
     weights_dir, store = resolve_model_dir(model_dir), find_training_store(model_dir, overrides)
     recipe = load_config(Recipe, weights_dir / "recipe.yaml", overrides)
     folder = create_dry_run_dir(f"{recipe.name}-evaluate")
-    loaded_model = read_model_folder(weights_dir)
+    loaded_model = read_model_folder(weights_dir, prepare_inference(device))
     eval_set = EvalSet(
         store,
         split,

@@ -11,6 +11,7 @@ from kinesweep.config.recipe.prompt import SideTaskName, TaskEvaluationConfig
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.io import write_json
 from kinesweep.core.scores import check_finite_scores
+from kinesweep.core.system.devices import AUTO_DEVICE
 from kinesweep.evaluation.evaluate import Evaluation, evaluate_model, evaluate_texts
 from kinesweep.evaluation.judges.preflight import check_judges
 from kinesweep.evaluation.judges.summary import summarize_judges
@@ -30,6 +31,7 @@ from kinesweep.pipelines.extraction import find_training_store
 from kinesweep.pipelines.inputs import resolve_model_dir
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import log_test_evaluation
+from kinesweep.training.reproducibility.inference_device import prepare_inference
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ def evaluate_model_dir(
     overrides: Sequence[str],
     output_paths: EvaluationPaths | None,
     predictions_path: Path | None = None,
+    *,
+    device: str = AUTO_DEVICE,
 ) -> tuple[Evaluation, list[TrainOverlapScores]]:
     """Score a model, or another system's texts, on a split of the model's corpus.
 
@@ -88,6 +92,7 @@ def evaluate_model_dir(
         overrides: Overrides of the model's recipe.
         output_paths: Output files; None: nothing is written.
         predictions_path: TSV of another system's texts, which are scored instead of the model's.
+        device: Name of the device of the model: `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Returns:
         The scores of the split, and separate scores of the sentences that occur in train and of
@@ -113,7 +118,10 @@ def evaluate_model_dir(
             hypotheses, store, split, recipe.evaluation, recipe.effective_batch
         )
     else:
-        evaluation = evaluate_model(weights_dir, store, split, recipe.generation, recipe.evaluation)
+        evaluation = evaluate_model(
+            *(weights_dir, store, split, recipe.generation, recipe.evaluation),
+            prepare_inference(device),
+        )
     check_finite_scores(evaluation.scores, f"the model in `{model_dir}`")
     if evaluation.coverage is not None:
         limit = recipe.generation.max_new_tokens
@@ -139,39 +147,14 @@ def evaluate_model_dir(
     return evaluation, overlap_scores
 
 
-def resolve_task_paths(
-    out: Path, split: str, tasks: Sequence[str], overwrite: bool
-) -> dict[str, Path]:
-    """Return the output files of side tasks, which do not exist or may be replaced.
-
-    Args:
-        out: Output folder.
-        split: Name of the split, which the names of the files begin with.
-        tasks: Names of the tasks.
-        overwrite: Whether existing files may be replaced.
-
-    Returns:
-        Task → TSV file of its answers, and `results` → JSON file of the scores.
-
-    Raises:
-        InputError: If a file exists and `overwrite` is not set, or if `out` is a file.
-    """
-    if out.is_file() or out.suffix == ".tsv":
-        raise InputError(f"`{out}` is the name of a file; pass a folder for the answers of tasks")
-    paths = {task: out / f"{split}_{task}.tsv" for task in tasks}
-    paths["results"] = out / f"{split}_task_results.json"
-    for path in paths.values():
-        if path.exists() and not overwrite:
-            raise InputError(f"`{path}` already exists; choose another path or pass `--overwrite`")
-    return paths
-
-
 def evaluate_tasks_of_model_dir(
     model_dir: Path,
     split: str,
     tasks: Sequence[SideTaskName],
     overrides: Sequence[str],
     output_paths: Mapping[str, Path] | None = None,
+    *,
+    device: str = AUTO_DEVICE,
 ) -> dict[str, TaskEvaluation]:
     """Let a model answer the questions of side tasks about the clips of a split.
 
@@ -184,6 +167,7 @@ def evaluate_tasks_of_model_dir(
         tasks: Names of the tasks.
         overrides: Overrides of the model's recipe.
         output_paths: Output files, from `resolve_task_paths`; None: nothing is written.
+        device: Name of the device of the model: `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Returns:
         Task → answers and scores.
@@ -204,7 +188,9 @@ def evaluate_tasks_of_model_dir(
         )
     settings = {task: recipe.evaluation.tasks.get(task, TaskEvaluationConfig()) for task in tasks}
     evaluation = recipe.evaluation.model_copy(update={"tasks": settings})
-    answered = evaluate_model_tasks(weights_dir, store, split, recipe.generation, evaluation)
+    answered = evaluate_model_tasks(
+        weights_dir, store, split, recipe.generation, evaluation, prepare_inference(device)
+    )
     _log_scoring_of_test(store, split, str(model_dir), collect_accuracies(answered))
     if output_paths is not None:
         for task, each in answered.items():

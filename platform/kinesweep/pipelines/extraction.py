@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +107,10 @@ def _extract_single_features(recipe: Recipe, on_ray: bool) -> Store:
         estimate_corpus_poses(recipe)
     if on_ray:
         from kinesweep.store.extraction.extract import extract_on_ray as extract
+        from kinesweep.store.extraction.resource_allocation import check_video_device
 
-        ray_cluster.connect_to_ray()
+        # A start of Ray takes seconds; a missing GPU is reported before.
+        ray_cluster.connect_to_ray(partial(check_video_device, recipe.single_features))
     else:
         from kinesweep.store.extraction.build import extract_locally as extract
     with show_progress_bar("extract") as update:

@@ -81,12 +81,17 @@ def repeat_training(
         overwrite: Whether to remove existing runs (`run-*` in the folder).
 
     Raises:
-        InputError: If the folder is not empty and `overwrite` is not set, or if a folder to remove
-            is not a run folder.
+        InputError: If the recipe allows kernels that do not repeat, the folder is not empty and
+            `overwrite` is not set, or a folder to remove is not a run folder.
         KinesweepError: If `extract_features`, `create_tracker` or a run raises it.
         ResourceError: If a run in warm workers does not finish.
         TrainingError: If a run diverged, or if its workers were killed twice.
     """
+    if not recipe.performance.deterministic:
+        raise InputError(
+            "`performance.deterministic` is false, so the runs would differ; repeat the recipe with"
+            " `performance.deterministic=true`"
+        )
     check_trackers(recipe.tracking)
     store = extract_features(recipe, on_ray=mode != "in_process")
     name = make_run_name(recipe, store)

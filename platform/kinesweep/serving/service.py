@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ray import serve
 from ray.serve.config import ProxyLocation
 
 from kinesweep.core.errors import KinesweepError, ResourceError, format_one_line
+from kinesweep.core.system.devices import AUTO_DEVICE
 from kinesweep.export.bundle_manifest import read_manifest_sha256
 from kinesweep.pipelines.cluster.ray_cluster import connect_to_ray
 from kinesweep.serving.accepted_inputs import AcceptedInputs
@@ -34,7 +35,7 @@ from kinesweep.serving.inference.upload_folder import remove_abandoned_folders
 from kinesweep.serving.inference.video_poses import find_pose_estimator
 from kinesweep.serving.limits import RequestGate, ServeLimits
 from kinesweep.serving.replica import build_application
-from kinesweep.serving.replica_settings import ReplicaSettings
+from kinesweep.serving.replica_settings import ReplicaSettings, choose_replica_gpus
 from kinesweep.serving.signals import ended_by_signals, ignore_kill_signals
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ class ServeRequest:
         token: Token of the server; None: no token is needed.
         num_replicas: Number of replicas.
         cpus: CPU cores of each replica.
-        gpus: GPUs of each replica, or a fraction of one.
+        gpus: GPUs of each replica, or a fraction of one; None: they depend on `device` and on the
+            cluster.
+        device: Device of the replicas: `auto`, `cpu` or `cuda`.
         address: Address of a Ray cluster; None: the local one, or a new one.
         accept_rate: Whether clips may have another frame rate than the training data.
         estimator: Name of an estimator or YAML file for videos.
@@ -71,7 +74,8 @@ class ServeRequest:
     token: str | None = field(default=None, repr=False)
     num_replicas: int = 1
     cpus: int = 1
-    gpus: float = 0.0
+    gpus: float | None = None
+    device: str = AUTO_DEVICE
     address: str | None = None
     accept_rate: bool = False
     estimator: str | None = None
@@ -100,11 +104,10 @@ def serve_bundle(request: ServeRequest, on_ready: Callable[[str, float], None]) 
         port = listener.getsockname()[1]
         host = f"[{request.host}]" if ":" in request.host else request.host
         name = f"kinesweep-{inputs.name}-{port}-{os.getpid()}"
-        settings = _build_settings(request)
         with (
             ended_by_signals(),
             _connected(request.address),
-            _deployed(request, settings, name) as handle,
+            _deployed(request := _with_gpus(request), _build_settings(request), name) as handle,
         ):
             gate, metrics = RequestGate(request.limits), ServeMetrics()
             served = ServedBundle(
@@ -145,7 +148,7 @@ def _build_settings(request: ServeRequest) -> ReplicaSettings:
         bundle_dir=request.bundle_dir.resolve(),
         manifest_sha256=read_manifest_sha256(request.bundle_dir),
         cpus=request.cpus,
-        gpus=request.gpus,
+        gpus=request.gpus or 0.0,
         accept_rate=request.accept_rate,
         estimator=request.estimator,
         limits=request.limits,
@@ -177,6 +180,14 @@ def _connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
         # Of replicas that were killed, at the end of the cluster or before.
         remove_abandoned_folders()
+
+
+def _with_gpus(request: ServeRequest) -> ServeRequest:
+    """Return a request with the GPUs of each replica in the connected cluster; logs the device."""
+    num_gpus = ray.cluster_resources().get("GPU", 0.0)
+    gpus = choose_replica_gpus(request.device, request.gpus, request.num_replicas, num_gpus)
+    logger.info(f"device: cuda ({gpus:g} GPUs of each replica)" if gpus else "device: cpu")
+    return replace(request, gpus=gpus)
 
 
 @contextmanager
@@ -266,7 +277,7 @@ def _check_resources(request: ServeRequest) -> None:
         ResourceError: If the cluster has too few cores or GPUs in total.
     """
     total = ray.cluster_resources()
-    for resource, each in (("CPU", request.cpus), ("GPU", request.gpus)):
+    for resource, each in (("CPU", request.cpus), ("GPU", request.gpus or 0.0)):
         wanted = each * request.num_replicas
         if wanted > total.get(resource, 0):
             raise ResourceError(

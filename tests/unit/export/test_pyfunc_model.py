@@ -203,7 +203,7 @@ def test_a_bundle_of_a_gpu_is_served_without_one(served, recipe, run, tmp_path, 
     path.write_text(yaml.safe_dump(changed))
     events = []
     monkeypatch.setattr(bundle, "check_bundle_files", lambda _: None)
-    monkeypatch.setattr(pyfunc_model.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     configure, load = pyfunc_model.configure_determinism, Bundle.load
     monkeypatch.setattr(
         pyfunc_model,

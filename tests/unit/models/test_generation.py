@@ -2,10 +2,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from transformers import StaticCache
 
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.batch import Batch
+from kinesweep.core.seeds import seed_everything
+from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator
-from kinesweep.models.generation import BeamCache, ForcedPromptLogitsProcessor
+from kinesweep.models.backbones import get_backbone_ops
+from kinesweep.models.generation import DecodingSettings, ForcedPromptLogitsProcessor, TextOptions
+from kinesweep.models.logits.decoding_cache import BeamCache
 
 Make = Callable[..., Translator]
 
@@ -139,3 +145,61 @@ def test_a_length_penalty_decides_between_short_and_long(translator: Make, batch
         )
         lengths[penalty] = int((ids_BL != 0).sum())
     assert lengths[-5.0] < lengths[5.0]
+
+
+@pytest.mark.parametrize("architecture", ["m2m_100", "t5", "llama"])
+def test_a_static_cache_gives_the_same_texts(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With beams of different clips too, and the same shapes in every step."""
+    seed_everything(3)
+    vocabulary = Vocabulary(size=40, pad_id=0, bos_id=1, eos_id=2)
+    kind, sizes = STATIC[architecture]
+    section = {"kind": kind, "scratch": {"architecture": architecture, **sizes}}
+    values = {"encoder": {"kind": "linear"}, "backbone": section}
+    backbone_config = ModelConfig.model_validate(values).backbone
+    ops = get_backbone_ops(backbone_config)
+    model = ops.create_model(backbone_config, vocabulary, True).eval()
+    for weights in model.parameters():  # texts of several words
+        weights.data *= 3
+    x_BNE, mask_BN = torch.randn(3, 9, 16), torch.ones(3, 9, dtype=torch.bool)
+    mask_BN[1, 6:] = False
+    if kind == "causal":
+        mask_BN = mask_BN.flip(1)
+    made, init = [], StaticCache.__init__
+    monkeypatch.setattr(
+        StaticCache, "__init__", lambda *args, **named: made.append(1) or init(*args, **named)
+    )
+    for num_beams in (1, 3):
+        found = [
+            ops.generate(
+                model,
+                x_BNE,
+                mask_BN,
+                DecodingSettings(num_beams, 12, 1.0, 40, options=TextOptions(static_cache=static)),
+            )
+            for static in (False, True)
+        ]
+        assert torch.equal(*found) and len(found[0].unique()) > 1, (architecture, num_beams)
+    # Of an encoder-decoder one for itself and one for what the encoder wrote, in both searches.
+    assert len(made) == (2 if kind == "causal" else 4)
+
+
+STATIC: dict[str, tuple[str, dict[str, int]]] = {
+    "m2m_100": (
+        "seq2seq",
+        {
+            **{"d_model": 16, "encoder_layers": 1, "decoder_layers": 2},
+            **{"encoder_attention_heads": 2, "decoder_attention_heads": 2},
+            **{"encoder_ffn_dim": 32, "decoder_ffn_dim": 32},
+        },
+    ),
+    "t5": ("seq2seq", {"d_model": 16, "d_kv": 8, "num_heads": 2, "num_layers": 2, "d_ff": 32}),
+    "llama": (
+        "causal",
+        {
+            **{"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2},
+            **{"num_attention_heads": 2, "num_key_value_heads": 2},
+        },
+    ),
+}

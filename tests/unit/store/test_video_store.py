@@ -280,3 +280,29 @@ def test_half_precision_is_near(
     )
     assert near.dtype == np.float32
     assert 0 < np.abs(exact - near).max() < tolerance * np.abs(exact).max()
+
+
+def test_a_gpu_that_is_not_there_is_no_cpu(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By name of the key: without Ray, and with Ray before it starts. Sizes need no GPU."""
+    from kinesweep.core.errors import ResourceError
+    from kinesweep.pipelines.cluster import ray_cluster
+    from kinesweep.pipelines.extraction import extract_features
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr(ray_cluster, "find_running_head", lambda _: None)
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
+    for name in ("RAY_ADDRESS", "KINESWEEP_RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    corpus = film_corpus(tmp_path / "corpus", train=2, validation=1)
+    recipe = film_recipe(corpus, models / "dinov2", tmp_path / "stores", features={"gpus": 1})
+    said = "`features.gpus` is 1, but this process sees no CUDA device; set it to 0"
+    for extract in (extract_locally, extract_features):
+        with pytest.raises(ResourceError, match=said):
+            extract(recipe)
+    step = VideoFeatures(recipe.features)  # type: ignore[arg-type]
+    assert step.load_encoder("cpu").width == 16
+    assert step.estimate_shapes(VideoSegment(corpus / "films" / "0.mp4"))["video"][1] == 16

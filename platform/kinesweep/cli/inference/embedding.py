@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
+from kinesweep.cli.inference.device_option import DeviceOption
 from kinesweep.cli.inference.hub_options import RevisionOption
 from kinesweep.cli.inference.options import (
     AcceptRateOption,
@@ -23,6 +24,7 @@ from kinesweep.cli.inference.options import (
 )
 from kinesweep.cli.model_argument import BundleArgument
 from kinesweep.core.errors import InputError
+from kinesweep.core.system.devices import AUTO_DEVICE
 from kinesweep.pipelines.progress import show_progress_bar
 
 
@@ -48,6 +50,7 @@ def embed(  # noqa: PLR0913 (a command has one argument per option)
     seed: SeedOption = None,
     temperature: TemperatureOption = None,
     accept_rate: AcceptRateOption = False,
+    device: DeviceOption = AUTO_DEVICE,
     revision: RevisionOption = None,
     json_line: JsonOption = False,
 ) -> None:
@@ -67,9 +70,10 @@ def embed(  # noqa: PLR0913 (a command has one argument per option)
     named_clips = find_inputs(inputs, recipe.corpora[0], parts=list_raw_parts(recipe))
     # Imported after the inputs are found: PyTorch takes seconds.
     from kinesweep.export.inference.embedding import write_embeddings
+    from kinesweep.training.reproducibility.inference_device import prepare_inference
 
-    loaded = replace(Bundle.load(bundle_dir, skip_file_check=True), accept_rate=accept_rate)
-    loaded = options.apply(loaded)
+    loaded = Bundle.load(bundle_dir, prepare_inference(device), skip_file_check=True)
+    loaded = options.apply(replace(loaded, accept_rate=accept_rate))
     with show_progress_bar("embed") as update:
         clips = loaded.embed([clip for _, clip in named_clips], update)
     write_embeddings(out, [name for name, _ in named_clips], clips)

@@ -8,10 +8,12 @@ from urllib.parse import quote
 import typer
 
 from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
+from kinesweep.cli.inference.device_option import parse_replica_device
 from kinesweep.cli.inference.hub_options import RevisionOption
 from kinesweep.cli.inference.options import AcceptRateOption
 from kinesweep.cli.model_argument import BundleArgument
 from kinesweep.core.errors import InputError
+from kinesweep.core.system.devices import AUTO_DEVICE
 
 
 @wrap_command
@@ -28,9 +30,23 @@ def serve(  # noqa: PLR0913 (options of a command)
     ] = False,
     replicas: Annotated[int, typer.Option(min=1, help="Number of copies of the model.")] = 1,
     cpus: Annotated[int, typer.Option(min=1, help="CPU cores of each replica.")] = 1,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|cpu|cuda",
+            callback=parse_replica_device,
+            help="Device of the replicas; `auto`: GPUs if the cluster has some.",
+        ),
+    ] = AUTO_DEVICE,
     gpus: Annotated[
-        float, typer.Option(min=0, help="GPUs of each replica, such as 1 or 0.25.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0,
+            help="GPUs of each replica, such as 1 or 0.25. Default: one, or equal parts of those"
+            " that the cluster has.",
+            show_default=False,
+        ),
+    ] = None,
     max_batch_size: Annotated[
         int, typer.Option(min=1, max=1024, help="Largest number of clips translated together.")
     ] = 16,
@@ -93,6 +109,7 @@ def serve(  # noqa: PLR0913 (options of a command)
     from kinesweep.serving.preparation import check_installation, choose_token
 
     check_installation()
+    wanted_gpus = _parse_gpus(gpus, device)
     # Before the bundle is downloaded.
     token = choose_token(host, token_file, no_token)
     bundle_dir = find_checked_bundle_dir(bundle, revision)
@@ -108,7 +125,8 @@ def serve(  # noqa: PLR0913 (options of a command)
     from kinesweep.serving.service import ServeRequest, serve_bundle  # imports Ray
 
     request = ServeRequest(
-        *(bundle_dir, host, port, token, replicas, cpus, _parse_gpus(gpus)),
+        *(bundle_dir, host, port, token, replicas, cpus, wanted_gpus),
+        device=device,
         address=address,
         accept_rate=accept_rate,
         estimator=estimator,
@@ -117,12 +135,18 @@ def serve(  # noqa: PLR0913 (options of a command)
     serve_bundle(request, lambda url, seconds: _print_address(url, seconds, token, json_line))
 
 
-def _parse_gpus(gpus: float) -> float:
-    """Return the GPUs of a replica.
+def _parse_gpus(gpus: float | None, device: str) -> float | None:
+    """Return the GPUs of a replica; None: they depend on the cluster.
 
     Raises:
-        InputError: If Ray could not reserve them.
+        InputError: If Ray could not reserve them, or they contradict the device.
     """
+    if gpus is None:
+        return None
+    if (device == "cpu" and gpus != 0) or (device == "cuda" and gpus == 0):
+        raise InputError(
+            f"`--gpus {gpus:g}` contradicts `--device {device}`; leave one of them out"
+        )
     # Ray places a fraction on one GPU; 1.5 could be reserved on none.
     if not math.isfinite(gpus) or (gpus > 1 and gpus != int(gpus)):
         raise InputError(f"`--gpus` must be a fraction up to 1 or a whole number, but is {gpus:g}")

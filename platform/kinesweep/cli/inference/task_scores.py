@@ -25,6 +25,7 @@ def evaluate_tasks(
     *,
     overwrite: bool,
     json_line: bool,
+    device: str,
 ) -> None:
     """Score a model's answers to side tasks and print the scores.
 
@@ -36,6 +37,7 @@ def evaluate_tasks(
         out: Output folder of the answers and scores; None: nothing is written.
         overwrite: Whether existing files may be replaced.
         json_line: Whether to print the scores as a line of JSON too.
+        device: Name of the device of the model.
 
     Raises:
         InputError: If a task is unknown, or an output file exists.
@@ -46,11 +48,12 @@ def evaluate_tasks(
     # Cheap checks first: a misspelt task is reported before PyTorch is imported.
     names = parse_task_names(tasks)
     check_model_folder(resolve_model_dir(model))
-    from kinesweep.pipelines.evaluation import evaluate_tasks_of_model_dir, resolve_task_paths
+    from kinesweep.evaluation.tasks.answer_files import resolve_task_paths
+    from kinesweep.pipelines.evaluation import evaluate_tasks_of_model_dir
 
     # Before the evaluation, which would be lost if its files could not be written.
     paths = None if out is None else resolve_task_paths(out, split, names, overwrite)
-    answered = evaluate_tasks_of_model_dir(model, split, names, overrides, paths)
+    answered = evaluate_tasks_of_model_dir(model, split, names, overrides, paths, device=device)
     scores = {task: each.scores for task, each in answered.items()}
     print_task_scores(scores)
     print_json_result({"tasks": {task: each.to_json() for task, each in scores.items()}}, json_line)

@@ -32,7 +32,7 @@ from kinesweep.config.recipe.paths import (
     strip_model_paths,
 )
 from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
-from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
+from kinesweep.config.recipe.resources import CheckpointsConfig, PerformanceConfig, ResourcesConfig
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.config.recipe.source import (
     AnySource,
@@ -76,6 +76,7 @@ class Recipe(StrictConfig):
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Metrics and scoring.")
     checkpoints: CheckpointsConfig = Field(CheckpointsConfig(), description="Checkpoints on disk.")
     resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of one run.")
+    performance: PerformanceConfig = Field(PerformanceConfig(), description="Speed of training.")
     tracking: TrackingChoice = "auto"
     export: ExportConfig = Field(ExportConfig(), description="Statements on the model card.")
 
@@ -97,7 +98,7 @@ class Recipe(StrictConfig):
         check_training_stage(training, model, self.batch, self.evaluation, self.resources)
         check_learning_rates(training, model)
         text_checks.check_reserved_text_tokens(generation, model)
-        cross_checks.check_sharded_training(training, self.resources, model)
+        cross_checks.check_computation(training, self.performance, self.resources, model)
         cross_checks.check_source_and_features(self.source, features, self.batch.augmentation)
         cross_checks.check_averaged_checkpoints(training, self.checkpoints)
         cross_checks.check_stream_encoders(model, features)
@@ -251,7 +252,7 @@ class Recipe(StrictConfig):
         values["model"]["append_eos"] = self.model.should_append_eos
         if isinstance(self.features, CombinedFeaturesConfig):
             derived_sections.remove_unselected_settings(values, self._unselected_streams)
-        remove_unset_keys(values)
+        remove_unset_keys(values, self.resources.gpus)
         if self.model.reference is None:
             del values["model"]["reference"]
         self.context.complete_hashed_values(values["context"])

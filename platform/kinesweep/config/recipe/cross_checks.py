@@ -13,7 +13,7 @@ from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, Re
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.model.vision_checks import check_vision_model
-from kinesweep.config.recipe.resources import CheckpointsConfig, ResourcesConfig
+from kinesweep.config.recipe.resources import CheckpointsConfig, PerformanceConfig, ResourcesConfig
 from kinesweep.config.recipe.source import (
     ESTIMATOR_PLACEHOLDER,
     CorporaConfig,
@@ -236,6 +236,30 @@ def check_best_metric(training: TrainingConfig, evaluation: EvaluationConfig) ->
     problem = (explain or evaluation.explain_missing_metric)(name)
     if problem is not None:
         raise ValueError(f"`training.metric_for_best_model`: {problem}")
+
+
+def check_computation(
+    training: TrainingConfig,
+    performance: PerformanceConfig,
+    resources: ResourcesConfig,
+    model: ModelConfig,
+) -> None:
+    """Check that attention and compilation fit precision and resources, and `training.fsdp`.
+
+    Raises:
+        ValueError: If a check fails.
+    """
+    if performance.attention == "flash_attention_2":
+        if resources.gpus == 0:
+            raise ValueError("`performance.attention: flash_attention_2` needs `resources.gpus`")
+        if training.precision == "fp32":
+            raise ValueError(
+                "`performance.attention: flash_attention_2` computes in half precision only; set"
+                " `training.precision` to bf16 or fp16"
+            )
+    if performance.compile and training.fsdp:
+        raise ValueError("`performance.compile` and `training.fsdp` exclude each other")
+    check_sharded_training(training, resources, model)
 
 
 def check_sharded_training(

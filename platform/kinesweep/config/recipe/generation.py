@@ -1,6 +1,6 @@
 """Recipe section `generation`: decoding of text by beam search or sampling."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -68,6 +68,12 @@ class GenerationConfig(StrictConfig):
         " all.",
     )
     seed: int | None = Field(None, ge=0, description="Random seed of sampling; default: 0.")
+    cache: Literal["dynamic", "static"] = Field(
+        "dynamic",
+        description="Memory of keys and values while a text is written: `dynamic` grows with it;"
+        " `static` has its final size from the start, with which Hugging Face captures the steps as"
+        " CUDA graphs on a GPU. Greedy texts are the same.",
+    )
 
     @model_validator(mode="after")
     def _check_options(self) -> "GenerationConfig":
@@ -110,6 +116,8 @@ def remove_unset_options(values: dict[str, Any]) -> None:
             del values[key]
     if not values["do_sample"]:
         del values["do_sample"]
+    if values["cache"] == "dynamic":
+        del values["cache"]
 
 
 def check_training_beams(generation: GenerationConfig, num_beams: int) -> None:

@@ -1,6 +1,6 @@
-"""Recipe sections `checkpoints` and `resources`: what a run needs on disk and of the machine."""
+"""Recipe sections `checkpoints`, `performance` and `resources`: disk, speed, and the machine."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -48,3 +48,46 @@ class ResourcesConfig(StrictConfig):
         if value > 1 and not value.is_integer():  # infinity, which has no integer, is none
             raise ValueError("above 1, the number of GPUs must be a whole number")
         return value
+
+
+class PerformanceConfig(StrictConfig):
+    """Speed of training. A key enters the identity of a run only if it is not its default.
+
+    Precision and activation checkpointing are in `training`, under their Hugging Face names.
+    """
+
+    deterministic: bool = Field(
+        True,
+        description="Use only kernels that repeat to the bit. `false` is faster on GPUs, where two"
+        " runs of one seed then differ; `kinesweep repeat` refuses such a recipe.",
+    )
+    tf32: bool = Field(
+        False,
+        description="Compute float32 products, convolutions and RNNs on GPUs in TensorFloat-32,"
+        " which rounds their factors to 10 bits of mantissa.",
+    )
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+        "auto",
+        description="Implementation of the backbone's attention in training, by its Hugging Face"
+        " name; `auto`: Hugging Face's choice. `flash_attention_2` needs a GPU, bf16 or fp16, and"
+        " the package flash-attn.",
+    )
+    compile: bool = Field(
+        False,
+        description="Compile the backbone's layers with `torch.compile`; needs a C++ compiler, or"
+        " Triton on GPUs. The first steps take longer, and each new shape of batches too.",
+    )
+
+
+def remove_default_performance(recipe: dict[str, Any]) -> None:
+    """Remove the keys of `performance` that have their defaults, in place, from hashed values.
+
+    Args:
+        recipe: Plain values of a recipe.
+    """
+    defaults = PerformanceConfig().model_dump(mode="json")
+    changed = {key: v for key, v in recipe["performance"].items() if v != defaults[key]}
+    # Recipes from before this section have none, and keep their hash.
+    recipe.pop("performance")
+    if changed:
+        recipe["performance"] = changed

@@ -169,8 +169,10 @@ class TrainingConfig(StrictConfig):
         " 4, 8 … parts whose gradients are added up. A step keeps its clips, so learning rate and"
         " schedule remain right.",
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="Numeric precision of the model's computation."
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "fp32",
+        description="Numeric precision of the model's computation; `auto`: bf16 on GPUs that have"
+        " it, otherwise fp32.",
     )
     activation_checkpointing: bool = Field(
         False, description="Recompute the backbone's activations instead of storing them."

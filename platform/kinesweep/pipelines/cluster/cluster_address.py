@@ -1,4 +1,7 @@
-"""The check that a Ray cluster can be at an address, which takes seconds instead of minutes."""
+"""Addresses of Ray: the check that a cluster can be at one, and free ports for a new one.
+
+The check takes seconds instead of Ray's minutes.
+"""
 
 import socket
 import time
@@ -38,3 +41,24 @@ def check_cluster_address(address: str, timeout_s: float = _TIMEOUT_S) -> None:
                     " the cluster, or correct `--address` or `RAY_ADDRESS`"
                 ) from None
         time.sleep(_RETRY_S)
+
+
+def find_first_free_port() -> int:
+    """Return the first of five consecutive free loopback ports, from 6379 up to 7379.
+
+    Only every fifth port is tried as the first one.
+
+    Raises:
+        ResourceError: If no such ports are free.
+    """
+    for first_port in range(6379, 7379, 5):
+        try:
+            for port in range(first_port, first_port + 5):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first_port
+    raise ResourceError(
+        "Ray needs five consecutive free ports between 6379 and 7379, and there are none"
+    )

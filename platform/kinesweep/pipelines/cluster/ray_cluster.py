@@ -9,16 +9,16 @@ import secrets
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-from kinesweep.core.errors import KinesweepError, ResourceError
+from kinesweep.core.errors import KinesweepError
 from kinesweep.core.io import hold_lock_file
 from kinesweep.core.paths import get_state_dir
-from kinesweep.pipelines.cluster.cluster_address import check_cluster_address
+from kinesweep.pipelines.cluster.cluster_address import check_cluster_address, find_first_free_port
 from kinesweep.pipelines.cluster.ray_messages import RAY_MESSAGE_ENV
 from kinesweep.pipelines.cluster.ray_start import initialize_ray
 from kinesweep.tracking.background_process import (
@@ -103,11 +103,15 @@ def _ensure_token_file(state_dir: Path) -> Path:
     return token_path
 
 
-def connect_to_ray() -> None:
+def connect_to_ray(check_machine: Callable[[], object] | None = None) -> None:
     """Connect this process to a Ray cluster; do nothing if it is connected already.
 
     The cluster is that of this job, otherwise the one at `RAY_ADDRESS`, otherwise the running local
     head, otherwise a new one that ends with this process, whose environment is set accordingly.
+
+    Args:
+        check_machine: Function that is called before a new Ray starts, which has only the devices
+            of this machine.
 
     Raises:
         ConnectionError, ResourceError: If there is no cluster at the address, or none starts here.
@@ -130,6 +134,8 @@ def connect_to_ray() -> None:
     elif (head := find_running_head(state_dir)) is not None:
         options["address"] = os.environ["RAY_ADDRESS"] = head.address
     else:
+        if check_machine is not None:
+            check_machine()
         num_cores = len(os.sched_getaffinity(0))
         options |= {"address": "local", "num_cpus": num_cores, "include_dashboard": True}
     initialize_ray(options)
@@ -239,7 +245,7 @@ def _start_head(state_dir: Path, num_cores: int) -> BackgroundService:
         ResourceError: If there are no five consecutive free ports.
         TrackingError: If the head exits or does not answer within 120 s.
     """
-    port = _find_first_free_port()
+    port = find_first_free_port()
     ray_program = Path(sys.executable).with_name("ray")
     if not ray_program.exists():
         raise KinesweepError(f"`{ray_program}` does not exist; reinstall Kinesweep's dependencies")
@@ -275,26 +281,3 @@ def _is_responding(address: str, token: str) -> bool:
             return bool(response.status == 200)
     except (URLError, OSError):
         return False
-
-
-def _find_first_free_port() -> int:
-    """Return the first of five consecutive free loopback ports, from 6379 up to 7379.
-
-    Only every fifth port is tried as the first one.
-
-    Raises:
-        ResourceError: If no such ports are free.
-    """
-    import socket
-
-    for first_port in range(6379, 7379, 5):
-        try:
-            for port in range(first_port, first_port + 5):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first_port
-    raise ResourceError(
-        "Ray needs five consecutive free ports between 6379 and 7379, and there are none"
-    )

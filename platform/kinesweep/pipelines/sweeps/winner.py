@@ -24,6 +24,7 @@ from kinesweep.sweeps.journal.run_folders import parse_run_name
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.sweep import record_test_scores
 from kinesweep.tracking.backends import MlflowTracker
+from kinesweep.training.reproducibility.inference_device import prepare_inference
 
 logger = logging.getLogger(__name__)
 
@@ -100,13 +101,13 @@ def evaluate_winner_on_test(outcome: SweepOutcome, store: Store) -> dict[str, di
     """
     if "test" not in store.splits:
         return {}
-    scores_by_seed = {}
+    scores_by_seed, device = {}, prepare_inference()
     for run in map(Path, outcome.winner_runs):
         # Written last: if it exists, the texts and the entry in the ledger exist too.
         scores_path = run / "test.json"
         # Each evaluation is noted in the ledger, so a resumed sweep must not repeat it.
         if not scores_path.exists():
-            evaluation = evaluate_model(run / "best", store, "test")
+            evaluation = evaluate_model(run / "best", store, "test", device=device)
             write_predictions(run / "predictions" / "test.tsv", evaluation.predictions)
             # Before the scores: a crash in between notes an evaluation twice, but never omits one.
             log_test_evaluation(store, str(run), evaluation.scores)

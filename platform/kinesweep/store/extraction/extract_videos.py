@@ -100,7 +100,7 @@ def _build_video_dataset(
         VideoDecoder,
         batch_size=1,
         num_cpus=1,
-        fn_constructor_args=(pieces, processor, step.load_encoder().size),
+        fn_constructor_args=(pieces, processor, step.load_encoder("cpu").size),
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=allocation.num_decoders),
     )
     return decoded_batches.map_batches(

@@ -8,6 +8,7 @@ CPUs by default, or `features.actors`. This module only decides and does not use
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.store.extraction.video_chunks import CLIPS_PER_PIECE
@@ -26,6 +27,22 @@ class ResourceAllocation:
     num_decoders: int
     num_encoders: int
     cpus_per_encoder: float
+
+
+def check_video_device(features: FeaturesConfig) -> None:
+    """Check that this process sees a GPU if video features ask for one.
+
+    Args:
+        features: Features of any kind.
+
+    Raises:
+        ResourceError: If it sees none.
+    """
+    if isinstance(features, VideoFeaturesConfig):
+        # Imports PyTorch, which the other kinds do not need.
+        from kinesweep.features.video import VideoFeatures
+
+        VideoFeatures(features).check_device()
 
 
 def allocate_resources(

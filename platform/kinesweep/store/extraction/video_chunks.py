@@ -143,7 +143,7 @@ def write_video_chunks(
     """
     step = processor.step
     assert isinstance(step, VideoFeatures)
-    stitcher = step.build_stitcher(step.load_encoder())
+    stitcher = step.build_stitcher(step.load_encoder("cpu"))
     groups = groupby(piece_results, key=_get_chunk_index)
     # `groupby` is lazy and shares its iterator: a group must be consumed before the next one is
     # requested, or it is lost.

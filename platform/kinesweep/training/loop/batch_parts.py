@@ -63,8 +63,10 @@ def resolve_batch_parts(
         spec.folder,
         model,
         [batch.get_forward_kwargs() for batch in train_dataset.load_largest_batches()],
-        count_needed_parts(model, components.store, train_dataset, recipe.training, batch_config),
-        recipe.training.precision,
+        count_needed_parts(
+            model, components.store, train_dataset, components.training, batch_config
+        ),
+        components.training.precision,
     )
     if num_parts > 1 and is_rank_zero():
         _LOG.info("each batch is computed in %d parts to fit into the memory", num_parts)

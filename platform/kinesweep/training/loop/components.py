@@ -39,6 +39,11 @@ from kinesweep.store.format.reader import Store
 from kinesweep.store.inspect.statistics import compute_frame_statistics
 from kinesweep.training.distributed.fsdp import ShardedTrainer
 from kinesweep.training.loop.initial_weights import load_initial_tokenizer, load_initial_weights
+from kinesweep.training.loop.performance import (
+    resolve_precision,
+    run_uncompiled,
+    set_attention,
+)
 from kinesweep.training.loop.reference_checks import check_reference_lengths
 from kinesweep.training.loop.run_callbacks import RunCallbacks
 from kinesweep.training.loop.trainer import TranslatorTrainer
@@ -92,8 +97,9 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         ResourceError: If a GPU is requested but none is available, or for fp16 without a GPU.
     """
     # First, because it sets the seeds from which the weights below are drawn.
-    device = configure_process(recipe.training, recipe.resources)
-    training = resolve_training(recipe, store, get_rank_and_world_size()[1])
+    device = configure_process(recipe.training, recipe.resources, recipe.performance)
+    steps = resolve_training(recipe, store, get_rank_and_world_size()[1])
+    training = resolve_precision(steps, device)
     model_config, batch_config = recipe.effective_model, recipe.effective_batch
     tokenizer = _build_run_tokenizer(model_config, recipe.prompt, batch_config, store)
     vocabularies = store.schema.vocabularies
@@ -122,6 +128,7 @@ def build_components(recipe: Recipe, store: Store) -> RunComponents:
         )
     if model_config.init_from is not None:
         load_initial_weights(model, Path(model_config.init_from), model_config.init_sha256)
+    set_attention(model, recipe.performance.attention)
     attach_objective(model, recipe.training)
     return RunComponents(store, tokenizer, model.to(device), device, training)
 
@@ -277,12 +284,12 @@ def build_trainer(
         components.training,
         recipe.checkpoints.keep,
         train_dataset=train_dataset,
-        compute_scores=build_score_function(
-            components,
-            recipe.evaluation,
-            recipe.generation,
-            recipe.effective_batch,
-            recipe.prompt_settings,
+        compute_scores=run_uncompiled(
+            build_score_function(
+                *(components, recipe.evaluation, recipe.generation),
+                *(recipe.effective_batch, recipe.prompt_settings),
+            ),
+            recipe.performance.compile,
         ),
         run_callbacks=run_callbacks,
         recorder=recorder,

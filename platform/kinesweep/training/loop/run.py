@@ -22,6 +22,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.sources.required_texts import check_texts_are_required
 from kinesweep.core.collectives import get_rank_and_world_size, is_rank_zero, run_on_rank_zero
 from kinesweep.core.run_logger import RunLogger
+from kinesweep.core.system.kernels import configure_kernels
 from kinesweep.evaluation.metrics.preflight import check_metrics
 from kinesweep.evaluation.wordnet import check_wordnet_folder
 from kinesweep.store.format.reader import Store, open_store
@@ -40,6 +41,7 @@ from kinesweep.training.loop.finalization import (
     remove_run_checkpoints,
 )
 from kinesweep.training.loop.length_checks import check_clips_fit_model, iter_tokenized_clips
+from kinesweep.training.loop.performance import compile_layers, describe_resolved
 from kinesweep.training.loop.resource_checks import check_batches_fit_memory, check_disk_space
 from kinesweep.training.loop.run_callbacks import ReportCallback, RunCallbacks
 from kinesweep.training.loop.text_checks import check_texts
@@ -173,7 +175,7 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     run_on_rank_zero(partial(check_disk_space, spec, training, components.model, world_size))
     if is_rank_zero():
         log.log_dataset(spec.recipe.name, store.fingerprint)
-        log.log_params({f"resolved.{name}": n for name, n in training.step_counts.items()})
+        log.log_params(describe_resolved(components.model, training, spec.recipe.performance))
     progress = _get_initial_progress(checkpoint)
     # A resumed run keeps the trace of its first start.
     if spec.trace and checkpoint is None:
@@ -185,6 +187,8 @@ def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks)
     if progress.stop in ("reported", "diverged"):
         result = build_run_result(spec, progress)
     else:
+        # The saved weights are scored as `evaluate` and `translate` compute, not as in training.
+        configure_kernels()
         context = FinalizationContext(spec, store, components.tokenizer, components.device, log)
         result = finish_run(context, progress)
     num_clips, limit_counts = count_limited_clips(store, spec.recipe.effective_batch)
@@ -257,7 +261,7 @@ def _train_remaining_steps(
         components.model,
         components.store,
         train_dataset,
-        recipe.training,
+        components.training,
         batch_config,
         recipe.evaluation.max_frames,
         num_parts=components.num_batch_parts,
@@ -266,6 +270,7 @@ def _train_remaining_steps(
     recorder = None
     if is_rank_zero():
         recorder = MetricsRecorder(MetricsWriter(spec.folder / METRICS_FILE, progress.step), log)
+    compile_layers(components.model, recipe.performance.compile)
     trainer = build_trainer(spec, components, train_dataset, run_callbacks, recorder, progress)
     # Creating the Trainer initializes accelerate, which sets its own number of threads.
     torch.set_num_threads(recipe.resources.cpus)

@@ -5,25 +5,31 @@ number of threads is fixed, because another number sums in another order. The se
 whole process and remain after the run.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from transformers.utils import logging
 
-from kinesweep.config.recipe.resources import ResourcesConfig
+from kinesweep.config.recipe.resources import PerformanceConfig, ResourcesConfig
 from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.seeds import derive_seed, seed_everything
+from kinesweep.core.system.devices import select_device
+from kinesweep.core.system.kernels import configure_kernels
 
 
-def configure_process(training: TrainingConfig, resources: ResourcesConfig) -> torch.device:
+def configure_process(
+    training: TrainingConfig,
+    resources: ResourcesConfig,
+    performance: PerformanceConfig | None = None,
+) -> torch.device:
     """Set the seeds, threads and deterministic kernels of this process for a run.
 
     Args:
         training: The `training` section, with the seed and the precision.
         resources: The `resources` section, with the numbers of CPUs and GPUs.
+        performance: The `performance` section, for training; None: its defaults.
 
     Returns:
         Device on which the model belongs.
@@ -35,7 +41,10 @@ def configure_process(training: TrainingConfig, resources: ResourcesConfig) -> t
         raise ResourceError(
             "`training.precision: fp16` needs a GPU; on the CPU use `bf16` or `fp32`"
         )
-    return configure_determinism(training.seed, resources.cpus, resources.gpus)
+    performance = performance or PerformanceConfig()
+    device = configure_determinism(training.seed, resources.cpus, resources.gpus)
+    configure_kernels(performance.deterministic, performance.tf32)
+    return device
 
 
 def configure_determinism(seed: int, cpus: int, gpus: float) -> torch.device:
@@ -54,18 +63,14 @@ def configure_determinism(seed: int, cpus: int, gpus: float) -> torch.device:
     Raises:
         ResourceError: If a GPU is requested but none is available.
     """
-    # cuBLAS reads this variable when CUDA starts, so it comes before anything that touches the GPU.
-    # Deterministic cuBLAS kernels require it (PyTorch notes on reproducibility).
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    device = _select_device(gpus)
+    # First, because cuBLAS reads its setting when the check of the device starts CUDA.
+    configure_kernels()
+    device = select_device(
+        "cuda" if gpus > 0 else "cpu",
+        f"`resources.gpus` is {gpus:g}; set it to 0 to train on the CPU",
+    )
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    torch.use_deterministic_algorithms(True)
-    # Deterministic mode also fills every fresh tensor with NaN. Results do not depend on
-    # uninitialized memory, so this cost is avoided.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    # The benchmark selects kernels by time, so its choice may differ between runs.
-    torch.backends.cudnn.benchmark = False
     torch.set_num_threads(cpus)
     seed_everything(seed)
     return device
@@ -91,17 +96,3 @@ def preserve_rng_state() -> Iterator[None]:
     """
     with torch.random.fork_rng(devices=[]):
         yield
-
-
-def _select_device(gpus: float) -> torch.device:
-    """Select the device of the model: CUDA if a GPU or a part of one is requested, else the CPU.
-
-    Raises:
-        ResourceError: If a GPU is requested but none is available.
-    """
-    if gpus > 0 and not torch.cuda.is_available():
-        raise ResourceError(
-            f"`resources.gpus` is {gpus:g}, but this process sees no CUDA device;"
-            " set it to 0 to train on the CPU"
-        )
-    return torch.device("cuda" if gpus > 0 else "cpu")

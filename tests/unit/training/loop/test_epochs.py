@@ -56,7 +56,8 @@ def test_a_run_by_epochs(corpus: Path, store: Store, tmp_path: Path) -> None:
         "steps_per_epoch": per_epoch,
     }
     assert (result.step, result.reason) == (steps, "max_steps")
-    assert log.params == {f"resolved.{name}": count for name, count in expected.items()}
+    resolved = {**expected, "precision": "fp32", "attention": "sdpa"}
+    assert log.params == {f"resolved.{name}": value for name, value in resolved.items()}
     assert json.loads((tmp_path / "run/result.json").read_text())["resolved_steps"] == expected
     assert evaluated == [*range(expected["eval_steps"], steps, expected["eval_steps"]), steps]
     rates = [
