@@ -272,3 +272,9 @@ def check_averaged_checkpoints(training: TrainingConfig, checkpoints: Checkpoint
             "`training.average_checkpoints` also needs the checkpoints before the best one;"
             " set `checkpoints.keep` to best+last, last or all"
         )
+    # The average would be of other steps, and so would the result.
+    if training.average_checkpoints > 1 and checkpoints.every > 1:
+        raise ValueError(
+            "`training.average_checkpoints` averages consecutive evaluations;"
+            " set `checkpoints.every` to 1"
+        )

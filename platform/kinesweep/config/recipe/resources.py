@@ -1,20 +1,27 @@
 """Recipe sections `checkpoints` and `resources`: what a run needs on disk and of the machine."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.core.units import parse_bytes
 
 
 class CheckpointsConfig(StrictConfig):
-    """Retention of checkpoints on disk."""
+    """Interval of checkpoints and their retention on disk."""
 
     keep: Literal["best+last", "best", "last", "all"] = Field(
         "best+last",
         description="Checkpoints kept while a run is in progress; a finished run keeps only its"
         " best model.",
+    )
+    every: int = Field(
+        1,
+        ge=1,
+        description="Evaluations from one checkpoint to the next. An evaluation that is the best so"
+        " far always has one (except with `keep: last`), and so has the last. A run that is killed"
+        " repeats what it did after its last checkpoint.",
     )
     max_disk: str = Field("50 GB", description="Disk limit for all checkpoints of a sweep.")
 
@@ -24,6 +31,16 @@ class CheckpointsConfig(StrictConfig):
         """Check that the disk limit is a number of bytes with a unit, such as `50 GB`."""
         parse_bytes(value)  # only to validate: the recipe keeps the text as it was written
         return value
+
+    @model_validator(mode="after")
+    def _check_every(self) -> Self:
+        """Check that the interval has an effect: with `keep: best` only the best are written."""
+        if self.every > 1 and self.keep == "best":
+            raise ValueError(
+                "`every` has no effect with `keep: best`, which writes the best checkpoints only;"
+                " set `keep` to best+last, last or all"
+            )
+        return self
 
     @property
     def max_disk_bytes(self) -> int:
