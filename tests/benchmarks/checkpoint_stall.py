@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import safetensors.torch
 import torch
-import transformers.modeling_utils
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.checkpoints import checkpoints
+from kinesweep.checkpoints import background_writer, checkpoint_content, checkpoints
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.loop.run import RunSpec, train_run
@@ -39,11 +37,17 @@ LARGE: dict[str, Any] = {
 
 
 class Stopwatch:
-    """Seconds by name; `blocked` holds those of the training thread, one entry a checkpoint."""
+    """Seconds by name.
+
+    `blocked` holds those of the training thread, one entry a checkpoint, and `end_s` the wait for
+    the last checkpoint, after the last step.
+    """
 
     def __init__(self) -> None:
         self.stages: dict[str, list[float]] = defaultdict(list)
         self.blocked: list[float] = []
+        self.end_s = 0.0
+        self.checkpoint_bytes = 0
         self.step_s: dict[bool, list[float]] = defaultdict(list)
         self._depth = threading.local()
 
@@ -62,28 +66,51 @@ class Stopwatch:
 
         return timed
 
-    def time_checkpoint(self, function: Callable[..., Any], is_new: bool) -> Callable[..., Any]:
-        """Wrap a method that blocks the training thread; a wait is added to the one before."""
+    def time_checkpoint(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap the method that makes a checkpoint."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             start = time.perf_counter()
             result = function(*args, **kwargs)
-            seconds = time.perf_counter() - start
-            if is_new:
-                self.blocked.append(seconds)
-            elif self.blocked:
-                self.blocked[-1] += seconds
+            self.blocked.append(time.perf_counter() - start)
             return result
 
         return timed
+
+    def time_wait(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap the method that waits for a checkpoint."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*args, **kwargs)
+            self.end_s += time.perf_counter() - start
+            return result
+
+        return timed
+
+    def measure_size(self, publish: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap the function that publishes a checkpoint, to sum the sizes of its files."""
+
+        def measured(staging_dir: Path, *args: Any) -> Any:
+            self.checkpoint_bytes = sum(path.stat().st_size for path in staging_dir.iterdir())
+            return publish(staging_dir, *args)
+
+        return measured
 
     def time_step(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a training step; steps beside a running writer are kept apart."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
+            if self.blocked:
+                # A wait that a step follows blocked training.
+                self.blocked[-1] += self.end_s
+                self.end_s = 0.0
             start = time.perf_counter()
             result = function(*args, **kwargs)
-            writes = any(thread.name == "checkpoint-writer" for thread in threading.enumerate())
+            writes = any(
+                thread.name == background_writer.WRITER_THREAD_NAME
+                for thread in threading.enumerate()
+            )
             self.step_s[writes].append(time.perf_counter() - start)
             return result
 
@@ -95,8 +122,8 @@ def measured() -> Iterator[Stopwatch]:
     """Patch everything that is measured while the context is active."""
     watch, trainer = Stopwatch(), TranslatorTrainer
     stages = [
-        ("serialize weights", transformers.modeling_utils, "safe_save_file"),
-        ("serialize weights", safetensors.torch, "save_file"),
+        ("copy", checkpoint_content.HostBuffers, "copy"),
+        ("serialize weights", checkpoint_content, "save_file"),
         ("serialize optimizer", torch, "save"),
         ("fsync", checkpoints, "fsync_tree"),
         ("hash", checkpoints, "compute_file_hashes"),
@@ -106,13 +133,14 @@ def measured() -> Iterator[Stopwatch]:
         for stage, module, name in stages:
             timed = watch.time_stage(stage, getattr(module, name))
             stack.enter_context(patch.object(module, name, timed))
-        save = watch.time_checkpoint(trainer._save_checkpoint, is_new=True)
-        stack.enter_context(patch.object(trainer, "_save_checkpoint", save))
-        if hasattr(trainer, "_join_checkpoint"):
-            join = watch.time_checkpoint(trainer._join_checkpoint, is_new=False)
-            stack.enter_context(patch.object(trainer, "_join_checkpoint", join))
-        step = watch.time_step(trainer.training_step)
-        stack.enter_context(patch.object(trainer, "training_step", step))
+        replacements: list[tuple[Any, str, Callable[..., Any]]] = [
+            (trainer, "_save_checkpoint", watch.time_checkpoint),
+            (trainer, "_join_checkpoint", watch.time_wait),
+            (trainer, "training_step", watch.time_step),
+            (background_writer, "publish_checkpoint", watch.measure_size),
+        ]
+        for owner, name, wrap in replacements:
+            stack.enter_context(patch.object(owner, name, wrap(getattr(owner, name))))
         yield watch
 
 
@@ -123,6 +151,8 @@ def measure(recipe: Recipe, folder: Path, store: Path) -> dict[str, Any]:
     return {
         "blocked_s": round(statistics.median(watch.blocked), 3),
         "blocked_each_s": [round(seconds, 3) for seconds in watch.blocked],
+        "end_s": round(watch.end_s, 3),
+        "checkpoint_bytes": watch.checkpoint_bytes,
         "stages_s": {
             stage: round(sum(seconds) / len(watch.blocked), 3)
             for stage, seconds in watch.stages.items()
