@@ -2,9 +2,9 @@
 
 It takes a copy at the step and does all the rest beside training: serialization, hashes, `fsync`,
 the rename and the removal of old checkpoints. A thread suffices, because PyTorch, safetensors and
-hashlib release the interpreter for large buffers (the longest pause of training was 0.2 s in 400 MB,
-of `torch.save`), and unlike a process it cannot outlive a killed run and write into its folder. At
-most one checkpoint is in flight: the next one waits for it.
+hashlib release the interpreter for large buffers (the longest pause of training was 0.2 s in 400
+MB, of `torch.save`), and unlike a process it cannot outlive a killed run and write into its folder.
+At most one checkpoint is in flight: the next one waits for it.
 """
 
 import logging
