@@ -159,14 +159,17 @@ def verify_checkpoint(folder: Path) -> Checkpoint | None:
         return None
 
 
-def should_write_checkpoint(keep: str, is_best: bool) -> bool:
-    """Return whether the policy for old checkpoints needs a checkpoint of the current step.
+def should_write_checkpoint(keep: str, is_best: bool, is_due: bool) -> bool:
+    """Return whether the policies for checkpoints need one of the current step.
 
     Args:
-        keep: Policy, from `checkpoints.keep`.
+        keep: Policy for old checkpoints, from `checkpoints.keep`.
         is_best: Whether the current step is the best one so far.
+        is_due: Whether the interval between checkpoints is over or training ends here.
     """
-    return keep != "best" or is_best
+    # With `last`, the result is the last checkpoint, so the best one is not needed.
+    policies = {"best": is_best, "last": is_due}
+    return policies.get(keep, is_best or is_due)
 
 
 def prune_checkpoints(

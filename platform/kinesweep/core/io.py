@@ -41,7 +41,17 @@ def write_json(path: Path, value: object) -> None:
         TypeError: If the value contains an object that JSON cannot represent.
         OSError: If the file cannot be written.
     """
-    write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, format_json(value))
+
+
+def format_json(value: object) -> str:
+    """Format a value as the text that `write_json` writes.
+
+    Raises:
+        ValueError: If the value contains NaN or infinity.
+        TypeError: If the value contains an object that JSON cannot represent.
+    """
+    return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

@@ -19,7 +19,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.utils import SAFE_WEIGHTS_NAME
+from transformers.modeling_utils import remove_tied_weights_from_state_dict
+from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME, SAFE_WEIGHTS_NAME
 
 from kinesweep.core.errors import CheckpointError, format_one_line
 from kinesweep.core.hf_logging import silence_transformers
@@ -112,6 +113,34 @@ def get_non_base_state_dict(model: PreTrainedModel) -> dict[str, Tensor]:
         if id(parameter) in token_parameter_ids and parameter.shape[0] > num_base_rows:
             state_dict[f"{_NEW_ROWS_PREFIX}{name}"] = parameter.detach()[num_base_rows:]
     return state_dict
+
+
+def collect_saved_weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the tensors that `save_pretrained` of a translator writes to `model.safetensors`.
+
+    The objective of the model must be detached. The tensors share memory with the model.
+
+    Returns:
+        Name → tensor, without the second names of tied weights.
+    """
+    state_dict = get_non_base_state_dict(model) if model.config.base else model.state_dict()
+    ignored_keys = set(model._keys_to_ignore_on_save or ())
+    state_dict = {name: x for name, x in state_dict.items() if name not in ignored_keys}
+    return dict(remove_tied_weights_from_state_dict(state_dict, model))
+
+
+def format_saved_configs(model: PreTrainedModel) -> dict[str, str]:
+    """Return the text files that `save_pretrained` of a translator writes: name → content."""
+    # `save_pretrained` changes these two values as well.
+    model.config.dtype = str(model.dtype).removeprefix("torch.")
+    model.config.architectures = [type(model).__name__.removeprefix("FSDP")]
+    texts = {CONFIG_NAME: model.config.to_json_string(use_diff=True)}
+    if model.can_generate():
+        generation_config = model.generation_config
+        texts[GENERATION_CONFIG_NAME] = generation_config.to_json_string(
+            use_diff=True, keys_to_pop=["compile_config"]
+        )
+    return texts
 
 
 def estimate_saved_bytes(model: PreTrainedModel) -> int:

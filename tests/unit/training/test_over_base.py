@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from checkpoint_bytes import compare_with_hugging_face
 from corpus import tiny_recipe
 from kinesweep.checkpoints.disk_space import estimate_checkpoint_bytes
 from kinesweep.checkpoints.model_dir import read_model_folder
@@ -60,6 +61,13 @@ def recipe_of(corpus: Path, store: Store, base: Path, **sections: Any) -> Recipe
 def train(recipe: Recipe, store: Store, folder: Path, last: int = 999) -> RunResult:
     spec = RunSpec(recipe, store.folder, folder)
     return train_run(spec, NullRunLogger(), lambda metrics: metrics["step"] < last)
+
+
+def test_checkpoints_have_the_bytes_of_hugging_face(
+    corpus: Path, store: Store, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(corpus, store, base, training={"max_steps": 4, "eval_steps": 2})
+    compare_with_hugging_face(monkeypatch, recipe, store, tmp_path)
 
 
 def test_it_stops_resumes_and_moves(

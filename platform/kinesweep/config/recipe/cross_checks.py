@@ -13,7 +13,12 @@ from kinesweep.config.recipe.features.combined import CombinedFeaturesConfig, Re
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.model.vision_checks import check_vision_model
-from kinesweep.config.recipe.resources import CheckpointsConfig, PerformanceConfig, ResourcesConfig
+from kinesweep.config.recipe.resources import (
+    CheckpointsConfig,
+    PerformanceConfig,
+    ResourcesConfig,
+    check_performance,
+)
 from kinesweep.config.recipe.source import (
     ESTIMATOR_PLACEHOLDER,
     CorporaConfig,
@@ -249,16 +254,7 @@ def check_computation(
     Raises:
         ValueError: If a check fails.
     """
-    if performance.attention == "flash_attention_2":
-        if resources.gpus == 0:
-            raise ValueError("`performance.attention: flash_attention_2` needs `resources.gpus`")
-        if training.precision == "fp32":
-            raise ValueError(
-                "`performance.attention: flash_attention_2` computes in half precision only; set"
-                " `training.precision` to bf16 or fp16"
-            )
-    if performance.compile and training.fsdp:
-        raise ValueError("`performance.compile` and `training.fsdp` exclude each other")
+    check_performance(performance, resources, training.precision, training.fsdp)
     check_sharded_training(training, resources, model)
 
 
@@ -295,4 +291,10 @@ def check_averaged_checkpoints(training: TrainingConfig, checkpoints: Checkpoint
         raise ValueError(
             "`training.average_checkpoints` also needs the checkpoints before the best one;"
             " set `checkpoints.keep` to best+last, last or all"
+        )
+    # The average would be of other steps, and so would the result.
+    if training.average_checkpoints > 1 and checkpoints.every > 1:
+        raise ValueError(
+            "`training.average_checkpoints` averages consecutive evaluations;"
+            " set `checkpoints.every` to 1"
         )

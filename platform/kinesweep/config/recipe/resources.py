@@ -1,20 +1,27 @@
 """Recipe sections `checkpoints`, `performance` and `resources`: disk, speed, and the machine."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kinesweep.config.loading import StrictConfig
 from kinesweep.core.units import parse_bytes
 
 
 class CheckpointsConfig(StrictConfig):
-    """Retention of checkpoints on disk."""
+    """Interval of checkpoints and their retention on disk."""
 
     keep: Literal["best+last", "best", "last", "all"] = Field(
         "best+last",
         description="Checkpoints kept while a run is in progress; a finished run keeps only its"
         " best model.",
+    )
+    every: int = Field(
+        1,
+        ge=1,
+        description="Evaluations from one checkpoint to the next. An evaluation that is the best so"
+        " far always has one (except with `keep: last`), and so has the last. A run that is killed"
+        " repeats what it did after its last checkpoint.",
     )
     max_disk: str = Field("50 GB", description="Disk limit for all checkpoints of a sweep.")
 
@@ -24,6 +31,16 @@ class CheckpointsConfig(StrictConfig):
         """Check that the disk limit is a number of bytes with a unit, such as `50 GB`."""
         parse_bytes(value)  # only to validate: the recipe keeps the text as it was written
         return value
+
+    @model_validator(mode="after")
+    def _check_every(self) -> Self:
+        """Check that the interval has an effect: with `keep: best` only the best are written."""
+        if self.every > 1 and self.keep == "best":
+            raise ValueError(
+                "`every` has no effect with `keep: best`, which writes the best checkpoints only;"
+                " set `keep` to best+last, last or all"
+            )
+        return self
 
     @property
     def max_disk_bytes(self) -> int:
@@ -91,3 +108,29 @@ def remove_default_performance(recipe: dict[str, Any]) -> None:
     recipe.pop("performance")
     if changed:
         recipe["performance"] = changed
+
+
+def check_performance(
+    performance: PerformanceConfig, resources: ResourcesConfig, precision: str, is_sharded: bool
+) -> None:
+    """Check that attention and compilation fit the precision and the resources of training.
+
+    Args:
+        performance: The `performance` section.
+        resources: The `resources` section.
+        precision: `training.precision`.
+        is_sharded: `training.fsdp`.
+
+    Raises:
+        ValueError: If a check fails.
+    """
+    if performance.attention == "flash_attention_2":
+        if resources.gpus == 0:
+            raise ValueError("`performance.attention: flash_attention_2` needs `resources.gpus`")
+        if precision == "fp32":
+            raise ValueError(
+                "`performance.attention: flash_attention_2` computes in half precision only; set"
+                " `training.precision` to bf16 or fp16"
+            )
+    if performance.compile and is_sharded:
+        raise ValueError("`performance.compile` and `training.fsdp` exclude each other")

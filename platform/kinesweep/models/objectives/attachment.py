@@ -11,7 +11,7 @@ from pathlib import Path
 
 import safetensors.torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kinesweep.core.checkpoint_files import OBJECTIVE_FILENAME
@@ -31,14 +31,10 @@ def detach_objective(model: nn.Module) -> Iterator[None]:
         model._modules["objective"] = objective
 
 
-def save_objective(model: nn.Module, folder: Path) -> None:
-    """Write the weights of a model's objective into a checkpoint; nothing if it has none."""
+def collect_objective_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of a model's objective by name; empty if it has none."""
     objective = model._modules.get("objective")
-    weights = {} if objective is None else objective.state_dict()
-    if weights:
-        # safetensors stores contiguous tensors only.
-        tensors = {name: x.detach().cpu().contiguous() for name, x in weights.items()}
-        safetensors.torch.save_file(tensors, folder / OBJECTIVE_FILENAME)
+    return {} if objective is None else dict(objective.state_dict())
 
 
 def load_objective(model: nn.Module, folder: Path) -> None:
@@ -46,7 +42,7 @@ def load_objective(model: nn.Module, folder: Path) -> None:
 
     Args:
         model: Translator with the objective.
-        folder: Folder that `save_objective` wrote to.
+        folder: Folder of a checkpoint.
 
     Raises:
         CheckpointError: If the file is missing or does not hold exactly these weights.

@@ -83,18 +83,10 @@ class ShardedTrainer(TranslatorTrainer):
         finally:
             self.model.set_requires_gradient_sync(True)
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """Save the full optimizer state and the scheduler state, as an unsharded run does.
-
-        This is a collective call: all ranks gather the state, and rank 0 writes both files.
-        """
-        optimizer = self.optimizer.optimizer
+    def _collect_optimizer_state(self) -> Any:
+        """Gather the full optimizer state, as an unsharded run has it; a collective call."""
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        state = get_optimizer_state_dict(self.model, optimizer, options=options)
-        # All ranks gather the state above; only rank 0 writes it.
-        if self.args.should_save:
-            torch.save(state, Path(output_dir) / _OPTIMIZER_FILE)
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / _SCHEDULER_FILE)
+        return get_optimizer_state_dict(self.model, self.optimizer.optimizer, options=options)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Load optimizer and scheduler from a checkpoint; each rank keeps its shard of the state.

@@ -14,14 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from kinesweep.checkpoints.checkpoints import (
-    create_checkpoint_folder,
-    get_checkpoint_folder,
-    prune_checkpoints,
-    publish_checkpoint,
-)
+from kinesweep.checkpoints.background_writer import CheckpointWriter
+from kinesweep.checkpoints.checkpoint_content import CheckpointContent
+from kinesweep.checkpoints.checkpoints import get_checkpoint_folder
 from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.embedding_recipe import EmbeddingRecipe
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
@@ -107,6 +104,30 @@ class EmbedderTrainer:
         Raises:
             TrainingError: If the loss or the score of an evaluation is not finite.
         """
+        # On resuming, the metrics up to a checkpoint are kept, so they must be on disk first.
+        with CheckpointWriter(
+            self.checkpoints_dir, "best+last", before_publish=recorder.sync
+        ) as writer:
+            progress = self._train_steps(progress, metric, recorder, report, writer)
+        return progress if progress.stop else replace(progress, stop="max_steps")
+
+    def _train_steps(
+        self,
+        progress: TrainingProgress,
+        metric: KendallTauMetric,
+        recorder: MetricsRecorder,
+        report: Callable[[dict[str, float]], bool],
+        writer: CheckpointWriter,
+    ) -> TrainingProgress:
+        """Train all steps; see `train`, which waits for the last checkpoint afterwards.
+
+        Args:
+            progress: State from which to continue.
+            metric: Validation metric.
+            recorder: Recorder of metrics.
+            report: Called with the metrics of each evaluation.
+            writer: Writer of checkpoints.
+        """
         config = self.recipe.training
         # Each evaluation is followed by a checkpoint, so this list never spans a resumption.
         losses: list[float] = []
@@ -116,22 +137,26 @@ class EmbedderTrainer:
             progress = replace(
                 progress, step=progress.step + 1, samples=progress.samples + num_clips
             )
+            writer.raise_error()
             # Evaluate at multiples of `eval_steps` and after the last step.
             if progress.step % config.eval_steps and progress.step < config.max_steps:
                 continue
             scores = metric(self.embed_clip)
+            # As in `TranslatorTrainer.evaluate`: a resumed run repeats one report at the most.
+            writer.join()
             # `fsum` rounds once, so the mean does not depend on the order of the additions.
             metrics = {"loss": math.fsum(losses) / len(losses), **scores}
             recorder.record(progress.step, progress.samples, metrics, {})
-            # The metrics must reach the disk before the checkpoint: on resuming, those up to it are
-            # kept.
-            recorder.sync()
             if not report({"step": progress.step, **metrics}):
                 progress = replace(progress, stop="reported")
             progress = _update_best(progress, scores)
-            self._save_checkpoint(progress)
+            content = CheckpointContent(
+                weights={WEIGHTS_FILENAME: self.network.state_dict()},
+                states={_OPTIMIZER_FILE: self._optimizer.state_dict()},
+            )
+            writer.write(content, progress.step, progress)
             losses = []
-        return progress if progress.stop else replace(progress, stop="max_steps")
+        return progress
 
     def embed_clip(self, x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the embeddings (T, E) of the frames (T, D) of one clip.
@@ -188,15 +213,6 @@ class EmbedderTrainer:
             )
         self._optimizer.step()
         return float(loss.detach()), len(first_side.x_BTD) + len(second_side.x_BTD)
-
-    def _save_checkpoint(self, progress: TrainingProgress) -> None:
-        """Write a checkpoint of the current step, then remove all but the best and the last one."""
-        staging_dir = create_checkpoint_folder(self.checkpoints_dir, progress.step)
-        save_file(self.network.state_dict(), staging_dir / WEIGHTS_FILENAME)
-        torch.save(self._optimizer.state_dict(), staging_dir / _OPTIMIZER_FILE)
-        publish_checkpoint(staging_dir, progress.step, progress)
-        # Prune only after publishing, so that one complete checkpoint exists at any time.
-        prune_checkpoints(self.checkpoints_dir, "best+last", progress.step, progress.best_step)
 
 
 def write_best_embedder(

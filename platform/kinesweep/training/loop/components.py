@@ -282,7 +282,7 @@ def build_trainer(
             components.training, spec.folder, components.device, log_every_step=spec.trace
         ),
         components.training,
-        recipe.checkpoints.keep,
+        recipe.checkpoints,
         train_dataset=train_dataset,
         compute_scores=run_uncompiled(
             build_score_function(

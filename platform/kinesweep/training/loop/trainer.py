@@ -10,34 +10,28 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments
+from transformers.training_args import ParallelMode
 
-from kinesweep.checkpoints.checkpoints import (
-    create_checkpoint_folder,
-    prune_checkpoints,
-    publish_checkpoint,
-    should_write_checkpoint,
-)
+from kinesweep.checkpoints.background_writer import CheckpointWriter
+from kinesweep.checkpoints.checkpoints import should_write_checkpoint
 from kinesweep.checkpoints.progress import TrainingProgress, update_progress
 from kinesweep.config.recipe.resolved_training import ResolvedTrainingConfig
-from kinesweep.core.collectives import (
-    all_gather,
-    barrier,
-    get_rank_and_world_size,
-    is_rank_zero,
-    run_on_rank_zero,
-)
+from kinesweep.config.recipe.resources import CheckpointsConfig
+from kinesweep.core.collectives import all_gather, get_rank_and_world_size, run_on_rank_zero
 from kinesweep.data.train_dataset import TrainDataset
-from kinesweep.models.objectives.attachment import load_training_weights, save_objective
+from kinesweep.models.objectives.attachment import load_training_weights
 from kinesweep.models.translator import Translator
 from kinesweep.training.distributed.layer_drop import drops_layers
 from kinesweep.training.loop.batch_split import split_batch
 from kinesweep.training.loop.parameter_groups import split_parameter_groups
 from kinesweep.training.loop.run_callbacks import RunCallbacks, StopCallback
 from kinesweep.training.loop.step_data_loader import StepDataLoader
+from kinesweep.training.run_records.checkpoint_state import build_checkpoint_content, collect_states
 from kinesweep.training.run_records.metrics import MetricsRecorder
 from kinesweep.training.run_records.throughput import ThroughputSnapshot, compute_throughput
 
@@ -52,7 +46,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         model: Translator.
         args: Arguments of Hugging Face's Trainer.
         training: The resolved `training` section, for early stopping and averaged checkpoints.
-        keep: Policy for old checkpoints, from `checkpoints.keep`.
+        checkpoints: The `checkpoints` section, with interval and retention.
         train_dataset: Training data of this rank.
         compute_scores: Function that evaluates a model on validation and returns the same scores
             on all ranks.
@@ -73,7 +67,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         model: Translator,
         args: Seq2SeqTrainingArguments,
         training: ResolvedTrainingConfig,
-        keep: str,
+        checkpoints: CheckpointsConfig,
         train_dataset: TrainDataset,
         compute_scores: Callable[[Translator], dict[str, float]],
         *,
@@ -92,7 +86,7 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self.remove_callback(PrinterCallback)
         self.add_callback(StopCallback(self._is_stop_requested))
         self._training = training
-        self._keep = keep
+        self._checkpoints = checkpoints
         self._lower_is_better = lower_is_better
         self._num_batch_parts = num_batch_parts
         self.progress = progress
@@ -100,11 +94,24 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self._compute_scores = compute_scores
         self._run_callbacks = run_callbacks
         self._recorder = recorder
+        # On resuming, the measurements up to a checkpoint are kept, so they must be on disk first.
+        before_publish = None if recorder is None else recorder.sync
+        self._writer = CheckpointWriter(
+            self.checkpoints_dir, checkpoints.keep, training.average_checkpoints, before_publish
+        )
         num_batches = args.max_steps * args.gradient_accumulation_steps
         self._batches = StepDataLoader(train_dataset, num_batches, self._count_batches_read)
         # Clips of earlier calls; `StepDataLoader` counts only those of this process.
         self._samples_before = progress.samples
         self._throughput_snapshot = self._take_throughput_snapshot(progress.step, progress.samples)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as Hugging Face's Trainer does, and wait until the last checkpoint is written."""
+        # Errors wait for it as well: the caller may resume at once.
+        with self._writer:
+            output = super().train(*args, **kwargs)
+            self._join_checkpoint()
+        return output
 
     def gather_full_model(self) -> Translator:
         """Return the model with all its weights; a collective call.
@@ -145,10 +152,8 @@ class TranslatorTrainer(Seq2SeqTrainer):
         """Evaluate the model, record the scores, call `report` and decide whether training ends.
 
         Does nothing if the current step has been evaluated or the run was stopped. The scores of a
-        diverged model are neither recorded nor reported.
-
-        Returns:
-            An empty dict, because the scores are stored in `progress`.
+        diverged model are neither recorded nor reported. Returns an empty dict; scores are in
+        `progress`.
         """
         if self.progress.scores and self.progress.step == self.state.global_step:
             # The Trainer evaluates once more at the end of its epoch.
@@ -163,6 +168,9 @@ class TranslatorTrainer(Seq2SeqTrainer):
         self.progress = update_progress(
             self.progress, step, samples, scores, self._training, self._lower_is_better
         )
+        # A resumed run reports evaluations after its checkpoint again. Waiting here keeps those
+        # between two checkpoints the only ones; usually the checkpoint is written long ago.
+        self._join_checkpoint()
         if self.progress.stop != "diverged":
             seconds = time.perf_counter() - start_time
             self._record_metrics(scores, {"evaluation_s": seconds})
@@ -198,37 +206,32 @@ class TranslatorTrainer(Seq2SeqTrainer):
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint atomically, then remove those that `checkpoints.keep` excludes.
+        """Start to write a checkpoint of this step, if the policy needs one; a collective call.
 
-        Writes nothing if the policy needs no checkpoint of this step. A collective call.
+        Training waits for a copy of the state, and for the checkpoint before if it is in flight.
         """
+        progress, interval = self.progress, self._checkpoints.every * self.args.eval_steps
         step = self.state.global_step
-        if not should_write_checkpoint(self._keep, self.progress.best_step == step):
+        # After a stop, the run continues or ends from this checkpoint.
+        is_due = step % interval == 0 or progress.stop is not None
+        if not should_write_checkpoint(self._checkpoints.keep, progress.best_step == step, is_due):
             return
-        staging_dir = run_on_rank_zero(lambda: create_checkpoint_folder(self.checkpoints_dir, step))
-        full_model = self.gather_full_model()
-        if self.args.should_save:
-            full_model.save_pretrained(staging_dir)
-            save_objective(full_model, staging_dir)
-            self.state.save_to_json(str(staging_dir / "trainer_state.json"))
-        self._save_optimizer_and_scheduler(str(staging_dir))
-        self._save_scaler(str(staging_dir))
-        self._save_rng_state(str(staging_dir))
-        # All ranks must have written their RNG states before the folder is hashed and published.
-        barrier()
-        if is_rank_zero():
-            if self._recorder is not None:
-                # On resuming, the measurements up to this checkpoint are kept, so they must be on
-                # disk first.
-                self._recorder.sync()
-            publish_checkpoint(staging_dir, step, self.progress)
-            prune_checkpoints(
-                self.checkpoints_dir,
-                self._keep,
-                step,
-                self.progress.best_step,
-                self._training.average_checkpoints,
-            )
+        # All collectives come before the writer starts: its thread must never run one.
+        full_model, optimizer = self.gather_full_model(), self._collect_optimizer_state()
+        is_distributed = self.args.parallel_mode == ParallelMode.DISTRIBUTED
+        scaler = self.accelerator.scaler
+        states = collect_states(optimizer, self.lr_scheduler, scaler, is_distributed)
+
+        build_content = partial(build_checkpoint_content, full_model, self.state, states)
+        run_on_rank_zero(lambda: self._writer.write(build_content(), step, progress))
+
+    def _collect_optimizer_state(self) -> Any:
+        """Return the full state dict of the optimizer; a collective call."""
+        return self.optimizer.state_dict()
+
+    def _join_checkpoint(self) -> None:
+        """Wait until no checkpoint is being written; raise its error on all ranks."""
+        run_on_rank_zero(self._writer.join)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load the weights of a checkpoint folder, which must match the model exactly.
@@ -251,9 +254,15 @@ class TranslatorTrainer(Seq2SeqTrainer):
         """
         if get_rank_and_world_size()[1] > 1 and step % _STOP_CHECK_INTERVAL:
             return False
-        if self.progress.stop is None and run_on_rank_zero(self._run_callbacks.should_stop):
+        if self.progress.stop is None and run_on_rank_zero(self._ask_to_stop):
             self.progress = replace(self.progress, stop="reported")
         return self.progress.stop == "reported"
+
+    def _ask_to_stop(self) -> bool:
+        """Return whether the caller wants to stop the run; raise the error of a checkpoint."""
+        # Here, because rank 0 asks between steps and tells the other ranks, errors included.
+        self._writer.raise_error()
+        return self._run_callbacks.should_stop()
 
     def _count_batches_read(self) -> int:
         """Return the number of batches that this rank has read over all calls of the run."""

@@ -27,7 +27,9 @@ class CheckpointStore:
     Attributes:
         folder: Folder of all checkpoints of the run.
         keep: Policy for old checkpoints, from `checkpoints.keep`.
+        every: Evaluations from one checkpoint to the next, from `checkpoints.every`.
     """
 
     folder: Path
     keep: str
+    every: int = 1

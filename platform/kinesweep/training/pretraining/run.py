@@ -174,7 +174,9 @@ def _train(
         components.schedule,
         components.data,
         components.precision,
-        CheckpointStore(checkpoints_dir, spec.recipe.checkpoints.keep),
+        CheckpointStore(
+            checkpoints_dir, spec.recipe.checkpoints.keep, spec.recipe.checkpoints.every
+        ),
     )
     # With `last`, the result is the last checkpoint, so a lost best one does no harm.
     needs_best = spec.recipe.checkpoints.keep != "last"

@@ -13,15 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from kinesweep.checkpoints.checkpoints import (
-    create_checkpoint_folder,
-    prune_checkpoints,
-    publish_checkpoint,
-    should_write_checkpoint,
-)
+from kinesweep.checkpoints.background_writer import CheckpointWriter
+from kinesweep.checkpoints.checkpoint_content import CheckpointContent
+from kinesweep.checkpoints.checkpoints import should_write_checkpoint
 from kinesweep.checkpoints.progress import TrainingProgress, update_progress
 from kinesweep.core.checkpoint_files import WEIGHTS_FILENAME
 from kinesweep.core.collectives import (
@@ -30,7 +27,7 @@ from kinesweep.core.collectives import (
     run_on_rank_zero,
 )
 from kinesweep.core.errors import TrainingError
-from kinesweep.core.io import write_json
+from kinesweep.core.io import format_json
 from kinesweep.core.windows.window_batch import WindowBatch
 from kinesweep.data.batch_loader import BatchLoader
 from kinesweep.models.pretraining.objective import ClipSums, PretrainingObjective
@@ -73,6 +70,7 @@ class PretrainingTrainer:
     ) -> None:
         self.objective, self._schedule, self._data = objective, schedule, data
         self._precision, self._checkpoints = precision, checkpoints
+        self._writer = CheckpointWriter(checkpoints.folder, checkpoints.keep)
         config = schedule.config
         decayed, not_decayed = split_by_weight_decay(objective, config.decay_biases)
         self._parameters = [*decayed, *not_decayed]
@@ -125,7 +123,10 @@ class PretrainingTrainer:
         # Emptied at every evaluation, so it never spans a checkpoint.
         logged: list[dict[str, float]] = []
         start_time = time.perf_counter()
-        with closing(self._iterate_batches(progress.step)) as batches:
+        # On resuming, the metrics up to a checkpoint are kept, so they must be on disk first.
+        self._writer.before_publish = recorder.sync if recorder is not None else None
+        # The outer block: batches end first, then the last checkpoint is awaited.
+        with self._writer, closing(self._iterate_batches(progress.step)) as batches:
             while progress.step < max_steps and progress.stop is None:
                 logged.append(self._train_step(progress.step, batches))
                 step = progress.step + 1
@@ -141,6 +142,7 @@ class PretrainingTrainer:
                 # The time of an evaluation does not count as training.
                 if not logged:
                     start_time = time.perf_counter()
+            run_on_rank_zero(self._writer.join)
         return progress
 
     def _iterate_batches(self, step: int) -> Generator[WindowBatch]:
@@ -244,12 +246,11 @@ class PretrainingTrainer:
             self._schedule.as_run_config(objective.metric),
             objective.lower_is_better,
         )
+        # As in `TranslatorTrainer.evaluate`: a resumed run repeats one report at the most.
+        run_on_rank_zero(self._writer.join)
         if recorder is not None:
             timings = {"evaluation_s": time.perf_counter() - start_time}
             recorder.record(progress.step, progress.samples, scores, timings)
-            # The metrics must reach the disk before the checkpoint: on resuming, those up to it are
-            # kept.
-            recorder.sync()
         goes_on = callbacks.report({"step": progress.step, "samples": progress.samples, **scores})
         if not all_gather(goes_on)[0] and progress.stop is None:
             progress = replace(progress, stop="reported")
@@ -260,31 +261,37 @@ class PretrainingTrainer:
         """Return the progress, with a stop request if `should_stop` makes one; a collective."""
         # With several workers the question costs a broadcast, so not every step asks.
         is_skipped = get_rank_and_world_size()[1] > 1 and progress.step % _STOP_CHECK_INTERVAL
-        if progress.stop is None and not is_skipped and run_on_rank_zero(callbacks.should_stop):
-            return replace(progress, stop="reported")
-        return progress
+        if progress.stop is not None or is_skipped:
+            return progress
+
+        def ask() -> bool:
+            """Ask on rank 0, after an error of the writer was raised."""
+            self._writer.raise_error()
+            return callbacks.should_stop()
+
+        return replace(progress, stop="reported") if run_on_rank_zero(ask) else progress
 
     def _save_checkpoint(
         self, progress: TrainingProgress, clip_sums: Mapping[str, ClipSums]
     ) -> None:
-        """Write a checkpoint of the current step, then remove those that are not kept.
+        """Start to write a checkpoint of the current step, if the policy needs one.
 
         Args:
             progress: State of the run.
             clip_sums: Scores of the validation clips, which belong to the weights.
         """
-        root, keep = self._checkpoints.folder, self._checkpoints.keep
-        if not should_write_checkpoint(keep, progress.best_step == progress.step):
+        interval = self._checkpoints.every * self._schedule.eval_steps
+        is_due = progress.step % interval == 0 or progress.stop is not None
+        is_best = progress.best_step == progress.step
+        if not should_write_checkpoint(self._checkpoints.keep, is_best, is_due):
             return
-        staging_dir = create_checkpoint_folder(root, progress.step)
-        tensors = {name: value.contiguous() for name, value in self.objective.state_dict().items()}
-        save_file(tensors, staging_dir / WEIGHTS_FILENAME)
         state = {
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._precision.scaler.state_dict(),
         }
-        torch.save(state, staging_dir / _OPTIMIZER_FILE)
-        write_json(staging_dir / CLIP_SUMS_FILENAME, clip_sums)
-        publish_checkpoint(staging_dir, progress.step, progress)
-        # Prune only after publishing, so that one complete checkpoint exists at any time.
-        prune_checkpoints(root, keep, progress.step, progress.best_step)
+        content = CheckpointContent(
+            weights={WEIGHTS_FILENAME: self.objective.state_dict()},
+            states={_OPTIMIZER_FILE: state},
+            texts={CLIP_SUMS_FILENAME: format_json(clip_sums)},
+        )
+        self._writer.write(content, progress.step, progress)

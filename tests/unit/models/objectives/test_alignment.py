@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from kinesweep.config.recipe.training import TrainingConfig
@@ -20,10 +21,10 @@ from kinesweep.models.losses.sign_contrastive import (
 )
 from kinesweep.models.objectives.alignment import AlignmentObjective
 from kinesweep.models.objectives.attachment import (
+    collect_objective_weights,
     detach_objective,
     load_objective,
     load_training_weights,
-    save_objective,
 )
 from kinesweep.models.objectives.selection import attach_objective
 from ranks import run_ranks
@@ -162,7 +163,7 @@ def test_the_objective_is_kept_apart_from_the_model(
     model = aligned(translator())
     loss(model, batch).backward()
     model.save_pretrained(tmp_path)
-    save_objective(model, tmp_path)
+    save_file(collect_objective_weights(model), tmp_path / "objective.safetensors")
     with detach_objective(model):
         names = set(model.state_dict())
     loaded = Translator.from_pretrained(tmp_path)

@@ -16,7 +16,7 @@ from corpus import tiny_recipe
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.core.system import memory as memory_module
-from kinesweep.core.system.memory import get_memory_limit_bytes
+from kinesweep.core.system.memory import get_available_memory_bytes, get_memory_limit_bytes
 from kinesweep.models.translator import Translator
 from kinesweep.store import Store
 from kinesweep.training.loop import resource_checks
@@ -209,8 +209,16 @@ def test_the_memory_of_a_control_group(tmp_path: Path, monkeypatch: pytest.Monke
     assert get_memory_limit_bytes(tmp_path / "v2") == machine
     (tmp_path / "v2/a/memory.max").write_text("1000000\n")
     assert get_memory_limit_bytes(tmp_path / "v2") == 1_000_000
+    (tmp_path / "v2/a/memory.current").write_text("700000\n")
+    (tmp_path / "v2/a/memory.stat").write_text("anon 100\ninactive_file 200000\n")
+    assert get_available_memory_bytes(tmp_path / "v2") == 500_000
     memberships.write_text("3:cpu,cpuacct:/x\n4:memory:/job\n0::/\n")
     (tmp_path / "v1/memory/job").mkdir(parents=True)
     (tmp_path / "v1/memory/memory.limit_in_bytes").write_text("9223372036854771712\n")
     (tmp_path / "v1/memory/job/memory.limit_in_bytes").write_text("2000000\n")
     assert get_memory_limit_bytes(tmp_path / "v1") == 2_000_000
+    (tmp_path / "v1/memory/job/memory.usage_in_bytes").write_text("1500000\n")
+    (tmp_path / "v1/memory/job/memory.stat").write_text("inactive_file 5\ntotal_inactive_file 6\n")
+    assert get_available_memory_bytes(tmp_path / "v1") == 500_006
+    (tmp_path / "v1/memory/job/memory.usage_in_bytes").write_text("2500000\n")
+    assert get_available_memory_bytes(tmp_path / "v1") == 0
