@@ -16,8 +16,8 @@ import yaml
 
 import kinesweep
 from corpus import tiny_corpus, tiny_recipe
+from kinesweep.checkpoints import checkpoint_content
 from kinesweep.cli import main
-from kinesweep.models.translator import Translator
 
 pytestmark = pytest.mark.integration
 PACKAGE = str(Path(kinesweep.__file__).parent)
@@ -26,7 +26,7 @@ WEIGHT_CALLS = {
     "forward": (torch.nn.Embedding, "forward"),
     "backward": (torch.Tensor, "backward"),
     "step": (torch.optim.AdamW, "step"),
-    "save": (Translator, "save_pretrained"),
+    "save": (checkpoint_content, "save_file"),
 }
 
 

@@ -31,8 +31,9 @@ from kinesweep.report import (
     write_report,
 )
 from kinesweep.store import Store, open_store
-from kinesweep.sweeps.journal.journal import Trial, build_trials, compute_worked_hours, read_journal
+from kinesweep.sweeps.journal.journal import Trial, build_trials, read_journal
 from kinesweep.sweeps.journal.sweep_metadata import SweepMetadata, read_sweep_metadata
+from kinesweep.sweeps.journal.worked_time import compute_worked_hours
 from kinesweep.sweeps.results.outcome_file import read_sweep_outcome
 from kinesweep.sweeps.results.sweep_outcome import SweepOutcome
 from kinesweep.sweeps.space.parameter import SearchParameter

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kinesweep.core.errors import CheckpointError
+from kinesweep.sweeps.journal.worked_time import WorkedTime
 from kinesweep.sweeps.space.parameter import Values
 
 JOURNAL, RESULT = "journal.jsonl", "result.json"
 """Names of the files with the journal and with the outcome of a finished sweep."""
 TrialState = Literal["running", "finished", "pruned", "failed"]
+# Each attempt at a trial or a final run ends with one of these events and its own duration.
+_END_EVENTS = frozenset({"trial_died", "trial_ended", "run_finished", "run_failed", "run_died"})
 
 
 @dataclass
@@ -68,6 +71,8 @@ class Journal:
         path: File of the journal; None if it is kept in memory.
         clock: See the argument.
         events: All events, oldest first.
+        longest_trial_s: Seconds of the longest finished trial, of all its attempts together; None
+            before the first.
 
     Raises:
         CheckpointError: If this version does not know an event of the file that names a trial.
@@ -79,6 +84,11 @@ class Journal:
         self.clock = clock
         self.events: list[dict[str, Any]] = []
         self._trials: dict[int, Trial] = {}
+        # Sums over the events so far: a driver asks for them at each report, and a sweep of a
+        # thousand runs has a hundred thousand events.
+        self._worked_time = WorkedTime()
+        self._run_s = 0.0
+        self.longest_trial_s: float | None = None
         self._file = None
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,20 +173,23 @@ class Journal:
 
     def get_worked_hours(self) -> float:
         """Return the hours that drivers have worked on this sweep until now, without pauses."""
-        return compute_worked_hours(self.events, self.clock())
+        return self._worked_time.compute_hours(self.clock())
 
     def sum_run_seconds(self) -> float:
         """Return the total duration in seconds of all ended attempts at trials and final runs."""
-        # Each attempt at a final run ends with one of these events and its own duration.
-        end_names = ("run_finished", "run_failed", "run_died")
-        run_ends = [e for e in self.events if e["event"] in end_names]
-        return sum(t.seconds for t in self.trials) + sum(e.get("seconds", 0.0) for e in run_ends)
+        return self._run_s
 
     def _apply_event(self, event: dict[str, Any]) -> None:
-        """Add an event to the events in memory and apply it to the trials."""
+        """Add an event to the events in memory and apply it to sums and trials."""
         self.events.append(event)
+        self._worked_time.add_event(event)
+        if event["event"] in _END_EVENTS:
+            self._run_s += event.get("seconds", 0.0)
         if "trial" in event:
             apply_trial_event(self._trials, event)
+            trial = self._trials[event["trial"]]
+            if trial.state == "finished" and trial.duplicate_of is None:
+                self.longest_trial_s = max(trial.seconds, self.longest_trial_s or 0.0)
 
 
 def apply_trial_event(trials: dict[int, Trial], event: Mapping[str, Any]) -> None:
@@ -215,26 +228,6 @@ def apply_trial_event(trials: dict[int, Trial], event: Mapping[str, Any]) -> Non
             f"the journal holds an event `{event_name}` that this version of Kinesweep does not"
             " know"
         )
-
-
-def compute_worked_hours(events: Iterable[Mapping[str, Any]], now: float | None = None) -> float:
-    """Compute the hours that drivers have worked, without the pauses between sessions.
-
-    Args:
-        events: All events of a journal, oldest first.
-        now: End of the last session in seconds since the epoch; default: its last event.
-    """
-    seconds, start, end = 0.0, None, 0.0
-    for event in events:
-        if event["event"] == "session_started":
-            # `end` is still the last event of the previous session here; a killed driver records
-            # no end of its own.
-            seconds += end - start if start is not None else 0.0
-            start = event["time"]
-        end = event["time"]
-    if start is not None:
-        seconds += (end if now is None else now) - start
-    return seconds / 3600
 
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:

@@ -11,10 +11,10 @@ from kinesweep.sweeps.journal.journal import (
     RESULT,
     Trial,
     build_trials,
-    compute_worked_hours,
     read_journal,
 )
 from kinesweep.sweeps.journal.progress import find_best_trial
+from kinesweep.sweeps.journal.worked_time import compute_worked_hours
 from kinesweep.sweeps.results.provisional import (
     ProvisionalRanking,
     is_ranking_outdated,

@@ -6,6 +6,8 @@ warm-up, because Tune's iteration counter restarts whenever a run resumes. Lower
 callers negate scores.
 """
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -157,6 +159,43 @@ class HyperbandPruner:
 
 
 @dataclass
+class _LossHistory:
+    """The mean losses of a trial up to each of its reports, computed once.
+
+    A driver with a thousand trials would otherwise compute a thousand means at each report.
+
+    Attributes:
+        samples: Samples of each report, ascending.
+        means: Mean loss up to each of them.
+    """
+
+    samples: list[float] = field(default_factory=list)
+    means: list[float] = field(default_factory=list)
+
+    def add_report(self, losses: Mapping[float, float], samples: float) -> None:
+        """Add a report, or replace the one of a retried trial that reports again.
+
+        Args:
+            losses: Samples → loss, of all reports of the trial with this one.
+            samples: Samples of this report.
+        """
+        first = bisect_left(self.samples, samples)
+        # Usually the last one; a repeated report changes the means after it, too.
+        self.samples = sorted(losses)
+        del self.means[first:]
+        for end in range(first + 1, len(self.samples) + 1):
+            self.means.append(float(np.mean([losses[each] for each in self.samples[:end]])))
+
+    def covers(self, samples: float) -> bool:
+        """Return whether the trial has reports at and before, and at or after, a number."""
+        return self.samples[0] <= samples <= self.samples[-1]
+
+    def get_mean(self, samples: float) -> float:
+        """Return the mean loss up to a number of samples."""
+        return self.means[bisect_right(self.samples, samples) - 1]
+
+
+@dataclass
 class MedianPruner:
     """The median pruner (median stopping rule).
 
@@ -170,6 +209,7 @@ class MedianPruner:
 
     grace_samples: float
     losses: dict[int, dict[float, float]] = field(default_factory=dict)
+    _histories: dict[int, "_LossHistory"] = field(default_factory=dict)
 
     def report_loss(self, trial_number: int, samples: float, loss: float) -> bool:
         """Record the loss and return whether the trial's best one is not worse than the median.
@@ -181,15 +221,14 @@ class MedianPruner:
             return False
         trial_losses = self.losses.setdefault(trial_number, {})
         trial_losses[samples] = loss
+        self._histories.setdefault(trial_number, _LossHistory()).add_report(trial_losses, samples)
         if samples < self.grace_samples:
             return True
         # Only trials that have seen as many samples take part, each with its losses up to here.
         means = [
-            float(np.mean([value for seen, value in other_losses.items() if seen <= samples]))
-            for other_number, other_losses in self.losses.items()
-            if other_number != trial_number
-            and max(other_losses) >= samples
-            and min(other_losses) <= samples
+            history.get_mean(samples)
+            for other_number, history in self._histories.items()
+            if other_number != trial_number and history.covers(samples)
         ]
         # A trial is compared by its best loss, so one noisy evaluation does not end it.
         return len(means) < _MIN_OTHER_TRIALS or min(trial_losses.values()) <= float(

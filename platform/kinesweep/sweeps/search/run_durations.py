@@ -55,10 +55,7 @@ class RunDurations:
         """
         # Finished trials are the best estimate; before there are any, running ones are projected to
         # their `max_steps`. The slowest counts, because the finals may consist of such runs.
-        finished_s = [
-            trial.seconds
-            for trial in self.journal.trials
-            if trial.state == "finished" and trial.duplicate_of is None
-        ]
-        durations_s = finished_s or list(self._projected_s.values())
-        return max(durations_s) / 3600 if durations_s else None
+        longest_s = self.journal.longest_trial_s
+        if longest_s is None:
+            longest_s = max(self._projected_s.values(), default=None)
+        return None if longest_s is None else longest_s / 3600

@@ -82,6 +82,8 @@ class SearchPolicy:
     _retry_queue: deque[int] = field(init=False)
     _durations: RunDurations = field(init=False)
     _running: dict[str, Trial] = field(default_factory=dict)
+    # Validating a recipe takes milliseconds, and a trial asks for it at each of its reports.
+    _trainings: dict[int, ResolvedTrainingConfig] = field(default_factory=dict)
     _stop_reason: str = ""
 
     def __post_init__(self) -> None:
@@ -109,10 +111,12 @@ class SearchPolicy:
         if self._retry_queue:
             return self._start_trial(self.journal.get_trial(self._retry_queue.popleft()))
         if not self._stop_reason and self._select_open_arm() is not None:
+            # Walking all run folders takes half a second at a thousand runs.
+            has_limit = self.context.budget.config.disk is not None
             stop_reason = self.context.budget.find_stop_reason(
-                self._compute_resource_usage(),
+                self._compute_resource_usage(measure_disk=has_limit),
                 self._durations.estimate_run_hours(),
-                self.context.compute_model_bytes(),
+                self.context.compute_model_bytes() if has_limit else 0,
             )
             if stop_reason is not None:
                 self._stop_search(stop_reason)
@@ -136,7 +140,7 @@ class SearchPolicy:
         # Stopped without an event: the journal refuses numbers that are not finite.
         if not math.isfinite(loss):
             return False
-        training = self.context.resolve_training(self._build_recipe(trial.values))
+        training = self._resolve_training(trial)
         # Samples within the learning rate warm-up would favor trials with a short warm-up.
         samples = float(evaluation["samples"] * max(0.0, 1 - training.warmup_steps / max(1, step)))
         self._durations.project_run(key, step, training.max_steps)
@@ -161,6 +165,7 @@ class SearchPolicy:
         Deaths are counted since the last progress of the trial.
         """
         trial = self._running.pop(key)
+        self._trainings.pop(trial.number, None)
         self._durations.end_run(key)
         # The journal does not count this death yet, hence + 1.
         if end.state == "died" and trial.num_deaths + 1 < MAX_DEATHS:
@@ -273,14 +278,21 @@ class SearchPolicy:
             self.journal.append_event("search_stopped", reason=reason)
             self.context.on_message(f"no further trials: {reason}")
 
-    def _compute_resource_usage(self) -> ResourceUsage:
-        """Measure the resources that the sweep has used so far, runs in progress included."""
+    def _compute_resource_usage(self, measure_disk: bool = False) -> ResourceUsage:
+        """Measure the resources used so far, also by runs in progress; run folders on request."""
         return ResourceUsage(
-            hours=self.journal.get_worked_hours(),
-            run_hours=self._durations.sum_run_hours(),
-            disk_bytes=self.context.compute_disk_bytes(),
-            num_running=len(self._running),
+            self.journal.get_worked_hours(),
+            self._durations.sum_run_hours(),
+            self.context.compute_disk_bytes() if measure_disk else 0,
+            len(self._running),
         )
+
+    def _resolve_training(self, trial: Trial) -> ResolvedTrainingConfig:
+        """Return the training settings of a trial in progress, resolved to steps."""
+        if trial.number not in self._trainings:
+            recipe = self._build_recipe(trial.values)
+            self._trainings[trial.number] = self.context.resolve_training(recipe)
+        return self._trainings[trial.number]
 
     def _build_recipe(self, values: Values) -> AnyRecipe:
         """Return the recipe with the fixed values and a trial's swept values applied."""

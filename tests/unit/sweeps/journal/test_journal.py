@@ -9,9 +9,9 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.sweeps.journal.journal import (
     Journal,
     build_trials,
-    compute_worked_hours,
     read_journal,
 )
+from kinesweep.sweeps.journal.worked_time import compute_worked_hours
 from kinesweep.sweeps.planning.simulation import VirtualClock
 
 

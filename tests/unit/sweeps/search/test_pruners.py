@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from kinesweep.sweeps.search.pruners import (
@@ -74,3 +75,20 @@ def test_every_kind_is_built_and_ends_what_is_no_number(kind: str) -> None:
     assert pruner.report_loss(0, 100, 1.0)
     assert not pruner.report_loss(0, 150, math.nan)
     assert isinstance(pruner, NoPruner) == (kind == "none")
+
+
+def test_the_median_is_that_of_all_means_however_reports_come() -> None:
+    """Also if trials repeat reports, as after a death, and report at places of their own."""
+    rng = np.random.default_rng(0)
+    median, seen = MedianPruner(grace_samples=3), dict[int, dict[float, float]]()
+    for _ in range(3000):
+        trial, samples = int(rng.integers(12)), float(rng.integers(1, 30)) / 2
+        loss = float(rng.random())
+        seen.setdefault(trial, {})[samples] = loss
+        means = [
+            np.mean([losses[each] for each in sorted(losses) if each <= samples])
+            for other, losses in seen.items()
+            if other != trial and min(losses) <= samples <= max(losses)
+        ]
+        is_best = len(means) < 3 or min(seen[trial].values()) <= np.median(means)
+        assert median.report_loss(trial, samples, loss) == (samples < 3 or is_best)
