@@ -1,8 +1,8 @@
 """Samples a second of the whole `kinesweep train` command, start, evaluations and result included.
 
 An M2M-100 of 7.7 million parameters from scratch, batches of 8 clips, float32, 2 threads, 2
-evaluations; features are extracted before, which is done once for all runs. For comparison: the
-predecessor's command took 16.7 samples/s on clips of 50 to 200 frames, with 31.9 % padding.
+evaluations; features are extracted before, which is done once for all runs. The same beside a stock
+trainer is in `training_side_by_side.py`.
 
     python tests/benchmarks/throughput.py [CORPUS]     # a folder of TSVs; default: the sample's
 """
